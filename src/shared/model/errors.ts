@@ -1,0 +1,140 @@
+import type { Json } from '../foundation/json.ts';
+
+interface ErrorRow<Facts extends string> {
+  /** HTTP status of the REST answer. */
+  status: number;
+  /** What happened, in one sentence; `{fact}` is replaced by the fact of that name. */
+  message: string;
+  /** What to do next, in one sentence. */
+  help: string;
+  facts: readonly Facts[];
+}
+
+const row = <const Facts extends string>(status: number, facts: readonly Facts[], message: string, help: string): ErrorRow<Facts> => ({
+  status,
+  message,
+  help,
+  facts,
+});
+
+/**
+ * Every operating error of the system. The same object is thrown, logged, sent over the link and returned by REST.
+ * `docs/errors.md` lists the same rows; a test compares them both ways.
+ */
+export const errorTable = {
+  // Input
+  INPUT_INVALID: row(422, ['field', 'problem'], '{field}: {problem}', 'Correct the named field and send it again.'),
+  BODY_TOO_LARGE: row(413, ['limitBytes'], 'The body is larger than {limitBytes} bytes', 'Send less at a time.'),
+  NOT_FOUND: row(404, ['kind', 'id'], 'There is no {kind} {id}', 'List what exists with the matching list command.'),
+  UNAUTHORISED: row(401, [], 'No valid API key came with the request', 'Send a key in the X-API-Key header.'),
+  FORBIDDEN: row(403, ['needs'], 'This key may not do that: it needs {needs}', 'Ask an administrator for a key with that role.'),
+  RATE_LIMITED: row(429, ['retryAfterMs'], 'Too many attempts; wait {retryAfterMs} ms', 'Wait, then try again.'),
+  VERSION_CONFLICT: row(409, ['id', 'expected', 'actual'], '{id} is at version {actual}, not {expected}', 'Read it again and repeat the change on what is there now.'),
+  CONFIG_INVALID: row(500, ['variable', 'problem'], '{variable}: {problem}', 'Correct the environment variable; docs/operations.md lists them all.'),
+
+  // Control
+  CONTROL_CHANGING: row(503, ['location', 'retryAfterMs'], 'Control of {location} is changing hands', 'Try again after the given time.'),
+  NO_HOLDER: row(503, ['location', 'reason'], 'Nobody controls {location}: {reason}', 'See `holdfast location show`.'),
+  STALE_EPOCH: row(409, ['location', 'epoch', 'floor'], 'Epoch {epoch} of {location} is over; the floor is {floor}', 'Nothing: the sender has lost control and will notice.'),
+  EPOCH_MISSING: row(400, ['type'], 'A {type} message must carry a control epoch', 'Upgrade the other side.'),
+  ORDER_REFUSED: row(409, ['location', 'reason'], 'The order for {location} is refused: {reason}', 'See `holdfast location show` for who holds it and why.'),
+  GATE_CLOSED: row(503, ['module', 'reason'], 'Writes to the device of {module} are closed: {reason}', 'Try again; control is moving or its lease has ended.'),
+  NOT_READY: row(503, ['waitingFor', 'retryAfterMs'], 'The server is starting and waits for {waitingFor}', 'Try again after the given time.'),
+  SHUTTING_DOWN: row(503, [], 'The server is shutting down', 'Try the other server, or this one again shortly.'),
+
+  // Link
+  LINK_LOST: row(502, ['fate'], 'The link was lost before the answer came; the command is {fate}', 'If the fate is `unknown`, look at the device before repeating.'),
+  LINK_DOWN: row(503, ['peer'], 'There is no link to {peer}', 'See `holdfast status`.'),
+  LINK_BUSY: row(503, ['limit'], 'More than {limit} requests are under way on the link', 'Try again shortly.'),
+  LINK_PROTOCOL: row(502, ['problem'], 'The peer broke the link protocol: {problem}', 'Compare the versions of both sides.'),
+  LINK_REFUSED: row(401, ['reason'], 'The link was refused: {reason}', 'Enrol the edge again with `holdfast edge rotate`.'),
+  UNKNOWN_TYPE: row(400, ['type'], 'Message type {type} is unknown here', 'Compare the versions of both sides.'),
+  DEADLINE: row(504, ['fate'], 'No answer came before the deadline; the command is {fate}', 'If the fate is `unknown`, look at the device before repeating.'),
+  CANCELLED: row(499, ['fate'], 'The caller gave up; the command is {fate}', 'Nothing.'),
+
+  // Drivers and devices
+  MODULE_NOT_RUNNING: row(503, ['module', 'reason'], 'Module {module} is not running: {reason}', 'See its state in `holdfast get`.'),
+  METHOD_NOT_FOUND: row(404, ['module', 'method'], 'Module {module} has no method {method}', 'List its methods.'),
+  DRIVER_FAILED: row(500, ['module', 'problem'], 'The driver of {module} failed: {problem}', 'See the log of the module.'),
+  DEVICE_OFFLINE: row(503, ['module'], 'The device of {module} is not connected', 'Check the power and the network of the device.'),
+  DEVICE_REFUSED: row(502, ['module', 'problem'], 'The device of {module} refused: {problem}', 'Check the command against the manual of the device.'),
+  QUEUE_FULL: row(503, ['module', 'limit'], 'More than {limit} commands wait for {module}', 'Send slower.'),
+  DRIVER_HOST_LOST: row(502, ['module', 'fate'], 'The process of the driver of {module} ended; the command is {fate}', 'It restarts by itself; see the log of the module.'),
+
+  // Store
+  STORE_BUSY: row(503, ['path'], '{path} is in use by another process', 'Stop the other process; only one server may use a data directory.'),
+  STORE_DAMAGED: row(500, ['path', 'problem'], '{path} is damaged: {problem}', 'Restore a backup with `holdfast restore`; an edge may delete it and pull a fresh copy.'),
+  STORE_FULL: row(507, ['path'], 'No space is left for {path}', 'Free disk space; nothing was changed.'),
+  STORE_FAILED: row(500, ['path', 'problem'], 'The store {path} failed: {problem}', 'Check the disk.'),
+} as const;
+
+export type ErrorCode = keyof typeof errorTable;
+export type ErrorFacts<C extends ErrorCode> = Record<(typeof errorTable)[C]['facts'][number], Json>;
+
+/** The wire form: link answers, log fields and REST bodies alike. */
+export interface WireError {
+  code: string;
+  message: string;
+  help: string;
+  facts: Record<string, Json>;
+}
+
+/** A code together with exactly the facts that its row requires. */
+type ErrorArguments = {
+  [C in ErrorCode]: [code: C, facts: ErrorFacts<C>, options?: { cause?: unknown }];
+}[ErrorCode];
+
+/** An operating error: expected in a working system, handled by somebody. */
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly code: ErrorCode;
+  readonly facts: Readonly<Record<string, Json>>;
+
+  constructor(...[code, facts, options]: ErrorArguments) {
+    super(fill(errorTable[code].message, facts), options);
+    this.code = code;
+    this.facts = facts;
+  }
+
+  get status(): number {
+    return errorTable[this.code].status;
+  }
+
+  get help(): string {
+    return errorTable[this.code].help;
+  }
+
+  toJSON(): WireError {
+    return { code: this.code, message: this.message, help: this.help, facts: { ...this.facts } };
+  }
+}
+
+function fill(template: string, facts: Record<string, Json>): string {
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const fact = facts[name];
+    return typeof fact === 'string' ? fact : JSON.stringify(fact);
+  });
+}
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorTable, code);
+}
+
+/** Turns what came over a wire into an error again. A code of a newer version becomes `LINK_PROTOCOL` with the text. */
+export function fromWire(error: WireError): HoldfastError {
+  const { code, facts } = error;
+  if (isErrorCode(code) && errorTable[code].facts.every((fact) => Object.hasOwn(facts, fact))) {
+    // The facts were checked against the row of this very code just above; the types cannot follow that.
+    return new HoldfastError(...([code, facts] as ErrorArguments));
+  }
+  return new HoldfastError('LINK_PROTOCOL', { problem: `${code}: ${error.message}` });
+}
+
+/** Any thrown thing as an operating error; what is not one already came out of driver code. */
+export function toHoldfastError(error: unknown, module: string): HoldfastError {
+  if (error instanceof HoldfastError) return error;
+  return new HoldfastError('DRIVER_FAILED', { module, problem: error instanceof Error ? error.message : String(error) }, { cause: error });
+}
+
+export const isLinkLoss = (error: unknown): boolean => error instanceof HoldfastError && (error.code === 'LINK_LOST' || error.code === 'LINK_DOWN');
+export const isRetryable = (error: unknown): boolean => error instanceof HoldfastError && (error.status === 503 || error.status === 429);

@@ -1,0 +1,54 @@
+/**
+ * Every limit and deadline of the system, with its reason. `docs/limits.md` lists the same rows; a test compares them both ways.
+ * Milliseconds, bytes or counts, as the name says.
+ */
+export const limits = {
+  // Link
+  heartbeatMs: 1_000,
+  linkDeadMs: 3_000,
+  proofMs: 5_000,
+  negotiateMs: 5_000,
+  dialAttemptMs: 3_000,
+  redialMinMs: 2_000,
+  redialMaxMs: 3_000,
+  resumeWindowMs: 10_000,
+  maxFrameBytes: 8 * 1024 * 1024,
+  bulkFrameBytes: 64 * 1024,
+  bulkInFlightBytes: 256 * 1024,
+  pendingRequests: 4_096,
+  resumeBufferFrames: 10_000,
+  resumeBufferBytes: 16 * 1024 * 1024,
+  requestMs: 10_000,
+  requestMaxMs: 300_000,
+
+  // Control
+  masterWaitForEdgesMs: 6_000,
+  orderMs: 15_000,
+  moduleStopMs: 2_000,
+  claimMs: 30_000,
+  changingQueue: 1_000,
+  changingQueueMs: 5_000,
+  historyEntries: 1_000,
+
+  // Driver hosts
+  deviceConnectMs: 3_000,
+  deviceReconnectMinMs: 1_000,
+  deviceReconnectMaxMs: 10_000,
+  commandMs: 5_000,
+  commandQueue: 1_000,
+  receiveBufferBytes: 512 * 1024,
+  hostHeartbeatMs: 500,
+  hostDeadMs: 2_000,
+  writeJournalEntries: 100_000,
+
+  // API
+  bodyBytes: 1024 * 1024,
+  listDefault: 20,
+  listMax: 500,
+  apiRequestsPerMinute: 6_000,
+
+  // Shutdown
+  shutdownStepMs: 5_000,
+} as const;
+
+export type LimitName = keyof typeof limits;

@@ -1,0 +1,96 @@
+import type { Json, JsonObject } from '../foundation/json.ts';
+import type { Epoch } from '../model/control.ts';
+
+/** One module as a driver host needs it. */
+export interface ModuleSpec {
+  id: string;
+  /** Name of the built-in driver. */
+  driver: string;
+  role: 'device' | 'service' | 'logic' | 'trigger';
+  name: string;
+  ip: string;
+  port: number;
+  tls: boolean;
+  udp: boolean;
+  makebreak: boolean;
+  uri: string;
+  settings: JsonObject;
+}
+
+/** Hand-over state of drivers, by module id, and what they last reported. */
+export interface ModuleSnapshot {
+  handover: Record<string, Json>;
+}
+
+export interface StartOrder {
+  location: string;
+  epoch: Epoch;
+  modules: ModuleSpec[];
+  handover: Record<string, Json>;
+}
+
+export interface StartReport {
+  started: number;
+  /** Modules whose driver would not load or set up, with the reason. Dead devices are not failures. */
+  failed: { module: string; problem: string }[];
+}
+
+export interface ExecCall {
+  location: string;
+  module: string;
+  method: string;
+  args: Json[];
+  /** The authority for the device writes of this call. */
+  epoch: Epoch;
+  /** Monotonic milliseconds. */
+  deadlineMs: number;
+  requestId: string;
+  user: string;
+}
+
+export interface StatusValue {
+  location: string;
+  module: string;
+  key: string;
+  value: Json;
+  epoch: Epoch;
+}
+
+export interface ModuleLogLine {
+  location: string;
+  module: string;
+  level: 'debug' | 'info' | 'warn' | 'error';
+  message: string;
+}
+
+/** A device write as the process that owned the socket stamped it. What the invariant checkers read. */
+export interface DeviceWrite {
+  module: string;
+  location: string;
+  epoch: Epoch;
+  wallMs: number;
+  monotonicMs: number;
+  bytes: number;
+}
+
+/** The hands of a node: driver hosts in production, simulated devices in the simulator. */
+export interface DeviceLink {
+  /** Opens the write gate at the order's epoch, connects devices, starts modules: devices, logic, triggers. Resolves when each device was tried once. Aborting leaves everything stopped after `stop`. */
+  start(order: StartOrder, signal: AbortSignal): Promise<StartReport>;
+  /** At once: not a byte leaves for this location any more. */
+  closeGate(location: string): void;
+  /** A closed gate of modules that still run opens again (a release that could not be stored). */
+  openGate(location: string, epoch: Epoch): void;
+  /** The holder stays, its epoch rose: running commands go on under the new one. */
+  restamp(location: string, epoch: Epoch): void;
+  /** Writes end at this monotonic time; null: no lease. */
+  setLease(location: string, untilMs: number | null): void;
+  /** Triggers, logic, devices: stopped in this order, sockets closed with reset, writes in flight ended. What does not stop in time is killed. Never throws. */
+  stop(location: string, deadlineMs: number): Promise<ModuleSnapshot>;
+  exec(call: ExecCall, signal: AbortSignal): Promise<Json>;
+  onStatus(listener: (value: StatusValue) => void): () => void;
+  onLog(listener: (line: ModuleLogLine) => void): () => void;
+  /** The newest device writes of a location. */
+  writes(location: string): Promise<DeviceWrite[]>;
+  close(): Promise<void>;
+}
