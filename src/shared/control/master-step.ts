@@ -1,0 +1,436 @@
+import { assert } from '../foundation/assert.ts';
+import { decide, type Verdict } from './decide.ts';
+import { isOlder, nextEpoch } from './epoch.ts';
+import { type HoldDown, noteBreak } from './hold-down.ts';
+import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
+import type { MasterControl, MasterEvent, MasterLink, MasterOrder, MasterStep, MasterTimer } from './master-control.ts';
+import { drives, isLeased, leaseMayLive, mayTakeOver, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
+import type { ControlSnapshot, FromEdge, FromMaster } from './messages.ts';
+import type { Action, AtOnce } from './step.ts';
+import { hear, isExclusive, sameDurable, sameTerms, take } from './step.ts';
+
+/** The master's half of control.md sections 2 to 5, one machine per location. Pure: `stepMaster(state, event) → { state, effects, reason }`. */
+
+interface Outcome {
+  state: MasterControl;
+  reason: string;
+  atOnce?: AtOnce[];
+  send?: FromMaster[];
+  run?: Action<MasterTimer>[];
+  loses?: true;
+}
+
+export function stepMaster(state: MasterControl, event: MasterEvent, timings: ControlTimings): MasterStep {
+  const outcome = handle(state, event, timings);
+  const next = outcome.state;
+  assert(!isOlder(next.durable.floor, state.durable.floor), 'the floor of a master went down');
+  const link = next.link?.number ?? state.link?.number ?? 0;
+  return {
+    state: next,
+    reason: outcome.reason,
+    effects: {
+      atOnce: outcome.atOnce ?? [],
+      persist: sameDurable(state.durable, next.durable) ? null : { record: next.durable, onFailure: outcome.loses ? 'go-on' : 'refuse' },
+      thenSend: (outcome.send ?? []).map((message) => ({ link, message })),
+      thenRun: outcome.run ?? [],
+    },
+  };
+}
+
+function handle(state: MasterControl, event: MasterEvent, timings: ControlTimings): Outcome {
+  switch (event.type) {
+    case 'booted':
+      return onBooted(state, event.nowMs, timings);
+    case 'link-down':
+      return onLinkDown(state, event, timings);
+    case 'message':
+      return onMessage(state, event, timings);
+    case 'modules-started':
+      return onStarted(state, event, timings);
+    case 'modules-failed':
+      return event.run === state.run && state.state === 'taking-over'
+        ? enterReleasing(state, 'takeover-failed', null, timings)
+        : ignored(state, 'stale-run');
+    case 'modules-stopped':
+      return event.run === state.run && state.state === 'releasing'
+        ? onStopped(state, event, timings)
+        : ignored(state, 'stale-run');
+    case 'timer':
+      return onTimer(state, event, timings);
+    case 'window':
+      return considerHandback({ ...state, window: { open: event.open, occurrence: event.occurrence } }, event.nowMs, timings);
+    case 'terms':
+      return onTerms(state, event, timings);
+    case 'order':
+      return onOrder(state, event, timings);
+    case 'journal-failed':
+      return onJournalFailed(state, event, timings);
+  }
+}
+
+const ignored = (state: MasterControl, reason: string): Outcome => ({ state, reason });
+
+// ── Boot and loss of the link ───────────────────────────────────────────────
+
+function onBooted(state: MasterControl, nowMs: number, timings: ControlTimings): Outcome {
+  if (state.state !== 'loading') return ignored(state, 'already-booted');
+  if (state.link?.phase === 'confirmed') return { state: { ...state, state: 'standby', dueMs: null }, reason: 'edge-confirmed' };
+  return considerTakeover({ ...state, state: 'suspect' }, nowMs, 'edge-awaited', timings);
+}
+
+function onLinkDown(state: MasterControl, event: { nowMs: number; link: number; lastHeardMs: number }, timings: ControlTimings): Outcome {
+  const link = state.link;
+  if (link?.number !== event.link) return ignored(state, 'stale-link');
+  const holdDown = noteBreak(state.holdDown, event.nowMs, timings.flap);
+  const cut: MasterControl = { ...state, link: null, holdDown };
+  const clear: Action<MasterTimer> = { type: 'clear-timer', timer: 'dialogue' };
+  const withHoldDown = holdDown.untilMs === state.holdDown.untilMs ? [clear] : [clear, holdDownTimer(holdDown)];
+  switch (state.state) {
+    case 'standby':
+      return also(enterSuspect(cut, event.lastHeardMs, 'link-lost', event.nowMs), withHoldDown);
+    case 'suspect':
+      // ◆ An order cut before `released` arrived is void: the timeout runs anew. Otherwise the old one goes on:
+      // an edge that keeps crashing while it claims must not put it off.
+      if (link.phase === 'ordered') return also(enterSuspect(cut, event.nowMs, 'order-cut', event.nowMs), withHoldDown);
+      return { state: cut, reason: 'link-lost', run: withHoldDown };
+    case 'releasing':
+      if (link.phase === 'granted') return also(enterSuspect(failHandback(cut, link), event.nowMs, 'hand-back-cut', event.nowMs), withHoldDown);
+      return { state: { ...failHandback(cut, link), grantTo: null }, reason: 'link-lost', run: withHoldDown };
+    case 'loading':
+      // A claim confirmed while loading counts from when that edge was last heard.
+      return { state: link.phase === 'confirmed' ? { ...cut, dueMs: event.lastHeardMs + cut.wanted.timeoutMs } : cut, reason: 'link-lost', run: withHoldDown };
+    case 'taking-over':
+    case 'holding':
+      return { state: cut, reason: 'link-lost', run: withHoldDown };
+  }
+}
+
+const spendWindow = (state: MasterControl): MasterControl => (state.window.open ? { ...state, spentWindow: state.window.occurrence } : state);
+
+/** ◆ A hand-back that failed in this window is not tried again in it. */
+const failHandback = (state: MasterControl, link: MasterLink): MasterControl => (link.handback === null ? state : spendWindow(state));
+
+const holdDownTimer = (holdDown: HoldDown): Action<MasterTimer> => ({ type: 'set-timer', timer: 'hold-down', atMs: holdDown.untilMs });
+
+const also = (outcome: Outcome, run: Action<MasterTimer>[]): Outcome => ({ ...outcome, run: [...run, ...(outcome.run ?? [])] });
+
+// ── What the edge says ──────────────────────────────────────────────────────
+
+function onMessage(state: MasterControl, event: { nowMs: number; link: number; message: FromEdge }, timings: ControlTimings): Outcome {
+  const { message, nowMs } = event;
+  if (message.t === 'hello') return onHello(state, { nowMs, link: event.link, hello: message }, timings);
+  const link = state.link;
+  if (link?.number !== event.link) return ignored(state, 'stale-link');
+  if (message.negotiation !== link.negotiation) return ignored(state, 'stale-negotiation');
+  switch (message.t) {
+    case 'control.claimed':
+      return onClaimed(state, link, message);
+    case 'control.released':
+      return onReleased(state, link, { ...message, nowMs });
+    case 'control.accepted':
+      return onAccepted(state, link);
+    case 'control.renew':
+      return onRenew(state, link, { ...message, nowMs }, timings);
+  }
+}
+
+function onHello(
+  state: MasterControl,
+  event: { nowMs: number; link: number; hello: Extract<FromEdge, { t: 'hello' }> },
+  timings: ControlTimings,
+): Outcome {
+  const { hello, nowMs } = event;
+  const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
+  const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback };
+  const heard: MasterControl = { ...state, durable: hear(state.durable, hello.epoch), link };
+  // While letting go it neither holds nor can it grant: the hello is decided when everything has stopped.
+  if (state.state === 'releasing' && state.link?.phase !== 'granted') return { state: { ...heard, grantTo: null }, reason: 'hello-deferred' };
+  if (state.state === 'releasing') return answerHello({ ...heard, state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs }, link, nowMs, timings);
+  return answerHello(heard, link, nowMs, timings);
+}
+
+function answerHello(state: MasterControl, link: MasterLink, nowMs: number, timings: ControlTimings): Outcome {
+  const verdict = decide({
+    edgeState: link.edgeState,
+    handbackOrdered: link.handback === 'operator',
+    windowUsable: windowUsable(state, nowMs),
+    masterLoading: state.state === 'loading',
+    masterHolds: drives(state),
+  });
+  const negotiate: FromMaster = { t: 'negotiate', negotiation: link.negotiation, ...verdict, epoch: state.durable.floor, terms: state.wanted };
+  if (verdict.winner === 'master') {
+    return { state: { ...state, link: { ...link, phase: 'waits', handback: null } }, reason: verdict.reason, send: [negotiate], run: [{ type: 'clear-timer', timer: 'dialogue' }] };
+  }
+  if (drives(state)) return letGo(state, link, verdict, negotiate, timings);
+  const granted = grant(state, link, null, nowMs, timings);
+  return { ...granted, reason: verdict.reason, send: [negotiate, ...(granted.send ?? [])] };
+}
+
+/** ◆ Verdict for the edge while the master holds: it stops first, and the grant follows only then. */
+function letGo(state: MasterControl, link: MasterLink, verdict: Verdict, negotiate: FromMaster, timings: ControlTimings): Outcome {
+  const handback = link.handback ?? (verdict.reason === 'window-open' ? 'window' : null);
+  const releasing = enterReleasing({ ...state, link: { ...link, handback } }, verdict.reason, link.negotiation, timings);
+  // Both drive the devices after a partition: our gate closes before anything else, whatever the journal does.
+  if (verdict.reason === 'edge-kept-devices') return { ...releasing, atOnce: [{ type: 'close-gate' }], loses: true, send: [negotiate] };
+  // A planned move can wait: not stored, not begun.
+  const { loses: _, ...planned } = releasing;
+  return { ...planned, send: [negotiate] };
+}
+
+function grant(state: MasterControl, link: MasterLink, snapshot: ControlSnapshot | null, nowMs: number, timings: ControlTimings): Outcome {
+  const dueMs = state.state === 'standby' || state.dueMs === null ? nowMs + state.wanted.timeoutMs : state.dueMs;
+  return {
+    state: {
+      ...state,
+      state: state.state === 'standby' ? 'suspect' : state.state,
+      link: { ...link, phase: 'granted' },
+      dueMs,
+      leaseOverMs: isLeased(state) ? leaseSurelyOverMs(nowMs, timings) : state.leaseOverMs,
+    },
+    reason: 'granted',
+    send: [
+      {
+        t: 'control.granted',
+        negotiation: link.negotiation,
+        epoch: state.durable.floor,
+        leaseMs: isExclusive(state.wanted) ? timings.leaseMs : null,
+        snapshot,
+      },
+    ],
+    run: [state.state === 'loading' ? { type: 'clear-timer', timer: 'dialogue' } : dueTimer({ ...state, dueMs })],
+  };
+}
+
+function onClaimed(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.claimed' }>): Outcome {
+  if (link.phase === 'ordered') return { state: { ...state, durable: hear(state.durable, message.epoch) }, reason: 'claim-crossed-order' };
+  // ◆ A claim that no running negotiation asked for: this link and we do not agree any more.
+  if (link.phase !== 'granted' || isOlder(message.epoch, state.durable.floor)) {
+    return { state: { ...state, durable: hear(state.durable, message.epoch) }, reason: 'late-claim', run: [closeLink(link, 'late-claim')] };
+  }
+  const durable = { ...hear(state.durable, message.epoch), holder: 'edge' as const, reason: 'edge-claimed', terms: state.wanted };
+  return {
+    state: {
+      ...state,
+      state: state.state === 'loading' ? 'loading' : 'standby',
+      durable,
+      link: { ...link, phase: 'confirmed', handback: null },
+      dueMs: null,
+      grantTo: null,
+    },
+    reason: 'edge-claimed',
+    run: [{ type: 'clear-timer', timer: 'due' }, { type: 'clear-timer', timer: 'dialogue' }],
+  };
+}
+
+function onReleased(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.released' }> & { nowMs: number }): Outcome {
+  const heard: MasterControl = { ...state, durable: hear(state.durable, message.epoch) };
+  if (link.phase === 'ordered' && state.state === 'suspect') {
+    // `released` voids the lease.
+    const freed: MasterControl = { ...heard, leaseOverMs: message.nowMs, link: { ...link, phase: 'waits' } };
+    return enterTakingOver(freed, 'edge-released', message.snapshot);
+  }
+  // A claiming edge that lost the verdict has stopped: it waits now.
+  if (link.phase === 'waits') return onAccepted(heard, link);
+  const suspect = enterSuspect(heard, message.nowMs, 'edge-let-go', message.nowMs);
+  return also(suspect, [{ type: 'clear-timer', timer: 'dialogue' }, closeLink(link, 'edge-let-go')]);
+}
+
+/** The edge has stored the verdict and its terms: they are in force, under a new epoch if they change who may claim alone. */
+function onAccepted(state: MasterControl, link: MasterLink): Outcome {
+  if (link.phase !== 'waits' || !drives(state)) return ignored(state, 'late-acceptance');
+  const { durable, wanted } = state;
+  if (isExclusive(durable.terms) === isExclusive(wanted)) {
+    return { state: { ...state, durable: { ...durable, terms: wanted } }, reason: 'edge-waits' };
+  }
+  const epoch = nextEpoch('master', durable.floor);
+  return {
+    state: { ...state, durable: { ...take(durable, epoch, 'master', 'policy-changed'), terms: wanted } },
+    reason: 'policy-changed',
+    run: [{ type: 'restamp', epoch }],
+  };
+}
+
+function onRenew(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.renew' }> & { nowMs: number }, timings: ControlTimings): Outcome {
+  if (link.phase !== 'granted' && link.phase !== 'confirmed') return ignored(state, 'renewal-refused');
+  return {
+    state: { ...state, leaseOverMs: leaseSurelyOverMs(message.nowMs, timings) },
+    reason: 'lease-renewed',
+    send: [{ t: 'control.renewed', negotiation: link.negotiation, epoch: state.durable.floor, renewal: message.renewal }],
+  };
+}
+
+// ── Entering states ─────────────────────────────────────────────────────────
+
+/** `suspect` counts from the moment at which control was last confirmed. */
+function enterSuspect(state: MasterControl, confirmedMs: number, reason: string, nowMs: number): Outcome {
+  const suspect: MasterControl = { ...state, state: 'suspect', dueMs: confirmedMs + state.wanted.timeoutMs, grantTo: null };
+  return { state: suspect, reason, run: [dueTimer({ ...suspect, dueMs: Math.max(suspect.dueMs ?? nowMs, nowMs) })] };
+}
+
+const dueTimer = (state: MasterControl): Action<MasterTimer> => {
+  const atMs = takeoverAtMs(state);
+  return atMs === null ? { type: 'clear-timer', timer: 'due' } : { type: 'set-timer', timer: 'due', atMs };
+};
+
+function considerTakeover(state: MasterControl, nowMs: number, waitReason: string, timings: ControlTimings): Outcome {
+  const atMs = takeoverAtMs(state);
+  if (state.state !== 'suspect' || atMs === null || !mayTakeOver(state)) return ignored(state, waitReason);
+  if (nowMs < atMs) return { state, reason: waitReason, run: [dueTimer(state)] };
+  if (state.link === null) return enterTakingOver(state, 'edge-lost', null);
+  // ◆ It never starts beside a connected edge: release is ordered first.
+  return state.link.phase === 'ordered' ? ignored(state, 'release-ordered') : orderRelease(state, state.link, 'timeout', nowMs, timings);
+}
+
+function orderRelease(state: MasterControl, link: MasterLink, reason: string, nowMs: number, timings: ControlTimings): Outcome {
+  return {
+    // An edge that had to be stopped does not get control back by itself in the same window.
+    state: { ...spendWindow(state), state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs, link: { ...link, phase: 'ordered', handback: null } },
+    reason,
+    send: [{ t: 'control.release', negotiation: link.negotiation, epoch: state.durable.floor, reason }],
+    run: [{ type: 'clear-timer', timer: 'due' }, { type: 'set-timer', timer: 'dialogue', atMs: nowMs + timings.releaseWaitMs }],
+  };
+}
+
+function enterTakingOver(state: MasterControl, reason: string, snapshot: ControlSnapshot | null): Outcome {
+  const epoch = nextEpoch('master', state.durable.floor);
+  return {
+    state: { ...state, state: 'taking-over', durable: take(state.durable, epoch, 'master', reason), dueMs: null, run: state.run + 1 },
+    reason,
+    run: [
+      { type: 'clear-timer', timer: 'due' },
+      { type: 'clear-timer', timer: 'dialogue' },
+      { type: 'start-modules', run: state.run + 1, epoch, snapshot },
+    ],
+  };
+}
+
+function onStarted(state: MasterControl, event: { nowMs: number; run: number }, timings: ControlTimings): Outcome {
+  if (event.run !== state.run || state.state !== 'taking-over') return ignored(state, 'stale-run');
+  const holding: MasterControl = { ...state, state: 'holding' };
+  const handback = considerHandback(holding, event.nowMs, timings);
+  return handback.state === holding ? { state: holding, reason: state.durable.reason } : handback;
+}
+
+/** Break before make: the gate closes, everything stops, and only then the edge gets its grant. */
+function enterReleasing(state: MasterControl, reason: string, grantTo: number | null, timings: ControlTimings): Outcome {
+  const run: Action<MasterTimer>[] = [{ type: 'clear-timer', timer: 'dialogue' }];
+  // ◆ Leaving control without a hand-back closes the link, so that the edge negotiates anew.
+  if (grantTo === null && state.link !== null) run.push(closeLink(state.link, reason));
+  return {
+    state: {
+      ...state,
+      state: 'releasing',
+      durable: { ...state.durable, holder: 'none', reason },
+      run: state.run + 1,
+      grantTo,
+      dueMs: null,
+    },
+    reason,
+    run: [...run, { type: 'stop-modules', run: state.run + 1, deadlineMs: timings.stopMs }],
+    loses: true,
+  };
+}
+
+function onStopped(state: MasterControl, event: { nowMs: number; snapshot: ControlSnapshot | null }, timings: ControlTimings): Outcome {
+  const { link } = state;
+  const dueMs = event.nowMs + state.wanted.timeoutMs;
+  if (link !== null && link.phase === 'deferred' && state.grantTo !== link.negotiation) {
+    return answerHello({ ...state, state: 'suspect', dueMs, grantTo: null }, link, event.nowMs, timings);
+  }
+  if (link === null || state.grantTo === null) return enterSuspect(state, event.nowMs, state.durable.reason, event.nowMs);
+  const granted = grant({ ...state, dueMs }, link, event.snapshot, event.nowMs, timings);
+  // A claim that does not come within the timeout ends the hand-over.
+  return { ...granted, run: [{ type: 'set-timer', timer: 'dialogue', atMs: dueMs }] };
+}
+
+// ── Windows, timers, orders, documents, failures ────────────────────────────
+
+/** Holding, the edge waits, and control may return by itself: ask for the fresh hello that a hand-back starts with. */
+function considerHandback(state: MasterControl, nowMs: number, timings: ControlTimings): Outcome {
+  const { link } = state;
+  if (state.state !== 'holding' || link?.phase !== 'waits' || !windowUsable(state, nowMs)) return ignored(state, 'window');
+  return renegotiate(state, link, { reason: 'window-open', handback: 'window' }, nowMs, timings);
+}
+
+function renegotiate(
+  state: MasterControl,
+  link: MasterLink,
+  why: { reason: string; handback: 'operator' | 'window' | null },
+  nowMs: number,
+  timings: ControlTimings,
+): Outcome {
+  return {
+    state: { ...state, link: { ...link, phase: 'rehello', handback: why.handback } },
+    reason: why.reason,
+    send: [{ t: 'control.renegotiate', negotiation: link.negotiation, epoch: state.durable.floor, reason: why.reason }],
+    run: [{ type: 'set-timer', timer: 'dialogue', atMs: nowMs + timings.helloWaitMs }],
+  };
+}
+
+function onTimer(state: MasterControl, event: { nowMs: number; timer: MasterTimer }, timings: ControlTimings): Outcome {
+  switch (event.timer) {
+    case 'due':
+      return considerTakeover(state, event.nowMs, 'edge-awaited', timings);
+    case 'hold-down':
+      return considerHandback(state, event.nowMs, timings);
+    case 'dialogue': {
+      const { link } = state;
+      const waiting = link !== null && (link.phase === 'rehello' || link.phase === 'ordered' || (link.phase === 'granted' && state.state === 'releasing'));
+      // ◆ A stall ends the hand-over like a cut: the link goes, and with it every right to be answered.
+      return waiting ? { state, reason: 'edge-stalled', run: [closeLink(link, 'edge-stalled')] } : ignored(state, 'stale-timer');
+    }
+  }
+}
+
+function onTerms(state: MasterControl, event: Extract<MasterEvent, { type: 'terms' }>, timings: ControlTimings): Outcome {
+  const wanted = { ...event.terms, paused: state.wanted.paused };
+  if (sameTerms(wanted, state.wanted)) return ignored(state, 'terms-unchanged');
+  // Nobody ever held this location: there is no edge that could act on the old terms.
+  const fresh = state.durable.floor.number === 0 && state.link === null;
+  return proclaim({ ...state, wanted, durable: fresh ? { ...state.durable, terms: wanted } : state.durable }, 'terms-changed', event.nowMs, timings);
+}
+
+/** New terms reach the edge by a negotiation: now if one can begin, else with the next. */
+function proclaim(state: MasterControl, reason: string, nowMs: number, timings: ControlTimings): Outcome {
+  const { link } = state;
+  const free = link !== null && (link.phase === 'confirmed' || link.phase === 'waits') && state.state !== 'releasing';
+  if (free) return renegotiate(state, link, { reason, handback: null }, nowMs, timings);
+  return considerTakeover(state, nowMs, reason, timings);
+}
+
+function onOrder(state: MasterControl, event: { nowMs: number; order: MasterOrder }, timings: ControlTimings): Outcome {
+  const refusal = refuseOrder(state, event.order);
+  if (refusal !== null) return ignored(state, 'order-refused');
+  const { link } = state;
+  const { nowMs } = event;
+  switch (event.order) {
+    case 'takeover': {
+      // Control that an operator took does not go back by itself in the window that is open now.
+      const spent = spendWindow(state);
+      if (link !== null) return orderRelease(spent, link, 'operator-takeover', nowMs, timings);
+      if (leaseMayLive(state, nowMs)) {
+        const waiting: MasterControl = { ...spent, state: 'suspect', dueMs: nowMs };
+        return { state: waiting, reason: 'operator-takeover-after-lease', run: [dueTimer(waiting)] };
+      }
+      return enterTakingOver(spent, 'operator-takeover', null);
+    }
+    case 'handback':
+      assert(link !== null, 'a hand-back needs a link');
+      return renegotiate(state, link, { reason: 'operator-handback', handback: 'operator' }, nowMs, timings);
+    case 'pause':
+    case 'resume': {
+      const paused = event.order === 'pause';
+      const durable = { ...state.durable, terms: { ...state.durable.terms, paused } };
+      return proclaim({ ...state, durable, wanted: { ...state.wanted, paused } }, paused ? 'operator-pause' : 'operator-resume', nowMs, timings);
+    }
+  }
+}
+
+const closeLink = (link: MasterLink, reason: string): Action<MasterTimer> => ({ type: 'close-link', link: link.number, reason });
+
+/** What could not be stored did not happen; the link goes, so that both sides ask again. */
+function onJournalFailed(state: MasterControl, event: { nowMs: number; link: number | null }, timings: ControlTimings): Outcome {
+  const run: Action<MasterTimer>[] = event.link === null ? [] : [{ type: 'close-link', link: event.link, reason: 'journal-failed' }];
+  if (state.state === 'suspect') run.push({ type: 'set-timer', timer: 'due', atMs: event.nowMs + timings.retryMs });
+  return { state, reason: 'journal-failed', run };
+}

@@ -1,0 +1,144 @@
+import type { Json } from '../foundation/json.ts';
+import type { Epoch, Holder, Policy } from '../model/control.ts';
+import type { DocumentStore } from '../ports/document-store.ts';
+import type { HistoryEntry } from '../ports/control-journal.ts';
+import type { DeviceWrite } from '../ports/device-link.ts';
+
+/** What the API and the CLI may ask of a node, the same on both roles. */
+export interface HoldfastNode {
+  readonly role: 'edge' | 'master';
+  readonly id: string;
+  readonly store: DocumentStore;
+
+  readiness(): Readiness;
+  /** Every location that this node knows; an edge knows its own. */
+  locations(): LocationView[];
+  location(id: string): LocationView | null;
+  history(location: string, limit: number): Promise<HistoryEntry[]>;
+  /** An operator's order. Resolves when carried out; throws ORDER_REFUSED, DEADLINE, NOT_FOUND. `dryRun` says only what would happen. */
+  order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult>;
+
+  /** Runs a method of a module wherever it is controlled. */
+  exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer>;
+  /** Status of a module of a system, as this node's board has it. */
+  status(system: string, module: string, index: number): Promise<ModuleStatus>;
+  /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
+  watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
+  /** Moves of control, as they happen. */
+  onControl(listener: (event: ControlEvent) => void): () => void;
+
+  links(): LinkView[];
+  deviceWrites(location: string): Promise<DeviceWrite[]>;
+
+  /** Master only; an edge throws ORDER_REFUSED. */
+  enrolment: EdgeEnrolment;
+}
+
+export interface Readiness {
+  started: boolean;
+  ready: boolean;
+  /** What is still missing, in words; empty when ready. */
+  waitingFor: string[];
+}
+
+export interface LocationView {
+  id: string;
+  name: string;
+  holder: Holder;
+  epoch: Epoch;
+  reason: string;
+  /** Unix milliseconds of the last change of holder. */
+  sinceMs: number;
+  /** State of this node's control machine, or `waiting-window`. */
+  state: string;
+  policy: Policy;
+  failover: boolean;
+  timeoutSeconds: number;
+  paused: boolean;
+  link: 'up' | 'down';
+  /** Restore window: is it open now, when does it open next (unix ms; null: only an operator hands back). */
+  window: { open: boolean; nextMs: number | null };
+  /** Milliseconds until an automatic move is due (takeover while suspect), null when none is. */
+  dueInMs: number | null;
+  holdDownMs: number;
+  dualControlSeconds: number;
+  modules: { total: number; running: number; failing: number };
+}
+
+export const orderKinds = ['takeover', 'handback', 'pause', 'resume'] as const;
+export type OrderKind = (typeof orderKinds)[number];
+
+export interface OrderRequest {
+  location: string;
+  kind: OrderKind;
+  /** Who asked, for history and audit. */
+  by: string;
+  dryRun: boolean;
+}
+
+export interface OrderResult {
+  before: LocationView;
+  after: LocationView;
+  /** What was done, or would be. */
+  summary: string;
+}
+
+export interface ExecRequest {
+  system: string;
+  module: string;
+  index: number;
+  method: string;
+  args: Json[];
+  user: string;
+  timeoutMs: number;
+}
+
+export interface ExecAnswer {
+  value: Json;
+  /** Id of the node whose driver ran it. */
+  servedBy: string;
+}
+
+export interface ModuleStatus {
+  module: string;
+  values: Record<string, Json>;
+  epoch: Epoch | null;
+}
+
+export interface StatusChange {
+  system: string;
+  module: string;
+  index: number;
+  key: string;
+  value: Json;
+}
+
+export interface ControlEvent {
+  location: string;
+  holder: Holder;
+  state: string;
+  reason: string;
+  epoch: Epoch;
+  atMs: number;
+}
+
+export interface LinkView {
+  peer: string;
+  state: 'up' | 'down' | 'negotiating';
+  remote: string;
+  /** Unix milliseconds. */
+  sinceMs: number;
+  roundTripMs: number | null;
+  inFlight: number;
+  /** Why it is down, empty while up. */
+  reason: string;
+}
+
+export interface EdgeEnrolment {
+  /** A new edge: its enrolment string, shown once. */
+  add(edge: string): Promise<{ enrolment: string }>;
+  /** A new secret; the old one stays valid until the edge has used the new one. */
+  rotate(edge: string): Promise<{ enrolment: string }>;
+  /** Ends the edge's right to connect and closes its live link. */
+  revoke(edge: string): Promise<void>;
+}
