@@ -30,6 +30,10 @@ export const errorTable = {
   FORBIDDEN: row(403, ['needs'], 'This key may not do that: it needs {needs}', 'Ask an administrator for a key with that role.'),
   RATE_LIMITED: row(429, ['retryAfterMs'], 'Too many attempts; wait {retryAfterMs} ms', 'Wait, then try again.'),
   VERSION_CONFLICT: row(409, ['id', 'expected', 'actual'], '{id} is at version {actual}, not {expected}', 'Read it again and repeat the change on what is there now.'),
+  MASTER_ONLY: row(409, ['action'], 'This server is an edge: {action} is done at the master', 'Send it to the master.'),
+  STREAMS_FULL: row(503, ['limit'], 'More than {limit} event streams are open', 'Close one, or try again later.'),
+  INTERNAL: row(500, ['requestId'], 'Something failed inside the server (request {requestId})', 'Look for the request id in the log of the server.'),
+  UNREACHABLE: row(503, ['origin', 'problem'], 'Cannot reach {origin}: {problem}', 'Check HOLDFAST_SERVER or --server, and that the server is running.'),
   CONFIG_INVALID: row(500, ['variable', 'problem'], '{variable}: {problem}', 'Correct the environment variable; docs/operations.md lists them all.'),
 
   // Control
@@ -65,6 +69,7 @@ export const errorTable = {
   STORE_BUSY: row(503, ['path'], '{path} is in use by another process', 'Stop the other process; only one server may use a data directory.'),
   STORE_DAMAGED: row(500, ['path', 'problem'], '{path} is damaged: {problem}', 'Restore a backup with `holdfast restore`; an edge may delete it and pull a fresh copy.'),
   STORE_FULL: row(507, ['path'], 'No space is left for {path}', 'Free disk space; nothing was changed.'),
+  STORE_OVERLOADED: row(503, ['path', 'limit'], 'More than {limit} calls wait for {path}', 'Try again shortly; if it stays, the disk is too slow.'),
   STORE_FAILED: row(500, ['path', 'problem'], 'The store {path} failed: {problem}', 'Check the disk.'),
 } as const;
 

@@ -41,11 +41,24 @@ export const limits = {
   hostDeadMs: 2_000,
   writeJournalEntries: 100_000,
 
+  // Store
+  storeQueue: 10_000,
+  storeTombstones: 100_000,
+  journalPending: 10_000,
+
   // API
   bodyBytes: 1024 * 1024,
   listDefault: 20,
   listMax: 500,
   apiRequestsPerMinute: 6_000,
+  apiHeadersMs: 10_000,
+  apiRequestMs: 30_000,
+  apiConnections: 4_096,
+  apiStreams: 500,
+  apiStreamEvents: 1_000,
+  apiStreamHeartbeatMs: 15_000,
+  apiStreamStalledMs: 60_000,
+  apiKeyCache: 1_000,
 
   // Shutdown
   shutdownStepMs: 5_000,

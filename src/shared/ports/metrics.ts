@@ -11,6 +11,8 @@ export const metricTable = {
   holdfast_link_round_trip_seconds: { type: 'gauge', help: 'Last heartbeat round trip', labels: ['peer'] },
   holdfast_requests_in_flight: { type: 'gauge', help: 'Requests under way on links', labels: ['peer'] },
   holdfast_exec_total: { type: 'counter', help: 'Method calls, by outcome', labels: ['outcome'] },
+  holdfast_api_requests_total: { type: 'counter', help: 'REST requests, by route and HTTP status', labels: ['route', 'status'] },
+  holdfast_api_streams: { type: 'gauge', help: 'Event streams that are open', labels: [] },
   holdfast_modules: { type: 'gauge', help: 'Modules by state in this node', labels: ['state'] },
   holdfast_driver_host_restarts_total: { type: 'counter', help: 'Driver host processes that ended and were started again', labels: [] },
   holdfast_replication_sequence: { type: 'gauge', help: 'Sequence of the change feed applied (edge) or written (master)', labels: [] },
