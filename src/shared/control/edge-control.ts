@@ -16,7 +16,7 @@ export interface EdgeControl {
   /** Number of the newest start or stop of modules; older ones have no say any more. */
   run: number;
   /** While releasing: why, and what follows when everything has stopped. */
-  release: { reason: string; then: 'answer' | 'hello' | 'redial' } | null;
+  release: { reason: string; after: 'answer' | 'hello' | 'redial' } | null;
   /** Under `exclusive` only. */
   lease: Lease | null;
   /** The person on site took control without a lease; lasts until the next grant. */

@@ -78,7 +78,7 @@ function onLinkUp(state: EdgeControl, event: { nowMs: number; link: number }, ti
   const link: EdgeLink = { number: event.link, negotiation: 0, helloSentMs: 0, verdict: null, granted: false };
   const linked = { ...state, link };
   // ◆ An edge that is letting go closes its sockets before it says hello.
-  if (state.state === 'releasing') return { state: { ...linked, release: { reason: state.release?.reason ?? '', then: 'hello' } }, reason: 'hello-after-release' };
+  if (state.state === 'releasing') return { state: { ...linked, release: { reason: state.release?.reason ?? '', after: 'hello' } }, reason: 'hello-after-release' };
   return sayHello(linked, event.nowMs, timings);
 }
 
@@ -103,7 +103,7 @@ function onLinkDown(state: EdgeControl, event: { nowMs: number; link: number }):
       link: null,
       noLinkSinceMs: state.noLinkSinceMs ?? event.nowMs,
       // An order cut before it was answered is void, but the release is finished.
-      release: state.release === null ? null : { ...state.release, then: 'redial' },
+      release: state.release === null ? null : { ...state.release, after: 'redial' },
     },
     reason: 'link-down',
     run: [{ type: 'clear-timer', timer: 'grant' }],
@@ -198,7 +198,7 @@ function onReleaseOrder(state: EdgeControl, message: Extract<FromMaster, { t: 'c
   const heard = { ...state, durable: { ...hear(state.durable, message.epoch), holder: 'none' as const, reason: message.reason } };
   if (state.state === 'claiming' || state.state === 'holding') return enterReleasing(heard, message.reason, 'answer', timings);
   // ◆ Already releasing: the answer comes only once everything has stopped.
-  if (state.state === 'releasing') return { state: { ...heard, release: { reason: message.reason, then: 'answer' } }, reason: message.reason, loses: true };
+  if (state.state === 'releasing') return { state: { ...heard, release: { reason: message.reason, after: 'answer' } }, reason: message.reason, loses: true };
   return {
     state: { ...heard, state: 'standby' },
     reason: message.reason,
@@ -233,7 +233,7 @@ function onStarted(state: EdgeControl, run: number): Outcome {
 function enterReleasing(
   state: EdgeControl,
   reason: string,
-  then: 'answer' | 'hello' | 'redial',
+  after: 'answer' | 'hello' | 'redial',
   timings: ControlTimings,
 ): Outcome {
   const { durable } = state;
@@ -243,7 +243,7 @@ function enterReleasing(
       state: 'releasing',
       durable: durable.holder === 'edge' ? { ...durable, holder: 'none', reason } : durable,
       run: state.run + 1,
-      release: { reason, then },
+      release: { reason, after },
       lease: null,
       override: false,
     },
@@ -265,10 +265,10 @@ function onStopped(state: EdgeControl, nowMs: number, snapshot: ControlSnapshot 
   const standby: EdgeControl = { ...state, state: 'standby', release: null };
   const noLease: Action<EdgeTimer> = { type: 'set-lease', untilMs: null };
   if (state.link === null) return { state: standby, reason: release.reason, run: [noLease] };
-  if (release.then === 'answer') {
+  if (release.after === 'answer') {
     return { state: standby, reason: release.reason, send: [released(standby, release.reason, snapshot)], run: [noLease] };
   }
-  if (release.then === 'redial') {
+  if (release.after === 'redial') {
     return { state: standby, reason: release.reason, run: [noLease, { type: 'close-link', link: state.link.number, reason: release.reason }] };
   }
   const hello = sayHello(standby, nowMs, timings);
