@@ -15,6 +15,7 @@ export const limits = {
   maxFrameBytes: 8 * 1024 * 1024,
   bulkFrameBytes: 64 * 1024,
   bulkInFlightBytes: 256 * 1024,
+  socketBytes: 1024 * 1024,
   pendingRequests: 4_096,
   resumeBufferFrames: 10_000,
   resumeBufferBytes: 16 * 1024 * 1024,

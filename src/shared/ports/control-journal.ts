@@ -23,6 +23,8 @@ export interface HistoryEntry {
   state: string;
   reason: string;
   epoch: Epoch;
+  /** Both sides held: for how long, and under which epochs (`edge/master`). */
+  dualControl?: { epochs: string; ms: number };
 }
 
 /** Always node-local, never the database: an outage there must not move control. */

@@ -7,6 +7,7 @@ export const metricTable = {
   holdfast_fencing_refusals_total: { type: 'counter', help: 'Messages, writes and values refused for a stale or missing epoch', labels: ['fence'] },
   holdfast_link_up: { type: 'gauge', help: '1 while the link to the peer is open', labels: ['peer'] },
   holdfast_link_losses_total: { type: 'counter', help: 'Links lost, by reason', labels: ['peer', 'reason'] },
+  holdfast_link_dropped_total: { type: 'counter', help: 'Messages dropped because the peer reads too slowly', labels: ['peer'] },
   holdfast_link_refused_total: { type: 'counter', help: 'Links and frames refused, by reason', labels: ['reason'] },
   holdfast_link_round_trip_seconds: { type: 'gauge', help: 'Last heartbeat round trip', labels: ['peer'] },
   holdfast_requests_in_flight: { type: 'gauge', help: 'Requests under way on links', labels: ['peer'] },

@@ -1,0 +1,64 @@
+import type { JsonObject } from '../shared/foundation/json.ts';
+import type { Clock } from '../shared/ports/clock.ts';
+import type { Client, ClientOptions } from '../client-sdk/index.ts';
+
+export interface Output {
+  write(text: string): void;
+  readonly isTTY: boolean;
+}
+
+export interface Input {
+  readonly isTTY: boolean;
+  /** Asks on the terminal; the answer comes without its line end. */
+  ask(question: string): Promise<string>;
+  /** Everything up to the end. */
+  readAll(): Promise<string>;
+}
+
+/** How a check ended that the command runs itself. */
+export interface Outcome {
+  ok: boolean;
+  summary: string;
+  facts: JsonObject;
+}
+
+export interface RestoreResult {
+  /** What is in the data directory, in words. */
+  before: string;
+  /** What is there afterwards, or would be. */
+  after: string;
+  summary: string;
+}
+
+export type Print = (line: string) => void;
+
+/** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
+export interface LocalCommands {
+  /** Runs a server until `signal` aborts; configured by the environment. */
+  serve(options: { signal: AbortSignal }): Promise<void>;
+  /** Runs a whole federation with simulated devices until `signal` aborts. */
+  demo(options: { signal: AbortSignal; print: Print }): Promise<void>;
+  /** Everything that is wrong with a store or a backup that no server has open. */
+  verify(options: { path: string }): Promise<{ problems: string[] }>;
+  /** Puts a backup in the place of the store of a data directory that no server uses. */
+  restore(options: { backup: string; data: string; dryRun: boolean }): Promise<RestoreResult>;
+  /** Runs the simulator. */
+  sim(options: { seed: string | undefined; runs: number; print: Print; signal: AbortSignal }): Promise<Outcome>;
+  /** Checks the control rules exhaustively. */
+  model(options: { depth: number | undefined; print: Print; signal: AbortSignal }): Promise<Outcome>;
+}
+
+/** Everything that the commands need of the world. */
+export interface CliDeps extends LocalCommands {
+  version: string;
+  env: Readonly<Record<string, string | undefined>>;
+  stdout: Output;
+  stderr: Output;
+  stdin: Input;
+  clock: Clock;
+  /** Throws with a text worth reading when the file cannot be read. */
+  readFile(path: string): Promise<string>;
+  createClient(options: ClientOptions): Client;
+  /** Aborts when the user interrupts. */
+  signal: AbortSignal;
+}

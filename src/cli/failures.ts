@@ -1,0 +1,34 @@
+import { HoldfastError } from '../shared/model/errors.ts';
+
+export const exitCodes = { ok: 0, failed: 1, usage: 2, unreachable: 3, unauthorised: 4 } as const;
+
+export const exitCodeHelp = `
+Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 the server cannot be reached, 4 the key is missing, wrong or not allowed to.`;
+
+/** Ends a command with a text, advice and an exit code. */
+export class CliFailure extends Error {
+  override readonly name = 'CliFailure';
+  readonly next: string;
+  readonly exitCode: number;
+
+  constructor(message: string, next: string, exitCode: number = exitCodes.failed) {
+    super(message);
+    this.next = next;
+    this.exitCode = exitCode;
+  }
+}
+
+export const usageFailure = (message: string, next: string): CliFailure => new CliFailure(message, next, exitCodes.usage);
+
+/** Any error as what the user is told. */
+export function toFailure(error: unknown): CliFailure {
+  if (error instanceof CliFailure) return error;
+  if (error instanceof HoldfastError) {
+    if (error.code === 'UNREACHABLE') return new CliFailure(error.message, error.help, exitCodes.unreachable);
+    if (error.code === 'UNAUTHORISED') {
+      return new CliFailure('no valid API key came with the request', 'set HOLDFAST_KEY to a key that this server knows', exitCodes.unauthorised);
+    }
+    return new CliFailure(error.message, error.help, error.code === 'FORBIDDEN' ? exitCodes.unauthorised : exitCodes.failed);
+  }
+  return new CliFailure(error instanceof Error ? error.message : String(error), 'holdfast --help');
+}

@@ -1,0 +1,88 @@
+import { Command, CommanderError, Option } from 'commander';
+import { addApply } from './apply.ts';
+import { addBackup } from './backup.ts';
+import { addDemo } from './demo.ts';
+import type { CliDeps } from './deps.ts';
+import { addEdge } from './edge.ts';
+import { addExec } from './exec.ts';
+import { addExport } from './export.ts';
+import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
+import type { CliFailure } from './failures.ts';
+import { clean } from './format.ts';
+import { addGet } from './get.ts';
+import { addKey } from './key.ts';
+import { addLocation } from './location.ts';
+import { addModel } from './model.ts';
+import { addRestore } from './restore.ts';
+import { addServe } from './serve.ts';
+import { Session } from './session.ts';
+import type { GlobalOptions } from './session.ts';
+import { addSim } from './sim.ts';
+import { addStatus } from './status.ts';
+import { addVerify } from './verify.ts';
+import { addWatch } from './watch.ts';
+
+const commands = [
+  addServe,
+  addDemo,
+  addStatus,
+  addLocation,
+  addEdge,
+  addApply,
+  addExport,
+  addExec,
+  addGet,
+  addWatch,
+  addKey,
+  addBackup,
+  addVerify,
+  addRestore,
+  addSim,
+  addModel,
+];
+
+/** The whole command line. It throws what goes wrong; `runCli` says it. */
+export function createProgram(deps: CliDeps): { program: Command; session: Session } {
+  const program = new Command('holdfast')
+    .description('Edge/master failover federation server for buildings, campuses and venues')
+    .version(deps.version)
+    .option('--server <origin>', 'the server to ask (HOLDFAST_SERVER; default http://127.0.0.1:8080)')
+    .option('--key <key>', 'API key; others can read it in the list of processes: better set HOLDFAST_KEY')
+    .addOption(new Option('-o, --output <form>', 'form of results').choices(['table', 'json']).default('table'))
+    .addHelpText('after', `\nHOLDFAST_CA names a PEM file of the authority that signed the certificate of the server.${exitCodeHelp}`)
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => deps.stdout.write(text),
+      writeErr: (text) => deps.stderr.write(text),
+      // Said by `runCli`, in one form with every other error.
+      outputError: () => undefined,
+    });
+  const session = new Session(deps, () => program.opts<GlobalOptions>());
+  for (const add of commands) add(program, session);
+  return { program, session };
+}
+
+/** Runs one command line (without the names of program and script) and returns its exit code. Never throws. */
+export async function runCli(deps: CliDeps, argv: string[]): Promise<number> {
+  const { program, session } = createProgram(deps);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCodes.ok;
+  } catch (error) {
+    const failure = error instanceof CommanderError ? ofCommander(error) : toFailure(error);
+    if (failure === null) return exitCodes.ok;
+    deps.stderr.write(`error: ${clean(failure.message)}\nnext: ${clean(failure.next)}\n`);
+    return failure.exitCode;
+  } finally {
+    session.close();
+  }
+}
+
+/** null: help or the version was asked for, and printed. */
+function ofCommander(error: CommanderError): CliFailure | null {
+  if (error.exitCode === 0) return null;
+  // Without a command the help was printed as the error.
+  if (error.code === 'commander.help') return usageFailure('a command is missing', 'choose one of those above');
+  return usageFailure(error.message.replace(/^error: /, '').replaceAll('\n', ' '), 'holdfast --help, or --help after a command');
+}

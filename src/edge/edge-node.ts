@@ -1,0 +1,352 @@
+import type { EdgeControl, EdgeEvent, EdgeTimer } from '../shared/control/edge-control.ts';
+import { bootEdge, refuseOverride } from '../shared/control/edge-control.ts';
+import { stepEdge } from '../shared/control/edge-step.ts';
+import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
+import type { FromEdge, FromMaster } from '../shared/control/messages.ts';
+import { isExclusive } from '../shared/control/step.ts';
+import type { Json } from '../shared/foundation/json.ts';
+import { Scope } from '../shared/foundation/scope.ts';
+import type { Epoch, Terms } from '../shared/model/control.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
+import { limits } from '../shared/model/limits.ts';
+import type { Clock } from '../shared/ports/clock.ts';
+import type { ControlJournal, HistoryEntry } from '../shared/ports/control-journal.ts';
+import type { DeviceLink, DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
+import type { DocumentStore } from '../shared/ports/document-store.ts';
+import type { Log } from '../shared/ports/log.ts';
+import type { Metrics } from '../shared/ports/metrics.ts';
+import type { Random } from '../shared/ports/random.ts';
+import type { LinkDialler } from '../shared/ports/transport.ts';
+import { CommandDesk } from '../shared/runtime/command-desk.ts';
+import { Directory } from '../shared/runtime/directory.ts';
+import { LocationControl } from '../shared/runtime/location-control.ts';
+import { locationView, termsOf } from '../shared/runtime/location-view.ts';
+import type {
+  ControlEvent,
+  EdgeEnrolment,
+  ExecAnswer,
+  ExecRequest,
+  HoldfastNode,
+  LinkView,
+  LocationView,
+  ModuleStatus,
+  OrderRequest,
+  OrderResult,
+  Readiness,
+  StatusChange,
+} from '../shared/runtime/node.ts';
+import { PeerLink } from '../shared/runtime/peer-link.ts';
+import type { Route } from '../shared/runtime/proxy.ts';
+import { ReplicaFeed } from '../shared/runtime/replication.ts';
+import { StatusBoard } from '../shared/runtime/status-board.ts';
+import { readStatus, sendStatus } from '../shared/runtime/status-feed.ts';
+import { until } from '../shared/runtime/until.ts';
+import { dialLoop } from './dial-loop.ts';
+
+export interface EdgePorts {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  journal: ControlJournal;
+  store: DocumentStore;
+  deviceLink: DeviceLink;
+  dialler: LinkDialler;
+}
+
+export interface EdgeOptions {
+  /** Id of this edge, which is that of its location document. */
+  id: string;
+  /** Addresses of the masters, `host:port`. */
+  addresses: readonly string[];
+  timings?: ControlTimings;
+}
+
+/** Until the location document is here, nothing may be claimed without a grant. */
+const UNKNOWN_TERMS: Terms = { failover: true, policy: 'exclusive', timeoutMs: 20_000, paused: false };
+
+type Control = LocationControl<EdgeControl, EdgeEvent, FromEdge, EdgeTimer>;
+
+/** The box at a site: boots alone from its own store, drives its devices, and keeps one link to a master. */
+export class EdgeNode implements HoldfastNode {
+  readonly role = 'edge';
+  readonly id: string;
+  readonly store: DocumentStore;
+  readonly enrolment: EdgeEnrolment = {
+    add: () => Promise.reject(this.#masterOnly()),
+    rotate: () => Promise.reject(this.#masterOnly()),
+    revoke: () => Promise.reject(this.#masterOnly()),
+  };
+  readonly #ports: EdgePorts;
+  readonly #options: EdgeOptions;
+  readonly #timings: ControlTimings;
+  readonly #scope = new Scope();
+  readonly #directory: Directory;
+  readonly #board: StatusBoard;
+  readonly #peer: PeerLink;
+  readonly #desk: CommandDesk;
+  readonly #feed: ReplicaFeed;
+  #control: Control | null = null;
+  #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
+  #negotiated = false;
+
+  constructor(ports: EdgePorts, options: EdgeOptions) {
+    this.#ports = ports;
+    this.#options = options;
+    this.#timings = options.timings ?? defaultTimings;
+    this.id = options.id;
+    this.store = ports.store;
+    this.#directory = new Directory(ports.store);
+    this.#board = new StatusBoard(ports.metrics);
+    this.#peer = this.#createPeer();
+    this.#feed = new ReplicaFeed({ ...ports, request: (kind, body, options) => this.#peer.request(kind, body, options) });
+    this.#desk = new CommandDesk({
+      nodeId: this.id,
+      clock: ports.clock,
+      random: ports.random,
+      metrics: ports.metrics,
+      deviceLink: ports.deviceLink,
+      directory: this.#directory,
+      board: this.#board,
+      route: (location) => this.#route(location),
+      onControlChange: (_, listener) => this.onControl(() => listener()),
+    });
+  }
+
+  /** Boots from the local store alone and starts dialling. Ready as soon as it can answer; control follows its own rules. */
+  async start(): Promise<void> {
+    const { journal, log, clock, deviceLink } = this.#ports;
+    this.#scope.defer('devices', () => deviceLink.close());
+    this.#scope.defer('directory', await this.#directory.open());
+    const stored = (await journal.load()).find((entry) => entry.location === this.id) ?? null;
+    const history = await journal.history(this.id, limits.historyEntries);
+    const document = this.#directory.edge(this.id);
+    const initial = bootEdge(stored, document === null ? UNKNOWN_TERMS : termsOf(document, false));
+    const control: Control = new LocationControl<EdgeControl, EdgeEvent, FromEdge, EdgeTimer>({
+      ...this.#ports,
+      location: this.id,
+      board: this.#board,
+      modules: () => this.#directory.modulesOf(this.id),
+      sendControl: (link, message) => this.#send(link, message),
+      closeLink: (link, reason) => this.#peer.close(link, reason),
+      initial,
+      stored,
+      history,
+      step: (state, event) => stepEdge(state, event, this.#timings),
+      fromShell: (event) => event,
+    });
+    this.#control = control;
+    this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
+    this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
+    this.#scope.defer('documents', this.#directory.onChange(() => control.converge()));
+    this.#scope.defer('link', () => this.#peer.shutdown('shutting-down'));
+    this.#scope.defer('modules', async () => {
+      control.close();
+      await deviceLink.stop(this.id, limits.moduleStopMs);
+    });
+    log.info('edge-booted', { location: this.id, modules: this.#directory.modulesOf(this.id).length, known: document !== null });
+    control.post({ type: 'loaded', nowMs: clock.monotonicMs() });
+    this.#dial(control);
+  }
+
+  /** Stops taking commands, then modules, link, timers: in this order. */
+  async stop(): Promise<void> {
+    for (const { name, error } of await this.#scope.close('shutting down')) this.#ports.log.error('shutdown-step-failed', { step: name, error });
+  }
+
+  readiness(): Readiness {
+    const started = this.#control !== null;
+    return { started, ready: started, waitingFor: started ? [] : ['its own store'] };
+  }
+
+  locations(): LocationView[] {
+    const view = this.location(this.id);
+    return view === null ? [] : [view];
+  }
+
+  location(id: string): LocationView | null {
+    const control = this.#control;
+    const document = this.#directory.edge(this.id);
+    if (id !== this.id || control === null || document === null) return null;
+    const { state, durable } = control.state;
+    const total = this.#directory.modulesOf(this.id).length;
+    const facts = {
+      document,
+      durable,
+      state,
+      sinceMs: control.sinceMs,
+      paused: durable.terms.paused,
+      linked: this.#peer.state === 'open',
+      dueInMs: null,
+      holdDownMs: 0,
+      dualControlSeconds: 0,
+      modules: { total, ...control.modules },
+    };
+    return locationView(facts, this.#ports.clock.wallMs());
+  }
+
+  history(location: string, limit: number): Promise<HistoryEntry[]> {
+    return this.#ports.journal.history(location, limit);
+  }
+
+  /** Connected: the master carries the order out. Cut off: the person on site may take control here. */
+  async order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult> {
+    const control = this.#running();
+    const before = this.location(request.location);
+    if (before === null) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
+    if (this.#peer.state === 'open') {
+      const { location, kind, by, dryRun } = request;
+      const summary = await this.#peer.request('order', { location, kind, by, dryRun }, { signal, timeoutMs: limits.orderMs });
+      return { before, after: this.location(request.location) ?? before, summary: typeof summary === 'string' ? summary : '' };
+    }
+    const refusal = request.kind === 'takeover' ? refuseOverride(control.state) : 'the master cannot be reached; only `takeover` works here';
+    if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: request.location, reason: refusal });
+    if (request.dryRun) return { before, after: before, summary: `the edge would take control of ${this.id} without asking the master` };
+    this.#ports.log.warn('audit', { action: 'override', location: this.id, by: request.by });
+    control.post({ type: 'override', nowMs: this.#ports.clock.monotonicMs() });
+    await until(() => control.state.state === 'holding', (listener) => control.onChange(listener), {
+      clock: this.#ports.clock,
+      timeoutMs: limits.orderMs,
+      signal,
+    });
+    return { before, after: this.location(this.id) ?? before, summary: `the edge took control of ${this.id} without asking the master` };
+  }
+
+  exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
+    return this.#desk.exec(request, signal);
+  }
+
+  async status(system: string, module: string, index: number): Promise<ModuleStatus> {
+    return this.#desk.status({ system, module, index });
+  }
+
+  async watch(
+    target: { system: string; module: string; index: number; key: string | null },
+    listener: (change: StatusChange) => void,
+  ): Promise<() => void> {
+    return this.#desk.watch(target, listener);
+  }
+
+  onControl(listener: (event: ControlEvent) => void): () => void {
+    return this.#control?.onChange(listener) ?? ((): void => undefined);
+  }
+
+  links(): LinkView[] {
+    return [{ peer: 'master', ...this.#peer.view() }];
+  }
+
+  deviceWrites(location: string): Promise<DeviceWrite[]> {
+    return this.#ports.deviceLink.writes(location);
+  }
+
+  // ── The link ──────────────────────────────────────────────────────────────
+
+  #createPeer(): PeerLink {
+    const { clock, random, log, metrics } = this.#ports;
+    return new PeerLink({
+      side: 'edge',
+      clock,
+      random,
+      log,
+      metrics,
+      bootId: random.hex(8),
+      floor: () => this.#floor(),
+      resumeWindowMs: limits.resumeWindowMs,
+      peer: 'master',
+      handlers: {
+        control: (message, link) => {
+          if (message.t === 'negotiate') this.#negotiated = true;
+          // A peer that proved itself as a master says only what masters say; anything else was refused as a frame.
+          this.#control?.post({ type: 'message', nowMs: clock.monotonicMs(), link, message: message as FromMaster });
+        },
+        open: () => this.#onOpen(),
+        down: (link) => {
+          this.#control?.post({ type: 'link-down', nowMs: clock.monotonicMs(), link });
+          this.#linkClosed?.({ negotiated: this.#negotiated });
+        },
+        request: (kind, body, { signal, deadlineMs }) => {
+          if (kind === 'exec') return this.#desk.serveExec(body, { signal, deadlineMs, location: this.id });
+          return Promise.reject(new HoldfastError('UNKNOWN_TYPE', { type: kind }));
+        },
+        post: (type, body, { epoch }) => this.#onPost(type, body, epoch),
+      },
+    });
+  }
+
+  #dial(control: Control): void {
+    const { clock } = this.#ports;
+    const running = dialLoop(
+      {
+        ...this.#ports,
+        addresses: this.#options.addresses,
+        use: (connection) => {
+          this.#negotiated = false;
+          const gone = new Promise<{ negotiated: boolean }>((resolve) => {
+            this.#linkClosed = resolve;
+          });
+          const link = this.#peer.attach(connection);
+          control.post({ type: 'link-up', nowMs: clock.monotonicMs(), link });
+          return gone;
+        },
+        failed: () => control.post({ type: 'dial-failed', nowMs: clock.monotonicMs() }),
+      },
+      this.#scope.signal,
+    );
+    this.#scope.defer('dialler', () => {
+      this.#linkClosed?.({ negotiated: this.#negotiated });
+      return running;
+    });
+  }
+
+  #send(link: number, message: FromEdge): void {
+    const held = message.t === 'hello' ? (this.#control?.held.intervals() ?? []) : [];
+    this.#peer.sendControl(link, message.t === 'hello' ? { ...message, held } : message);
+  }
+
+  #onOpen(): void {
+    if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
+    this.#feed.wake(this.#scope.signal);
+  }
+
+  /** The other side shows what our devices report; while the master holds, its board already has the values. */
+  #toMaster(value: StatusValue): void {
+    if (this.#drives()) sendStatus(this.#peer, value);
+  }
+
+  #onPost(type: string, body: Json, epoch: Epoch | null): void {
+    if (type === 'status' && epoch !== null && !this.#drives()) this.#board.set(readStatus(this.id, body, epoch));
+    if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
+  }
+
+  #drives(): boolean {
+    const state = this.#control?.state.state;
+    return state === 'holding' || state === 'claiming';
+  }
+
+  #route(location: string): Route {
+    const { state, link, durable } = this.#running().state;
+    if (location === this.id && state === 'holding') return { via: 'here', epoch: durable.epoch };
+    const connected = this.#peer.state === 'open';
+    if (location !== this.id) {
+      return { via: 'nobody', reason: connected ? 'not-of-this-edge' : 'master-unreachable' };
+    }
+    if (connected && state === 'standby' && link?.verdict?.winner === 'master') {
+      return { via: 'peer', request: (kind, body, options) => this.#peer.request(kind, body, options) };
+    }
+    const claimsSoon = state !== 'standby' || connected || !isExclusive(durable.terms);
+    return claimsSoon ? { via: 'wait' } : { via: 'nobody', reason: durable.reason };
+  }
+
+  #floor(): Epoch {
+    return this.#running().state.durable.floor;
+  }
+
+  #running(): Control {
+    if (this.#control === null) throw new HoldfastError('NOT_READY', { waitingFor: 'its own store', retryAfterMs: 1_000 });
+    return this.#control;
+  }
+
+  #masterOnly(): HoldfastError {
+    return new HoldfastError('ORDER_REFUSED', { location: this.id, reason: 'edges are added and revoked at the master' });
+  }
+}

@@ -1,0 +1,64 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline/promises';
+import { text } from 'node:stream/consumers';
+import { z } from 'zod';
+import type { CliDeps, Output } from './cli/deps.ts';
+import { CliFailure } from './cli/failures.ts';
+import { runCli } from './cli/program.ts';
+import { createClient } from './client-sdk/index.ts';
+import { localCommands } from './local-commands.ts';
+import { systemClock } from './shared/adapters/clock/system-clock.ts';
+
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // The first one ends the command in good order, the second one ends it now.
+  process.once(signal, () => interrupted.abort(new Error(signal)));
+}
+
+// `holdfast status | head` closes the pipe early: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+const output = (stream: NodeJS.WriteStream): Output => ({ write: (chunk) => void stream.write(chunk), isTTY: stream.isTTY });
+
+async function ask(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  terminal.once('SIGINT', () => interrupted.abort(new Error('SIGINT')));
+  try {
+    return await terminal.question(question, { signal: interrupted.signal });
+  } catch {
+    throw new CliFailure('interrupted; nothing was changed', 'answer y, or repeat it with --yes');
+  } finally {
+    terminal.close();
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new CliFailure(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, 'check the name of the file');
+  }
+}
+
+const manifest = z.object({ version: z.string() });
+const packageFile = new URL('../package.json', import.meta.url);
+
+const deps: CliDeps = {
+  ...localCommands,
+  version: manifest.parse(JSON.parse(readFileSync(packageFile, 'utf8'))).version,
+  env: process.env,
+  stdout: output(process.stdout),
+  stderr: output(process.stderr),
+  stdin: { isTTY: process.stdin.isTTY, ask, readAll: () => text(process.stdin) },
+  clock: systemClock,
+  readFile: readText,
+  createClient,
+  signal: interrupted.signal,
+};
+
+process.exitCode = await runCli(deps, process.argv.slice(2));

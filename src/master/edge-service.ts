@@ -1,0 +1,40 @@
+import type { Json } from '../shared/foundation/json.ts';
+import type { DocumentStore } from '../shared/ports/document-store.ts';
+import type { Log } from '../shared/ports/log.ts';
+import type { CommandDesk } from '../shared/runtime/command-desk.ts';
+import type { PeerLink, PeerLinkHandlers } from '../shared/runtime/peer-link.ts';
+import { FeedSource } from '../shared/runtime/replication.ts';
+import { readStatus } from '../shared/runtime/status-feed.ts';
+import type { StatusBoard } from '../shared/runtime/status-board.ts';
+
+export interface EdgeHandlersOptions {
+  location: string;
+  store: DocumentStore;
+  log: Log;
+  desk: CommandDesk;
+  board: StatusBoard;
+  order(body: Json, signal: AbortSignal): Promise<Json>;
+}
+
+/** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
+export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post'> {
+  const { location, desk, board, log } = options;
+  const feed = new FeedSource(options.store);
+  return {
+    async request(kind, body, { signal, deadlineMs }) {
+      switch (kind) {
+        case 'exec':
+          return desk.serveExec(body, { signal, deadlineMs, location });
+        case 'order':
+          return options.order(body, signal);
+        case 'replicate.pull':
+        case 'replicate.snapshot':
+          return feed.serve(kind, body);
+      }
+    },
+    post(type, body, { epoch }) {
+      if (type === 'status' && epoch !== null) board.set(readStatus(location, body, epoch));
+      else log.debug('post-ignored', { type, peer: peer().view().remote });
+    },
+  };
+}

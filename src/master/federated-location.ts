@@ -1,0 +1,261 @@
+import { formatEpoch } from '../shared/control/epoch.ts';
+import { isHeldDown } from '../shared/control/hold-down.ts';
+import type { ControlTimings } from '../shared/control/lease.ts';
+import {
+  bootMaster,
+  type MasterControl,
+  type MasterEvent,
+  type MasterOrder,
+  type MasterTimer,
+  mayTakeOver,
+  refuseOrder,
+  takeoverAtMs,
+} from '../shared/control/master-control.ts';
+import { stepMaster } from '../shared/control/master-step.ts';
+import type { ControlMessage, FromEdge, FromMaster, HeldInterval } from '../shared/control/messages.ts';
+import { type RestoreWindow, windowAt } from '../shared/control/restore-window.ts';
+import type { EdgeDocument } from '../shared/model/documents.ts';
+import { limits } from '../shared/model/limits.ts';
+import type { Clock } from '../shared/ports/clock.ts';
+import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
+import type { DeviceLink } from '../shared/ports/device-link.ts';
+import type { Log } from '../shared/ports/log.ts';
+import type { Metrics } from '../shared/ports/metrics.ts';
+import type { Random } from '../shared/ports/random.ts';
+import type { Connection } from '../shared/ports/transport.ts';
+import type { Directory } from '../shared/runtime/directory.ts';
+import { DualControl } from '../shared/runtime/dual-control.ts';
+import { LocationControl } from '../shared/runtime/location-control.ts';
+import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
+import type { ControlEvent, LinkView, LocationView } from '../shared/runtime/node.ts';
+import { PeerLink, type PeerLinkHandlers } from '../shared/runtime/peer-link.ts';
+import type { Route } from '../shared/runtime/proxy.ts';
+import { sendStatus } from '../shared/runtime/status-feed.ts';
+import type { StatusBoard } from '../shared/runtime/status-board.ts';
+
+export interface FederatedLocationPorts {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  journal: ControlJournal;
+  deviceLink: DeviceLink;
+  directory: Directory;
+  board: StatusBoard;
+}
+
+export interface FederatedLocationOptions {
+  document: EdgeDocument;
+  bootId: string;
+  timings: ControlTimings;
+  stored: JournalEntry | null;
+  /** Newest first. */
+  history: HistoryEntry[];
+  /** Requests and messages of the edge that are not about control. */
+  handlers: Pick<PeerLinkHandlers, 'request' | 'post'>;
+}
+
+type Control = LocationControl<MasterControl, MasterEvent, FromMaster, MasterTimer>;
+
+/** A location as the master keeps it: its control machine, the link to its edge, its restore window. */
+export class FederatedLocation {
+  readonly id: string;
+  readonly #ports: FederatedLocationPorts;
+  readonly #options: FederatedLocationOptions;
+  readonly #control: Control;
+  readonly #peer: PeerLink;
+  readonly #dual: DualControl;
+  #document: EdgeDocument;
+  #window: RestoreWindow | null;
+
+  constructor(ports: FederatedLocationPorts, options: FederatedLocationOptions) {
+    this.id = options.document.id;
+    this.#ports = ports;
+    this.#options = options;
+    this.#document = options.document;
+    this.#window = restoreWindowOf(options.document);
+    this.#dual = new DualControl({ ...ports, location: this.id, history: options.history });
+    this.#peer = this.#createPeer();
+    this.#control = this.#createControl();
+    this.checkWindow();
+  }
+
+  get state(): MasterControl {
+    return this.#control.state;
+  }
+
+  get peer(): PeerLink {
+    return this.#peer;
+  }
+
+  /** A proved connection of this location's edge; an older one is replaced. */
+  attach(connection: Connection): void {
+    this.#peer.attach(connection);
+  }
+
+  /** The wait for edges is over: takeovers that are due begin now. */
+  booted(): void {
+    this.#control.post({ type: 'booted', nowMs: this.#now() });
+  }
+
+  /** Called once a second and when the document changed: wall clocks jump, so that no timer is trusted with a window. */
+  checkWindow(): void {
+    const view = this.#window === null ? null : windowAt(this.#window, this.#ports.clock.wallMs());
+    const open = view?.open ?? false;
+    const occurrence = open ? (view?.occurrence ?? 0) : 0;
+    const known = this.#control.state.window;
+    if (open === known.open && occurrence === known.occurrence) return;
+    this.#control.post({ type: 'window', nowMs: this.#now(), open, occurrence });
+  }
+
+  documentChanged(document: EdgeDocument): void {
+    this.#document = document;
+    this.#window = restoreWindowOf(document);
+    this.#control.post({ type: 'terms', nowMs: this.#now(), terms: termsOf(document, false) });
+    this.checkWindow();
+  }
+
+  /** Systems or modules changed: what runs here follows. */
+  converge(): void {
+    this.#control.converge();
+  }
+
+  refuseOrder(order: MasterOrder): string | null {
+    return refuseOrder(this.state, order);
+  }
+
+  order(order: MasterOrder): void {
+    this.#control.post({ type: 'order', nowMs: this.#now(), order });
+  }
+
+  onControl(listener: (event: ControlEvent) => void): () => void {
+    return this.#control.onChange(listener);
+  }
+
+  route(): Route {
+    const { state, durable, link } = this.state;
+    if (state === 'holding') return { via: 'here', epoch: durable.epoch };
+    if (link?.phase === 'confirmed' && this.#peer.state === 'open') {
+      return { via: 'peer', request: (kind, body, options) => this.#peer.request(kind, body, options) };
+    }
+    const moving = state === 'taking-over' || state === 'releasing' || link !== null;
+    if (moving || durable.holder === 'edge') return { via: 'wait' };
+    return { via: 'nobody', reason: durable.reason };
+  }
+
+  view(): LocationView {
+    const { state, durable, wanted, link, holdDown } = this.state;
+    const nowMs = this.#now();
+    const dueAtMs = state === 'suspect' && mayTakeOver(this.state) ? takeoverAtMs(this.state) : null;
+    // Holding with the edge at hand: what is missing is the window, or an operator.
+    const waiting = state === 'holding' && link?.phase === 'waits';
+    const facts = {
+      document: this.#document,
+      durable,
+      state: waiting ? 'waiting-window' : state,
+      sinceMs: this.#control.sinceMs,
+      paused: wanted.paused,
+      linked: this.#peer.state === 'open',
+      dueInMs: dueAtMs === null ? null : Math.max(0, dueAtMs - nowMs),
+      holdDownMs: isHeldDown(holdDown, nowMs) ? holdDown.untilMs - nowMs : 0,
+      dualControlSeconds: this.#dual.totalMs / 1_000,
+      modules: { total: this.#ports.directory.modulesOf(this.id).length, ...this.#control.modules },
+    };
+    return locationView(facts, this.#ports.clock.wallMs());
+  }
+
+  linkView(): LinkView {
+    return { peer: this.id, ...this.#peer.view() };
+  }
+
+  /** Modules first, then the link: the edge must not claim beside us. */
+  async close(): Promise<void> {
+    this.#control.close();
+    if (this.state.state !== 'standby') await this.#ports.deviceLink.stop(this.id, limits.moduleStopMs);
+    this.#peer.shutdown('shutting-down');
+  }
+
+  // ── Wiring ────────────────────────────────────────────────────────────────
+
+  #createControl(): Control {
+    const { document, stored, history, timings } = this.#options;
+    return new LocationControl<MasterControl, MasterEvent, FromMaster, MasterTimer>({
+      ...this.#ports,
+      location: this.id,
+      modules: () => this.#ports.directory.modulesOf(this.id),
+      sendControl: (link, message) => this.#peer.sendControl(link, message),
+      closeLink: (link, reason) => this.#peer.close(link, reason),
+      initial: bootMaster(stored, termsOf(document, false), this.#now(), timings),
+      stored,
+      history,
+      step: (state, event) => stepMaster(state, event, timings),
+      fromShell: (event) => event,
+      onStep: (previous, next) => this.#afterStep(previous, next),
+    });
+  }
+
+  #createPeer(): PeerLink {
+    const { clock, random, log, metrics } = this.#ports;
+    const { handlers, bootId } = this.#options;
+    return new PeerLink({
+      side: 'master',
+      clock,
+      random,
+      log: log.child({ location: this.id }),
+      metrics,
+      bootId,
+      floor: () => this.state.durable.floor,
+      resumeWindowMs: Math.min(limits.resumeWindowMs, this.#document.timeout * 1_000 - 1_000),
+      peer: this.id,
+      handlers: {
+        ...handlers,
+        control: (message, link) => this.#onControl(message, link),
+        open: () => this.#onOpen(),
+        down: (link, { lastHeardMs }) => {
+          this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });
+        },
+      },
+    });
+  }
+
+  /** The edge shows what our devices report while we hold. */
+  #onOpen(): void {
+    if (this.state.durable.holder !== 'master') return;
+    for (const value of this.#ports.board.values(this.id)) sendStatus(this.#peer, value);
+  }
+
+  #onControl(message: ControlMessage, link: number): void {
+    if (!isFromEdge(message)) return;
+    if (message.t === 'hello') this.#compareHeldTimes(message.held);
+    this.#control.post({ type: 'message', nowMs: this.#now(), link, message });
+  }
+
+  /** A partition may have ended: what both journals say of who held when. */
+  #compareHeldTimes(held: HeldInterval[]): void {
+    this.#dual.heard(held, this.#control.held);
+  }
+
+  #afterStep(previous: MasterControl, next: MasterControl): void {
+    // Our gate is closed now: if both held until here, the overlap ends here.
+    if (previous.state !== 'releasing' && next.state === 'releasing') this.#dual.settle(this.#control.held);
+    if (formatEpoch(previous.durable.floor) !== formatEpoch(next.durable.floor)) this.#ports.board.raiseFloor(this.id, next.durable.floor);
+  }
+
+  #now(): number {
+    return this.#ports.clock.monotonicMs();
+  }
+}
+
+function isFromEdge(message: ControlMessage): message is FromEdge {
+  switch (message.t) {
+    case 'hello':
+    case 'control.claimed':
+    case 'control.released':
+    case 'control.accepted':
+    case 'control.renew':
+      return true;
+    default:
+      return false;
+  }
+}
+

@@ -1,0 +1,359 @@
+import { EPOCH_ZERO, nextEpoch } from '../shared/control/epoch.ts';
+import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
+import type { MasterControl, MasterOrder } from '../shared/control/master-control.ts';
+import type { Json } from '../shared/foundation/json.ts';
+import { Scope } from '../shared/foundation/scope.ts';
+import type { EdgeDocument } from '../shared/model/documents.ts';
+import type { Epoch } from '../shared/model/control.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
+import { MASTER_LOCATION } from '../shared/model/ids.ts';
+import { limits } from '../shared/model/limits.ts';
+import type { Clock } from '../shared/ports/clock.ts';
+import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
+import type { DeviceLink, DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
+import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
+import type { Log } from '../shared/ports/log.ts';
+import type { Metrics } from '../shared/ports/metrics.ts';
+import type { Random } from '../shared/ports/random.ts';
+import type { Connection, LinkListener } from '../shared/ports/transport.ts';
+import { CommandDesk } from '../shared/runtime/command-desk.ts';
+import { Directory } from '../shared/runtime/directory.ts';
+import type {
+  ControlEvent,
+  EdgeEnrolment,
+  ExecAnswer,
+  ExecRequest,
+  HoldfastNode,
+  LinkView,
+  LocationView,
+  ModuleStatus,
+  OrderRequest,
+  OrderResult,
+  Readiness,
+  StatusChange,
+} from '../shared/runtime/node.ts';
+import type { Route } from '../shared/runtime/proxy.ts';
+import { StatusBoard } from '../shared/runtime/status-board.ts';
+import { sendStatus } from '../shared/runtime/status-feed.ts';
+import { parseOrder } from '../shared/runtime/orders.ts';
+import { until } from '../shared/runtime/until.ts';
+import { edgeHandlers } from './edge-service.ts';
+import { FederatedLocation } from './federated-location.ts';
+
+export interface MasterPorts {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  journal: ControlJournal;
+  store: DocumentStore;
+  deviceLink: DeviceLink;
+  listener: LinkListener;
+  enrolment: EdgeEnrolment;
+}
+
+export interface MasterOptions {
+  id: string;
+  timings?: ControlTimings;
+}
+
+const WINDOW_CHECK_MS = 1_000;
+
+/** The central server: one control machine per location, and the modules that belong to no location. */
+export class MasterNode implements HoldfastNode {
+  readonly role = 'master';
+  readonly id: string;
+  readonly store: DocumentStore;
+  readonly enrolment: EdgeEnrolment;
+  readonly #ports: MasterPorts;
+  readonly #timings: ControlTimings;
+  readonly #bootId: string;
+  readonly #scope = new Scope();
+  readonly #directory: Directory;
+  readonly #board: StatusBoard;
+  readonly #desk: CommandDesk;
+  readonly #locations = new Map<string, FederatedLocation>();
+  readonly #controlListeners = new Set<(event: ControlEvent) => void>();
+  #ownEpoch: Epoch = EPOCH_ZERO;
+  #ownModules = '[]';
+  #booted = false;
+  #waitingFor: string[] = ['its own store'];
+
+  constructor(ports: MasterPorts, options: MasterOptions) {
+    this.#ports = ports;
+    this.#timings = options.timings ?? defaultTimings;
+    this.#bootId = ports.random.hex(8);
+    this.id = options.id;
+    this.store = ports.store;
+    this.enrolment = ports.enrolment;
+    this.#directory = new Directory(ports.store);
+    this.#board = new StatusBoard(ports.metrics);
+    this.#desk = new CommandDesk({
+      nodeId: this.id,
+      clock: ports.clock,
+      random: ports.random,
+      metrics: ports.metrics,
+      deviceLink: ports.deviceLink,
+      directory: this.#directory,
+      board: this.#board,
+      route: (location) => this.#route(location),
+      onControlChange: (location, listener) =>
+        this.onControl((event) => {
+          if (event.location === location) listener();
+        }),
+    });
+  }
+
+  /** Section 3, "Master boot": documents, own modules, wait for edges, takeovers that are due, and only then ready. */
+  async start(): Promise<void> {
+    const { journal, log, deviceLink, listener } = this.#ports;
+    this.#scope.defer('devices', () => deviceLink.close());
+    this.#scope.defer('directory', await this.#directory.open());
+    const stored = new Map((await journal.load()).map((entry) => [entry.location, entry]));
+    for (const document of this.#directory.edges()) await this.#federate(document, stored.get(document.id) ?? null);
+    this.#scope.defer('status', deviceLink.onStatus((value) => this.#onStatus(value)));
+    this.#scope.defer('feed', this.store.onChange((head) => this.#announce(head)));
+    this.#scope.defer('documents', this.#directory.onChange((changed) => this.#onDocuments(changed)));
+    await this.#startOwnModules(stored.get(MASTER_LOCATION) ?? null);
+
+    const { address } = await listener.start((connection) => this.#onConnection(connection));
+    this.#scope.defer('listener', () => listener.close());
+    log.info('master-loaded', { locations: this.#locations.size, link: address });
+    await this.#waitForEdges();
+    for (const location of this.#locations.values()) location.booted();
+    this.#booted = true;
+    this.#waitingFor = [];
+    for (const location of this.#locations.values()) location.peer.post('ready', {});
+    this.#checkWindows();
+    this.#scope.defer('locations', async () => {
+      await Promise.all([...this.#locations.values()].map((location) => location.close()));
+    });
+    log.info('master-ready', { locations: this.#locations.size });
+  }
+
+  async stop(): Promise<void> {
+    for (const { name, error } of await this.#scope.close('shutting down')) this.#ports.log.error('shutdown-step-failed', { step: name, error });
+  }
+
+  readiness(): Readiness {
+    return { started: this.#booted, ready: this.#booted, waitingFor: this.#waitingFor };
+  }
+
+  locations(): LocationView[] {
+    return [...this.#locations.values()].map((location) => location.view());
+  }
+
+  location(id: string): LocationView | null {
+    return this.#locations.get(id)?.view() ?? null;
+  }
+
+  history(location: string, limit: number): Promise<HistoryEntry[]> {
+    return this.#ports.journal.history(location, limit);
+  }
+
+  async order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult> {
+    const location = this.#locations.get(request.location);
+    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
+    const before = location.view();
+    const refusal = location.refuseOrder(request.kind);
+    if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
+    const summary = describeOrder(request.kind, before);
+    if (request.dryRun) return { before, after: before, summary };
+    this.#ports.log.info('audit', { action: request.kind, location: location.id, by: request.by });
+    location.order(request.kind);
+    await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onControl(listener), {
+      clock: this.#ports.clock,
+      timeoutMs: limits.orderMs,
+      signal,
+    });
+    return { before, after: location.view(), summary };
+  }
+
+  exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
+    return this.#desk.exec(request, signal);
+  }
+
+  async status(system: string, module: string, index: number): Promise<ModuleStatus> {
+    return this.#desk.status({ system, module, index });
+  }
+
+  async watch(
+    target: { system: string; module: string; index: number; key: string | null },
+    listener: (change: StatusChange) => void,
+  ): Promise<() => void> {
+    return this.#desk.watch(target, listener);
+  }
+
+  onControl(listener: (event: ControlEvent) => void): () => void {
+    this.#controlListeners.add(listener);
+    return () => {
+      this.#controlListeners.delete(listener);
+    };
+  }
+
+  links(): LinkView[] {
+    return [...this.#locations.values()].map((location) => location.linkView());
+  }
+
+  deviceWrites(location: string): Promise<DeviceWrite[]> {
+    return this.#ports.deviceLink.writes(location);
+  }
+
+  // ── Locations ─────────────────────────────────────────────────────────────
+
+  async #federate(document: EdgeDocument, stored: JournalEntry | null): Promise<FederatedLocation> {
+    const history = await this.#ports.journal.history(document.id, limits.historyEntries);
+    const handlers = edgeHandlers(
+      {
+        ...this.#ports,
+        location: document.id,
+        desk: this.#desk,
+        board: this.#board,
+        order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
+      },
+      () => location.peer,
+    );
+    const location: FederatedLocation = new FederatedLocation(
+      { ...this.#ports, directory: this.#directory, board: this.#board },
+      { document, bootId: this.#bootId, timings: this.#timings, stored, history, handlers },
+    );
+    location.onControl((event) => {
+      for (const listener of this.#controlListeners) listener(event);
+    });
+    this.#locations.set(document.id, location);
+    return location;
+  }
+
+  /** Edges pull: they only need to know that there is something new. */
+  #announce(head: FeedHead): void {
+    this.#ports.metrics.set('holdfast_replication_sequence', {}, head.sequence);
+    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...head });
+  }
+
+  #onConnection(connection: Connection): void {
+    const location = this.#locations.get(connection.peerId);
+    if (location === undefined) {
+      this.#ports.metrics.add('holdfast_link_refused_total', { reason: 'unknown-location' });
+      connection.close('unknown-location');
+      return;
+    }
+    location.attach(connection);
+  }
+
+  #onDocuments(changed: readonly { type: string; id: string }[]): void {
+    for (const { type, id } of changed) {
+      const document = type === 'edge' ? this.#directory.edge(id) : null;
+      if (document === null) continue;
+      const known = this.#locations.get(id);
+      if (known === undefined) void this.#federateLate(document);
+      else known.documentChanged(document);
+    }
+    for (const location of this.#locations.values()) location.converge();
+    void this.#convergeOwnModules();
+  }
+
+  /** A location that was applied while the master runs has no past to wait for. */
+  async #federateLate(document: EdgeDocument): Promise<void> {
+    const location = await this.#federate(document, null);
+    if (this.#booted) location.booted();
+  }
+
+  async #waitForEdges(): Promise<void> {
+    const { clock } = this.#ports;
+    const deadlineMs = clock.monotonicMs() + limits.masterWaitForEdgesMs;
+    const missing = (): string[] =>
+      [...this.#locations.values()].filter(({ state }) => state.link?.phase !== 'confirmed').map(({ id }) => `edge ${id}`);
+    this.#waitingFor = missing();
+    await until(
+      () => {
+        this.#waitingFor = missing();
+        return this.#waitingFor.length === 0;
+      },
+      (listener) => this.#onAnyStep(listener),
+      { clock, timeoutMs: deadlineMs - clock.monotonicMs(), signal: this.#scope.signal, orGoOn: true },
+    );
+  }
+
+  #onAnyStep(listener: () => void): () => void {
+    return this.onControl(listener);
+  }
+
+  #checkWindows(): void {
+    if (this.#scope.closed) return;
+    for (const location of this.#locations.values()) location.checkWindow();
+    const timer = this.#ports.clock.after(WINDOW_CHECK_MS, () => this.#checkWindows());
+    this.#scope.signal.addEventListener('abort', () => timer.cancel(), { once: true });
+  }
+
+  // ── Own modules ───────────────────────────────────────────────────────────
+
+  /** Modules without a location belong to the master: their epoch rises at each boot, like any holder's. */
+  async #startOwnModules(stored: JournalEntry | null): Promise<void> {
+    const { clock, deviceLink, journal } = this.#ports;
+    const epoch = nextEpoch('master', stored?.floor ?? EPOCH_ZERO);
+    const terms = { failover: true, policy: 'available' as const, timeoutMs: 20_000, paused: false };
+    await journal.write({ location: MASTER_LOCATION, epoch, floor: epoch, holder: 'master', reason: 'own-modules', sinceMs: clock.wallMs(), terms });
+    this.#ownEpoch = epoch;
+    this.#scope.defer('own-modules', async () => {
+      await deviceLink.stop(MASTER_LOCATION, limits.moduleStopMs);
+    });
+    await this.#convergeOwnModules();
+  }
+
+  async #convergeOwnModules(): Promise<void> {
+    const { deviceLink, log } = this.#ports;
+    const modules = this.#directory.modulesOf(MASTER_LOCATION);
+    const wanted = JSON.stringify(modules);
+    if (wanted === this.#ownModules || this.#scope.closed) return;
+    this.#ownModules = wanted;
+    try {
+      const report = await deviceLink.start({ location: MASTER_LOCATION, epoch: this.#ownEpoch, modules, handover: {} }, this.#scope.signal);
+      for (const failure of report.failed) log.warn('module-failed', { location: MASTER_LOCATION, ...failure });
+    } catch (error) {
+      if (!this.#scope.closed) log.error('modules-not-started', { location: MASTER_LOCATION, error });
+    }
+  }
+
+  #route(location: string): Route {
+    if (location === MASTER_LOCATION) return { via: 'here', epoch: this.#ownEpoch };
+    return this.#locations.get(location)?.route() ?? { via: 'nobody', reason: 'unknown-location' };
+  }
+
+  #onStatus(value: StatusValue): void {
+    const peer = this.#locations.get(value.location)?.peer;
+    if (this.#board.set(value) && peer !== undefined) sendStatus(peer, value);
+  }
+
+  async #orderFromEdge(location: string, body: Json, signal: AbortSignal): Promise<Json> {
+    const request = parseOrder(body);
+    // An edge acts on its own location only.
+    if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
+    return (await this.order(request, signal)).summary;
+  }
+}
+
+function describeOrder(kind: MasterOrder, before: LocationView): string {
+  switch (kind) {
+    case 'takeover':
+      return `control of ${before.id} moves from ${before.holder} to the master`;
+    case 'handback':
+      return `control of ${before.id} moves from the master to the edge`;
+    case 'pause':
+      return `control of ${before.id} stays where it is until it is resumed`;
+    case 'resume':
+      return `control of ${before.id} moves by itself again`;
+  }
+}
+
+function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
+  switch (kind) {
+    case 'takeover':
+      return state.state === 'holding';
+    case 'handback':
+      return state.state === 'standby';
+    case 'pause':
+      return state.wanted.paused;
+    case 'resume':
+      return !state.wanted.paused;
+  }
+}

@@ -1,0 +1,229 @@
+import { createServer } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import helmet from '@fastify/helmet';
+import rateLimit, { normalizeIP } from '@fastify/rate-limit';
+import fastify from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+import type { Api, RequestContext } from '../../api/api.ts';
+import { errorReply } from '../../api/reply.ts';
+import type { BodyReply } from '../../api/reply.ts';
+import { routes } from '../../client-api/routes.ts';
+import type { Route, RouteName } from '../../client-api/routes.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Random } from '../../ports/random.ts';
+import { sendEvents } from './events.ts';
+
+export interface HttpServerOptions {
+  api: Api;
+  host: string;
+  /** 0: any free port. */
+  port: number;
+  /** PEM. Without it only loopback addresses are served. */
+  tls?: { cert: string; key: string };
+  clock: Clock;
+  random: Random;
+  requestsPerMinute?: number;
+}
+
+export interface HttpServer {
+  /** Such as `https://127.0.0.1:8443`. */
+  readonly origin: string;
+  /** For `upgrade` requests. */
+  readonly server: Server;
+  /** Refuses new requests, ends streams, gives requests under way `shutdownStepMs`, then cuts what is left. */
+  close(): Promise<void>;
+}
+
+/** A client that sends its request slowly, or not at all, is cut off. */
+const timeouts = { headersTimeout: limits.apiHeadersMs, requestTimeout: limits.apiRequestMs, connectionsCheckingInterval: 1_000 };
+
+type Contexts = WeakMap<FastifyRequest, RequestContext>;
+
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+
+/** Serves the REST API. Throws CONFIG_INVALID when the address cannot be used. */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const { host, port, tls } = options;
+  if (tls === undefined && !isLoopback(host)) {
+    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_HTTP', problem: `${host} is not a loopback address: plain HTTP is not served there` });
+  }
+  const app = await createApp(options);
+  const open = new Set<ServerResponse>();
+  app.server.on('request', (_, response: ServerResponse) => {
+    open.add(response);
+    response.once('close', () => open.delete(response));
+  });
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await app.close();
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_HTTP', problem }, { cause: error });
+  }
+  const address: AddressInfo | string | null = app.server.address();
+  const actual = typeof address === 'object' && address !== null ? address.port : port;
+  const name = host.includes(':') ? `[${host}]` : host;
+  return {
+    origin: `${tls === undefined ? 'http' : 'https'}://${name}:${actual}`,
+    server: app.server,
+    close: () => closeGently(app, options, open),
+  };
+}
+
+async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
+  const { api, random, tls } = options;
+  const contexts: Contexts = new WeakMap();
+  const app = fastify({
+    logger: false,
+    bodyLimit: limits.bodyBytes,
+    exposeHeadRoutes: false,
+    // `admit` refuses in our own shape.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 512 },
+    requestIdHeader: false,
+    genReqId: (request) => {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
+    },
+    serverFactory: (handler) => {
+      const server = tls === undefined ? createServer(timeouts, handler) : createTlsServer({ ...timeouts, ...tls, minVersion: 'TLSv1.2' }, handler);
+      server.maxConnections = limits.apiConnections;
+      return server;
+    },
+    frameworkErrors: (error, request, reply) => {
+      setCommonHeaders(request, reply);
+      void send(reply, api.fail(null, new HoldfastError('INPUT_INVALID', { field: 'url', problem: error.message }), request.id));
+    },
+    clientErrorHandler: refuseSocket,
+  });
+
+  app.removeAllContentTypeParsers();
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined);
+    // A string by `parseAs`; the types allow a buffer.
+    else void parseJson(request, body.toString(), done);
+  });
+
+  app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
+  app.addHook('onRequest', async (request, reply) => setCommonHeaders(request, reply));
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    hsts: tls !== undefined,
+  });
+  await app.register(rateLimit, {
+    max: options.requestsPerMinute ?? limits.apiRequestsPerMinute,
+    timeWindow: 60_000,
+    // By key once it is proved, so that nobody can use up the share of somebody else's key.
+    keyGenerator: (request) => {
+      const caller = contexts.get(request)?.caller;
+      return caller === undefined || caller === null ? `address ${normalizeIP(request.ip, 64)}` : `key ${caller.id}`;
+    },
+    errorResponseBuilder: (_, { ttl }) => new HoldfastError('RATE_LIMITED', { retryAfterMs: ttl }),
+  });
+
+  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request, reply) => {
+    const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
+    return send(reply, api.fail(null, new HoldfastError('NOT_FOUND', { kind: 'route', id }), request.id));
+  });
+  for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, contexts));
+  return app;
+}
+
+function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contexts: Contexts): RouteOptions {
+  const route: Route = routes[name];
+  const contextOf = (request: FastifyRequest): RequestContext => {
+    const context = contexts.get(request);
+    if (context === undefined) throw new Error('a request without a context');
+    return context;
+  };
+  return {
+    method: route.method,
+    url: route.path,
+    exposeHeadRoute: route.method === 'GET' && route.answer !== 'events',
+    ...(route.role === null ? { config: { rateLimit: false } } : {}),
+    // The plug-in puts its rate limit behind this hook; `admit` comes after both, and before the body is read.
+    onRequest: async (request) => {
+      const { id: requestId, headers, params, ip: remote } = request;
+      contexts.set(request, await api.begin({ route: name, headers, requestId, remote, params }));
+    },
+    preParsing: async (request) => {
+      api.admit(contextOf(request));
+    },
+    handler: async (request, reply) => {
+      const gone = new AbortController();
+      reply.raw.once('close', () => gone.abort());
+      const result = await api.run(contextOf(request), { query: request.query, body: request.body, gone: gone.signal });
+      if (result.kind !== 'events') return send(reply, result);
+      reply.hijack();
+      sendEvents(reply.raw, textHeaders(reply), result, clock);
+      return reply;
+    },
+  };
+}
+
+function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  void reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+}
+
+function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply): FastifyReply {
+  const type = kind === 'json' ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8';
+  return reply.status(status).type(type).headers(headers).send(kind === 'json' ? JSON.stringify(body) : String(body));
+}
+
+/** Headers set so far; a hijacked reply does not send them by itself. */
+function textHeaders(reply: FastifyReply): Record<string, string> {
+  return Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]));
+}
+
+const bodyProblems: Record<string, { field: string; problem: string }> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: { field: 'content-type', problem: 'must be application/json' },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: { field: 'content-length', problem: 'does not match the body' },
+};
+
+/** What the server framework says about a bad request, in our words; anything else stays what it is. */
+function operatingError(error: unknown): unknown {
+  if (error instanceof HoldfastError || !(error instanceof Error)) return error;
+  const { code, statusCode } = error as Error & { code?: unknown; statusCode?: unknown };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.bodyBytes });
+  const known = typeof code === 'string' && Object.hasOwn(bodyProblems, code) ? bodyProblems[code] : undefined;
+  if (known !== undefined) return new HoldfastError('INPUT_INVALID', known);
+  const clientsFault = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
+  return clientsFault ? new HoldfastError('INPUT_INVALID', { field: 'body', problem: error.message }) : error;
+}
+
+/** What is not even HTTP. */
+function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
+  const problem = status === 408 ? 'came too slowly' : status === 431 ? 'has too many headers' : 'is not HTTP';
+  const body = JSON.stringify(errorReply(new HoldfastError('INPUT_INVALID', { field: 'request', problem })).body);
+  const head = `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}`;
+  socket.end(`${head}\r\nconnection: close\r\n\r\n${body}`);
+}
+
+async function closeGently(app: FastifyInstance, { api, clock }: HttpServerOptions, open: ReadonlySet<ServerResponse>): Promise<void> {
+  api.close();
+  // Connections without a request would otherwise hold the server open: browsers make them in advance.
+  const cutIdle = (): void => {
+    if (open.size === 0) app.server.closeAllConnections();
+  };
+  for (const response of open) response.once('close', cutIdle);
+  const patience = clock.after(limits.shutdownStepMs, () => {
+    api.cancel();
+    // One turn, so that those who were cancelled hear of it.
+    setImmediate(() => app.server.closeAllConnections());
+  });
+  const closed = app.close();
+  cutIdle();
+  await closed;
+  patience.cancel();
+}

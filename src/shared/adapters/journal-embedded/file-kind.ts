@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import { epochSchema, termsSchema, type Holder } from '../../model/control.ts';
+import type { HistoryEntry, JournalEntry } from '../../ports/control-journal.ts';
+import type { FileKind } from '../sqlite/open.ts';
+import { checksum, type Database } from '../sqlite/sqlite.ts';
+
+/** Epochs are columns so that SQL itself refuses to lower them; `body` is the rest as JSON. */
+export const journalFile: FileKind = {
+  applicationId: 0x48_46_43_4a,
+  version: 1,
+  schema: `
+    CREATE TABLE entries (
+      location TEXT PRIMARY KEY,
+      epoch_generation INTEGER NOT NULL,
+      epoch_number INTEGER NOT NULL,
+      floor_generation INTEGER NOT NULL,
+      floor_number INTEGER NOT NULL,
+      body TEXT NOT NULL,
+      checksum INTEGER NOT NULL,
+      CHECK ((floor_generation, floor_number) >= (epoch_generation, epoch_number))
+    ) STRICT;
+    CREATE TABLE history (
+      location TEXT NOT NULL,
+      sequence INTEGER NOT NULL,
+      body TEXT NOT NULL,
+      checksum INTEGER NOT NULL,
+      PRIMARY KEY (location, sequence)
+    ) STRICT, WITHOUT ROWID`,
+  problems: journalProblems,
+};
+
+export interface EntryRow {
+  location: string;
+  epoch_generation: number;
+  epoch_number: number;
+  floor_generation: number;
+  floor_number: number;
+  body: string;
+}
+export interface HistoryRow {
+  location: string;
+  sequence: number;
+  body: string;
+}
+export type Recorded = Omit<HistoryEntry, 'sequence'>;
+
+export const entryChecksum = (row: EntryRow): number =>
+  checksum(row.location, row.epoch_generation, row.epoch_number, row.floor_generation, row.floor_number, row.body);
+export const historyChecksum = (row: HistoryRow): number => checksum(row.location, row.sequence, row.body);
+
+const holderSchema: z.ZodType<Holder> = z.enum(['edge', 'master', 'none']);
+const entryBodySchema = z.strictObject({ holder: holderSchema, reason: z.string(), sinceMs: z.number(), terms: termsSchema });
+const historyBodySchema = z.strictObject({
+  wallMs: z.number(),
+  holder: holderSchema,
+  state: z.string(),
+  reason: z.string(),
+  epoch: epochSchema,
+  dualControl: z.strictObject({ epochs: z.string(), ms: z.number() }).exactOptional(),
+});
+
+export function toEntryRow({ location, epoch, floor, ...body }: JournalEntry): EntryRow {
+  return {
+    location,
+    epoch_generation: epoch.generation,
+    epoch_number: epoch.number,
+    floor_generation: floor.generation,
+    floor_number: floor.number,
+    body: JSON.stringify(body),
+  };
+}
+
+/** Throws what zod or JSON throws; rows on disk are checked when the file is opened. */
+export function toEntry(row: EntryRow): JournalEntry {
+  return {
+    location: row.location,
+    epoch: { generation: row.epoch_generation, number: row.epoch_number },
+    floor: { generation: row.floor_generation, number: row.floor_number },
+    ...entryBodySchema.parse(JSON.parse(row.body)),
+  };
+}
+
+export function toHistoryEntry(row: HistoryRow): HistoryEntry {
+  return { location: row.location, sequence: row.sequence, ...historyBodySchema.parse(JSON.parse(row.body)) };
+}
+
+function journalProblems(db: Database): string[] {
+  const entries = db.query<EntryRow & { checksum: number }>('SELECT * FROM entries');
+  const history = db.query<HistoryRow & { checksum: number }>('SELECT * FROM history');
+  return [
+    ...entries.filter((row) => row.checksum !== entryChecksum(row) || !parses(() => toEntry(row))).map((row) => `entry of ${row.location}`),
+    ...history
+      .filter((row) => row.checksum !== historyChecksum(row) || !parses(() => toHistoryEntry(row)))
+      .map((row) => `history of ${row.location}, ${row.sequence}`),
+  ].map((what) => `${what}: it is not as it was written`);
+}
+
+function parses(work: () => unknown): boolean {
+  try {
+    work();
+    return true;
+  } catch {
+    return false;
+  }
+}

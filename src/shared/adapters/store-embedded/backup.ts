@@ -1,0 +1,140 @@
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { HoldfastError } from '../../model/errors.ts';
+import { damaged, fileFailure, checkKind, damage, lock, openDatabase } from '../sqlite/open.ts';
+import { Database, syncDirectoryOf } from '../sqlite/sqlite.ts';
+import { documentProblems, storeFile } from './file-kind.ts';
+import { metaOf } from './meta.ts';
+
+/** Copies an open store into a new, closed file. Never overwrites; a power cut leaves an empty file at worst. */
+export function backup(db: Database, toFile: string): void {
+  reserve(toFile);
+  try {
+    copyInto(db, `${toFile}.partial`);
+    renameSync(`${toFile}.partial`, toFile);
+    syncDirectoryOf(toFile);
+  } catch (error) {
+    rmSync(`${toFile}.partial`, { force: true });
+    rmSync(toFile, { force: true });
+    throw fileFailure(toFile, error);
+  }
+}
+
+function reserve(file: string): void {
+  try {
+    closeSync(openSync(file, 'wx', 0o600));
+  } catch (error) {
+    if (!existsSync(file)) throw fileFailure(file, error);
+    throw new HoldfastError('INPUT_INVALID', { field: 'file', problem: `${file} exists already` }, { cause: error });
+  }
+}
+
+/** VACUUM INTO copies one consistent state and leaves out what was deleted. */
+function copyInto(db: Database, file: string): void {
+  // A log that a crash left behind would be replayed into the copy.
+  for (const former of [file, `${file}-wal`]) rmSync(former, { force: true });
+  // Made beforehand, so that nobody else may read it.
+  closeSync(openSync(file, 'wx', 0o600));
+  db.query('VACUUM INTO ?', file);
+  const descriptor = openSync(file, 'r+');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Everything that is wrong with a store or a backup that no process has open; empty when sound. */
+export function verifyStore(path: string): string[] {
+  if (!existsSync(path)) return [`there is no file ${path}`];
+  let db: Database | null = null;
+  try {
+    db = openAsItIs(path);
+    checkKind(db, storeFile);
+    return [...damage(db, storeFile), ...documentProblems(db)];
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const { problem } = error.facts;
+    return [typeof problem === 'string' ? problem : error.message];
+  } finally {
+    db?.close();
+  }
+}
+
+/**
+ * Puts a backup in the place of a store that no process has open, or where none is. The feed gets a new generation,
+ * so that replicas take a snapshot. A power cut leaves either the old store or the restored one.
+ */
+export function restoreStore(backupFile: string, dataPath: string): void {
+  const [problem] = verifyStore(backupFile);
+  if (problem !== undefined) throw damaged(backupFile, problem);
+  const fresh = `${dataPath}.restore`;
+  let former: Database | null = null;
+  try {
+    mkdirSync(dirname(dataPath), { recursive: true, mode: 0o700 });
+    former = lockFormer(dataPath);
+    copyWithNewGeneration(backupFile, fresh);
+    former = emptyLog(former);
+    // A log that is left over belongs to a damaged store; SQLite would replay it into the new file.
+    rmSync(`${dataPath}-wal`, { force: true });
+    syncDirectoryOf(dataPath);
+    renameSync(fresh, dataPath);
+    syncDirectoryOf(dataPath);
+  } catch (error) {
+    for (const file of [fresh, `${fresh}-wal`]) rmSync(file, { force: true });
+    throw fileFailure(dataPath, error);
+  } finally {
+    former?.close();
+  }
+}
+
+function copyWithNewGeneration(backupFile: string, fresh: string): void {
+  const source = openAsItIs(backupFile);
+  try {
+    copyInto(source, fresh);
+  } finally {
+    source.close();
+  }
+  const copy = openDatabase(fresh, storeFile);
+  try {
+    copy.transaction(() => metaOf(copy).newGeneration());
+  } finally {
+    copy.close();
+  }
+}
+
+/** Keeps every process out of the store that is about to be replaced. One that is damaged cannot be in use: null. */
+function lockFormer(path: string): Database | null {
+  if (!existsSync(path)) return null;
+  try {
+    return lock(path);
+  } catch (error) {
+    if (isDamage(error)) return null;
+    throw error;
+  }
+}
+
+/** Moves the log into the file, so that the file is whole without it. Impossible in a damaged one: null. */
+function emptyLog(former: Database | null): Database | null {
+  try {
+    former?.exec('PRAGMA journal_mode = DELETE');
+    return former;
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    // Closed before the rename: closing removes the log by its name, which must not be that of the new store.
+    former?.close();
+    return null;
+  }
+}
+
+/** A backup may lie on a read-only disk, where it cannot be locked and nobody can write to it. */
+function openAsItIs(path: string): Database {
+  try {
+    return lock(path);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'STORE_FAILED') throw error;
+    return new Database(path, { readOnly: true });
+  }
+}
+
+const isDamage = (error: unknown): error is HoldfastError => error instanceof HoldfastError && error.code === 'STORE_DAMAGED';

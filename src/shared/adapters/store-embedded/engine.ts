@@ -1,0 +1,184 @@
+import { HoldfastError } from '../../model/errors.ts';
+import type { FeedHead, Version } from '../../ports/document-store.ts';
+import { damage } from '../sqlite/open.ts';
+import type { Database } from '../sqlite/sqlite.ts';
+import { backup } from './backup.ts';
+import { documentChecksum, documentProblems, storeFile, versionOf, type DocumentRow, type SequencedRow } from './file-kind.ts';
+import { metaOf, type Meta } from './meta.ts';
+
+/** A change with the version that it requires; null: the document must not exist. A removal keeps the stored kind. */
+export type RowChange = DocumentRow & { expect: string | null };
+export type FeedRow = SequencedRow;
+export interface RowPage {
+  tooOld: boolean;
+  head: number;
+  rows: FeedRow[];
+}
+
+export type StoreEngine = ReturnType<typeof storeEngine>;
+
+/**
+ * The SQL of the store. Writes run inside a transaction of the caller. Nothing is remembered outside the database, so
+ * a rolled back write leaves no trace.
+ */
+export function storeEngine(db: Database, options: { tombstones: number }) {
+  const meta = metaOf(db);
+  db.transaction(() => {
+    db.exec('DELETE FROM staged');
+    if (meta.generation() === null) meta.newGeneration();
+  });
+  const generation = meta.generation() ?? '';
+  const rows = rowStatements(db);
+  const feed = feedStatements(db, meta, options.tombstones);
+
+  function applyOne(change: RowChange): Version {
+    const { id, expect } = change;
+    const found = rows.find(id);
+    const actual = found === null || found.body === null ? null : versionOf(generation, found.sequence);
+    if (actual !== expect) throw new HoldfastError('VERSION_CONFLICT', { id, expected: expect, actual });
+    const kind = change.body === null && found !== null ? found.kind : change.kind;
+    return versionOf(generation, rows.put({ ...change, kind }, feed.head() + 1));
+  }
+
+  function apply(changes: RowChange[]): { versions: Version[]; head: number } {
+    const versions = changes.map(applyOne);
+    feed.prune(changes.filter((change) => change.body === null).length);
+    return { versions, head: feed.head() };
+  }
+
+  function applyFeed(entries: FeedRow[], cursor: FeedHead): number {
+    const stored = meta.cursor();
+    if (stored !== null && stored.generation !== cursor.generation) {
+      throw new HoldfastError('INPUT_INVALID', { field: 'cursor', problem: 'is of another generation; take a snapshot' });
+    }
+    const done = stored?.sequence ?? 0;
+    const changed = entries.filter((entry) => entry.sequence > done && rows.differs(entry));
+    for (const entry of changed) rows.put(entry, feed.head() + 1);
+    meta.setCursor({ generation: cursor.generation, sequence: Math.max(done, cursor.sequence) });
+    feed.prune(changed.filter((entry) => entry.body === null).length);
+    return feed.head();
+  }
+
+  /** Documents that the snapshot does not change keep their version, so that nothing restarts because of it. */
+  function replaceByStaged(cursor: FeedHead): number {
+    feed.takeStaged();
+    const gone = feed.missingInStaged();
+    for (const row of gone) rows.put(row, feed.head() + 1);
+    db.exec('DELETE FROM staged');
+    meta.setCursor(cursor);
+    feed.prune(gone.length);
+    return feed.head();
+  }
+
+  return {
+    reads: {
+      opened: () => ({ generation, head: feed.head() }),
+      get: rows.live,
+      list: rows.list,
+      inLocation: rows.inLocation,
+      head: feed.head,
+      changesSince: (cursor: FeedHead, limit: number): RowPage => feed.page(cursor, generation, limit),
+      cursor: meta.cursor,
+      backup: (toFile: string) => backup(db, toFile),
+      verify: () => [...damage(db, storeFile), ...documentProblems(db)],
+    },
+    writes: {
+      apply,
+      applyFeed,
+      stage: (documents: DocumentRow[], first: boolean) => {
+        if (first) db.exec('DELETE FROM staged');
+        for (const row of documents) rows.stage(row);
+      },
+      replaceByStaged,
+    },
+  };
+}
+
+function rowStatements(db: Database) {
+  const find = db.prepare<{ sequence: number; kind: string; body: string | null }>('SELECT sequence, kind, body FROM documents WHERE id = ?');
+  const live = db.prepare<SequencedRow & { checksum: number }>(
+    'SELECT sequence, id, kind, location, body, checksum FROM documents WHERE id = ? AND body IS NOT NULL',
+  );
+  const list = db.prepare<SequencedRow>(
+    `SELECT sequence, id, kind, location, body FROM documents
+     WHERE body IS NOT NULL AND kind = ? AND id > ? ORDER BY id LIMIT ?`,
+  );
+  const inLocation = db.prepare<SequencedRow>(
+    `SELECT sequence, id, kind, location, body FROM documents
+     WHERE body IS NOT NULL AND kind = ? AND location IS ? ORDER BY id`,
+  );
+  const put = db.prepare(
+    `INSERT INTO documents (sequence, id, kind, location, body, checksum) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, kind = excluded.kind, location = excluded.location,
+       body = excluded.body, checksum = excluded.checksum`,
+  );
+  const stage = db.prepare('INSERT OR REPLACE INTO staged (id, kind, location, body, checksum) VALUES (?, ?, ?, ?, ?)');
+
+  return {
+    find: (id: string) => find.get(id) ?? null,
+    live: (id: string): SequencedRow | null => {
+      const row = live.get(id);
+      if (row === undefined) return null;
+      if (row.checksum === documentChecksum(row)) return row;
+      throw new HoldfastError('STORE_DAMAGED', { path: db.path, problem: `document ${id}: its checksum is wrong` });
+    },
+    list: (kind: string, after: string, limit: number) => list.all(kind, after, limit),
+    inLocation: (kind: string, location: string | null) => inLocation.all(kind, location),
+    /** Files the row under its new sequence, and returns that. A tombstone is in no location. */
+    put: (row: DocumentRow, sequence: number): number => {
+      const filed = row.body === null ? { ...row, location: null } : row;
+      put.run(sequence, filed.id, filed.kind, filed.location, filed.body, documentChecksum(filed));
+      return sequence;
+    },
+    differs: (row: DocumentRow): boolean => (find.get(row.id)?.body ?? null) !== row.body,
+    stage: (row: DocumentRow) => stage.run(row.id, row.kind, row.location, row.body, documentChecksum(row)),
+  };
+}
+
+function feedStatements(db: Database, meta: Meta, keep: number) {
+  const last = db.prepare<{ sequence: number }>('SELECT coalesce(max(sequence), 0) AS sequence FROM documents');
+  const after = db.prepare<FeedRow>(
+    'SELECT sequence, id, kind, location, body FROM documents WHERE sequence > ? ORDER BY sequence LIMIT ?',
+  );
+  const take = db.prepare(
+    `INSERT INTO documents (sequence, id, kind, location, body, checksum)
+       SELECT ? + row_number() OVER (ORDER BY s.id), s.id, s.kind, s.location, s.body, s.checksum
+       FROM staged s LEFT JOIN documents d ON d.id = s.id WHERE d.body IS NOT s.body
+     ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, kind = excluded.kind, location = excluded.location,
+       body = excluded.body, checksum = excluded.checksum`,
+  );
+  const missing = db.prepare<DocumentRow>(
+    `SELECT id, kind, NULL AS location, NULL AS body FROM documents
+     WHERE body IS NOT NULL AND id NOT IN (SELECT id FROM staged) ORDER BY id`,
+  );
+  const surplus = db.prepare<{ sequence: number }>(
+    'SELECT sequence FROM documents WHERE body IS NULL ORDER BY sequence DESC LIMIT 1 OFFSET ?',
+  );
+  const drop = db.prepare('DELETE FROM documents WHERE body IS NULL AND sequence <= ?');
+
+  // Pruning may have removed the newest row of all; its number is never given twice.
+  const head = (): number => Math.max(last.get()?.sequence ?? 0, meta.prunedTo());
+  // Looking for surplus tombstones costs a walk over all of them, so it is done now and then.
+  const every = Math.max(1, Math.floor(keep / 10));
+  let removals = 0;
+
+  return {
+    head,
+    page: (cursor: FeedHead, generation: string, limit: number): RowPage => {
+      const now = head();
+      const tooOld = cursor.generation !== generation || cursor.sequence < meta.prunedTo() || cursor.sequence > now;
+      return { tooOld, head: now, rows: tooOld ? [] : after.all(cursor.sequence, limit) };
+    },
+    takeStaged: () => take.run(head()),
+    missingInStaged: () => missing.all(),
+    prune: (removed: number) => {
+      removals += removed;
+      if (removals < every) return;
+      removals = 0;
+      const oldest = surplus.get(keep);
+      if (oldest === undefined) return;
+      drop.run(oldest.sequence);
+      meta.setPrunedTo(oldest.sequence);
+    },
+  };
+}

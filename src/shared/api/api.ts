@@ -1,0 +1,205 @@
+import { AssertionError } from '../foundation/assert.ts';
+import type { JsonObject } from '../foundation/json.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import { routes } from '../client-api/routes.ts';
+import type { Route, RouteName } from '../client-api/routes.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
+import type { HoldfastNode } from '../runtime/node.ts';
+import { Authenticator, hasRole } from './auth.ts';
+import type { Caller, RequestHeaders } from './auth.ts';
+import { createHandlers } from './handlers.ts';
+import type { Handlers } from './handlers.ts';
+import { errorReply } from './reply.ts';
+import type { ApiReply, BodyReply, EventsReply } from './reply.ts';
+import type { SiteFiles } from './site-files.ts';
+
+export interface ApiDeps {
+  node: HoldfastNode;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  /** The text that `/metrics` answers. */
+  metricsText: () => Promise<string>;
+  siteFiles: SiteFiles;
+  /** Copies the store into a new file of the backup folder; name null: one with the time in it. */
+  backup: (name: string | null) => Promise<{ path: string }>;
+  /** Called with a broken invariant of the program: the process must end. */
+  onProgrammerError: (error: unknown) => void;
+}
+
+/** One request on its way. The server makes it with `begin` and passes it to every further step. */
+export interface RequestContext {
+  readonly route: RouteName;
+  readonly caller: Caller | null;
+  readonly requestId: string;
+  readonly remote: string;
+  readonly params: unknown;
+  readonly facts: JsonObject;
+  settled: boolean;
+}
+
+export interface RequestStart {
+  route: RouteName;
+  headers: RequestHeaders;
+  requestId: string;
+  remote: string;
+  params: unknown;
+}
+
+const ANYBODY: Caller = { id: 'anybody', name: 'anybody', role: 'viewer' };
+
+/**
+ * The REST API without its server: who may do what, readiness, audit, errors.
+ * Order of calls: `begin`, (rate limit), `admit`, (read the body), `run`; `fail` when any step in between throws.
+ */
+export class Api {
+  readonly #deps: ApiDeps;
+  readonly #auth: Authenticator;
+  readonly #handlers: Handlers;
+  readonly #closing = new AbortController();
+  readonly #cancelling = new AbortController();
+  readonly #requests = new Set<AbortController>();
+  readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
+
+  constructor(deps: ApiDeps) {
+    this.#deps = deps;
+    this.#auth = new Authenticator(deps.node.store, () => this.#endForeignStreams());
+    this.#handlers = createHandlers({ ...deps, auth: this.#auth, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
+  }
+
+  /** Finds out who asks. Refuses nothing yet: the rate limit comes first. */
+  async begin(start: RequestStart): Promise<RequestContext> {
+    const { route, requestId, remote, params } = start;
+    // Before the node is ready its store may not answer; `admit` refuses then anyway.
+    const known = routes[route].role !== null && (routes[route].whileStarting || this.#deps.node.readiness().ready);
+    const caller = known ? await this.#auth.identify(start.headers) : null;
+    return { route, caller, requestId, remote, params, facts: {}, settled: false };
+  }
+
+  /** Throws when the request may not go on. */
+  admit(context: RequestContext): void {
+    const route: Route = routes[context.route];
+    if (route.role === null) return;
+    if (this.#closing.signal.aborted) throw new HoldfastError('SHUTTING_DOWN', {});
+    const { ready, waitingFor } = this.#deps.node.readiness();
+    if (!ready && !route.whileStarting) {
+      throw new HoldfastError('NOT_READY', { waitingFor: waitingFor.join(', ') || 'its start', retryAfterMs: 1_000 });
+    }
+    if (context.caller === null) throw new HoldfastError('UNAUTHORISED', {});
+    if (!hasRole(context.caller, route.role)) throw new HoldfastError('FORBIDDEN', { needs: `the role ${route.role}` });
+    if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
+  }
+
+  /** Carries the request out. Never throws: a failure is a reply too. `gone` aborts when the client leaves. */
+  async run(context: RequestContext, input: { query: unknown; body: unknown; gone: AbortSignal }): Promise<ApiReply> {
+    // One listener per request and no AbortSignal.any: that keeps its sources alive on Node 20.
+    const abort = new AbortController();
+    const leave = (): void => abort.abort(input.gone.reason);
+    input.gone.addEventListener('abort', leave, { once: true });
+    this.#requests.add(abort);
+    try {
+      if (routes[context.route].answer === 'events' && this.#streams.size >= limits.apiStreams) {
+        throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
+      }
+      const reply = await this.#handlers[context.route]({
+        params: context.params,
+        query: input.query,
+        body: input.body,
+        caller: context.caller ?? ANYBODY,
+        signal: abort.signal,
+        note: (facts) => Object.assign(context.facts, facts),
+      });
+      this.#settle(context, reply.kind === 'events' ? 200 : reply.status, 'ok');
+      return reply.kind === 'events' ? this.#track(reply, context, input.gone) : reply;
+    } catch (error) {
+      return this.fail(context, error);
+    } finally {
+      this.#requests.delete(abort);
+      input.gone.removeEventListener('abort', leave);
+    }
+  }
+
+  /** The reply to a request that ended with an error; `context` null when no route was found. */
+  fail(context: RequestContext | null, error: unknown, requestId = context?.requestId ?? ''): BodyReply {
+    const known = error instanceof HoldfastError ? error : this.#unexpected(error, requestId);
+    if (context !== null) this.#settle(context, known.status, known.code);
+    return errorReply(known);
+  }
+
+  /** From now on new requests are refused, and event streams end. Requests under way go on. */
+  close(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new HoldfastError('SHUTTING_DOWN', {}));
+    this.#auth.close();
+    for (const reply of this.#streams.keys()) reply.stop();
+  }
+
+  /** Cancels the requests that are still under way. */
+  cancel(): void {
+    this.close();
+    this.#cancelling.abort();
+    for (const abort of this.#requests) abort.abort();
+  }
+
+  #unexpected(error: unknown, requestId: string): HoldfastError {
+    const stack = error instanceof Error ? error.stack : String(error);
+    this.#deps.log.error('api.failed', { requestId, stack });
+    if (error instanceof AssertionError) this.#deps.onProgrammerError(error);
+    return new HoldfastError('INTERNAL', { requestId });
+  }
+
+  /** Counts and audits a request, once. */
+  #settle(context: RequestContext, status: number, result: string): void {
+    if (context.settled) return;
+    context.settled = true;
+    const route: Route = routes[context.route];
+    this.#deps.metrics.add('holdfast_api_requests_total', { route: context.route, status: String(status) });
+    if (!route.audited) return;
+    this.#deps.log.info('audit', {
+      who: context.caller?.id ?? 'nobody',
+      role: context.caller?.role ?? null,
+      what: `${route.method} ${route.path}`,
+      params: context.params,
+      ...context.facts,
+      result,
+      status,
+      remote: context.remote,
+      requestId: context.requestId,
+    });
+  }
+
+  #track(reply: EventsReply, context: RequestContext, gone: AbortSignal): EventsReply {
+    const tracked: EventsReply = {
+      ...reply,
+      stop: () => {
+        reply.stop();
+        this.#streams.delete(tracked);
+        this.#deps.metrics.set('holdfast_api_streams', {}, this.#streams.size);
+      },
+    };
+    this.#streams.set(tracked, { caller: context.caller ?? ANYBODY, route: context.route });
+    this.#deps.metrics.set('holdfast_api_streams', {}, this.#streams.size);
+    // The client may have left, or the shutdown begun, while the stream was opened.
+    if (gone.aborted || this.#closing.signal.aborted) tracked.stop();
+    return tracked;
+  }
+
+  /** After a commit: streams of keys that were revoked or changed their role end. */
+  #endForeignStreams(): void {
+    for (const [reply, { caller }] of this.#streams) {
+      this.#auth.stillValid(caller).then(
+        (valid) => {
+          if (!valid) reply.stop();
+        },
+        (error: unknown) => this.#deps.log.warn('api.stream-check-failed', { error: String(error) }),
+      );
+    }
+  }
+}
+
+export const createApi = (deps: ApiDeps): Api => new Api(deps);

@@ -1,0 +1,33 @@
+import { HoldfastError } from '../model/errors.ts';
+import type { Clock } from '../ports/clock.ts';
+
+/**
+ * Runs `work` under a signal that aborts when `outer` does or after `ms`, and settles then even if the work does not.
+ * What the work did by then is not known.
+ */
+export async function withDeadline<T>(
+  clock: Clock,
+  ms: number,
+  outer: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const abort = new AbortController();
+  return await new Promise<T>((resolve, reject) => {
+    const end = (error: HoldfastError): void => {
+      reject(error);
+      abort.abort(error);
+    };
+    const cancelled = (): void => end(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    const timer = clock.after(ms, () => end(new HoldfastError('DEADLINE', { fate: 'unknown' })));
+    outer.addEventListener('abort', cancelled, { once: true });
+    if (outer.aborted) cancelled();
+    else {
+      void work(abort.signal)
+        .then(resolve, reject)
+        .finally(() => {
+          timer.cancel();
+          outer.removeEventListener('abort', cancelled);
+        });
+    }
+  });
+}

@@ -1,0 +1,54 @@
+import type { HoldfastError } from '../model/errors.ts';
+import type { EventBuffer } from './event-buffer.ts';
+
+export type Headers = Record<string, string>;
+
+export interface BodyReply {
+  kind: 'json' | 'text';
+  status: number;
+  headers: Headers;
+  /** Of `text` a string, of `json` anything that serialises. */
+  body: unknown;
+}
+
+export interface EventsReply {
+  kind: 'events';
+  /** Name of each event. */
+  event: string;
+  /** Closes when the stream must end. */
+  buffer: EventBuffer;
+  /** The reader is gone. */
+  stop(): void;
+}
+
+export type ApiReply = BodyReply | EventsReply;
+
+/** The one shape of every refusal: the wire error, and its text once more as `error` for published clients. */
+export function errorReply(error: HoldfastError): BodyReply {
+  const wire = error.toJSON();
+  const { field, problem, retryAfterMs } = error.facts;
+  // Published clients read `failures` of a 422.
+  const failures = error.code === 'INPUT_INVALID' ? { failures: [{ field: field ?? '', reason: problem ?? '' }] } : {};
+  const headers: Headers = typeof retryAfterMs === 'number' ? { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1_000))) } : {};
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer';
+  return { kind: 'json', status: error.status, headers, body: { error: wire.message, ...wire, ...failures } };
+}
+
+export interface Page {
+  offset: number;
+  limit: number;
+}
+
+/** What published clients read of a list. A `Link` only when there is a next page: one without crashes them. */
+export function listHeaders(path: string, query: Page & { q: string }, length: number, total: number): Headers {
+  const headers: Headers = {
+    'x-total-count': String(total),
+    'content-range': length === 0 ? `items */${total}` : `items ${query.offset}-${query.offset + length - 1}/${total}`,
+  };
+  const next = query.offset + length;
+  if (length > 0 && next < total) {
+    const search = new URLSearchParams({ limit: String(query.limit), offset: String(next), ...(query.q === '' ? {} : { q: query.q }) });
+    headers['link'] = `<${path}?${search.toString()}>; rel="next"`;
+  }
+  return headers;
+}

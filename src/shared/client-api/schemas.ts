@@ -1,0 +1,190 @@
+import { z } from 'zod';
+import { idSchema } from '../model/ids.ts';
+import { limits } from '../model/limits.ts';
+import { jsonValueSchema } from './parse.ts';
+
+/**
+ * What clients send and receive. Names are snake_case, times are unix seconds (fractions down to the millisecond),
+ * durations are seconds. An epoch is the text `generation.number`; compare both parts as numbers.
+ * Requests are strict; answers may gain fields, so clients ignore those that they do not know.
+ */
+
+const holder = z.enum(['edge', 'master', 'none']);
+const seconds = z.number();
+const epoch = z.string().regex(/^\d+\.\d+$/);
+
+export const roles = ['viewer', 'operator', 'admin'] as const;
+export type Role = (typeof roles)[number];
+
+// Requests
+
+export const nothing = z.strictObject({}).prefault({});
+export const byId = z.strictObject({ id: idSchema });
+
+/** `Display_1`; without an index the first one is meant. */
+export const moduleRefSchema = z
+  .string()
+  .regex(/^[A-Za-z][A-Za-z0-9]{0,59}(_[1-9]\d{0,3})?$/, 'must be a module name with its index, such as Display_1')
+  .transform((text): ModuleRef => {
+    const [name = text, index = '1'] = text.split('_');
+    return { name, index: Number(index) };
+  });
+export interface ModuleRef {
+  name: string;
+  index: number;
+}
+
+// No control characters; `.` and `..` would be swallowed by URL normalisation.
+const variable = z.string().regex(/^(?!\.{1,2}$)[^\p{Cc}]{1,200}$/u, 'must be the name of a status variable');
+const method = z.string().regex(/^[A-Za-z_$][\w$]{0,99}$/, 'must be the name of a method');
+
+export const ofModule = z.strictObject({ id: idSchema, module: moduleRefSchema });
+export const ofMethod = z.strictObject({ id: idSchema, module: moduleRefSchema, method });
+export const ofVariable = z.strictObject({ id: idSchema, module: moduleRefSchema, key: variable });
+
+const whole = (min: number, max: number): z.ZodCoercedNumber<number | string> => z.coerce.number<number | string>().int().min(min).max(max);
+
+/** Filters of other servers are ignored, as published clients send them. */
+export const listQuery = z.object({
+  q: z.string().max(200).default(''),
+  limit: whole(1, limits.listMax).default(limits.listDefault),
+  offset: whole(0, Number.MAX_SAFE_INTEGER).default(0),
+});
+export const historyQuery = z.object({ limit: whole(1, limits.historyEntries).default(limits.listDefault) });
+export const execQuery = z.object({ timeout_ms: whole(1, limits.requestMaxMs).default(limits.requestMs) });
+
+export const execBody = z.array(jsonValueSchema).max(100).default([]);
+export const orderBody = z.strictObject({ dry_run: z.boolean().default(false) }).prefault({});
+export const applyBody = z.strictObject({ text: z.string().max(limits.bodyBytes), dry_run: z.boolean().default(false) });
+/** A file name: the folder is the server's affair. */
+export const backupBody = z
+  .strictObject({ name: z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a file name, without a folder').optional() })
+  .prefault({});
+export const newKeyBody = z.strictObject({ name: z.string().min(1).max(200), role: z.enum(roles) });
+
+// Answers
+
+export const locationSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  holder,
+  epoch,
+  reason: z.string(),
+  /** When the holder changed last. */
+  since: seconds,
+  /** State of the control machine of the server that answers. */
+  state: z.string(),
+  link: z.object({ state: z.enum(['up', 'down']) }),
+  policy: z.enum(['available', 'exclusive']),
+  failover: z.boolean(),
+  timeout: seconds,
+  paused: z.boolean(),
+  /** Restore window; `next` is null when only an operator hands back. */
+  window: z.object({ open: z.boolean(), next: seconds.nullable() }),
+  /** Until an automatic move; null when none is due. */
+  due_in: seconds.nullable(),
+  hold_down: seconds,
+  dual_control_seconds: seconds,
+  modules: z.object({ total: z.number(), running: z.number(), failing: z.number() }),
+});
+export type Location = z.output<typeof locationSchema>;
+
+export const historySchema = z.object({
+  sequence: z.number(),
+  time: seconds,
+  holder,
+  state: z.string(),
+  reason: z.string(),
+  epoch,
+});
+export type History = z.output<typeof historySchema>;
+
+export const orderSchema = z.object({
+  before: locationSchema,
+  after: locationSchema,
+  summary: z.string(),
+  dry_run: z.boolean(),
+});
+export type Order = z.output<typeof orderSchema>;
+
+/** The enrolment string is shown once. */
+export const enrolmentSchema = z.object({ id: z.string(), enrolment: z.string() });
+export const revokedSchema = z.object({ id: z.string(), revoked: z.literal(true) });
+
+const systemFields = {
+  id: z.string(),
+  name: z.string(),
+  description: z.string(),
+  edge_control_id: z.string().nullable(),
+  zones: z.array(z.string()),
+  modules: z.array(z.string()),
+};
+/** Without settings: they may hold passwords of devices. */
+export const systemSchema = z.object(systemFields);
+export type System = z.output<typeof systemSchema>;
+/** `module_names` are in the order of `modules`; null where the module document is missing. */
+export const systemDetailSchema = z.object({ ...systemFields, module_names: z.array(z.string().nullable()) });
+
+export const statusSchema = z.record(z.string(), jsonValueSchema);
+
+const changeSchema = z.object({
+  /** `create`, `update` or `remove`. */
+  op: z.string(),
+  kind: z.string(),
+  id: z.string(),
+  /** What differs, a line each. */
+  details: z.array(z.string()),
+});
+export const planSchema = z.object({
+  changes: z.array(changeSchema),
+  unchanged: z.number(),
+  warnings: z.array(z.string()),
+  dry_run: z.boolean(),
+});
+export type Plan = z.output<typeof planSchema>;
+
+export const exportSchema = z.object({ text: z.string() });
+
+/** Path on the machine of the server. */
+export const backupSchema = z.object({ path: z.string() });
+
+export const apiKeySchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  role: z.enum(roles),
+  created_at: seconds,
+  revoked: z.boolean(),
+});
+/** The key is shown once. */
+export const newApiKeySchema = z.object({ id: z.string(), name: z.string(), role: z.enum(roles), key: z.string() });
+
+export const controlEventSchema = z.object({
+  location: z.string(),
+  holder,
+  state: z.string(),
+  reason: z.string(),
+  epoch,
+  time: seconds,
+});
+export const statusEventSchema = z.object({
+  system: z.string(),
+  module: z.string(),
+  index: z.number(),
+  key: z.string(),
+  value: jsonValueSchema,
+});
+
+export const healthSchema = z.object({
+  status: z.enum(['up', 'starting']),
+  role: z.enum(['edge', 'master']),
+  node: z.string(),
+  /** What is still missing, in words. */
+  waiting_for: z.array(z.string()),
+});
+
+export const errorSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  help: z.string(),
+  facts: z.record(z.string(), jsonValueSchema),
+});

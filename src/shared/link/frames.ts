@@ -1,0 +1,152 @@
+import { z } from 'zod';
+import type { Json } from '../foundation/json.ts';
+import { type ControlMessage, controlMessageSchemas, type ControlMessageType } from '../control/messages.ts';
+import type { Epoch } from '../model/control.ts';
+import type { WireError } from '../model/errors.ts';
+
+/** Everything that edge and master say to each other: JSON text, one message a frame. */
+
+/** Version range of the link protocol that this node speaks. */
+export const PROTOCOL: readonly [min: number, max: number] = [1, 1];
+
+/** What may be asked of the other node, and whether it needs the authority of an epoch. */
+export const requestKinds = {
+  exec: { epoch: true, bulk: false },
+  order: { epoch: true, bulk: false },
+  'replicate.pull': { epoch: false, bulk: true },
+  'replicate.snapshot': { epoch: false, bulk: true },
+} as const;
+export type RequestKind = keyof typeof requestKinds;
+
+/** What is told without an answer. */
+export const postTypes = {
+  status: { epoch: true },
+  ready: { epoch: false },
+  drain: { epoch: false },
+  'replicate.head': { epoch: false },
+} as const;
+export type PostType = keyof typeof postTypes;
+
+export const isRequestKind = (kind: string): kind is RequestKind => Object.hasOwn(requestKinds, kind);
+export const isPostType = (type: string): type is PostType => Object.hasOwn(postTypes, type);
+
+/** ◆ Claims, not authority: the gate lets them pass whatever their epoch, and the control machines judge them. */
+const claims: ReadonlySet<ControlMessageType> = new Set(['hello', 'negotiate', 'control.released', 'control.claimed', 'control.accepted']);
+export const isClaim = (type: ControlMessageType): boolean => claims.has(type);
+
+/** The part of `hello` and `negotiate` that belongs to the link, not to control. */
+const sessionSchema = z.strictObject({
+  v: z.tuple([z.int(), z.int()]),
+  /** Of the process that sends it. */
+  boot: z.string().max(64),
+  /** Of the process that it talked to in the session it wants to resume; empty: none. */
+  peerBoot: z.string().max(64),
+  id: z.string().max(64),
+  /** Sequence number of the last frame received in that session. */
+  received: z.int().min(0),
+  resumed: z.boolean(),
+});
+export type SessionOffer = z.output<typeof sessionSchema>;
+
+export type SequencedFrame =
+  | { t: 'request'; seq: number; ack: number; id: number; kind: string; body: Json; ep: Epoch | null; ttl: number }
+  | { t: 'response'; seq: number; ack: number; re: number; value: Json; error?: never }
+  | { t: 'response'; seq: number; ack: number; re: number; error: WireError; value?: never }
+  | { t: 'cancel'; seq: number; ack: number; re: number }
+  | { t: 'post'; seq: number; ack: number; type: string; body: Json; ep: Epoch | null }
+  /** Stands for a frame that is not replayed, so that no number is missing. */
+  | { t: 'skip'; seq: number; ack: number };
+
+export type Frame =
+  | { t: 'hb' | 'hba'; n: number; ack: number }
+  | { t: 'error'; code: string; about: string }
+  | { t: 'control'; message: ControlMessage; session: SessionOffer | null }
+  | { t: 'unknown'; type: string }
+  | SequencedFrame;
+
+/** A frame that breaks the protocol; the reason names what was wrong. */
+export interface InvalidFrame {
+  t: 'invalid';
+  reason: string;
+}
+
+const invalid = (reason: string): InvalidFrame => ({ t: 'invalid', reason });
+
+export function decodeFrame(text: string): Frame | InvalidFrame {
+  let frame: unknown;
+  try {
+    frame = JSON.parse(text);
+  } catch {
+    return invalid('not-json');
+  }
+  if (!isRecord(frame) || typeof frame['t'] !== 'string') return invalid('no-type');
+  const type = frame['t'];
+  switch (type) {
+    case 'hb':
+    case 'hba':
+      return isCount(frame['n']) && isCount(frame['ack']) ? { t: type, n: frame['n'], ack: frame['ack'] } : invalid('heartbeat');
+    case 'error':
+      return typeof frame['code'] === 'string' && typeof frame['about'] === 'string'
+        ? { t: 'error', code: frame['code'].slice(0, 100), about: frame['about'].slice(0, 100) }
+        : invalid('error');
+    case 'request':
+    case 'response':
+    case 'cancel':
+    case 'post':
+    case 'skip':
+      return decodeSequenced(type, frame);
+    default:
+      return isControlType(type) ? decodeControl(type, frame) : { t: 'unknown', type: type.slice(0, 100) };
+  }
+}
+
+const isControlType = (type: string): type is ControlMessageType => Object.hasOwn(controlMessageSchemas, type);
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+/** Anything that came out of `JSON.parse`. */
+const isJson = (value: unknown): value is Json => value !== undefined;
+
+function decodeControl(type: ControlMessageType, frame: Record<string, unknown>): Frame | InvalidFrame {
+  const { session, ...message } = frame;
+  const parsed = controlMessageSchemas[type].safeParse(message);
+  if (!parsed.success) return invalid(`${type}: ${parsed.error.issues[0]?.path.join('.') ?? ''}`);
+  if (session === undefined) return { t: 'control', message: parsed.data, session: null };
+  const offer = sessionSchema.safeParse(session);
+  return offer.success ? { t: 'control', message: parsed.data, session: offer.data } : invalid(`${type}: session`);
+}
+
+/** By hand, not by schema: these are the frames of the hot path. Bodies are checked by whoever handles them. */
+function decodeSequenced(type: SequencedFrame['t'], frame: Record<string, unknown>): Frame | InvalidFrame {
+  const { seq, ack, id, re, kind, body, value, error, ttl } = frame;
+  if (!isCount(seq) || !isCount(ack)) return invalid(`${type}: seq`);
+  const ep = readEpoch(frame['ep']);
+  if (ep === undefined) return invalid(`${type}: ep`);
+  switch (type) {
+    case 'request':
+      return isCount(id) && typeof kind === 'string' && isJson(body) && isCount(ttl) ? { t: type, seq, ack, id, kind, body, ep, ttl } : invalid(type);
+    case 'response':
+      if (!isCount(re)) return invalid(type);
+      if (isWireError(error)) return { t: type, seq, ack, re, error };
+      return isJson(value) ? { t: type, seq, ack, re, value } : invalid(type);
+    case 'cancel':
+      return isCount(re) ? { t: type, seq, ack, re } : invalid(type);
+    case 'post':
+      return typeof frame['type'] === 'string' && isJson(body) ? { t: type, seq, ack, type: frame['type'], body, ep } : invalid(type);
+    case 'skip':
+      return { t: type, seq, ack };
+  }
+}
+
+/** undefined: not an epoch; null: none was sent. */
+function readEpoch(value: unknown): Epoch | null | undefined {
+  if (value === undefined || value === null) return null;
+  if (!isRecord(value)) return undefined;
+  const { generation, number } = value;
+  return isCount(generation) && isCount(number) ? { generation, number } : undefined;
+}
+
+function isWireError(value: unknown): value is WireError {
+  if (!isRecord(value)) return false;
+  const { code, message, help, facts } = value;
+  return typeof code === 'string' && typeof message === 'string' && typeof help === 'string' && isRecord(facts);
+}

@@ -1,0 +1,232 @@
+import { z } from 'zod';
+import { closest } from '../foundation/closest.ts';
+import type { JsonObject } from '../foundation/json.ts';
+import { HoldfastError } from './errors.ts';
+
+export const roles = ['master', 'edge'] as const;
+export type Role = (typeof roles)[number];
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface Address {
+  /** Name or IP address; IPv6 without brackets. */
+  host: string;
+  port: number;
+}
+
+interface CommonConfig {
+  /** Directory of the stores and journals of this node. */
+  data: string;
+  /** Where the client API listens. Port 0: any free port. */
+  http: Address;
+  log: LogLevel;
+  driverHosts: number;
+}
+
+export interface MasterConfig extends CommonConfig {
+  role: 'master';
+  /** Where edges are listened for. Port 0: any free port. */
+  link: Address;
+  /** What enrolment strings tell edges to dial; port 0 stands for the port that the link listener got. */
+  advertise: Address;
+}
+
+export interface EdgeConfig extends CommonConfig {
+  role: 'edge';
+  /** A secret; null once the edge is enrolled. */
+  enrol: string | null;
+  /** `host:port` of the masters to dial instead of those in the enrolment; null: those. */
+  masters: readonly string[] | null;
+}
+
+export type Config = Readonly<MasterConfig> | Readonly<EdgeConfig>;
+
+/** Facts of the machine that defaults come from. */
+export interface Machine {
+  cores: number;
+  hostname: string;
+}
+
+export const MAX_DRIVER_HOSTS = 64;
+
+interface ConfigRow {
+  roles: readonly Role[];
+  /** In words, as docs/operations.md has it. */
+  default: string;
+  description: string;
+  secret?: true;
+}
+
+/** Every variable, once: docs/operations.md lists the same rows and a test compares them both ways. */
+export const configTable = {
+  HOLDFAST_ROLE: { roles, default: 'required', description: '`master` or `edge`' },
+  HOLDFAST_DATA: { roles, default: 'required', description: 'Directory of the stores and journals; one process at a time may use it' },
+  HOLDFAST_HTTP: {
+    roles,
+    default: '127.0.0.1:8080 (master), 127.0.0.1:8081 (edge)',
+    description: 'host:port of the client API; port 0 takes any free port',
+  },
+  HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
+  HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
+  HOLDFAST_LINK: { roles: ['master'], default: '0.0.0.0:7443', description: 'host:port on which edges are listened for' },
+  HOLDFAST_ADVERTISE: {
+    roles: ['master'],
+    default: 'HOLDFAST_LINK, with the name of the machine in place of 0.0.0.0 or [::]',
+    description: 'host:port that edges are to dial; it is put into enrolment strings',
+  },
+  HOLDFAST_ENROL: {
+    roles: ['edge'],
+    default: 'none',
+    description: 'Enrolment string of `holdfast edge add`; needed at the first start only',
+    secret: true,
+  },
+  HOLDFAST_MASTERS: {
+    roles: ['edge'],
+    default: 'the addresses of the enrolment',
+    description: 'host:port of the masters, separated by commas, to dial instead of those of the enrolment',
+  },
+} as const satisfies Record<string, ConfigRow>;
+
+export type ConfigVariable = keyof typeof configTable;
+
+const variables = Object.keys(configTable) as ConfigVariable[];
+const rowOf = (name: ConfigVariable): ConfigRow => configTable[name];
+
+const oneOf = <const T extends string>(values: readonly T[]): z.ZodType<T> =>
+  z.enum(values, {
+    error: ({ input }) =>
+      typeof input === 'string' ? `must be one of ${values.join(', ')}; not "${input}"` : missing(`one of ${values.join(', ')}`),
+  });
+
+const address = z.string().transform((text, context): Address => {
+  const parsed = parseAddress(text);
+  if (parsed !== null) return parsed;
+  context.addIssue({ code: 'custom', message: `"${text}" is not host:port; write such as 127.0.0.1:8080, [::1]:8080 or master.example.org:7443` });
+  return z.NEVER;
+});
+
+const dialled = address.refine(({ port }) => port !== 0, 'port 0 cannot be dialled; give the port that the master listens on');
+
+const environmentSchema = z.strictObject({
+  HOLDFAST_ROLE: oneOf(roles),
+  HOLDFAST_DATA: z.string({ error: () => missing('the directory of the stores') }),
+  HOLDFAST_HTTP: address.optional(),
+  HOLDFAST_LOG: oneOf(logLevels).default('info'),
+  HOLDFAST_DRIVER_HOSTS: z
+    .string()
+    .regex(/^\d{1,9}$/, 'is not a whole number; give 1 to 64')
+    .transform(Number)
+    .refine((count) => count >= 1 && count <= MAX_DRIVER_HOSTS, `must be 1 to ${MAX_DRIVER_HOSTS}`)
+    .optional(),
+  HOLDFAST_LINK: address.optional(),
+  HOLDFAST_ADVERTISE: dialled.optional(),
+  // The message never repeats the value: it is a secret.
+  HOLDFAST_ENROL: z.string().regex(/^holdfast-enrol:\S+$/, 'is not an enrolment string; copy the whole line that `holdfast edge add` printed').optional(),
+  HOLDFAST_MASTERS: z
+    .string()
+    .transform((text) => text.split(',').map((item) => item.trim()).filter((item) => item !== ''))
+    .pipe(z.array(dialled).min(1, 'names no address').max(100))
+    .optional(),
+});
+type Environment = z.output<typeof environmentSchema>;
+
+interface ConfigProblem {
+  variable: string;
+  problem: string;
+}
+
+/** The frozen configuration. Throws CONFIG_INVALID that lists every problem there is. An empty variable counts as not set. */
+export function parseConfig(env: Readonly<Record<string, string | undefined>>, machine: Machine): Config {
+  const given: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (name.startsWith('HOLDFAST_') && value !== undefined && value.trim() !== '') given[name] = value.trim();
+  }
+  const parsed = environmentSchema.safeParse(given);
+  const problems = [...(parsed.error?.issues ?? []).flatMap(problemsOf), ...misplaced(given)];
+  if (!parsed.success || problems.length > 0) throw configInvalid(problems);
+  return Object.freeze(configOf(parsed.data, machine));
+}
+
+/** For the start-up log: everything but secrets. */
+export function describeConfig(config: Config): JsonObject {
+  const { role, data, log, driverHosts } = config;
+  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts };
+  if (config.role === 'master') {
+    return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
+  }
+  return { ...common, enrol: config.enrol === null ? null : '[redacted]', masters: config.masters === null ? null : [...config.masters] };
+}
+
+/** `host:port`; an IPv6 address stands in brackets. null when it is something else. */
+export function parseAddress(text: string): Address | null {
+  const [, ipv6, name, digits] = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})?)):(\d{1,5})$/.exec(text) ?? [];
+  const host = ipv6 ?? name;
+  const port = Number(digits);
+  if (host === undefined || port > 65_535) return null;
+  if (ipv6 !== undefined && !z.ipv6().safeParse(ipv6).success) return null;
+  if (/^[\d.]+$/.test(host) && !z.ipv4().safeParse(host).success) return null;
+  return { host, port };
+}
+
+export const formatAddress = ({ host, port }: Address): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+
+function configOf(env: Environment, machine: Machine): Config {
+  const common = {
+    data: env.HOLDFAST_DATA,
+    log: env.HOLDFAST_LOG,
+    driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
+  };
+  if (env.HOLDFAST_ROLE === 'edge') {
+    const masters = env.HOLDFAST_MASTERS?.map(formatAddress);
+    return {
+      role: 'edge',
+      ...common,
+      http: Object.freeze(env.HOLDFAST_HTTP ?? { host: '127.0.0.1', port: 8081 }),
+      enrol: env.HOLDFAST_ENROL ?? null,
+      masters: masters === undefined ? null : Object.freeze(masters),
+    };
+  }
+  const link = env.HOLDFAST_LINK ?? { host: '0.0.0.0', port: 7443 };
+  return {
+    role: 'master',
+    ...common,
+    http: Object.freeze(env.HOLDFAST_HTTP ?? { host: '127.0.0.1', port: 8080 }),
+    link: Object.freeze(link),
+    advertise: Object.freeze(env.HOLDFAST_ADVERTISE ?? { host: isWildcard(link.host) ? machine.hostname : link.host, port: link.port }),
+  };
+}
+
+/** "All addresses of this machine": nothing that another machine could dial. */
+const isWildcard = (host: string): boolean => host === '0.0.0.0' || /^[0:]+$/.test(host);
+
+const missing = (what: string): string => `is not set; give ${what}`;
+
+function problemsOf(issue: z.core.$ZodIssue): ConfigProblem[] {
+  if (issue.code !== 'unrecognized_keys') return [{ variable: String(issue.path[0]), problem: issue.message }];
+  return issue.keys.map((variable) => {
+    const meant = closest(variable, variables);
+    const advice = meant === null ? 'docs/operations.md lists those there are' : `did you mean ${meant}?`;
+    return { variable, problem: `is unknown; ${advice}` };
+  });
+}
+
+/** Variables that the role has no use for: somebody expects them to do something. */
+function misplaced(given: Record<string, string>): ConfigProblem[] {
+  const role = roles.find((candidate) => candidate === given.HOLDFAST_ROLE);
+  if (role === undefined) return [];
+  return variables
+    .filter((variable) => given[variable] !== undefined && !rowOf(variable).roles.includes(role))
+    .map((variable) => ({
+      variable,
+      problem: `is for the role ${rowOf(variable).roles.join(' or ')}, and this is the ${role}; remove it or change HOLDFAST_ROLE`,
+    }));
+}
+
+function configInvalid(problems: ConfigProblem[]): HoldfastError {
+  const [first] = problems;
+  if (problems.length === 1 && first !== undefined) return new HoldfastError('CONFIG_INVALID', { ...first });
+  return new HoldfastError('CONFIG_INVALID', {
+    variable: [...new Set(problems.map(({ variable }) => variable))].join(', '),
+    problem: `${problems.length} problems${problems.map(({ variable, problem }) => `\n  ${variable} ${problem}`).join('')}`,
+  });
+}

@@ -1,0 +1,187 @@
+import type { AnyDocument, DocumentKind, DriverDocument, EdgeDocument, ModuleDocument, SystemDocument, ZoneDocument } from '../model/documents.ts';
+import { documentKinds } from '../model/documents.ts';
+import { MASTER_LOCATION } from '../model/ids.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { ModuleSpec } from '../ports/device-link.ts';
+import type { DocumentStore, FeedHead } from '../ports/document-store.ts';
+
+/** One page of a listing or of the change feed. */
+const PAGE = 1_000;
+
+export interface Target {
+  module: string;
+  location: string;
+}
+
+/** Every document in memory, with the look-ups that commands and boots need. Follows the change feed of its store. */
+export class Directory {
+  readonly #store: DocumentStore;
+  readonly #edges = new Map<string, EdgeDocument>();
+  readonly #systems = new Map<string, SystemDocument>();
+  readonly #modules = new Map<string, ModuleDocument>();
+  readonly #drivers = new Map<string, DriverDocument>();
+  readonly #zones = new Map<string, ZoneDocument>();
+  /** Location of a module that does not name it itself: that of a system that lists it. */
+  readonly #listedIn = new Map<string, string>();
+  readonly #listeners = new Set<(changed: AnyDocument[]) => void>();
+  #head: FeedHead = { generation: '', sequence: 0 };
+  #following: Promise<void> = Promise.resolve();
+
+  constructor(store: DocumentStore) {
+    this.#store = store;
+  }
+
+  /** Reads everything, then follows. Returns the way to stop following. */
+  async open(): Promise<() => void> {
+    await this.#readAll();
+    return this.#store.onChange(() => {
+      this.#following = this.#following.then(() => this.#catchUp());
+    });
+  }
+
+  /** Resolves when every change committed before the call is in the directory. */
+  async settled(): Promise<void> {
+    await this.#following;
+  }
+
+  edge(id: string): EdgeDocument | null {
+    return this.#edges.get(id) ?? null;
+  }
+
+  edges(): EdgeDocument[] {
+    return [...this.#edges.values()];
+  }
+
+  systemsOf(location: string): SystemDocument[] {
+    return [...this.#systems.values()].filter((system) => (system.edge_control_id ?? MASTER_LOCATION) === location);
+  }
+
+  /** The module that a system calls `Display_1`: the index counts modules of that name in the order of the list. */
+  resolve(systemId: string, name: string, index: number): Target {
+    const system = this.#systems.get(systemId);
+    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: systemId });
+    let seen = 0;
+    for (const id of system.modules) {
+      const module = this.#modules.get(id);
+      if (module?.name !== name) continue;
+      seen += 1;
+      if (seen === index) return { module: id, location: this.locationOf(module) };
+    }
+    throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${systemId}/${name}_${index}` });
+  }
+
+  locationOf(module: ModuleDocument): string {
+    return module.edge_control_id ?? this.#listedIn.get(module.id) ?? MASTER_LOCATION;
+  }
+
+  /** What a driver host needs to run the modules of a location that are wanted to run. */
+  modulesOf(location: string): ModuleSpec[] {
+    const specs: ModuleSpec[] = [];
+    for (const module of this.#modules.values()) {
+      if (module.running && this.locationOf(module) === location) specs.push(this.#spec(module));
+    }
+    return specs;
+  }
+
+  /** Called with the documents that changed, after the directory knows them. */
+  onChange(listener: (changed: AnyDocument[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  #spec(module: ModuleDocument): ModuleSpec {
+    const driver = this.#drivers.get(module.driver_id);
+    return {
+      id: module.id,
+      driver: driver?.builtin ?? module.driver_id,
+      role: driver?.role ?? 'device',
+      name: module.name,
+      ip: module.ip,
+      port: module.port === 0 ? (driver?.default_port ?? 0) : module.port,
+      tls: module.tls,
+      udp: module.udp,
+      makebreak: module.makebreak,
+      uri: module.uri,
+      settings: { ...driver?.settings, ...module.settings },
+    };
+  }
+
+  async #readAll(): Promise<void> {
+    this.#head = await this.#store.head();
+    for (const kind of documentKinds) await this.#readKind(kind);
+    this.#index();
+  }
+
+  async #readKind(kind: DocumentKind): Promise<void> {
+    let after: string | null = null;
+    for (;;) {
+      const page: { document: AnyDocument }[] = await this.#store.list(kind, { limit: PAGE, ...(after === null ? {} : { after }) });
+      for (const { document } of page) this.#put(document);
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) return;
+      after = last.document.id;
+    }
+  }
+
+  async #catchUp(): Promise<void> {
+    for (;;) {
+      const page = await this.#store.changesSince(this.#head, PAGE);
+      if (page.tooOld || page.generation !== this.#head.generation) {
+        for (const map of [this.#edges, this.#systems, this.#modules, this.#drivers, this.#zones]) map.clear();
+        await this.#readAll();
+        this.#tell([...this.#edges.values(), ...this.#modules.values()]);
+        return;
+      }
+      const last = page.entries.at(-1);
+      if (last === undefined) return;
+      for (const entry of page.entries) {
+        if (entry.document === null) this.#remove(entry.id);
+        else this.#put(entry.document);
+      }
+      this.#head = { generation: page.generation, sequence: last.sequence };
+      this.#index();
+      this.#tell(page.entries.flatMap((entry) => (entry.document === null ? [] : [entry.document])));
+    }
+  }
+
+  #tell(changed: AnyDocument[]): void {
+    for (const listener of this.#listeners) listener(changed);
+  }
+
+  #put(document: AnyDocument): void {
+    switch (document.type) {
+      case 'edge':
+        this.#edges.set(document.id, document);
+        break;
+      case 'sys':
+        this.#systems.set(document.id, document);
+        break;
+      case 'mod':
+        this.#modules.set(document.id, document);
+        break;
+      case 'driver':
+        this.#drivers.set(document.id, document);
+        break;
+      case 'zone':
+        this.#zones.set(document.id, document);
+        break;
+      case 'api_key':
+        // Read by the authorisation alone.
+        break;
+    }
+  }
+
+  #remove(id: string): void {
+    for (const map of [this.#edges, this.#systems, this.#modules, this.#drivers, this.#zones]) map.delete(id);
+  }
+
+  #index(): void {
+    this.#listedIn.clear();
+    for (const system of this.#systems.values()) {
+      if (system.edge_control_id === null) continue;
+      for (const module of system.modules) this.#listedIn.set(module, system.edge_control_id);
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import { formatEpoch } from '../control/epoch.ts';
+import type { HeldInterval } from '../control/messages.ts';
+import type { Epoch } from '../model/control.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { ControlJournal, HistoryEntry } from '../ports/control-journal.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import { dualControlMs, type HeldTimes } from './held-times.ts';
+
+export interface DualControlOptions {
+  location: string;
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  journal: ControlJournal;
+  history: HistoryEntry[];
+}
+
+/** Below this the two ends of one hand-over, not dual control: ages are measured a message's flight apart. */
+const NOISE_MS = 1;
+
+/** Measures the time in which both sides held a location, from what both journals say, and keeps the sum. */
+export class DualControl {
+  readonly #options: DualControlOptions;
+  /** Milliseconds by pair of epochs: each hello tells the past again. */
+  readonly #known = new Map<string, number>();
+  #totalMs: number;
+  #heard: { atMs: number; held: HeldInterval[] } | null = null;
+
+  constructor(options: DualControlOptions) {
+    this.#options = options;
+    this.#totalMs = options.history.reduce((sum, entry) => sum + (entry.dualControl?.ms ?? 0), 0);
+    for (const { dualControl } of options.history) {
+      if (dualControl !== undefined) this.#known.set(dualControl.epochs, (this.#known.get(dualControl.epochs) ?? 0) + dualControl.ms);
+    }
+  }
+
+  get totalMs(): number {
+    return this.#totalMs;
+  }
+
+  /** The edge said hello and when it held. */
+  heard(held: HeldInterval[], own: HeldTimes): void {
+    this.#heard = { atMs: this.#options.clock.monotonicMs(), held };
+    this.#compare(held, own);
+  }
+
+  /** Our write gate has closed: an edge that held when it said hello has held until now. */
+  settle(own: HeldTimes): void {
+    if (this.#heard === null) return;
+    const passedMs = this.#options.clock.monotonicMs() - this.#heard.atMs;
+    const held = this.#heard.held.map((interval) => ({
+      ...interval,
+      fromAgoMs: interval.fromAgoMs + passedMs,
+      untilAgoMs: interval.untilAgoMs === 0 ? 0 : interval.untilAgoMs + passedMs,
+    }));
+    this.#compare(held, own);
+    this.#heard = null;
+  }
+
+  #compare(edge: HeldInterval[], own: HeldTimes): void {
+    for (const theirs of edge) {
+      for (const ours of own.intervals()) {
+        const ms = dualControlMs([theirs], [ours]);
+        if (ms > NOISE_MS) this.#note(theirs.epoch, `${formatEpoch(theirs.epoch)}/${formatEpoch(ours.epoch)}`, ms);
+      }
+    }
+  }
+
+  #note(epoch: Epoch, epochs: string, ms: number): void {
+    const { clock, journal, location, log, metrics } = this.#options;
+    const more = ms - (this.#known.get(epochs) ?? 0);
+    if (more <= NOISE_MS) return;
+    this.#known.set(epochs, ms);
+    this.#totalMs += more;
+    metrics.add('holdfast_dual_control_seconds_total', { location }, more / 1_000);
+    log.warn('dual-control', { location, ms: Math.round(more), epochs });
+    const entry = { location, wallMs: clock.wallMs(), holder: 'none' as const, state: 'dual-control', reason: 'both-held', epoch };
+    journal.record({ ...entry, dualControl: { epochs, ms: more } });
+  }
+}

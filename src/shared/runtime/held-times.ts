@@ -1,0 +1,68 @@
+import type { HeldInterval } from '../control/messages.ts';
+import type { Epoch } from '../model/control.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { HistoryEntry } from '../ports/control-journal.ts';
+
+interface Held {
+  epoch: Epoch;
+  fromMs: number;
+  /** null: still. */
+  untilMs: number | null;
+}
+
+const KEPT = 100;
+
+/**
+ * When this node held a location, on its own monotonic clock. Sent to the other side as ages, so that the time
+ * in which both held is computed without comparing two clocks.
+ */
+export class HeldTimes {
+  readonly #clock: Clock;
+  readonly #held: Held[] = [];
+
+  /** `history` is what earlier boots of this node recorded, oldest first. */
+  constructor(clock: Clock, history: HistoryEntry[]) {
+    this.#clock = clock;
+    const nowMs = clock.monotonicMs();
+    const wallMs = clock.wallMs();
+    for (const entry of history) {
+      const atMs = nowMs - Math.max(0, wallMs - entry.wallMs);
+      if (entry.state === 'claiming' || entry.state === 'taking-over') this.began(entry.epoch, atMs);
+      else if (entry.state !== 'holding') this.ended(atMs);
+    }
+    // A crash left no end: its devices were let go at the latest now.
+    this.ended(nowMs);
+  }
+
+  began(epoch: Epoch, atMs = this.#clock.monotonicMs()): void {
+    this.ended(atMs);
+    this.#held.push({ epoch, fromMs: atMs, untilMs: null });
+    if (this.#held.length > KEPT) this.#held.shift();
+  }
+
+  ended(atMs = this.#clock.monotonicMs()): void {
+    const last = this.#held.at(-1);
+    if (last?.untilMs === null) last.untilMs = atMs;
+  }
+
+  /** As ages at this moment. */
+  intervals(): HeldInterval[] {
+    const nowMs = this.#clock.monotonicMs();
+    return this.#held.map(({ epoch, fromMs, untilMs }) => ({
+      epoch,
+      fromAgoMs: Math.max(0, nowMs - fromMs),
+      untilAgoMs: untilMs === null ? 0 : Math.max(0, nowMs - untilMs),
+    }));
+  }
+}
+
+/** How long both sides held, in milliseconds: the overlaps of two lists of ages taken at the same moment. */
+export function dualControlMs(edge: HeldInterval[], master: HeldInterval[]): number {
+  let total = 0;
+  for (const a of edge) {
+    for (const b of master) {
+      total += Math.max(0, Math.min(a.fromAgoMs, b.fromAgoMs) - Math.max(a.untilAgoMs, b.untilAgoMs));
+    }
+  }
+  return total;
+}

@@ -1,0 +1,131 @@
+import { formatEpoch, sameEpoch } from '../control/epoch.ts';
+import type { Action, AtOnce, Durable, ShellEvent, Step } from '../control/step.ts';
+import type { HistoryEntry, JournalEntry } from '../ports/control-journal.ts';
+import { HeldTimes } from './held-times.ts';
+import { LocationShell, type LocationShellOptions } from './location-shell.ts';
+import type { ControlEvent } from './node.ts';
+import { type RunnerEvent, StepRunner } from './step-runner.ts';
+
+interface ControlState {
+  state: string;
+  durable: Durable;
+}
+
+export interface LocationControlOptions<State extends ControlState, Event extends RunnerEvent, Message, TimerName extends string>
+  extends Omit<LocationShellOptions<Message>, 'post'> {
+  initial: State;
+  step(state: State, event: Event): Step<State, Message, TimerName>;
+  /** Narrows what the shell reports to events of this machine. */
+  fromShell(event: ShellEvent | { type: 'timer'; nowMs: number; timer: TimerName }): Event;
+  stored: JournalEntry | null;
+  /** Newest first, as the journal gives it. */
+  history: HistoryEntry[];
+  /** After each step, whatever it changed. */
+  onStep?(previous: State, next: State, reason: string): void;
+}
+
+/** One location under control of one machine: the pure steps, their runner and shell, and the history they write. */
+export class LocationControl<State extends ControlState, Event extends RunnerEvent, Message, TimerName extends string> {
+  readonly held: HeldTimes;
+  readonly #options: LocationControlOptions<State, Event, Message, TimerName>;
+  readonly #shell: LocationShell<Message, TimerName>;
+  readonly #runner: StepRunner<State, Event, Message, TimerName>;
+  readonly #listeners = new Set<(event: ControlEvent) => void>();
+
+  constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
+    this.#options = options;
+    this.held = new HeldTimes(options.clock, [...options.history].reverse());
+    const fromShell = options.fromShell as (event: ShellEvent | { type: 'timer'; nowMs: number; timer: string }) => Event;
+    const shell = new LocationShell<Message, TimerName>({ ...options, post: (event) => this.post(fromShell(event)) }, storedRecord(options.stored));
+    this.#shell = shell;
+    this.#runner = new StepRunner<State, Event, Message, TimerName>({
+      initial: options.initial,
+      initialRecord: shell.needsStoring(options.initial.durable) ? options.initial.durable : null,
+      step: (state, event) => options.step(state, event),
+      journalFailed: (cause) => fromShell({ type: 'journal-failed', nowMs: options.clock.monotonicMs(), link: linkOf(cause) }),
+      shell: {
+        atOnce: (effect) => this.#atOnce(effect),
+        persist: (record) => shell.persist(record),
+        send: (link, message) => shell.send(link, message),
+        run: (action) => this.#run(action),
+      },
+      onStep: (previous, next, reason) => this.#onStep(previous, next, reason),
+    });
+  }
+
+  get state(): State {
+    return this.#runner.state;
+  }
+
+  get sinceMs(): number {
+    return this.#shell.sinceMs;
+  }
+
+  get modules(): { running: number; failing: number } {
+    return this.#shell.modules;
+  }
+
+  post(event: Event): void {
+    this.#runner.post(event);
+  }
+
+  /** Each change of state, holder or epoch. Returns the way to stop. */
+  onChange(listener: (event: ControlEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  /** The documents changed: what runs is brought in line, nothing else is touched. */
+  converge(): void {
+    const { state, durable } = this.#runner.state;
+    if (state === 'holding') this.#shell.converge(durable.epoch);
+  }
+
+  close(): void {
+    this.#runner.stop();
+    this.#shell.close();
+  }
+
+  #atOnce(effect: AtOnce): void {
+    this.held.ended();
+    this.#shell.atOnce(effect);
+  }
+
+  #run(action: Action<TimerName>): void {
+    if (action.type === 'start-modules') this.held.began(action.epoch);
+    if (action.type === 'stop-modules') this.held.ended();
+    this.#shell.run(action);
+  }
+
+  #onStep(previous: State, next: State, reason: string): void {
+    const { location, clock, journal, log, metrics } = this.#options;
+    const holderMoved = previous.durable.holder !== next.durable.holder;
+    if (previous.state !== next.state || holderMoved || !sameEpoch(previous.durable.epoch, next.durable.epoch)) {
+      const { holder, floor } = next.durable;
+      const event: ControlEvent = { location, holder, state: next.state, reason, epoch: floor, atMs: clock.wallMs() };
+      journal.record({ location, wallMs: event.atMs, holder, state: next.state, reason, epoch: next.durable.epoch });
+      log.info('control', { location, from: previous.state, to: next.state, holder, reason, epoch: formatEpoch(floor) });
+      if (holderMoved) metrics.add('holdfast_control_moves_total', { location, to: holder, reason });
+      for (const party of ['edge', 'master', 'none'] as const) {
+        metrics.set('holdfast_control_holder', { location, holder: party }, party === holder ? 1 : 0);
+      }
+      metrics.set('holdfast_control_epoch', { location }, floor.number);
+      for (const listener of this.#listeners) listener(event);
+    } else {
+      log.debug('control-step', { location, state: next.state, reason });
+    }
+    // Documents may have changed while the modules were starting.
+    if (previous.state !== 'holding' && next.state === 'holding') this.converge();
+    this.#options.onStep?.(previous, next, reason);
+  }
+}
+
+const linkOf = (event: RunnerEvent): number | null => ('link' in event && typeof event.link === 'number' ? event.link : null);
+
+function storedRecord(entry: JournalEntry | null): { record: Durable; sinceMs: number } | null {
+  if (entry === null) return null;
+  const { epoch, floor, holder, reason, terms, sinceMs } = entry;
+  return { record: { epoch, floor, holder, reason, terms }, sinceMs };
+}

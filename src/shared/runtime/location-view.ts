@@ -1,0 +1,60 @@
+import { parseRestoreWindow, type RestoreWindow, windowAt } from '../control/restore-window.ts';
+import type { Durable } from '../control/step.ts';
+import type { Terms } from '../model/control.ts';
+import type { EdgeDocument } from '../model/documents.ts';
+import type { LocationView } from './node.ts';
+
+/** What a location document asks of the negotiation; `paused` is an order, not part of the document. */
+export const termsOf = (edge: EdgeDocument, paused: boolean): Terms => ({
+  failover: edge.failover,
+  policy: edge.policy,
+  timeoutMs: edge.timeout * 1_000,
+  paused,
+});
+
+/** The restore window of a document that was checked when it was applied; one that is not valid never opens. */
+export function restoreWindowOf(edge: EdgeDocument): RestoreWindow | null {
+  try {
+    return parseRestoreWindow(edge);
+  } catch {
+    return null;
+  }
+}
+
+export interface LocationFacts {
+  document: EdgeDocument;
+  durable: Durable;
+  state: string;
+  sinceMs: number;
+  paused: boolean;
+  linked: boolean;
+  dueInMs: number | null;
+  holdDownMs: number;
+  dualControlSeconds: number;
+  modules: { total: number; running: number; failing: number };
+}
+
+export function locationView(facts: LocationFacts, wallMs: number): LocationView {
+  const { document, durable, state } = facts;
+  const restoreWindow = restoreWindowOf(document);
+  const window = restoreWindow === null ? null : windowAt(restoreWindow, wallMs);
+  return {
+    id: document.id,
+    name: document.name,
+    holder: durable.holder,
+    epoch: durable.floor,
+    reason: durable.reason,
+    sinceMs: facts.sinceMs,
+    state,
+    policy: document.policy,
+    failover: document.failover,
+    timeoutSeconds: document.timeout,
+    paused: facts.paused,
+    link: facts.linked ? 'up' : 'down',
+    window: { open: window?.open ?? false, nextMs: window?.nextOpensMs ?? null },
+    dueInMs: facts.dueInMs,
+    holdDownMs: facts.holdDownMs,
+    dualControlSeconds: facts.dualControlSeconds,
+    modules: facts.modules,
+  };
+}

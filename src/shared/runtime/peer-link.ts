@@ -1,0 +1,578 @@
+import { isOlder } from '../control/epoch.ts';
+import type { ControlMessage } from '../control/messages.ts';
+import { assert } from '../foundation/assert.ts';
+import type { Json } from '../foundation/json.ts';
+import {
+  decodeFrame,
+  type Frame,
+  isClaim,
+  isPostType,
+  isRequestKind,
+  postTypes,
+  PROTOCOL,
+  type PostType,
+  type RequestKind,
+  requestKinds,
+  type SequencedFrame,
+  type SessionOffer,
+} from '../link/frames.ts';
+import { Outbox } from '../link/outbox.ts';
+import { RequestTable } from '../link/request-table.ts';
+import type { Epoch } from '../model/control.ts';
+import { fromWire, HoldfastError, toHoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
+import type { Connection } from '../ports/transport.ts';
+
+export interface PeerLinkHandlers {
+  /** A control message of the present socket; `link` is its number. The first of each socket is `hello` or `negotiate`. */
+  control(message: ControlMessage, link: number): void;
+  /** Negotiated: what was buffered is on its way, new traffic flows. */
+  open(link: number, resumed: boolean): void;
+  /** Exactly once per socket. `lastHeardMs`: monotonic time of the last frame received on it. */
+  down(link: number, info: { lastHeardMs: number; reason: string }): void;
+  /** A request of the peer. What is thrown becomes its coded answer; `signal` aborts on cancel, deadline and end of session. */
+  request(kind: RequestKind, body: Json, context: { signal: AbortSignal; deadlineMs: number; epoch: Epoch | null }): Promise<Json>;
+  post(type: PostType, body: Json, context: { epoch: Epoch | null }): void;
+}
+
+export interface PeerLinkOptions {
+  side: 'edge' | 'master';
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  /** Random per process start: a session is only resumed between the same two processes. */
+  bootId: string;
+  /** Highest epoch heard of for this link's location: stamped on what is sent, and the gate for what arrives. */
+  floor(): Epoch;
+  /** Below the location's `timeout`, at most `limits.resumeWindowMs`. */
+  resumeWindowMs: number;
+  peer: string;
+  handlers: PeerLinkHandlers;
+}
+
+export interface PeerLinkView {
+  state: 'down' | 'negotiating' | 'up';
+  remote: string;
+  sinceMs: number;
+  roundTripMs: number | null;
+  inFlight: number;
+  reason: string;
+}
+
+interface Socket {
+  number: number;
+  connection: Connection;
+  open: boolean;
+  /** Session part of the edge's hello, seen by the master, until it has answered. */
+  offer: SessionOffer | null;
+  helloSent: boolean;
+  attachedMs: number;
+  lastHeardMs: number;
+  lastAnswerMs: number;
+  heartbeat: number;
+  heartbeatSentMs: number;
+  timers: Timer[];
+}
+
+interface Session {
+  id: string;
+  peerBoot: string;
+  received: number;
+}
+
+interface Incoming {
+  abort: AbortController;
+  deadlineMs: number;
+}
+
+/** Received frames after which an acknowledgement is sent without waiting for the next heartbeat. */
+const ACK_EVERY = 256;
+const NOTHING_HEARD: Session = { id: '', peerBoot: '', received: 0 };
+
+/**
+ * The session with one peer over its sockets: negotiation first, heartbeats with an answer deadline, requests with
+ * ids in both directions, and resumption of what a cut interrupted. docs/link.md.
+ */
+export class PeerLink {
+  readonly #options: PeerLinkOptions;
+  readonly #requests = new RequestTable(limits.pendingRequests);
+  readonly #outbox = new Outbox({
+    waiting: limits.resumeBufferFrames,
+    unackedFrames: limits.resumeBufferFrames,
+    unackedBytes: limits.resumeBufferBytes,
+  });
+  readonly #incoming = new Map<number, Incoming>();
+  readonly #warned = new Set<string>();
+  #socket: Socket | null = null;
+  #sockets = 0;
+  #session: Session = NOTHING_HEARD;
+  #unackedReceived = 0;
+  #forget: Timer | null = null;
+  #deadline: { timer: Timer; atMs: number } | null = null;
+  #sinceMs: number;
+  #roundTripMs: number | null = null;
+  #downReason = 'never connected';
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+    this.#sinceMs = options.clock.wallMs();
+  }
+
+  get state(): 'down' | 'negotiating' | 'open' {
+    if (this.#socket === null) return 'down';
+    return this.#socket.open ? 'open' : 'negotiating';
+  }
+
+  view(): PeerLinkView {
+    const { state } = this;
+    return {
+      state: state === 'open' ? 'up' : state,
+      remote: this.#socket?.connection.remote ?? '',
+      sinceMs: this.#sinceMs,
+      roundTripMs: state === 'open' ? this.#roundTripMs : null,
+      inFlight: this.#requests.size,
+      reason: state === 'down' ? this.#downReason : '',
+    };
+  }
+
+  /** Takes over a new socket and returns its number. An older one is closed and can never remove the new one. */
+  attach(connection: Connection): number {
+    if (this.#socket !== null) this.#drop(this.#socket, 'replaced');
+    const { clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    this.#sockets += 1;
+    const socket: Socket = {
+      number: this.#sockets,
+      connection,
+      open: false,
+      offer: null,
+      helloSent: false,
+      attachedMs: nowMs,
+      lastHeardMs: nowMs,
+      lastAnswerMs: nowMs,
+      heartbeat: 0,
+      heartbeatSentMs: nowMs,
+      timers: [],
+    };
+    this.#socket = socket;
+    this.#sinceMs = clock.wallMs();
+    this.#forget?.cancel();
+    this.#forget = null;
+    connection.listen({
+      frame: (text) => {
+        if (this.#socket === socket) this.#receive(socket, text);
+      },
+      drained: () => {
+        if (this.#socket === socket) this.#flush(socket);
+      },
+      closed: (reason) => {
+        if (this.#socket === socket) this.#drop(socket, reason);
+      },
+    });
+    this.#beat(socket);
+    return socket.number;
+  }
+
+  /** On this socket or not at all: a control message is never sent again. */
+  sendControl(link: number, message: ControlMessage): void {
+    const socket = this.#socket;
+    if (socket?.number !== link) return;
+    if (message.t === 'hello' && !socket.helloSent) {
+      socket.helloSent = true;
+      this.#write(socket, JSON.stringify({ ...message, session: this.#offer(this.#outbox.resumable && this.#session.id !== '') }));
+    } else if (message.t === 'negotiate' && socket.offer !== null) {
+      this.#answerOffer(socket, socket.offer, message);
+    } else {
+      this.#write(socket, JSON.stringify(message));
+    }
+  }
+
+  /** Throws LINK_DOWN, LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, or the coded error of the peer. */
+  request(kind: RequestKind, body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json> {
+    const { clock, peer } = this.#options;
+    const socket = this.#socket;
+    if (socket === null || !socket.open) return Promise.reject(new HoldfastError('LINK_DOWN', { peer }));
+    if (options.signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
+    const deadlineMs = clock.monotonicMs() + Math.min(options.timeoutMs, limits.requestMaxMs);
+    return new Promise<Json>((resolve, reject) => {
+      const cancel = (): void => this.#cancel(id);
+      const id = this.#requests.add({
+        deadlineMs,
+        fate: 'not-sent',
+        settle: (outcome) => {
+          options.signal.removeEventListener('abort', cancel);
+          if ('error' in outcome) reject(outcome.error);
+          else resolve(outcome.value);
+        },
+      });
+      options.signal.addEventListener('abort', cancel, { once: true });
+      const ep = requestKinds[kind].epoch ? this.#options.floor() : null;
+      const queued = this.#outbox.push(
+        {
+          encode: (seq) => this.#encode({ t: 'request', seq, ack: this.#ack(), id, kind, body, ep, ttl: Math.max(0, Math.round(deadlineMs - clock.monotonicMs())) }),
+          onSent: () => this.#requests.sent(id),
+          stillWanted: () => this.#requests.has(id) && this.#isCurrent(ep),
+        },
+        requestKinds[kind].bulk,
+      );
+      if (!queued) this.#requests.settle(id, { error: new HoldfastError('LINK_BUSY', { limit: limits.resumeBufferFrames }) });
+      this.#watchDeadlines(deadlineMs);
+      this.#flush(socket);
+    });
+  }
+
+  /** Tells the peer something. `conflateKey`: while it waits, a newer one takes its place. Dropped while there is no link. */
+  post(type: PostType, body: Json, options: { epoch?: Epoch; conflateKey?: string } = {}): void {
+    const socket = this.#socket;
+    if (socket === null || !socket.open) return;
+    const ep = postTypes[type].epoch ? (options.epoch ?? this.#options.floor()) : null;
+    const queued = this.#outbox.push(
+      {
+        encode: (seq) => this.#encode({ t: 'post', seq, ack: this.#ack(), type, body, ep }),
+        stillWanted: () => this.#isCurrent(ep),
+        ...(options.conflateKey === undefined ? {} : { conflateKey: options.conflateKey }),
+      },
+      false,
+    );
+    if (!queued) this.#options.metrics.add('holdfast_link_dropped_total', { peer: this.#options.peer });
+    this.#flush(socket);
+  }
+
+  close(link: number, reason: string): void {
+    if (this.#socket?.number === link) this.#drop(this.#socket, reason);
+  }
+
+  /** Ends the session: everything pending is settled. */
+  shutdown(reason: string): void {
+    if (this.#socket !== null) this.#drop(this.#socket, reason);
+    this.#endSession();
+    this.#forget?.cancel();
+    this.#deadline?.timer.cancel();
+  }
+
+  // ── Session ───────────────────────────────────────────────────────────────
+
+  #offer(resumed: boolean): SessionOffer {
+    const { id, peerBoot, received } = this.#session;
+    return { v: [...PROTOCOL], boot: this.#options.bootId, peerBoot, id, received, resumed };
+  }
+
+  /** Master: the verdict answers the session that the edge offered, before anything else is delivered. */
+  #answerOffer(socket: Socket, offer: SessionOffer, message: ControlMessage): void {
+    const known = this.#session;
+    const same = offer.id === known.id && offer.boot === known.peerBoot && offer.peerBoot === this.#options.bootId;
+    const resumed = offer.resumed && same && this.#outbox.resumable;
+    if (!resumed) this.#newSession({ id: this.#options.random.hex(8), peerBoot: offer.boot, received: 0 });
+    socket.offer = null;
+    this.#write(socket, JSON.stringify({ ...message, session: this.#offer(resumed) }));
+    this.#opened(socket, resumed, offer.received);
+  }
+
+  #opened(socket: Socket, resumed: boolean, peerReceived: number): void {
+    socket.open = true;
+    this.#warned.clear();
+    this.#options.metrics.set('holdfast_link_up', { peer: this.#options.peer }, 1);
+    if (resumed) {
+      const skip = (seq: number): string => this.#encode({ t: 'skip', seq, ack: this.#ack() });
+      for (const text of this.#outbox.replay(peerReceived, skip)) this.#write(socket, text);
+    }
+    this.#options.handlers.open(socket.number, resumed);
+    this.#flush(socket);
+  }
+
+  #newSession(session: Session): void {
+    this.#endSession();
+    this.#session = session;
+  }
+
+  #endSession(): void {
+    this.#session = NOTHING_HEARD;
+    this.#outbox.reset();
+    this.#unackedReceived = 0;
+    this.#requests.closeAll();
+    for (const { abort } of this.#incoming.values()) abort.abort(new HoldfastError('LINK_LOST', { fate: 'unknown' }));
+    this.#incoming.clear();
+  }
+
+  #drop(socket: Socket, reason: string): void {
+    if (this.#socket !== socket) return;
+    this.#socket = null;
+    for (const timer of socket.timers) timer.cancel();
+    const { clock, handlers, log, metrics, peer, resumeWindowMs } = this.#options;
+    this.#sinceMs = clock.wallMs();
+    this.#downReason = reason;
+    socket.connection.close(reason);
+    metrics.set('holdfast_link_up', { peer }, 0);
+    metrics.add('holdfast_link_losses_total', { peer, reason });
+    log.info('link-down', { peer, reason, link: socket.number });
+    this.#forget?.cancel();
+    this.#forget = clock.after(resumeWindowMs, () => this.#endSession());
+    handlers.down(socket.number, { lastHeardMs: socket.lastHeardMs, reason });
+  }
+
+  // ── Heartbeats ────────────────────────────────────────────────────────────
+
+  /** Sent whatever else flows; only an answer is life, a written ping is not. */
+  #beat(socket: Socket): void {
+    if (this.#socket !== socket) return;
+    const { clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - socket.lastAnswerMs >= limits.linkDeadMs) return this.#drop(socket, 'silent');
+    if (!socket.open && nowMs - socket.attachedMs >= limits.negotiateMs) return this.#drop(socket, 'negotiate-timeout');
+    if (nowMs - socket.heartbeatSentMs >= limits.heartbeatMs || socket.heartbeat === 0) {
+      socket.heartbeat += 1;
+      socket.heartbeatSentMs = nowMs;
+      this.#write(socket, `{"t":"hb","n":${socket.heartbeat},"ack":${this.#ack()}}`);
+    }
+    const dueMs = Math.min(socket.heartbeatSentMs + limits.heartbeatMs, socket.lastAnswerMs + limits.linkDeadMs);
+    socket.timers[0] = clock.after(Math.max(1, dueMs - nowMs), () => this.#beat(socket));
+  }
+
+  #heartbeatAnswered(socket: Socket, n: number): void {
+    // Number 0 acknowledges frames between heartbeats and answers none.
+    if (n === 0) return;
+    if (n > socket.heartbeat) return this.#drop(socket, 'invalid-heartbeat');
+    const nowMs = this.#options.clock.monotonicMs();
+    socket.lastAnswerMs = nowMs;
+    if (n !== socket.heartbeat) return;
+    this.#roundTripMs = nowMs - socket.heartbeatSentMs;
+    this.#options.metrics.set('holdfast_link_round_trip_seconds', { peer: this.#options.peer }, this.#roundTripMs / 1_000);
+  }
+
+  // ── Receiving ─────────────────────────────────────────────────────────────
+
+  #receive(socket: Socket, text: string): void {
+    socket.lastHeardMs = this.#options.clock.monotonicMs();
+    const frame = decodeFrame(text);
+    switch (frame.t) {
+      case 'hb':
+        this.#outbox.acknowledged(frame.ack);
+        this.#write(socket, `{"t":"hba","n":${frame.n},"ack":${this.#ack()}}`);
+        break;
+      case 'hba':
+        this.#outbox.acknowledged(frame.ack);
+        this.#heartbeatAnswered(socket, frame.n);
+        break;
+      case 'invalid':
+        this.#refused('invalid-frame');
+        this.#options.log.warn('invalid-frame', { peer: this.#options.peer, reason: frame.reason });
+        this.#drop(socket, 'invalid-frame');
+        break;
+      case 'unknown':
+        this.#warnOnce(`unknown-type ${frame.type}`, 'unknown-type', { type: frame.type });
+        this.#write(socket, JSON.stringify({ t: 'error', code: 'UNKNOWN_TYPE', about: frame.type }));
+        break;
+      case 'error':
+        this.#warnOnce(`peer-error ${frame.about}`, 'peer-refused-frame', { code: frame.code, about: frame.about });
+        break;
+      case 'control':
+        this.#onControl(socket, frame);
+        break;
+      case 'request':
+      case 'response':
+      case 'cancel':
+      case 'post':
+      case 'skip':
+        this.#onSequenced(socket, frame);
+        break;
+    }
+  }
+
+  #onControl(socket: Socket, frame: Extract<Frame, { t: 'control' }>): void {
+    const { message, session } = frame;
+    const { side, handlers } = this.#options;
+    const fromEdge = message.t === 'hello' || /^control\.(released|claimed|accepted|renew)$/.test(message.t);
+    if (fromEdge !== (side === 'master')) return this.#drop(socket, 'wrong-side');
+    if (!socket.open) {
+      if (session === null || message.t !== (side === 'master' ? 'hello' : 'negotiate')) return this.#drop(socket, 'not-negotiated');
+      const [min, max] = session.v;
+      if (max < PROTOCOL[0] || min > PROTOCOL[1]) return this.#drop(socket, 'version');
+      if (side === 'master') socket.offer = session;
+      else {
+        if (!session.resumed) this.#newSession({ id: session.id, peerBoot: session.boot, received: 0 });
+        handlers.control(message, socket.number);
+        if (this.#socket === socket) this.#opened(socket, session.resumed, session.received);
+        return;
+      }
+    } else if (!isClaim(message.t) && isOlder(message.epoch, this.#options.floor())) {
+      // Fence 1: an older epoch has no say.
+      return this.#fenced('link', message.t);
+    }
+    handlers.control(message, socket.number);
+  }
+
+  #onSequenced(socket: Socket, frame: SequencedFrame): void {
+    if (!socket.open) return this.#drop(socket, 'not-negotiated');
+    this.#outbox.acknowledged(frame.ack);
+    if (frame.seq <= this.#session.received) return;
+    if (frame.seq !== this.#session.received + 1) return this.#drop(socket, 'sequence-gap');
+    this.#session.received = frame.seq;
+    this.#unackedReceived += 1;
+    if (this.#unackedReceived >= ACK_EVERY) this.#write(socket, `{"t":"hba","n":0,"ack":${this.#ack()}}`);
+    switch (frame.t) {
+      case 'request':
+        this.#onRequest(frame);
+        break;
+      case 'response':
+        this.#requests.settle(frame.re, frame.error === undefined ? { value: frame.value } : { error: fromWire(frame.error) });
+        break;
+      case 'cancel':
+        this.#incoming.get(frame.re)?.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+        break;
+      case 'post':
+        this.#onPost(frame);
+        break;
+      case 'skip':
+        break;
+    }
+  }
+
+  #onRequest(frame: Extract<SequencedFrame, { t: 'request' }>): void {
+    const { clock, handlers, peer } = this.#options;
+    const { id, kind, body, ep } = frame;
+    if (!isRequestKind(kind)) {
+      this.#warnOnce(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
+      return this.#answer(id, false, { error: new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }) });
+    }
+    const { bulk } = requestKinds[kind];
+    const refusal = this.#gate(kind, requestKinds[kind].epoch, ep);
+    if (refusal !== null) return this.#answer(id, bulk, { error: refusal });
+    if (this.#incoming.size >= limits.pendingRequests) return this.#answer(id, bulk, { error: new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }) });
+    const abort = new AbortController();
+    const incoming: Incoming = { abort, deadlineMs: clock.monotonicMs() + Math.min(frame.ttl, limits.requestMaxMs) };
+    this.#incoming.set(id, incoming);
+    this.#watchDeadlines(incoming.deadlineMs);
+    const done = (outcome: { value: Json } | { error: HoldfastError }): void => {
+      // A session that ended meanwhile has answered for us.
+      if (this.#incoming.get(id) !== incoming) return;
+      this.#incoming.delete(id);
+      this.#answer(id, bulk, outcome);
+    };
+    handlers.request(kind, body, { signal: abort.signal, deadlineMs: incoming.deadlineMs, epoch: ep }).then(
+      (value) => done({ value }),
+      (error: unknown) => done({ error: toHoldfastError(error, peer) }),
+    );
+  }
+
+  #onPost(frame: Extract<SequencedFrame, { t: 'post' }>): void {
+    const { type, body, ep } = frame;
+    if (!isPostType(type)) return this.#warnOnce(`unknown-post ${type}`, 'unknown-type', { type: type.slice(0, 100) });
+    if (this.#gate(type, postTypes[type].epoch, ep) !== null) return;
+    try {
+      this.#options.handlers.post(type, body, { epoch: ep });
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      this.#refused('invalid-post');
+      this.#warnOnce(`post ${type}`, 'invalid-post', { type, error });
+    }
+  }
+
+  /** Fence 1, at the door, once: whatever commands or reports must carry an epoch that is not over. */
+  #gate(type: string, required: boolean, ep: Epoch | null): HoldfastError | null {
+    if (!required) return null;
+    if (ep === null) {
+      this.#fenced('link', type);
+      return new HoldfastError('EPOCH_MISSING', { type });
+    }
+    if (this.#isCurrent(ep)) return null;
+    this.#fenced('link', type);
+    const floor = this.#options.floor();
+    return new HoldfastError('STALE_EPOCH', { location: this.#options.peer, epoch: `${ep.generation}.${ep.number}`, floor: `${floor.generation}.${floor.number}` });
+  }
+
+  #fenced(fence: string, type: string): void {
+    this.#options.metrics.add('holdfast_fencing_refusals_total', { fence });
+    this.#warnOnce(`fenced ${type}`, 'stale-epoch-refused', { type });
+  }
+
+  #isCurrent(ep: Epoch | null): boolean {
+    return ep === null || !isOlder(ep, this.#options.floor());
+  }
+
+  // ── Sending ───────────────────────────────────────────────────────────────
+
+  #answer(re: number, bulk: boolean, outcome: { value: Json } | { error: HoldfastError }): void {
+    const body = 'error' in outcome ? { error: outcome.error.toJSON() } : { value: outcome.value };
+    const queued = this.#outbox.push({ encode: (seq) => this.#encode({ t: 'response', seq, ack: this.#ack(), re, ...body }) }, bulk);
+    // As many answers wait as frames may: the peer asks but does not read.
+    if (!queued && this.#socket !== null) return this.#drop(this.#socket, 'does-not-read');
+    if (this.#socket?.open) this.#flush(this.#socket);
+  }
+
+  #cancel(id: number): void {
+    const known = this.#requests.fail(id, 'CANCELLED');
+    if (!known) return;
+    this.#outbox.push({ encode: (seq) => this.#encode({ t: 'cancel', seq, ack: this.#ack(), re: id }) }, false);
+    if (this.#socket?.open) this.#flush(this.#socket);
+  }
+
+  #flush(socket: Socket): void {
+    if (!socket.open) return;
+    const { connection } = socket;
+    while (this.#socket === socket) {
+      const buffered = connection.bufferedBytes();
+      if (buffered >= limits.socketBytes) return;
+      const text = this.#outbox.next(buffered < limits.bulkInFlightBytes);
+      if (text === null) return;
+      connection.send(text);
+    }
+  }
+
+  /** Ahead of everything that waits: heartbeats and control. */
+  #write(socket: Socket, text: string): void {
+    if (this.#socket === socket) socket.connection.send(text);
+  }
+
+  #encode(frame: SequencedFrame): string {
+    const text = JSON.stringify(frame);
+    assert(text.length <= limits.maxFrameBytes, `a ${frame.t} frame is larger than a frame may be`);
+    return text;
+  }
+
+  #ack(): number {
+    this.#unackedReceived = 0;
+    return this.#session.received;
+  }
+
+  // ── Deadlines and warnings ────────────────────────────────────────────────
+
+  /** One timer for all deadlines of both directions: the earliest. */
+  #watchDeadlines(atMs: number): void {
+    const { clock } = this.#options;
+    if (this.#deadline !== null && this.#deadline.atMs <= atMs) return;
+    this.#deadline?.timer.cancel();
+    const timer = clock.after(Math.max(0, atMs - clock.monotonicMs()), () => this.#expire());
+    this.#deadline = { timer, atMs };
+  }
+
+  #expire(): void {
+    this.#deadline = null;
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const id of this.#requests.expire(nowMs)) {
+      this.#outbox.push({ encode: (seq) => this.#encode({ t: 'cancel', seq, ack: this.#ack(), re: id }) }, false);
+    }
+    let next = this.#requests.nextDeadlineMs();
+    for (const { abort, deadlineMs } of this.#incoming.values()) {
+      if (deadlineMs <= nowMs) abort.abort(new HoldfastError('DEADLINE', { fate: 'unknown' }));
+      else next = next === null ? deadlineMs : Math.min(next, deadlineMs);
+    }
+    if (next !== null) this.#watchDeadlines(next);
+    if (this.#socket !== null) this.#flush(this.#socket);
+  }
+
+  #refused(reason: string): void {
+    this.#options.metrics.add('holdfast_link_refused_total', { reason });
+  }
+
+  /** One line per cause and socket: a peer that repeats itself must not fill the disk. */
+  #warnOnce(cause: string, event: string, facts: object): void {
+    if (this.#warned.has(cause) || this.#warned.size >= 100) return;
+    this.#warned.add(cause);
+    this.#options.log.warn(event, { peer: this.#options.peer, ...facts });
+  }
+}

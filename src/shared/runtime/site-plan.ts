@@ -1,0 +1,181 @@
+import type { PlannedChange, SiteFiles, SitePlan } from '../api/site-files.ts';
+import { defaultTimings, leaseIsSafe } from '../control/lease.ts';
+import { parseRestoreWindow } from '../control/restore-window.ts';
+import { closest } from '../foundation/closest.ts';
+import { jsonEqual } from '../foundation/json.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { EdgeDocument } from '../model/documents.ts';
+import type { Change, DocumentStore, Version } from '../ports/document-store.ts';
+import { diffLines } from './site-diff.ts';
+import { exportSite, type FieldPath, parseSiteFile, type SiteDocument, type SiteEntry, type SiteProblem } from './site-file.ts';
+import { locateModules } from './site-locations.ts';
+import { World } from './site-world.ts';
+
+export interface ApplyPlan extends SitePlan {
+  /** When there is one, nothing is to be applied. */
+  errors: SiteProblem[];
+  /** What `runApply` stores, each with the version that the plan was made from. */
+  writes: Change[];
+}
+
+export interface PlanOptions {
+  /** Names of the drivers that come with this server; without it they are not checked. */
+  builtins?: readonly string[];
+}
+
+/**
+ * What the text would change; changes nothing. The text says all of each document that it has: a field left out gets its
+ * default. Documents that it does not have stay as they are: deletion is not part of apply.
+ */
+export async function planApply(text: string, store: DocumentStore, options: PlanOptions = {}): Promise<ApplyPlan> {
+  const { entries, problems } = parseSiteFile(text);
+  const world = new World(store, entries);
+  const errors = [...problems, ...(await world.load())];
+  const warnings: string[] = [];
+  for (const entry of entries) {
+    errors.push(...fieldProblems(entry, options));
+    warnings.push(...(await warningsOf(entry, world)));
+  }
+  // A document that could not be read is no missing one: what refers to others is judged once all can be read.
+  if (problems.length === 0) {
+    for (const entry of entries) errors.push(...(await referenceProblems(entry, world)));
+    errors.push(...(await locateModules(entries, world)));
+  }
+  errors.sort((a, b) => a.line - b.line || a.column - b.column);
+  return { ...(errors.length === 0 ? changesOf(world) : { changes: [], unchanged: 0, writes: [] }), warnings, errors };
+}
+
+/** Stores all of the plan or nothing. Throws INPUT_INVALID when it has errors, VERSION_CONFLICT when the store has moved on. */
+export async function runApply(plan: ApplyPlan, store: DocumentStore): Promise<Version[]> {
+  refuseErrors(plan);
+  return plan.writes.length === 0 ? [] : store.apply(plan.writes);
+}
+
+/** What the API serves. */
+export function createSiteFiles(store: DocumentStore, options: PlanOptions = {}): SiteFiles {
+  return {
+    plan: async (text) => {
+      const plan = await planApply(text, store, options);
+      refuseErrors(plan);
+      const { changes, unchanged, warnings } = plan;
+      return {
+        plan: { changes, unchanged, warnings },
+        run: async () => {
+          await runApply(plan, store);
+        },
+      };
+    },
+    export: () => exportSite(store),
+  };
+}
+
+/** `3:5 systems[0].name: is missing`. */
+export const problemLine = ({ line, column, path, problem }: SiteProblem): string =>
+  `${line}:${column} ${path === '' ? '' : `${path}: `}${problem}`;
+
+/** More would be no help. */
+const PROBLEMS_SHOWN = 50;
+
+function refuseErrors({ errors }: ApplyPlan): void {
+  if (errors.length === 0) return;
+  const shown = errors.slice(0, PROBLEMS_SHOWN).map(problemLine);
+  if (errors.length > PROBLEMS_SHOWN) shown.push(`and ${errors.length - PROBLEMS_SHOWN} more`);
+  const problem = shown.length === 1 ? shown.join('') : `${errors.length} problems\n  ${shown.join('\n  ')}`;
+  throw new HoldfastError('INPUT_INVALID', { field: 'text', problem });
+}
+
+function changesOf(world: World): Pick<ApplyPlan, 'changes' | 'unchanged' | 'writes'> {
+  const changes: PlannedChange[] = [];
+  const writes: Change[] = [];
+  for (const document of world.wanted.values()) {
+    const stored = world.storedBefore(document.id);
+    if (stored !== null && jsonEqual({ ...stored.document }, { ...document })) continue;
+    // An API key cannot be there: that id would have been refused.
+    const before = stored === null || stored.document.type === 'api_key' ? null : stored.document;
+    changes.push({ op: before === null ? 'create' : 'update', kind: document.type, id: document.id, details: diffLines(before, document) });
+    writes.push({ op: 'put', document, expect: stored?.version ?? null });
+  }
+  return { changes, unchanged: world.wanted.size - changes.length, writes };
+}
+
+interface Reference {
+  field: FieldPath;
+  id: string;
+  kind: SiteDocument['type'];
+}
+
+async function referenceProblems(entry: SiteEntry, world: World): Promise<SiteProblem[]> {
+  const problems: SiteProblem[] = [];
+  for (const { field, id, kind } of referencesOf(entry.document)) {
+    const found = await world.document(id);
+    if (found?.type === kind) continue;
+    const problem = found === null ? `there is no ${kind} "${id}", neither in the file nor in the store` : `"${id}" is of the kind ${found.type}, not ${kind}`;
+    problems.push({ ...entry.place(field), problem });
+  }
+  return problems;
+}
+
+function referencesOf(document: SiteDocument): Reference[] {
+  switch (document.type) {
+    case 'sys':
+      return [
+        ...locationReference(document.edge_control_id),
+        ...document.zones.map((id, i): Reference => ({ field: ['zones', i], id, kind: 'zone' })),
+        ...document.modules.map((id, i): Reference => ({ field: ['modules', i], id, kind: 'mod' })),
+      ];
+    case 'mod':
+      return [...locationReference(document.edge_control_id), { field: ['driver_id'], id: document.driver_id, kind: 'driver' }];
+    case 'edge':
+    case 'driver':
+    case 'zone':
+      return [];
+  }
+}
+
+const locationReference = (id: string | null): Reference[] => (id === null ? [] : [{ field: ['edge_control_id'], id, kind: 'edge' }]);
+
+function fieldProblems(entry: SiteEntry, { builtins }: PlanOptions): SiteProblem[] {
+  const { document } = entry;
+  if (document.type === 'edge') return edgeProblems(document, entry);
+  if (document.type !== 'driver' || builtins === undefined || builtins.includes(document.builtin)) return [];
+  const meant = closest(document.builtin, builtins);
+  const advice = meant === null ? `there are ${builtins.join(', ')}` : `did you mean ${meant}?`;
+  return [{ ...entry.place(['builtin']), problem: `no driver "${document.builtin}" comes with this server; ${advice}` }];
+}
+
+function edgeProblems(edge: EdgeDocument, entry: SiteEntry): SiteProblem[] {
+  const problems: SiteProblem[] = [];
+  try {
+    // Without a window the time zone is checked all the same: it is a mistake that would show much later.
+    parseRestoreWindow({ ...edge, window_start: edge.window_start ?? '0 0 * * *' });
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    const { field, problem } = error.facts;
+    if (typeof field === 'string' && typeof problem === 'string') problems.push({ ...entry.place([field]), problem });
+  }
+  if (edge.policy === 'exclusive' && !leaseIsSafe(defaultTimings)) {
+    const problem = 'the times of the lease do not keep edge and master apart: (T - m + D)(1 + r) must not exceed (T(1 + r) + L)(1 - r)';
+    problems.push({ ...entry.place(['policy']), problem });
+  }
+  return problems;
+}
+
+async function warningsOf({ document }: SiteEntry, world: World): Promise<string[]> {
+  if (document.type !== 'edge') return [];
+  const warnings: string[] = [];
+  if (document.policy === 'exclusive' && document.failover) {
+    const lease = `${defaultTimings.leaseMs / 1_000} s`;
+    warnings.push(
+      `${document.id}: policy exclusive: a master that is down longer than the lease (${lease}) darkens the site: ` +
+        'the edge lets go, and nobody controls it until a master is back or somebody on site overrides',
+    );
+  }
+  if (document.policy === 'exclusive' && !document.failover) {
+    warnings.push(`${document.id}: policy exclusive has no effect under failover: false, for the master never takes over`);
+  }
+  for (const id of document.admins) {
+    // Keys do not travel in files, so a file must be good without them.
+    if ((await world.stored(id))?.document.type !== 'api_key') warnings.push(`${document.id}: admins names "${id}", and there is no API key of that id yet`);
+  }
+  return warnings;
+}

@@ -1,0 +1,90 @@
+import type { Json } from '../foundation/json.ts';
+import { jsonEqual } from '../foundation/json.ts';
+import { isOlder } from '../control/epoch.ts';
+import type { Epoch } from '../model/control.ts';
+import type { ControlSnapshot } from '../control/messages.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { StatusValue } from '../ports/device-link.ts';
+
+interface Entry {
+  value: Json;
+  epoch: Epoch;
+}
+
+export type StatusListener = (value: StatusValue) => void;
+
+/**
+ * The last value of each status variable, by location and module. Values outlive changes of control:
+ * a subscriber sees the old value until the new holder reports another.
+ */
+export class StatusBoard {
+  readonly #metrics: Metrics;
+  readonly #values = new Map<string, Map<string, Map<string, Entry>>>();
+  readonly #floors = new Map<string, Epoch>();
+  readonly #listeners = new Set<StatusListener>();
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
+
+  /** Fence 3: a value of an older epoch than the highest seen for its location is refused and counted. */
+  set(status: StatusValue): boolean {
+    const floor = this.#floors.get(status.location);
+    if (floor !== undefined && isOlder(status.epoch, floor)) {
+      this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'status' });
+      return false;
+    }
+    this.raiseFloor(status.location, status.epoch);
+    const keys = this.#keysOf(status.location, status.module);
+    const known = keys.get(status.key);
+    keys.set(status.key, { value: status.value, epoch: status.epoch });
+    if (known === undefined || !jsonEqual(known.value, status.value)) {
+      for (const listener of this.#listeners) listener(status);
+    }
+    return true;
+  }
+
+  raiseFloor(location: string, epoch: Epoch): void {
+    const floor = this.#floors.get(location);
+    if (floor === undefined || isOlder(floor, epoch)) this.#floors.set(location, epoch);
+  }
+
+  /** The last values of the one before become values of the new epoch. */
+  apply(location: string, epoch: Epoch, snapshot: ControlSnapshot): void {
+    for (const { module, key, value } of snapshot.status) this.set({ location, module, key, value, epoch });
+  }
+
+  /** Everything known of a location, as it travels with a hand-over or to a peer that just connected. */
+  values(location: string): StatusValue[] {
+    const all: StatusValue[] = [];
+    for (const [module, keys] of this.#values.get(location) ?? []) {
+      for (const [key, entry] of keys) all.push({ location, module, key, ...entry });
+    }
+    return all;
+  }
+
+  module(location: string, module: string): { values: Record<string, Json>; epoch: Epoch | null } {
+    const values: Record<string, Json> = Object.create(null) as Record<string, Json>;
+    let epoch: Epoch | null = null;
+    for (const [key, entry] of this.#values.get(location)?.get(module) ?? []) {
+      values[key] = entry.value;
+      if (epoch === null || isOlder(epoch, entry.epoch)) epoch = entry.epoch;
+    }
+    return { values, epoch };
+  }
+
+  onChange(listener: StatusListener): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  #keysOf(location: string, module: string): Map<string, Entry> {
+    let modules = this.#values.get(location);
+    if (modules === undefined) this.#values.set(location, (modules = new Map()));
+    let keys = modules.get(module);
+    if (keys === undefined) modules.set(module, (keys = new Map()));
+    return keys;
+  }
+}

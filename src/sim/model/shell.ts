@@ -1,0 +1,304 @@
+import { assert } from '../../shared/foundation/assert.ts';
+import type { EdgeControl, EdgeEvent, EdgeTimer } from '../../shared/control/edge-control.ts';
+import { stepEdge } from '../../shared/control/edge-step.ts';
+import { isHeldDown } from '../../shared/control/hold-down.ts';
+import type { MasterControl, MasterEvent, MasterTimer } from '../../shared/control/master-control.ts';
+import { stepMaster } from '../../shared/control/master-step.ts';
+import type { ControlMessage, FromEdge, FromMaster } from '../../shared/control/messages.ts';
+import type { Action, Durable, Step } from '../../shared/control/step.ts';
+import { StepRunner } from '../../shared/runtime/step-runner.ts';
+import type { Party } from '../../shared/model/control.ts';
+import type { Coverage } from './coverage.ts';
+import { type Fact, findProblem, type NodeFacts } from '../invariants.ts';
+import { masterLater, edgeLater } from './canonical.ts';
+import { linkOf, type ModelConfig, noModules, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
+
+/** What a move found out besides its world. */
+export class Findings {
+  problem: string | null = null;
+  /** A message did not fit: the move is not possible yet. */
+  overflow = false;
+  readonly coverage: Coverage;
+  readonly reasons: string[] = [];
+
+  constructor(coverage: Coverage) {
+    this.coverage = coverage;
+  }
+
+  note(fact: Fact): void {
+    this.problem ??= findProblem(fact);
+  }
+
+  crashed(error: unknown): void {
+    this.problem ??= error instanceof Error ? `a step threw: ${error.message}` : 'a step threw';
+  }
+}
+
+/** A write that ends when the search says so. */
+class HeldWrite extends Promise<void> {
+  readonly ends: { stored: () => void; failed: () => void }[];
+
+  constructor(executor: (resolve: () => void, reject: (reason: unknown) => void) => void, ends: { stored: () => void; failed: () => void }[] = []) {
+    super(executor);
+    this.ends = ends;
+  }
+
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  override then<A = void, B = never>(
+    onStored?: ((value: void) => A | PromiseLike<A>) | null,
+    onFailed?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.ends.push({ stored: () => void onStored?.(), failed: () => void onFailed?.(new Error('the disk failed')) });
+    return new Promise<A | B>(() => undefined);
+  }
+}
+
+export type Ending = 'begins' | 'stored' | 'failed';
+
+interface Machine<State, Event> {
+  party: Party;
+  step(state: State, event: Event): Step<State, FromEdge | FromMaster, string>;
+  journalFailed(cause: Event): Event;
+  /** The machine after `units` have passed. */
+  later(state: State, units: number): State;
+  moved(world: World, from: State, to: State, event: Event): Fact;
+}
+
+/**
+ * Hands an event to the machine of a process, through the runner of production. A step that must be stored first
+ * waits in `writing` until the search ends the write: the runner then does the same step again and goes on.
+ */
+export function post(world: World, config: ModelConfig, findings: Findings, party: Party, event: EdgeEvent | MasterEvent): void {
+  if (party === 'edge' && isEdgeEvent(event)) run(world, world.edge, edgeMachine(config), { event, ending: 'begins' }, findings);
+  else if (isMasterEvent(event)) run(world, world.master, masterMachine(config), { event, ending: 'begins' }, findings);
+}
+
+/** The write that a process waits for ends. */
+export function endWrite(world: World, config: ModelConfig, findings: Findings, party: Party, ending: 'stored' | 'failed'): void {
+  if (party === 'edge') finish(world, world.edge, edgeMachine(config), ending, findings);
+  else finish(world, world.master, masterMachine(config), ending, findings);
+}
+
+/** A crash while a write was under way: the disk may have it or not. */
+export function storeOnly(world: World, findings: Findings, party: Party): void {
+  const process = world[party];
+  assert(process.writing !== null, 'nothing is being written');
+  findings.note({ type: 'journal-written', party, before: process.journal, record: process.writing.record });
+  process.journal = process.writing.record;
+}
+
+const isEdgeEvent = (event: EdgeEvent | MasterEvent): event is EdgeEvent => event.type !== 'booted';
+const isMasterEvent = (event: EdgeEvent | MasterEvent): event is MasterEvent => event.type !== 'loaded';
+
+const edgeMachine = (config: ModelConfig): Machine<EdgeControl, EdgeEvent> => ({
+  party: 'edge',
+  step: (state, event) => stepEdge(state, event, config.timings),
+  journalFailed: (cause) => ({ type: 'journal-failed', nowMs: 0, link: 'link' in cause ? cause.link : null }),
+  later: (state, units) => edgeLater(state, units, config),
+  moved: (world, from, to, event) => ({
+    type: 'edge-moved',
+    from,
+    to,
+    event,
+    saidHolding: world.memory.saidHolding,
+    disconnectMs: config.timings.disconnectMs,
+  }),
+});
+
+const masterMachine = (config: ModelConfig): Machine<MasterControl, MasterEvent> => ({
+  party: 'master',
+  step: (state, event) => stepMaster(state, event, config.timings),
+  journalFailed: (cause) => ({ type: 'journal-failed', nowMs: 0, link: 'link' in cause ? cause.link : null }),
+  later: (state, units) => masterLater(state, units, config),
+  moved: (world, from, to, event) => ({
+    type: 'master-moved',
+    from,
+    to,
+    event,
+    evidence: {
+      quietMs: world.memory.quiet,
+      failedHandback: world.memory.failedHandback,
+      heldDown: isHeldDown(from.holdDown, event.nowMs),
+    },
+  }),
+});
+
+function finish<State, Event extends { type: string; nowMs: number }, Timer extends string>(
+  world: World,
+  process: Process<State, Event, Timer>,
+  machine: Machine<State, Event>,
+  ending: 'stored' | 'failed',
+  findings: Findings,
+): void {
+  const { writing } = process;
+  assert(writing !== null, 'nothing is being written');
+  if (ending === 'stored') {
+    findings.note({ type: 'journal-written', party: machine.party, before: process.journal, record: writing.record });
+    process.journal = writing.record;
+    process.behind = false;
+  }
+  if (writing.event !== 'boot') {
+    run(world, process, machine, { event: writing.event, ending }, findings);
+    return;
+  }
+  process.writing = null;
+  process.behind ||= ending === 'failed';
+}
+
+function run<State, Event extends { type: string; nowMs: number }, Timer extends string>(
+  world: World,
+  process: Process<State, Event, Timer>,
+  machine: Machine<State, Event>,
+  what: { event: Event; ending: Ending },
+  findings: Findings,
+): void {
+  assert(process.machine !== null, 'a process that is down takes no events');
+  const { event, ending } = what;
+  const ago = process.writing?.ago ?? 0;
+  const from = process.machine;
+  const held: { record: Durable; write: HeldWrite }[] = [];
+  let goesOn = false;
+  let went: State | null = null;
+  const runner = new StepRunner<State, Event, FromEdge | FromMaster, string>({
+    initial: from,
+    initialRecord: null,
+    step: (state, cause) => {
+      const step = machine.step(state, cause);
+      goesOn = step.effects.persist?.onFailure === 'go-on';
+      went = step.state;
+      if (ending === 'begins') findings.note(machine.moved(world, state, step.state, cause));
+      if (cause !== event || ending === 'begins') findings.coverage.step(machine.party, state, step);
+      if (cause !== event || ending !== 'begins' || step.effects.persist === null) findings.reasons.push(`${machine.party}: ${step.reason}`);
+      return step;
+    },
+    journalFailed: machine.journalFailed,
+    shell: {
+      atOnce: () => {
+        process.modules.gate = null;
+      },
+      persist: (record) => {
+        const write = new HeldWrite(() => undefined);
+        held.push({ record, write });
+        return write;
+      },
+      send: (link, message) => send(world, machine.party, { link, message, from: (went ?? from) as { state?: string } }, findings),
+      run: (action) => act(world, machine.party, { action, ago, from, to: went ?? from }, findings),
+    },
+    onStep: () => undefined,
+  });
+  process.writing = null;
+  runner.post(event);
+  const [first] = held;
+  if (first === undefined || ending === 'begins') {
+    if (first !== undefined) process.writing = { event, record: first.record, ago: 0 };
+    process.machine = runner.state;
+    return;
+  }
+  if (ending === 'failed' && goesOn) process.behind = true;
+  const [end] = first.write.ends;
+  assert(end !== undefined, 'the runner did not wait for its write');
+  if (ending === 'stored') end.stored();
+  else end.failed();
+  assert(held.length === 1, 'a failed write asked for another one');
+  process.machine = ago === 0 ? runner.state : machine.later(runner.state, ago);
+}
+
+const nodeFacts = (world: World, party: Party): NodeFacts => {
+  const { journal, behind, modules } = world[party];
+  return { journal, behind, socketsOpen: socketsOpen(modules), gate: writes(modules) ? modules.gate : null };
+};
+
+function send(world: World, party: Party, what: { link: number; message: ControlMessage; from: { state?: string } }, findings: Findings): void {
+  const { message } = what;
+  findings.coverage.message(message);
+  findings.note({ type: 'sent', party, message, node: nodeFacts(world, party), state: what.from.state ?? '' });
+  const link = linkOf(world, what.link);
+  if (link === undefined) return;
+  if (isFromEdge(message)) {
+    if (message.t === 'hello') world.memory.saidHolding = message.state === 'holding';
+    if (link.edgeEnd !== 'up') return;
+    // Nobody reads any more.
+    if (link.masterEnd !== 'up') return;
+    findings.overflow ||= link.toMaster.messages.length >= QUEUE_LIMIT;
+    link.toMaster.messages.push(message);
+  } else {
+    if (link.masterEnd !== 'up' || link.edgeEnd !== 'up') return;
+    findings.overflow ||= link.toEdge.messages.length >= QUEUE_LIMIT;
+    link.toEdge.messages.push(message);
+  }
+}
+
+const isFromEdge = (message: ControlMessage): message is FromEdge =>
+  message.t === 'hello' || message.t === 'control.claimed' || message.t === 'control.released' || message.t === 'control.accepted' || message.t === 'control.renew';
+
+const isEdgeTimer = (timer: string): timer is EdgeTimer => timer === 'grant' || timer === 'renew' || timer === 'lease';
+const isMasterTimer = (timer: string): timer is MasterTimer => timer === 'due' || timer === 'dialogue' || timer === 'hold-down';
+
+function setTimer(world: World, party: Party, timer: string, inUnits: number | null): void {
+  const units = inUnits === null ? null : Math.max(0, inUnits);
+  if (party === 'edge' && isEdgeTimer(timer)) {
+    if (units === null) delete world.edge.timers[timer];
+    else world.edge.timers[timer] = units;
+  }
+  if (party === 'master' && isMasterTimer(timer)) {
+    if (units === null) delete world.master.timers[timer];
+    else world.master.timers[timer] = units;
+  }
+}
+
+function act(
+  world: World,
+  party: Party,
+  what: { action: Action<string>; ago: number; from: unknown; to: unknown },
+  findings: Findings,
+): void {
+  const { action, ago } = what;
+  const process = world[party];
+  const { modules } = process;
+  findings.coverage.action(party, action.type);
+  switch (action.type) {
+    case 'set-timer':
+      return setTimer(world, party, action.timer, action.atMs - ago);
+    case 'clear-timer':
+      return setTimer(world, party, action.timer, null);
+    case 'start-modules':
+      findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), from: stateOf(what.from) });
+      process.modules = { ...modules, phase: 'starting', run: action.run, gate: action.epoch, stopIn: 0, lateStart: false, override: isOverride(what.to) };
+      return;
+    case 'stop-modules':
+      findings.note({ type: 'stopped-modules', party, from: stateOf(what.from), to: stateOf(what.to) });
+      process.modules = {
+        ...modules,
+        phase: modules.phase === 'none' || modules.phase === 'closed' ? 'closed' : 'stopping',
+        run: action.run,
+        gate: null,
+        stopIn: Math.max(0, action.deadlineMs - ago),
+        lateStart: modules.phase === 'starting',
+      };
+      return;
+    case 'open-gate':
+    case 'restamp':
+      if (modules.gate !== null) modules.gate = action.epoch;
+      return;
+    case 'set-lease':
+      modules.lease = action.untilMs === null ? null : Math.max(-1, action.untilMs - ago);
+      if (action.untilMs !== null) modules.override = false;
+      return;
+    case 'close-link': {
+      const link = linkOf(world, action.link);
+      if (link === undefined) return;
+      if (party === 'edge' && link.edgeEnd === 'up') link.edgeEnd = 'closed';
+      if (party === 'master' && link.masterEnd === 'up') link.masterEnd = 'closed';
+    }
+  }
+}
+
+const stateOf = (machine: unknown): string =>
+  typeof machine === 'object' && machine !== null && 'state' in machine && typeof machine.state === 'string' ? machine.state : '';
+const isOverride = (machine: unknown): boolean => typeof machine === 'object' && machine !== null && 'override' in machine && machine.override === true;
+
+/** The modules of a process are stopped by its end. */
+export const kill = (): typeof noModules => ({ ...noModules });

@@ -1,0 +1,130 @@
+import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
+import type { HttpServer } from '../../src/shared/adapters/http/server.ts';
+import { createApi } from '../../src/shared/api/api.ts';
+import type { Api } from '../../src/shared/api/api.ts';
+import { createApiKey } from '../../src/shared/api/api-keys.ts';
+import type { SiteFiles } from '../../src/shared/api/site-files.ts';
+import type { Role } from '../../src/shared/client-api/schemas.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import type { Metrics } from '../../src/shared/ports/metrics.ts';
+import { createClient } from '../../src/client-sdk/index.ts';
+import type { Client } from '../../src/client-sdk/index.ts';
+import { FakeClock } from './fake-clock.ts';
+import { FakeNode, locationView } from './fake-node.ts';
+
+export interface LogLine {
+  level: 'debug' | 'info' | 'warn' | 'error';
+  event: string;
+  facts: Record<string, unknown>;
+}
+
+/** Text `conflict` plans fine and cannot be run; text `bad` cannot even be planned. */
+class FakeSiteFiles implements SiteFiles {
+  readonly applied: string[] = [];
+
+  async plan(text: string) {
+    if (text === 'bad') throw new HoldfastError('INPUT_INVALID', { field: 'systems.0.name', problem: 'is missing' });
+    const changes = text === '' ? [] : [{ op: 'update' as const, kind: 'edge', id: 'edge-1', details: ['timeout: 20 → 30'] }];
+    return {
+      plan: { changes, unchanged: 2, warnings: ['edge-1 goes dark while the master is down'] },
+      run: async () => {
+        if (text === 'conflict') throw new HoldfastError('VERSION_CONFLICT', { id: 'edge-1', expected: '1', actual: '2' });
+        this.applied.push(text);
+      },
+    };
+  }
+
+  async export(): Promise<string> {
+    return 'edges: []\n';
+  }
+}
+
+const noMetrics: Metrics = { add: () => undefined, set: () => undefined, read: () => 0 };
+
+export interface TestServer {
+  node: FakeNode;
+  api: Api;
+  clock: FakeClock;
+  http: HttpServer;
+  siteFiles: FakeSiteFiles;
+  log: LogLine[];
+  programmerErrors: unknown[];
+  /** `<id>.<secret>` of each role. */
+  keys: Record<Role, string>;
+  client(apiKey: string | null): Client;
+  close(): Promise<void>;
+}
+
+export interface TestServerOptions {
+  role?: 'edge' | 'master';
+  tls?: { cert: string; key: string };
+  requestsPerMinute?: number;
+}
+
+/** The real API and HTTP server on loopback, in front of a node in memory with locations `edge-1` and `edge-2`. */
+export async function startTestServer({ role = 'master', ...http }: TestServerOptions = {}): Promise<TestServer> {
+  const node = new FakeNode(role);
+  node.views.set('edge-2', locationView('edge-2', { failover: false }));
+  node.views.set('edge-1', locationView('edge-1'));
+  const clock = new FakeClock();
+  const log: LogLine[] = [];
+  let drawn = 0;
+  const random = { next: () => 0.5, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, '0') };
+  const note = (level: LogLine['level']) => (event: string, facts: object = {}) => void log.push({ level, event, facts: { ...facts } });
+  const logger = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error'), child: () => logger };
+  const siteFiles = new FakeSiteFiles();
+  const programmerErrors: unknown[] = [];
+  const make = async (role: Role): Promise<string> => (await createApiKey(node.store, { name: `the ${role}`, role }, random, clock)).key;
+  const keys = { viewer: await make('viewer'), operator: await make('operator'), admin: await make('admin') };
+  const api = createApi({
+    node,
+    clock,
+    random,
+    log: logger,
+    metrics: noMetrics,
+    metricsText: async () => '# HELP holdfast_modules Modules\n',
+    siteFiles,
+    backup: async (name) => ({ path: `/data/backups/${name ?? 'by-time'}` }),
+    onProgrammerError: (error) => void programmerErrors.push(error),
+  });
+  const server = await startHttpServer({ api, host: '127.0.0.1', port: 0, clock, random, ...http });
+  const clients: Client[] = [];
+  return {
+    node,
+    api,
+    clock,
+    http: server,
+    siteFiles,
+    log,
+    programmerErrors,
+    keys,
+    client: (apiKey) => {
+      const client = createClient({ origin: server.origin, apiKey });
+      clients.push(client);
+      return client;
+    },
+    close: async () => {
+      for (const client of clients) client.close();
+      await server.close();
+    },
+  };
+}
+
+/** Plain requests to the server of the moment, with the key of a role. */
+export function requestsTo(server: () => TestServer) {
+  const url = (path: string): string => `${server().http.origin}${path}`;
+  const as = (role: Role): Record<string, string> => ({ 'x-api-key': server().keys[role] });
+  const get = (path: string, headers: Record<string, string> = as('admin')): Promise<Response> => fetch(url(path), { headers });
+  const post = (path: string, body?: string, headers: Record<string, string> = as('admin')): Promise<Response> =>
+    fetch(url(path), { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, ...(body === undefined ? {} : { body }) });
+  return { url, as, get, post };
+}
+
+/** Waits until a condition holds; fails after two seconds of real time. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  const end = performance.now() + 2_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`never came true: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}

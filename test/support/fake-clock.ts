@@ -1,0 +1,70 @@
+import { setImmediate as settle } from 'node:timers/promises';
+import type { Clock, Timer } from '../../src/shared/ports/clock.ts';
+
+interface Due {
+  atMs: number;
+  callback: () => void;
+}
+
+/** A clock that moves only when told to. Timers fire in order of time, then of creation. */
+export class FakeClock implements Clock {
+  #nowMs = 0;
+  readonly #wallOffsetMs: number;
+  readonly #timers = new Set<Due>();
+
+  constructor(wallMs = Date.UTC(2025, 0, 1)) {
+    this.#wallOffsetMs = wallMs;
+  }
+
+  get pendingTimers(): number {
+    return this.#timers.size;
+  }
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  wallMs(): number {
+    return this.#wallOffsetMs + this.#nowMs;
+  }
+
+  after(delayMs: number, callback: () => void): Timer {
+    const due: Due = { atMs: this.#nowMs + Math.max(0, delayMs), callback };
+    this.#timers.add(due);
+    return { cancel: () => this.#timers.delete(due) };
+  }
+
+  sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason as Error);
+      const onAbort = (): void => {
+        timer.cancel();
+        reject(signal.reason as Error);
+      };
+      const timer = this.after(delayMs, () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      });
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** Lets `ms` pass: fires what falls due, one timer at a time, and lets promises settle after each. */
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.#nowMs + ms;
+    await settle();
+    for (let next = this.#next(untilMs); next !== null; next = this.#next(untilMs)) {
+      this.#timers.delete(next);
+      this.#nowMs = next.atMs;
+      next.callback();
+      await settle();
+    }
+    this.#nowMs = untilMs;
+  }
+
+  #next(untilMs: number): Due | null {
+    let first: Due | null = null;
+    for (const due of this.#timers) if (due.atMs <= untilMs && (first === null || due.atMs < first.atMs)) first = due;
+    return first;
+  }
+}

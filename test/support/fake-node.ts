@@ -1,0 +1,189 @@
+import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
+import type { DeviceWrite } from '../../src/shared/ports/device-link.ts';
+import type {
+  ControlEvent,
+  EdgeEnrolment,
+  ExecAnswer,
+  ExecRequest,
+  HoldfastNode,
+  LinkView,
+  LocationView,
+  ModuleStatus,
+  OrderRequest,
+  OrderResult,
+  Readiness,
+  StatusChange,
+} from '../../src/shared/runtime/node.ts';
+
+export const SINCE_MS = Date.UTC(2025, 0, 1, 12, 0, 0, 250);
+
+export const locationView = (id: string, fields: Partial<LocationView> = {}): LocationView => ({
+  id,
+  name: `Name of ${id}`,
+  holder: 'edge',
+  epoch: { generation: 0, number: 4 },
+  reason: 'edge-kept-devices',
+  sinceMs: SINCE_MS,
+  state: 'standby',
+  policy: 'available',
+  failover: true,
+  timeoutSeconds: 20,
+  paused: false,
+  link: 'up',
+  window: { open: false, nextMs: SINCE_MS + 3_600_000 },
+  dueInMs: null,
+  holdDownMs: 0,
+  dualControlSeconds: 0,
+  modules: { total: 3, running: 2, failing: 1 },
+  ...fields,
+});
+
+type Method = (request: ExecRequest, signal: AbortSignal) => Promise<Json>;
+type Variable = Omit<StatusChange, 'value'>;
+
+const slot = ({ system, module, index }: Omit<Variable, 'key'>): string => `${system}/${module}_${index}`;
+
+/** A node in memory: orders change its views at once, methods are functions of the test. */
+export class FakeNode implements HoldfastNode {
+  readonly role: 'edge' | 'master';
+  readonly id: string;
+  readonly store = createMemoryStore();
+  ready: Readiness = { started: true, ready: true, waitingFor: [] };
+  readonly views = new Map<string, LocationView>();
+  readonly orders: OrderRequest[] = [];
+  readonly enrolments: string[] = [];
+  readonly execs: ExecRequest[] = [];
+  readonly methods = new Map<string, Method>();
+  readonly #values = new Map<string, Map<string, Json>>();
+  readonly #watchers = new Set<{ target: Variable; listener: (change: StatusChange) => void }>();
+  readonly #controlListeners = new Set<(event: ControlEvent) => void>();
+
+  constructor(role: 'edge' | 'master' = 'master') {
+    this.role = role;
+    this.id = `${role}-under-test`;
+  }
+
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
+  get controlListeners(): number {
+    return this.#controlListeners.size;
+  }
+
+  readiness(): Readiness {
+    return this.ready;
+  }
+
+  locations(): LocationView[] {
+    return [...this.views.values()];
+  }
+
+  location(id: string): LocationView | null {
+    return this.views.get(id) ?? null;
+  }
+
+  async history(location: string, limit: number): Promise<HistoryEntry[]> {
+    const entry = { location, wallMs: SINCE_MS, holder: 'edge' as const, state: 'standby', epoch: { generation: 0, number: 4 } };
+    return [
+      { ...entry, sequence: 1, reason: 'no-takeover-happened' },
+      { ...entry, sequence: 2, reason: 'edge-kept-devices' },
+    ].slice(0, limit);
+  }
+
+  async order(request: OrderRequest, _signal: AbortSignal): Promise<OrderResult> {
+    this.orders.push(request);
+    const before = this.location(request.location);
+    if (before === null) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
+    if (request.kind === 'takeover' && !before.failover) {
+      throw new HoldfastError('ORDER_REFUSED', { location: request.location, reason: 'failover is off' });
+    }
+    const after = ordered(before, request);
+    if (!request.dryRun) this.views.set(request.location, after);
+    return { before, after, summary: `${request.kind} of ${request.location}` };
+  }
+
+  async exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
+    this.execs.push(request);
+    const method = this.methods.get(request.method);
+    if (method === undefined) throw new HoldfastError('METHOD_NOT_FOUND', { module: request.module, method: request.method });
+    return { value: await method(request, signal), servedBy: this.id };
+  }
+
+  async status(system: string, module: string, index: number): Promise<ModuleStatus> {
+    return { module: 'mod-1', values: Object.fromEntries(this.#valuesOf({ system, module, index })), epoch: null };
+  }
+
+  async watch(
+    target: { system: string; module: string; index: number; key: string | null },
+    listener: (change: StatusChange) => void,
+  ): Promise<() => void> {
+    const key = target.key ?? '';
+    const watcher = { target: { ...target, key }, listener };
+    const value = this.#valuesOf(target).get(key);
+    this.#watchers.add(watcher);
+    if (value !== undefined) listener({ ...target, key, value });
+    return () => this.#watchers.delete(watcher);
+  }
+
+  onControl(listener: (event: ControlEvent) => void): () => void {
+    this.#controlListeners.add(listener);
+    return () => this.#controlListeners.delete(listener);
+  }
+
+  links(): LinkView[] {
+    return [];
+  }
+
+  async deviceWrites(): Promise<DeviceWrite[]> {
+    return [];
+  }
+
+  readonly enrolment: EdgeEnrolment = {
+    add: async (edge) => {
+      this.enrolments.push(`add ${edge}`);
+      return { enrolment: `enrolment-of-${edge}` };
+    },
+    rotate: async (edge) => {
+      this.enrolments.push(`rotate ${edge}`);
+      return { enrolment: `new-enrolment-of-${edge}` };
+    },
+    revoke: async (edge) => {
+      this.enrolments.push(`revoke ${edge}`);
+      const view = this.views.get(edge);
+      if (view !== undefined) this.views.set(edge, { ...view, link: 'down' });
+    },
+  };
+
+  // What tests do to it
+
+  setStatus(change: StatusChange): void {
+    this.#valuesOf(change).set(change.key, change.value);
+    for (const { target, listener } of this.#watchers) {
+      if (slot(target) === slot(change) && target.key === change.key) listener(change);
+    }
+  }
+
+  /** The location moves, and everybody is told. */
+  move(id: string, fields: Partial<LocationView>): void {
+    const view = locationView(id, { ...this.views.get(id), ...fields });
+    this.views.set(id, view);
+    const { holder, state, reason, epoch, sinceMs } = view;
+    for (const listener of this.#controlListeners) listener({ location: id, holder, state, reason, epoch, atMs: sinceMs });
+  }
+
+  #valuesOf(target: Omit<Variable, 'key'>): Map<string, Json> {
+    const found = this.#values.get(slot(target)) ?? new Map<string, Json>();
+    this.#values.set(slot(target), found);
+    return found;
+  }
+}
+
+function ordered(before: LocationView, { kind }: OrderRequest): LocationView {
+  if (kind === 'pause' || kind === 'resume') return { ...before, paused: kind === 'pause' };
+  const holder = kind === 'takeover' ? 'master' : 'edge';
+  return { ...before, holder, reason: `operator-${kind}`, epoch: { generation: 0, number: before.epoch.number + 1 } };
+}

@@ -1,0 +1,156 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { routes } from '../../src/client-sdk/index.ts';
+import type { RouteName } from '../../src/client-sdk/index.ts';
+import { pathOf } from '../../src/shared/client-api/routes.ts';
+import type { Route } from '../../src/shared/client-api/routes.ts';
+import { roles } from '../../src/shared/client-api/schemas.ts';
+import type { Role } from '../../src/shared/client-api/schemas.ts';
+import { requestsTo, startTestServer } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+
+let server: TestServer;
+beforeEach(async () => {
+  server = await startTestServer();
+});
+afterEach(() => server.close());
+
+const { url, as, get, post } = requestsTo(() => server);
+
+describe('access', () => {
+  const needs: Record<RouteName, Role | null> = {
+    live: null,
+    ready: null,
+    startup: null,
+    metrics: 'viewer',
+    edgeList: 'viewer',
+    edgeShow: 'viewer',
+    edgeHistory: 'viewer',
+    takeover: 'admin',
+    handback: 'admin',
+    pause: 'admin',
+    resume: 'admin',
+    edgeAdd: 'admin',
+    edgeRotate: 'admin',
+    edgeRevoke: 'admin',
+    systemList: 'viewer',
+    systemShow: 'viewer',
+    exec: 'operator',
+    moduleStatus: 'viewer',
+    variable: 'viewer',
+    watch: 'viewer',
+    events: 'viewer',
+    apply: 'admin',
+    export: 'admin',
+    backup: 'admin',
+    keyList: 'admin',
+    keyAdd: 'admin',
+    keyRevoke: 'admin',
+  };
+  const params = { id: 'edge-1', module: 'Display_1', method: 'nothing', key: 'power' };
+
+  for (const [name, least] of Object.entries(needs) as [RouteName, Role | null][]) {
+    it(`${name} needs ${least ?? 'no key'}`, async () => {
+      const route: Route = routes[name];
+      const ask = async (headers: Record<string, string>): Promise<number> => {
+        const abort = new AbortController();
+        const answer = await fetch(url(pathOf(route, params)), { method: route.method, headers, signal: abort.signal });
+        abort.abort();
+        return answer.status;
+      };
+      expect((await ask({})) === 401).toBe(least !== null);
+      expect((await ask({ 'x-api-key': `${server.keys.admin}0` })) === 401).toBe(least !== null);
+      for (const role of roles) {
+        const allowed = least === null || roles.indexOf(role) >= roles.indexOf(least);
+        const status = await ask(as(role));
+        expect([role, status === 403 || status === 401]).toEqual([role, !allowed]);
+      }
+    });
+  }
+
+  it('takes a key as X-API-Key or as a bearer token', async () => {
+    expect((await get('/api/engine/v2/edges', { authorization: `Bearer ${server.keys.viewer}` })).status).toBe(200);
+    expect((await get('/api/engine/v2/edges', { authorization: `bearer ${server.keys.viewer}` })).status).toBe(200);
+    const id = server.keys.viewer.split('.')[0] ?? '';
+    for (const key of ['', '.', 'x', `${id}.`, `.${id}`, `${id}.wrong`, `edge-1.secret`, '__proto__.x', `${id}.${'x'.repeat(1_000)}`]) {
+      expect([key, (await get('/api/engine/v2/edges', { 'x-api-key': key })).status]).toEqual([key, 401]);
+    }
+  });
+
+  it('is refused again as soon as the commit that revokes a key is there, also to open streams', async () => {
+    const id = server.keys.viewer.split('.')[0] ?? '';
+    const open = await get('/api/engine/v2/events', as('viewer'));
+    const other = await get('/api/engine/v2/events', as('operator'));
+    const stored = await server.node.store.get(id);
+    if (stored?.document.type !== 'api_key') throw new Error('no key');
+    await server.node.store.apply([{ op: 'put', document: { ...stored.document, revoked: true }, expect: stored.version }]);
+    expect((await get('/api/engine/v2/edges', as('viewer'))).status).toBe(401);
+    expect(await open.text()).toBe(': open\n\n');
+    expect(server.node.controlListeners).toBe(1);
+    await other.body?.cancel();
+  });
+
+  it('is limited per key, and per address without a valid one', async () => {
+    const small = await startTestServer({ requestsPerMinute: 3 });
+    const ask = (key: string): Promise<Response> => fetch(`${small.http.origin}/api/engine/v2/edges`, { headers: { 'x-api-key': key } });
+    // Guessing with somebody's id does not use up the share of that key.
+    for (let i = 0; i < 3; i += 1) expect((await ask(`${small.keys.admin}0`)).status).toBe(401);
+    const refused = await ask('nobody.x');
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await refused.json()).toMatchObject({ code: 'RATE_LIMITED' });
+    for (let i = 0; i < 3; i += 1) expect((await ask(small.keys.admin)).status).toBe(200);
+    expect((await ask(small.keys.admin)).status).toBe(429);
+    expect((await ask(small.keys.viewer)).status).toBe(200);
+    expect((await fetch(`${small.http.origin}/health/live`)).status).toBe(200);
+    expect((await fetch(`${small.http.origin}/nowhere`)).status).toBe(429);
+    await small.close();
+  });
+});
+
+describe('audit', () => {
+  const audits = (): Record<string, unknown>[] => server.log.filter((line) => line.event === 'audit').map((line) => line.facts);
+
+  it('is one line per request that changes something, with who, what and the result', async () => {
+    await post('/api/engine/v2/edges/edge-1/pause', '{"dry_run":true}', { ...as('admin'), 'x-request-id': 'ticket-7' });
+    expect(audits()).toEqual([
+      {
+        who: server.keys.admin.split('.')[0],
+        role: 'admin',
+        what: 'POST /api/engine/v2/edges/:id/pause',
+        params: { id: 'edge-1' },
+        dryRun: true,
+        summary: 'pause of edge-1',
+        result: 'ok',
+        status: 200,
+        remote: '127.0.0.1',
+        requestId: 'ticket-7',
+      },
+    ]);
+  });
+
+  it('also of what was refused, at whatever step', async () => {
+    await post('/api/engine/v2/edges/edge-1/takeover', undefined, {});
+    await post('/api/engine/v2/edges/edge-1/takeover', '{}', as('viewer'));
+    await post('/api/engine/v2/edges/edge-1/takeover', '{', as('admin'));
+    await post('/api/engine/v2/edges/edge-1/takeover', '{"dryrun":true}', as('admin'));
+    await post('/api/engine/v2/edges/edge-2/takeover', '{}', as('admin'));
+    expect(audits().map(({ who, result }) => [who === 'nobody', result])).toEqual([
+      [true, 'UNAUTHORISED'],
+      [false, 'FORBIDDEN'],
+      [false, 'INPUT_INVALID'],
+      [false, 'INPUT_INVALID'],
+      [false, 'ORDER_REFUSED'],
+    ]);
+  });
+
+  it('not of reading, and never with a secret or an argument', async () => {
+    server.node.methods.set('login', async () => 'in');
+    await get('/api/engine/v2/edges');
+    await post('/api/engine/v2/api_keys', '{"name":"panel","role":"viewer"}');
+    await post('/api/engine/v2/systems/sys-1/Display_1/login', '["hunter2"]');
+    expect(audits().map((facts) => facts['what'])).toEqual(['POST /api/engine/v2/api_keys', 'POST /api/engine/v2/systems/:id/:module/:method']);
+    const text = JSON.stringify(server.log);
+    expect(text).not.toContain('hunter2');
+    for (const key of Object.values(server.keys)) expect(text).not.toContain(key.split('.')[1]);
+  });
+});

@@ -1,0 +1,207 @@
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { routes } from '../../src/client-sdk/index.ts';
+import type { StreamEvent } from '../../src/client-sdk/index.ts';
+import { parseEvents } from '../../src/client-sdk/event-parser.ts';
+import { EventBuffer } from '../../src/shared/api/event-buffer.ts';
+import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import { startTestServer, until } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+
+const display = { system: 'sys-1', module: 'Display', index: 1 };
+const power = { params: { id: 'sys-1', module: 'Display_1', key: 'power' } };
+
+describe('an event stream', () => {
+  let server: TestServer;
+  const aborts: AbortController[] = [];
+  beforeEach(async () => {
+    server = await startTestServer();
+  });
+  afterEach(async () => {
+    for (const abort of aborts.splice(0)) abort.abort();
+    await server.close();
+  });
+  const abortable = (): AbortController => {
+    const abort = new AbortController();
+    aborts.push(abort);
+    return abort;
+  };
+  const watch = async (): Promise<AsyncIterator<StreamEvent<unknown>>> => {
+    const stream = await server.client(server.keys.viewer).stream(routes.watch, power, { signal: abortable().signal });
+    return stream[Symbol.asyncIterator]();
+  };
+
+  it('brings a variable now and on each change', async () => {
+    server.node.setStatus({ ...display, key: 'power', value: false });
+    const events = await watch();
+    expect((await events.next()).value).toEqual({ kind: 'event', data: { ...display, key: 'power', value: false } });
+    server.node.setStatus({ ...display, key: 'volume', value: 3 });
+    server.node.setStatus({ ...display, key: 'power', value: true });
+    expect((await events.next()).value).toMatchObject({ data: { key: 'power', value: true } });
+  });
+
+  it('brings moves of control', async () => {
+    const stream = await server.client(server.keys.viewer).stream(routes.events, {}, { signal: abortable().signal });
+    const events = stream[Symbol.asyncIterator]();
+    server.node.move('edge-1', { holder: 'master', reason: 'timeout', epoch: { generation: 1, number: 5 } });
+    expect((await events.next()).value).toMatchObject({ data: { location: 'edge-1', holder: 'master', reason: 'timeout', epoch: '1.5' } });
+  });
+
+  it('lets go of the node when its reader leaves', async () => {
+    const abort = abortable();
+    await server.client(server.keys.viewer).stream(routes.watch, power, { signal: abort.signal });
+    expect(server.node.watchers).toBe(1);
+    abort.abort();
+    await until(() => server.node.watchers === 0, 'the watch ends');
+  });
+
+  it('ends with the server, and the reader sees an orderly end', async () => {
+    const events = await watch();
+    const next = events.next();
+    await server.http.close();
+    expect((await next).done).toBe(true);
+    expect(server.node.watchers).toBe(0);
+  });
+
+  it('beats while nothing happens', async () => {
+    const answer = await fetch(`${server.http.origin}/api/engine/v2/events`, { headers: { 'x-api-key': server.keys.viewer } });
+    expect(answer.headers.get('content-type')).toBe('text/event-stream');
+    expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f]{16}$/);
+    const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+    expect((await reader?.read())?.value).toBe(': open\n\n');
+    await server.clock.advance(limits.apiStreamHeartbeatMs);
+    expect((await reader?.read())?.value).toBe(': heartbeat\n\n');
+    await reader?.cancel();
+  });
+
+  it('of a reader that reads nothing keeps the last value only, and is cut off in the end', async () => {
+    const { port } = new URL(server.http.origin);
+    let peer: Socket | null = null as Socket | null;
+    server.http.server.once('connection', (accepted) => (peer = accepted));
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.pause();
+    socket.on('error', () => undefined);
+    socket.write(`GET /api/engine/v2/systems/sys-1/Display_1/power/watch HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.viewer}\r\n\r\n`);
+    await until(() => server.node.watchers === 1, 'the watch begins');
+    const value = 'x'.repeat(1024 * 1024);
+    for (let i = 0; i < 64; i += 1) {
+      server.node.setStatus({ ...display, key: 'power', value });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    // One value that does not fit, not sixty-four.
+    expect(peer?.writableLength).toBeGreaterThan(0);
+    expect(peer?.writableLength).toBeLessThan(3 * value.length);
+    await server.clock.advance(limits.apiStreamStalledMs + limits.apiStreamHeartbeatMs);
+    await until(() => server.node.watchers === 0, 'the stalled reader is cut off');
+    socket.destroy();
+  });
+
+  it('is refused when too many are open', async () => {
+    const client = server.client(server.keys.viewer);
+    for (let i = 0; i < limits.apiStreams; i += 1) await client.stream(routes.events, {}, { signal: abortable().signal });
+    await expect(client.stream(routes.events, {}, { signal: abortable().signal })).rejects.toMatchObject({ code: 'STREAMS_FULL' });
+    aborts.shift()?.abort();
+    await until(() => server.node.controlListeners < limits.apiStreams, 'one has left');
+    await client.stream(routes.events, {}, { signal: abortable().signal });
+  });
+});
+
+describe('an event buffer', () => {
+  it('keeps the last value of a key and all others in order', () => {
+    const buffer = new EventBuffer(10);
+    buffer.push(1, 'a');
+    buffer.push(2);
+    buffer.push(3, 'a');
+    buffer.push(4);
+    expect([buffer.take(), buffer.take(), buffer.take(), buffer.take()]).toEqual([3, 2, 4, undefined]);
+  });
+
+  it('drops the oldest when it is full, and says how many', () => {
+    const buffer = new EventBuffer(2);
+    for (const value of [1, 2, 3, 4]) buffer.push(value);
+    expect([buffer.takeDropped(), buffer.takeDropped(), buffer.take(), buffer.take()]).toEqual([2, 0, 3, 4]);
+  });
+
+  it('wakes its reader for events and for the end, and takes nothing after it', () => {
+    const buffer = new EventBuffer(2);
+    let woken = 0;
+    buffer.listen(() => (woken += 1));
+    buffer.push(1);
+    buffer.close();
+    buffer.close();
+    buffer.push(2);
+    expect([woken, buffer.take(), buffer.take(), buffer.closed]).toEqual([3, 1, undefined, true]);
+  });
+});
+
+describe('the parser of event streams', () => {
+  const parse = async (chunks: string[]): Promise<unknown[]> => {
+    const found: unknown[] = [];
+    for await (const event of parseEvents((async function* () { yield* chunks; })())) found.push(event);
+    return found;
+  };
+
+  it('gives the same events however the text is cut', async () => {
+    const text = ': open\n\nevent: status\ndata: {"a":1}\n\n: heartbeat\n\nevent: status\ndata: {"b":"é"}\n\n';
+    const whole = await parse([text]);
+    expect(whole).toEqual([{ event: 'status', data: '{"a":1}' }, { event: 'status', data: '{"b":"é"}' }]);
+    expect(await parse(text.split(''))).toEqual(whole);
+    expect(await parse([text.slice(0, 30), text.slice(30)])).toEqual(whole);
+  });
+
+  it('gives nothing for an event that was cut off', async () => {
+    expect(await parse(['event: status\ndata: {"a":1}\n'])).toEqual([]);
+  });
+});
+
+describe('the HTTP server', () => {
+  it('serves plain HTTP on loopback only', async () => {
+    const server = await startTestServer();
+    const { api, clock } = server;
+    const random = { next: () => 0, hex: () => 'ab' };
+    for (const host of ['0.0.0.0', '::', '192.0.2.1', '1270.0.0.1', '127.0.0.1.example.org']) {
+      await expect(startHttpServer({ api, clock, random, host, port: 0 })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    }
+    const other = await startHttpServer({ api, clock, random, host: 'localhost', port: 0 });
+    expect(other.origin).toMatch(/^http:\/\/localhost:\d+$/);
+    await other.close();
+    await server.close();
+  });
+
+  it('says which address is taken', async () => {
+    const server = await startTestServer();
+    const port = Number(new URL(server.http.origin).port);
+    const random = { next: () => 0, hex: () => 'ab' };
+    const second = startHttpServer({ api: server.api, clock: server.clock, random, host: '127.0.0.1', port });
+    await expect(second).rejects.toMatchObject({ code: 'CONFIG_INVALID', facts: { problem: expect.stringContaining(String(port)) as string } });
+    await server.close();
+  });
+
+  it('answers what is not HTTP in the same shape, and goes on', async () => {
+    const server = await startTestServer();
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write('\u0000\u0001 hello\r\n\r\n'));
+      let text = '';
+      socket.on('data', (data) => (text += data.toString()));
+      socket.on('close', () => resolve(text));
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')).toMatchObject({ code: 'INPUT_INVALID', error: 'request: is not HTTP' });
+    expect((await fetch(`${server.http.origin}/health/live`)).status).toBe(200);
+    await server.close();
+  });
+
+  it('closes at once although a client holds a connection without a request', async () => {
+    const server = await startTestServer();
+    const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1');
+    await new Promise((resolve) => socket.once('connect', resolve));
+    // Makes sure that the server has accepted it.
+    await fetch(`${server.http.origin}/health/live`);
+    const ended = new Promise((resolve) => socket.once('close', resolve));
+    socket.resume();
+    await server.close();
+    await ended;
+  });
+});
