@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
+import { isatty } from 'node:tty';
 import { z } from 'zod';
 import type { CliDeps, Output } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
 import { runCli } from './cli/program.ts';
 import { createClient } from './client-sdk/index.ts';
 import { localCommands } from './local-commands.ts';
-import { systemClock } from './shared/adapters/clock/system-clock.ts';
+import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -23,13 +24,15 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const output = (stream: NodeJS.WriteStream): Output => ({ write: (chunk) => void stream.write(chunk), isTTY: stream.isTTY });
+const output = (stream: NodeJS.WriteStream & { fd: number }): Output => ({ write: (chunk) => void stream.write(chunk), isTTY: isatty(stream.fd) });
 
 async function ask(question: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  terminal.once('SIGINT', () => interrupted.abort(new Error('SIGINT')));
+  const ended = new AbortController();
+  // Ctrl-C and Ctrl-D: without this the question would wait for ever.
+  terminal.once('close', () => ended.abort());
   try {
-    return await terminal.question(question, { signal: interrupted.signal });
+    return await terminal.question(question, { signal: AbortSignal.any([ended.signal, interrupted.signal]) });
   } catch {
     throw new CliFailure('interrupted; nothing was changed', 'answer y, or repeat it with --yes');
   } finally {
@@ -54,8 +57,8 @@ const deps: CliDeps = {
   env: process.env,
   stdout: output(process.stdout),
   stderr: output(process.stderr),
-  stdin: { isTTY: process.stdin.isTTY, ask, readAll: () => text(process.stdin) },
-  clock: systemClock,
+  stdin: { isTTY: isatty(process.stdin.fd), ask, readAll: () => text(process.stdin) },
+  clock: createSystemClock(),
   readFile: readText,
   createClient,
   signal: interrupted.signal,

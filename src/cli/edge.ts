@@ -42,8 +42,15 @@ export function addEdge(program: Command, session: Session): void {
   );
 }
 
+interface Preparation {
+  id: string;
+  after: string;
+  question: string;
+  options: Danger;
+}
+
 /** Shows before and after and asks. null: it was a dry run, which is told already. */
-async function prepare(session: Session, { id, after, question, options }: { id: string; after: string; question: string; options: Danger }): Promise<Client | null> {
+async function prepare(session: Session, { id, after, question, options }: Preparation): Promise<Client | null> {
   session.requireConfirmable(options);
   const client = await session.client();
   if (options.yes === true && options.dryRun !== true) return client;

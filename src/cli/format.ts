@@ -36,12 +36,14 @@ export function table(headings: string[], rows: Cell[][], paint: Paint): string 
 const painted = (cell: Cell): Painted =>
   typeof cell === 'string' ? { text: clean(cell), colour: null } : { text: clean(cell.text), colour: cell.colour };
 
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
+
 /** Columns on a terminal: East Asian wide characters and emoji take two, combining marks none. */
 function widthOf(text: string): number {
   let width = 0;
   for (const character of text) {
     if (/\p{Mn}|\p{Me}|\u200d/u.test(character)) continue;
-    width += /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(character) ? 2 : 1;
+    width += WIDE.test(character) ? 2 : 1;
   }
   return width;
 }

@@ -43,7 +43,8 @@ export function addKey(program: Command, session: Session): void {
     const client = await session.client();
     const found = (await client.all(routes.keyList, id)).find((candidate) => candidate.id === id);
     if (found === undefined) throw new CliFailure(`there is no API key ${id}`, 'holdfast key list');
-    const preview = `Before: ${clean(found.id)} (${clean(found.name)}) is ${found.revoked ? 'revoked' : 'valid'}, with the role ${found.role}.\nAfter: it is revoked for ever.\n`;
+    const state = `${found.revoked ? 'revoked' : 'valid'}, with the role ${found.role}`;
+    const preview = `Before: ${clean(found.id)} (${clean(found.name)}) is ${state}.\nAfter: it is revoked for ever.\n`;
     if (options.dryRun === true) {
       session.result({ before: found, after: { ...found, revoked: true }, dry_run: true }, () => `${preview}Dry run: nothing was changed.\n`);
       return;

@@ -8,7 +8,7 @@ import { addExec } from './exec.ts';
 import { addExport } from './export.ts';
 import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
 import type { CliFailure } from './failures.ts';
-import { clean } from './format.ts';
+import { cleanLines } from './format.ts';
 import { addGet } from './get.ts';
 import { addKey } from './key.ts';
 import { addLocation } from './location.ts';
@@ -72,7 +72,7 @@ export async function runCli(deps: CliDeps, argv: string[]): Promise<number> {
   } catch (error) {
     const failure = error instanceof CommanderError ? ofCommander(error) : toFailure(error);
     if (failure === null) return exitCodes.ok;
-    deps.stderr.write(`error: ${clean(failure.message)}\nnext: ${clean(failure.next)}\n`);
+    deps.stderr.write(`error: ${cleanLines(failure.message)}\nnext: ${cleanLines(failure.next)}\n`);
     return failure.exitCode;
   } finally {
     session.close();

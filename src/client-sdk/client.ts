@@ -30,7 +30,11 @@ export interface Client {
   /** Every item of a list route, page by page. */
   all<T>(route: ListRoute<T>, q?: string, options?: CallOptions): Promise<T[]>;
   /** Resolves once the server has opened the stream. It ends when the server ends it, or with an error. */
-  stream<R extends Route>(route: R, request: RequestOf<R>, options: CallOptions & { signal: AbortSignal }): Promise<AsyncIterable<StreamEvent<z.output<R['response']>>>>;
+  stream<R extends Route>(
+    route: R,
+    request: RequestOf<R>,
+    options: CallOptions & { signal: AbortSignal },
+  ): Promise<AsyncIterable<StreamEvent<z.output<R['response']>>>>;
   close(): void;
 }
 
@@ -57,6 +61,7 @@ const fields = z.record(z.string(), z.unknown()).default({});
 const queryFields = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).optional()).default({});
 
 export function createClientOver(transport: HttpTransport, { origin, apiKey, signal: always }: ClientCredentials): Client {
+  const deadline = (ms: number, signal: AbortSignal | undefined): Deadline => deadlineOf(transport, origin, ms, [always, signal]);
   const open = async (route: Route, { params, query, body }: Parts, signal: AbortSignal, idleMs: number): Promise<HttpAnswer> => {
     const search = searchOf(queryFields.parse(query));
     const headers: Record<string, string> = { accept: route.answer === 'events' ? 'text/event-stream' : '*/*' };
@@ -77,7 +82,7 @@ export function createClientOver(transport: HttpTransport, { origin, apiKey, sig
 
   const request = async <R extends Route>(route: R, parts: Parts, options: CallOptions = {}): Promise<Answer<z.output<R['response']>>> => {
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-    const limit = deadline(origin, timeoutMs, [always, options.signal]);
+    const limit = deadline(timeoutMs, options.signal);
     try {
       const answer = await open(route, parts, limit.signal, timeoutMs);
       const text = await textOf(answer);
@@ -100,7 +105,7 @@ export function createClientOver(transport: HttpTransport, { origin, apiKey, sig
       }
     },
     stream: async (route, parts, options) => {
-      const limit = deadline(origin, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, [always, options.signal]);
+      const limit = deadline(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, options.signal);
       // Three heartbeats missed: the stream is dead although nobody said so.
       try {
         const answer = await open(route, parts, limit.signal, limits.apiStreamHeartbeatMs * 3);
@@ -133,17 +138,23 @@ async function* eventsOf<R extends Route>(route: R, answer: HttpAnswer, end: () 
   }
 }
 
-/** A signal that aborts when a caller's does or the time is over; `started` takes the time limit away. */
-function deadline(origin: string, ms: number, outer: (AbortSignal | undefined)[]): { signal: AbortSignal; started(): void; end(): void } {
+interface Deadline {
+  signal: AbortSignal;
+  /** Takes the time limit away. */
+  started(): void;
+  end(): void;
+}
+
+/** A signal that aborts when one of the caller's does or the time is over. */
+function deadlineOf(transport: HttpTransport, origin: string, ms: number, outer: (AbortSignal | undefined)[]): Deadline {
   const abort = new AbortController();
   const cancel = (): void => abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
   const problem = `no answer within ${ms} ms; what was asked may have been done`;
-  const timer = setTimeout(() => abort.abort(new HoldfastError('UNREACHABLE', { origin, problem })), ms);
+  const started = transport.after(ms, () => abort.abort(new HoldfastError('UNREACHABLE', { origin, problem })));
   for (const signal of outer) {
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted === true) cancel();
   }
-  const started = (): void => clearTimeout(timer);
   return {
     signal: abort.signal,
     started,

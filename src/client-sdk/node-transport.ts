@@ -10,6 +10,10 @@ export function createNodeTransport(ca: string | undefined): HttpTransport {
   const tlsAgent = new TlsAgent({ keepAlive: true, ...(ca === undefined ? {} : { ca }) });
   return {
     send: (request) => send(request, agent, tlsAgent),
+    after: (ms, callback) => {
+      const timer = setTimeout(callback, ms);
+      return () => clearTimeout(timer);
+    },
     close: () => {
       agent.destroy();
       tlsAgent.destroy();
@@ -27,7 +31,9 @@ async function send(request: HttpRequest, agent: Agent, tlsAgent: TlsAgent): Pro
     const outgoing = tls ? tlsRequest({ ...options, agent: tlsAgent }) : plainRequest({ ...options, agent });
     outgoing.setTimeout(idleMs, () => outgoing.destroy(new Error(`nothing arrived for ${idleMs} ms`)));
     outgoing.on('error', (error) => reject(failure(error, origin, signal)));
-    outgoing.on('response', (incoming) => resolve({ status: incoming.statusCode ?? 0, headers: textHeaders(incoming), chunks: chunks(incoming, origin, signal) }));
+    outgoing.on('response', (incoming) => {
+      resolve({ status: incoming.statusCode ?? 0, headers: textHeaders(incoming), chunks: chunks(incoming, origin, signal) });
+    });
     outgoing.end(body ?? undefined);
   });
 }

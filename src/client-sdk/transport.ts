@@ -2,6 +2,8 @@
 export interface HttpTransport {
   /** Resolves when the head of the answer is there. Throws UNREACHABLE, or what `signal` aborts with. */
   send(request: HttpRequest): Promise<HttpAnswer>;
+  /** Calls back once, after `ms`. Returns the way to cancel. */
+  after(ms: number, callback: () => void): () => void;
   /** Gives idle connections back. */
   close(): void;
 }

@@ -5,6 +5,9 @@ import { pathOf } from '../../src/shared/client-api/routes.ts';
 import type { Route } from '../../src/shared/client-api/routes.ts';
 import { roles } from '../../src/shared/client-api/schemas.ts';
 import type { Role } from '../../src/shared/client-api/schemas.ts';
+import { revokeApiKey } from '../../src/shared/api/api-keys.ts';
+import { Authenticator } from '../../src/shared/api/auth.ts';
+import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 
@@ -152,5 +155,31 @@ describe('audit', () => {
     const text = JSON.stringify(server.log);
     expect(text).not.toContain('hunter2');
     for (const key of Object.values(server.keys)) expect(text).not.toContain(key.split('.')[1]);
+  });
+});
+
+describe('the cache of keys', () => {
+  it('reads a key once, and again after a commit, also after one that came in between', async () => {
+    const { store } = server.node;
+    const reads: (() => void)[] = [];
+    const slow = Object.create(store, {
+      // Reads at once and answers when told to, as a busy disk would.
+      get: { value: async (id: string) => (await Promise.all([store.get(id), new Promise<void>((resolve) => reads.push(resolve))]))[0] },
+      onChange: { value: (listener: () => void) => store.onChange(listener) },
+    }) as DocumentStore;
+    const auth = new Authenticator(slow, () => undefined);
+    const answer = (): void => reads.at(-1)?.();
+
+    const before = auth.identify(as('viewer'));
+    await revokeApiKey(store, server.keys.viewer.split('.')[0] ?? '');
+    answer();
+    expect(await before).toMatchObject({ role: 'viewer' });
+    const after = auth.identify(as('viewer'));
+    answer();
+    expect(await after).toBe(null);
+    expect(reads.length).toBe(2);
+    expect(await auth.identify(as('viewer'))).toBe(null);
+    expect(reads.length).toBe(2);
+    auth.close();
   });
 });

@@ -170,6 +170,13 @@ describe('the HTTP server', () => {
     await server.close();
   });
 
+  it('gives a slow client a limited time', async () => {
+    const server = await startTestServer();
+    const { headersTimeout, requestTimeout, maxConnections } = server.http.server;
+    expect([headersTimeout, requestTimeout, maxConnections]).toEqual([limits.apiHeadersMs, limits.apiRequestMs, limits.apiConnections]);
+    await server.close();
+  });
+
   it('says which address is taken', async () => {
     const server = await startTestServer();
     const port = Number(new URL(server.http.origin).port);

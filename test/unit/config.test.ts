@@ -80,7 +80,8 @@ describe('configuration from the environment', () => {
     expect(parse({ ...edgeEnv, HOLDFAST_ENROL: '', HOLDFAST_LOG: ' warn ' })).toMatchObject({ enrol: null, log: 'warn' });
   });
 
-  it('leaves the variables of others alone', () => {
+  it('leaves the variables of others alone, those of the command line included', () => {
+    expect(parse({ ...masterEnv, HOLDFAST_SERVER: 'https://a', HOLDFAST_KEY: 'b', HOLDFAST_CA: 'c' })).toEqual(parse(masterEnv));
     expect(parse({ ...masterEnv, PATH: '/bin', HOLD: 'x', holdfast_role: 'edge' }).role).toBe('master');
   });
 

@@ -38,6 +38,8 @@ export interface MasterLink {
   phase: 'deferred' | 'granted' | 'confirmed' | 'waits' | 'rehello' | 'ordered';
   /** An operator or the window asked for the hand-back that this dialogue carries. */
   handback: 'operator' | 'window' | null;
+  /** What the edge was told in this negotiation: only this can it have stored. */
+  terms: Terms;
 }
 
 export type MasterTimer = 'due' | 'dialogue' | 'hold-down';

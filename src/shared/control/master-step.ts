@@ -141,7 +141,7 @@ function onHello(
 ): Outcome {
   const { hello, nowMs } = event;
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
-  const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback };
+  const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback, terms: state.wanted };
   const heard: MasterControl = { ...state, durable: hear(state.durable, hello.epoch), link };
   // While letting go it neither holds nor can it grant: the hello is decided when everything has stopped.
   if (state.state === 'releasing' && state.link?.phase !== 'granted') return { state: { ...heard, grantTo: null }, reason: 'hello-deferred' };
@@ -149,7 +149,8 @@ function onHello(
   return answerHello(heard, link, nowMs, timings);
 }
 
-function answerHello(state: MasterControl, link: MasterLink, nowMs: number, timings: ControlTimings): Outcome {
+function answerHello(state: MasterControl, hello: MasterLink, nowMs: number, timings: ControlTimings): Outcome {
+  const link: MasterLink = { ...hello, terms: state.wanted };
   const verdict = decide({
     edgeState: link.edgeState,
     handbackOrdered: link.handback === 'operator',
@@ -157,13 +158,37 @@ function answerHello(state: MasterControl, link: MasterLink, nowMs: number, timi
     masterLoading: state.state === 'loading',
     masterHolds: drives(state),
   });
-  const negotiate: FromMaster = { t: 'negotiate', negotiation: link.negotiation, ...verdict, epoch: state.durable.floor, terms: state.wanted };
-  if (verdict.winner === 'master') {
-    return { state: { ...state, link: { ...link, phase: 'waits', handback: null } }, reason: verdict.reason, send: [negotiate], run: [{ type: 'clear-timer', timer: 'dialogue' }] };
-  }
+  if (verdict.winner === 'master') return keepControl(state, link, verdict);
+  const negotiate = announce(state, link, verdict);
   if (drives(state)) return letGo(state, link, verdict, negotiate, timings);
   const granted = grant(state, link, null, nowMs, timings);
   return { ...granted, reason: verdict.reason, send: [negotiate, ...(granted.send ?? [])] };
+}
+
+const announce = (state: MasterControl, link: MasterLink, verdict: Verdict): FromMaster => ({
+  t: 'negotiate',
+  negotiation: link.negotiation,
+  ...verdict,
+  epoch: state.durable.floor,
+  terms: link.terms,
+});
+
+function keepControl(state: MasterControl, link: MasterLink, verdict: Verdict): Outcome {
+  const { durable } = state;
+  // The edge claimed meanwhile: the same holder goes on under a higher epoch, or the edge would refuse what it sends.
+  const outdated = isOlder(durable.epoch, durable.floor);
+  const epoch = outdated ? nextEpoch('master', durable.floor) : durable.epoch;
+  const kept: MasterControl = {
+    ...state,
+    durable: outdated ? take(durable, epoch, 'master', verdict.reason) : durable,
+    link: { ...link, phase: 'waits', handback: null },
+  };
+  return {
+    state: kept,
+    reason: verdict.reason,
+    send: [announce(kept, link, verdict)],
+    run: [{ type: 'clear-timer', timer: 'dialogue' }, ...(outdated ? [{ type: 'restamp' as const, epoch }] : [])],
+  };
 }
 
 /** ◆ Verdict for the edge while the master holds: it stops first, and the grant follows only then. */

@@ -87,6 +87,9 @@ export const configTable = {
   },
 } as const satisfies Record<string, ConfigRow>;
 
+/** Read by the command line, which may share its environment with a server: not the server's, but no mistake either. */
+export const clientVariables: readonly string[] = ['HOLDFAST_SERVER', 'HOLDFAST_KEY', 'HOLDFAST_CA'];
+
 export type ConfigVariable = keyof typeof configTable;
 
 const variables = Object.keys(configTable) as ConfigVariable[];
@@ -139,7 +142,8 @@ interface ConfigProblem {
 export function parseConfig(env: Readonly<Record<string, string | undefined>>, machine: Machine): Config {
   const given: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) {
-    if (name.startsWith('HOLDFAST_') && value !== undefined && value.trim() !== '') given[name] = value.trim();
+    const ours = name.startsWith('HOLDFAST_') && !clientVariables.includes(name);
+    if (ours && value !== undefined && value.trim() !== '') given[name] = value.trim();
   }
   const parsed = environmentSchema.safeParse(given);
   const problems = [...(parsed.error?.issues ?? []).flatMap(problemsOf), ...misplaced(given)];

@@ -63,6 +63,8 @@ export const errorTable = {
   DEVICE_OFFLINE: row(503, ['module'], 'The device of {module} is not connected', 'Check the power and the network of the device.'),
   DEVICE_REFUSED: row(502, ['module', 'problem'], 'The device of {module} refused: {problem}', 'Check the command against the manual of the device.'),
   QUEUE_FULL: row(503, ['module', 'limit'], 'More than {limit} commands wait for {module}', 'Send slower.'),
+  DEVICE_LOST: row(502, ['module', 'fate'], 'The connection to the device of {module} broke; the command is {fate}', 'If the fate is `unknown`, look at the device before repeating.'),
+  COMMAND_REPLACED: row(409, ['module', 'name'], 'A newer command {name} for {module} took the place of this one', 'Nothing: the newer one counts.'),
   DRIVER_HOST_LOST: row(502, ['module', 'fate'], 'The process of the driver of {module} ended; the command is {fate}', 'It restarts by itself; see the log of the module.'),
 
   // Store

@@ -27,6 +27,7 @@ export interface FeedHead {
   sequence: number;
 }
 
+/** `sequence` is where the next page starts: pass the page on as the cursor. It is the head once all was given. */
 export interface FeedPage extends FeedHead {
   entries: FeedEntry[];
   /** The cursor is of another generation or too old: take a snapshot. */

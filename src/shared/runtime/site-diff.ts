@@ -17,9 +17,10 @@ export function diffLines(before: SiteDocument | null, after: SiteDocument): str
 
 function fieldLines(field: string, before: Json | undefined, after: Json): string[] {
   if (field === 'settings' && isMapping(after)) {
-    const old = isMapping(before) ? before : {};
-    const names = [...new Set([...Object.keys(old), ...Object.keys(after)])];
-    return names.filter((name) => !jsonEqual(old[name], after[name])).map((name) => `settings.${name}: ${settingLine(name, old[name], after[name])}`);
+    // Maps, for settings may be called anything, also `toString`.
+    const [old, now] = [new Map(Object.entries(isMapping(before) ? before : {})), new Map(Object.entries(after))];
+    const changed = [...new Set([...old.keys(), ...now.keys()])].filter((name) => !jsonEqual(old.get(name), now.get(name)));
+    return changed.map((name) => `settings.${name}: ${settingLine(name, old.get(name), now.get(name))}`);
   }
   if (Array.isArray(before) && Array.isArray(after)) return [`${field}: ${listLine(before, after)}`];
   return [`${field}: ${valueLine(before, after)}`];

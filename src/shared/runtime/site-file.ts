@@ -1,4 +1,4 @@
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify, visit } from 'yaml';
+import { type Alias, type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify, visit } from 'yaml';
 import type { z } from 'zod';
 import { listAll } from '../api/lists.ts';
 import { closest } from '../foundation/closest.ts';
@@ -64,13 +64,17 @@ export interface SiteFile {
   problems: SiteProblem[];
 }
 
+/** Each costs a walk through the whole text. */
+const MAX_ALIASES = 100;
+const TOO_DEEP = 'is nested too deeply';
+
 /** Reads the text; problems name line, column and field. Documents with problems are left out of `entries`. */
 export function parseSiteFile(text: string): SiteFile {
   try {
     return readSections(new SourceMap(text));
   } catch (error) {
     // The readers are recursive; only text that is nested thousands deep brings them here.
-    if (error instanceof RangeError) return { entries: [], problems: [{ line: 1, column: 1, path: '', problem: 'is nested too deeply' }] };
+    if (error instanceof RangeError) return { entries: [], problems: [{ line: 1, column: 1, path: '', problem: TOO_DEEP }] };
     throw error;
   }
 }
@@ -156,7 +160,10 @@ class SourceMap {
 
   constructor(text: string) {
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, logLevel: 'error' });
-    const found = [...this.#document.errors, ...this.#document.warnings].map(({ pos, message }) => ({ offset: pos[0], message }));
+    const found = [...this.#document.errors, ...this.#document.warnings].map(({ pos, code, message }) => ({
+      offset: pos[0],
+      message: code === 'RESOURCE_EXHAUSTION' ? TOO_DEEP : message,
+    }));
     found.push(...this.#brokenAliases());
     this.problems = found.map(({ offset, message }) => ({ ...this.#position(offset), path: '', problem: message }));
     this.value = this.problems.length === 0 ? this.#toValue() : null;
@@ -195,15 +202,13 @@ class SourceMap {
   }
 
   #brokenAliases(): { offset: number; message: string }[] {
-    const broken: { offset: number; message: string }[] = [];
-    visit(this.#document, {
-      Alias: (_, alias) => {
-        if (alias.resolve(this.#document) === undefined) {
-          broken.push({ offset: startOf(alias) ?? 0, message: `Nothing before this is marked &${alias.source}` });
-        }
-      },
-    });
-    return broken;
+    const aliases: Alias[] = [];
+    visit(this.#document, { Alias: (_, alias) => void aliases.push(alias) });
+    const tooMany = aliases[MAX_ALIASES];
+    if (tooMany !== undefined) return [{ offset: startOf(tooMany) ?? 0, message: `Only ${MAX_ALIASES} aliases may be used` }];
+    return aliases
+      .filter((alias) => alias.resolve(this.#document) === undefined)
+      .map((alias) => ({ offset: startOf(alias) ?? 0, message: `Nothing before this is marked &${alias.source}` }));
   }
 
   #toValue(): unknown {

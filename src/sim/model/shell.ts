@@ -11,7 +11,7 @@ import type { Party } from '../../shared/model/control.ts';
 import type { Coverage } from './coverage.ts';
 import { type Fact, findProblem, type NodeFacts } from '../invariants.ts';
 import { masterLater, edgeLater } from './canonical.ts';
-import { linkOf, type ModelConfig, noModules, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
+import { linkOf, type ModelConfig, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
 
 /** What a move found out besides its world. */
 export class Findings {
@@ -65,6 +65,7 @@ interface Machine<State, Event> {
   /** The machine after `units` have passed. */
   later(state: State, units: number): State;
   moved(world: World, from: State, to: State, event: Event): Fact;
+  done(world: World, from: State, to: State, ago: number): void;
 }
 
 /**
@@ -74,6 +75,13 @@ interface Machine<State, Event> {
 export function post(world: World, config: ModelConfig, findings: Findings, party: Party, event: EdgeEvent | MasterEvent): void {
   if (party === 'edge' && isEdgeEvent(event)) run(world, world.edge, edgeMachine(config), { event, ending: 'begins' }, findings);
   else if (isMasterEvent(event)) run(world, world.master, masterMachine(config), { event, ending: 'begins' }, findings);
+}
+
+/** From when the master may count: the edge has confirmed its control, or the master's own ended. */
+function noteConfirmation(world: World, from: MasterControl, to: MasterControl, ago: number): void {
+  const confirmed = to.link?.phase === 'confirmed' && from.link?.phase !== 'confirmed';
+  const ended = from.state === 'releasing' && to.state !== 'releasing';
+  if (confirmed || ended) world.memory.quiet = ago;
 }
 
 /** The write that a process waits for ends. */
@@ -106,6 +114,7 @@ const edgeMachine = (config: ModelConfig): Machine<EdgeControl, EdgeEvent> => ({
     saidHolding: world.memory.saidHolding,
     disconnectMs: config.timings.disconnectMs,
   }),
+  done: () => undefined,
 });
 
 const masterMachine = (config: ModelConfig): Machine<MasterControl, MasterEvent> => ({
@@ -124,6 +133,7 @@ const masterMachine = (config: ModelConfig): Machine<MasterControl, MasterEvent>
       heldDown: isHeldDown(from.holdDown, event.nowMs),
     },
   }),
+  done: noteConfirmation,
 });
 
 function finish<State, Event extends { type: string; nowMs: number }, Timer extends string>(
@@ -195,6 +205,7 @@ function run<State, Event extends { type: string; nowMs: number }, Timer extends
   if (first === undefined || ending === 'begins') {
     if (first !== undefined) process.writing = { event, record: first.record, ago: 0 };
     process.machine = runner.state;
+    machine.done(world, from, runner.state, 0);
     return;
   }
   if (ending === 'failed' && goesOn) process.behind = true;
@@ -203,6 +214,7 @@ function run<State, Event extends { type: string; nowMs: number }, Timer extends
   if (ending === 'stored') end.stored();
   else end.failed();
   assert(held.length === 1, 'a failed write asked for another one');
+  machine.done(world, from, runner.state, ago);
   process.machine = ago === 0 ? runner.state : machine.later(runner.state, ago);
 }
 
@@ -300,5 +312,3 @@ const stateOf = (machine: unknown): string =>
   typeof machine === 'object' && machine !== null && 'state' in machine && typeof machine.state === 'string' ? machine.state : '';
 const isOverride = (machine: unknown): boolean => typeof machine === 'object' && machine !== null && 'override' in machine && machine.override === true;
 
-/** The modules of a process are stopped by its end. */
-export const kill = (): typeof noModules => ({ ...noModules });

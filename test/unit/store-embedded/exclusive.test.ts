@@ -85,6 +85,24 @@ describe('embedded store: one process at a time', () => {
     await store.close();
   });
 
+  it('stores what many callers write at one moment in one transaction', async () => {
+    const bytesFor = async (write: (store: EmbeddedStore, id: string) => Promise<unknown>): Promise<number> => {
+      const path = join(folder(), 'store.db');
+      const store = await open(path);
+      const writes = Array.from({ length: 100 }, (_, i) => `mod-${i}`).map((id) => write(store, id));
+      await Promise.all(writes);
+      const { size } = statSync(`${path}-wal`);
+      await store.close();
+      return size;
+    };
+    const put = (store: EmbeddedStore, id: string) => store.apply([{ op: 'put', document: moduleDocument(id), expect: null }]);
+    let before: Promise<unknown> = Promise.resolve();
+    const oneByOne = await bytesFor((store, id) => (before = before.then(() => put(store, id))));
+    const together = await bytesFor(put);
+    // Each transaction writes every page that it touches again.
+    expect(together * 5).toBeLessThan(oneByOne);
+  });
+
   it('refuses calls that pile up beyond the limit, and serves the others', async () => {
     const store = await open(join(folder(), 'store.db'));
     const results = await Promise.allSettled(Array.from({ length: 10_001 }, () => store.get('mod-1')));

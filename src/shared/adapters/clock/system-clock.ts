@@ -1,27 +1,36 @@
-import type { Clock } from '../../ports/clock.ts';
+import type { Clock, Timer } from '../../ports/clock.ts';
 
-/** The clock of the machine. Its timers keep the process alive while they wait. */
-export const systemClock: Clock = {
-  // Counts from the boot of the machine, so that all its processes agree.
-  monotonicMs: () => Number(process.hrtime.bigint() / 1_000n) / 1_000,
-  wallMs: () => Date.now(),
-  after: (delayMs, callback) => {
-    const timer = setTimeout(callback, delayMs);
+/** Longer timers overflow in Node and would fire at once. */
+const LONGEST_MS = 2_147_483_647;
+
+/** CLOCK_MONOTONIC, which all processes of one machine share: a lease deadline means the same in a driver host. */
+export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+export function createSystemClock(): Clock {
+  const after = (delayMs: number, callback: () => void): Timer => {
+    const timer = setTimeout(callback, Math.min(LONGEST_MS, Math.max(0, Math.ceil(delayMs))));
     return { cancel: () => clearTimeout(timer) };
-  },
-  sleep: (delayMs, signal) =>
-    new Promise((resolve, reject) => {
-      const abort = (): void => {
-        clearTimeout(timer);
-        reject(reasonOf(signal));
-      };
-      const timer = setTimeout(() => {
-        signal.removeEventListener('abort', abort);
-        resolve();
-      }, delayMs);
-      signal.addEventListener('abort', abort, { once: true });
-      if (signal.aborted) abort();
-    }),
-};
-
-const reasonOf = (signal: AbortSignal): Error => (signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+  };
+  return {
+    monotonicMs,
+    wallMs: () => Date.now(),
+    after,
+    sleep(delayMs, signal) {
+      return new Promise((resolve, reject) => {
+        if (signal.aborted) {
+          reject(signal.reason as Error);
+          return;
+        }
+        const timer = after(delayMs, () => {
+          signal.removeEventListener('abort', aborted);
+          resolve();
+        });
+        const aborted = (): void => {
+          timer.cancel();
+          reject(signal.reason as Error);
+        };
+        signal.addEventListener('abort', aborted, { once: true });
+      });
+    },
+  };
+}

@@ -49,7 +49,8 @@ const isLoopback = (host: string): boolean => host === 'localhost' || host === '
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port, tls } = options;
   if (tls === undefined && !isLoopback(host)) {
-    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_HTTP', problem: `${host} is not a loopback address: plain HTTP is not served there` });
+    const problem = `${host} is not a loopback address: plain HTTP is not served there`;
+    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_HTTP', problem });
   }
   const app = await createApp(options);
   const open = new Set<ServerResponse>();

@@ -22,8 +22,8 @@ export interface OpenOptions {
 
 const SQL_ERROR = 1;
 
-/** At most this much log stays on disk after a checkpoint. */
-const LOG_BYTES = 16 * 1024 * 1024;
+/** The log is moved into the file when it has this many pages of 4 KiB, which costs two more syncs. */
+const LOG_PAGES = 4_000;
 
 /**
  * Opens the file for this process alone, and makes it if it is not there.
@@ -34,9 +34,10 @@ export function openDatabase(path: string, kind: FileKind, options: OpenOptions 
   if (!existsSync(path)) create(path, kind);
   const db = lock(path);
   try {
-    // The log is synced at each commit: what was acknowledged survives a power cut.
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-    db.exec(`PRAGMA journal_size_limit = ${LOG_BYTES}`);
+    // Every commit is synced: what was acknowledged survives a power cut.
+    db.exec('PRAGMA synchronous = FULL');
+    useLog(db);
+    db.exec(`PRAGMA wal_autocheckpoint = ${LOG_PAGES}; PRAGMA journal_size_limit = ${LOG_PAGES * 4_096}`);
     if (typeof options.maxPages === 'number') db.exec(`PRAGMA max_page_count = ${options.maxPages}`);
     checkKind(db, kind);
     const [problem] = damage(db, kind);
@@ -45,6 +46,15 @@ export function openDatabase(path: string, kind: FileKind, options: OpenOptions 
   } catch (error) {
     db.close();
     throw isWrongSchema(error) ? damaged(path, error.message) : error;
+  }
+}
+
+/** On a full disk the file stays in its slower, equally safe mode: what is in it can be read, and a node can start. */
+function useLog(db: Database): void {
+  try {
+    db.exec('PRAGMA journal_mode = WAL');
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'STORE_FULL') throw error;
   }
 }
 

@@ -32,7 +32,6 @@ export function serveEngine(open: (path: string, options: unknown) => Served): v
   port.on('message', (request: Request) => {
     if (request === 'close') {
       db.close();
-      reply('closed');
       port.close();
       return;
     }

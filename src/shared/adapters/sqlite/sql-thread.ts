@@ -27,7 +27,7 @@ export interface Call {
 }
 export type Request = { reads: Call[]; writes: Call[] } | 'close';
 export type Answer = { id: number; value: unknown } | { id: number; error: WireError };
-export type Reply = { ready: true } | { refused: WireError } | { answers: Answer[] } | 'idle' | 'closed';
+export type Reply = { ready: true } | { refused: WireError } | { answers: Answer[] } | 'idle';
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -48,7 +48,8 @@ export class SqlThread<E extends Engine> {
   #ended: HoldfastError | null = null;
   #closing: Promise<void> | null = null;
   #settleStart: Waiting | null = null;
-  #settleClose: (() => void) | null = null;
+  #settleIdle: (() => void) | null = null;
+  #settleExit: (() => void) | null = null;
 
   /** `entry` is the file of the thread; `options` is handed to it. Throws what opening the database threw. */
   static async start<E extends Engine>(path: string, entry: URL, options: Json): Promise<SqlThread<E>> {
@@ -85,8 +86,8 @@ export class SqlThread<E extends Engine> {
 
   // Both ends come from the same build, so the answer of `name` has the type that the engine declares.
   #call(kind: 'read' | 'write', name: string, args: unknown[]): Promise<unknown> {
-    if (this.#ended !== null) return Promise.reject(this.#ended);
     if (this.#closing !== null) return Promise.reject(this.#failure('it is closed'));
+    if (this.#ended !== null) return Promise.reject(this.#ended);
     if (this.#waiting.size >= limits.storeQueue) {
       return Promise.reject(new HoldfastError('STORE_OVERLOADED', { path: this.#path, limit: limits.storeQueue }));
     }
@@ -118,11 +119,10 @@ export class SqlThread<E extends Engine> {
   }
 
   #onReply(reply: Reply): void {
-    if (reply === 'closed') return this.#settleClose?.();
     if (reply === 'idle') {
       this.#busy = false;
       if (this.#waiting.size > 0) this.#schedule();
-      else this.#settleClose?.();
+      else this.#settleIdle?.();
       return;
     }
     if ('answers' in reply) return reply.answers.forEach((answer) => this.#settle(answer));
@@ -144,31 +144,23 @@ export class SqlThread<E extends Engine> {
     this.#settleStart?.reject(this.#ended);
     for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
     this.#waiting.clear();
-    this.#settleClose?.();
+    this.#settleIdle?.();
+    this.#settleExit?.();
   }
 
   async #close(): Promise<void> {
     if (this.#ended !== null) return;
-    // A disk that hangs must not hold up a shutdown for ever.
+    // A disk that hangs must not hold up a shutdown for ever; a thread that is stuck in it ends when it answers.
     const deadline = setTimeout(() => this.#end('it did not close in time'), limits.shutdownStepMs);
-    // Also when only the word `idle` is still to come, which must not be taken for `closed`.
-    if (this.#waiting.size > 0 || this.#busy) await this.#nextSettled();
+    if (this.#waiting.size > 0) await new Promise<void>((resolve) => (this.#settleIdle = resolve));
     if (this.#ended === null) {
-      const closed = this.#nextSettled();
+      // The lock is certain to be free only when the thread is gone.
+      const exit = new Promise<void>((resolve) => (this.#settleExit = resolve));
       this.#send('close');
-      await closed;
+      await exit;
     }
     clearTimeout(deadline);
-    this.#ended ??= this.#failure('it is closed');
-    // Not awaited: a thread that is stuck in the disk ends when the disk answers.
     this.#worker.unref();
-    void this.#worker.terminate();
-  }
-
-  #nextSettled(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#settleClose = resolve;
-    });
   }
 
   #failure(problem: string): HoldfastError {

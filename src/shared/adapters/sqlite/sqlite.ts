@@ -121,11 +121,20 @@ const CORRUPT = 11;
 const FULL = 13;
 const NOT_A_DATABASE = 26;
 
+/** The package loses the code of an error that comes up while rows are read, but not the text that SQLite has for it. */
+const codesByText: Record<string, number | undefined> = {
+  'database is locked': BUSY,
+  'database disk image is malformed': CORRUPT,
+  'database or disk is full': FULL,
+  'file is not a database': NOT_A_DATABASE,
+};
+
 /** What SQLite threw, as an operating error; anything else is a bug and comes back as it is. */
 export function sqliteFailure(path: string, error: unknown): unknown {
-  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return error;
+  if (!(error instanceof Error) || !('code' in error) || error.code !== 'ERR_SQLITE_ERROR') return error;
+  const code = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
   const options = { cause: error };
-  switch (error.errcode & 0xff) {
+  switch (code ?? codesByText[error.message] ?? 0) {
     case BUSY:
     case LOCKED:
       return new HoldfastError('STORE_BUSY', { path }, options);

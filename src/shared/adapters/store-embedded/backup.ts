@@ -35,7 +35,12 @@ function copyInto(db: Database, file: string): void {
   for (const former of [file, `${file}-wal`]) rmSync(former, { force: true });
   // Made beforehand, so that nobody else may read it.
   closeSync(openSync(file, 'wx', 0o600));
-  db.query('VACUUM INTO ?', file);
+  try {
+    db.query('VACUUM INTO ?', file);
+  } catch (error) {
+    // SQLite names the source, but it is the target that has no space.
+    throw error instanceof HoldfastError && error.code === 'STORE_FULL' ? new HoldfastError('STORE_FULL', { path: file }, { cause: error }) : error;
+  }
   const descriptor = openSync(file, 'r+');
   try {
     fsyncSync(descriptor);

@@ -23,27 +23,28 @@ export type StoreEngine = ReturnType<typeof storeEngine>;
  */
 export function storeEngine(db: Database, options: { tombstones: number }) {
   const meta = metaOf(db);
-  db.transaction(() => {
-    db.exec('DELETE FROM staged');
-    if (meta.generation() === null) meta.newGeneration();
-  });
+  // Only where there is something to do: a node must be able to start on a full disk.
+  if (db.query('SELECT 1 FROM staged LIMIT 1').length > 0) db.exec('DELETE FROM staged');
+  if (meta.generation() === null) db.transaction(meta.newGeneration);
   const generation = meta.generation() ?? '';
   const rows = rowStatements(db);
   const feed = feedStatements(db, meta, options.tombstones);
 
-  function applyOne(change: RowChange): Version {
+  function applyOne(change: RowChange, sequence: number): Version {
     const { id, expect } = change;
     const found = rows.find(id);
     const actual = found === null || found.body === null ? null : versionOf(generation, found.sequence);
     if (actual !== expect) throw new HoldfastError('VERSION_CONFLICT', { id, expected: expect, actual });
     const kind = change.body === null && found !== null ? found.kind : change.kind;
-    return versionOf(generation, rows.put({ ...change, kind }, feed.head() + 1));
+    rows.put({ ...change, kind }, sequence);
+    return versionOf(generation, sequence);
   }
 
   function apply(changes: RowChange[]): { versions: Version[]; head: number } {
-    const versions = changes.map(applyOne);
+    const before = feed.head();
+    const versions = changes.map((change, i) => applyOne(change, before + 1 + i));
     feed.prune(changes.filter((change) => change.body === null).length);
-    return { versions, head: feed.head() };
+    return { versions, head: before + changes.length };
   }
 
   function applyFeed(entries: FeedRow[], cursor: FeedHead): number {
@@ -53,7 +54,7 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
     }
     const done = stored?.sequence ?? 0;
     const changed = entries.filter((entry) => entry.sequence > done && rows.differs(entry));
-    for (const entry of changed) rows.put(entry, feed.head() + 1);
+    rows.putAll(changed, feed.head() + 1);
     meta.setCursor({ generation: cursor.generation, sequence: Math.max(done, cursor.sequence) });
     feed.prune(changed.filter((entry) => entry.body === null).length);
     return feed.head();
@@ -63,7 +64,7 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
   function replaceByStaged(cursor: FeedHead): number {
     feed.takeStaged();
     const gone = feed.missingInStaged();
-    for (const row of gone) rows.put(row, feed.head() + 1);
+    rows.putAll(gone, feed.head() + 1);
     db.exec('DELETE FROM staged');
     meta.setCursor(cursor);
     feed.prune(gone.length);
@@ -114,6 +115,12 @@ function rowStatements(db: Database) {
   );
   const stage = db.prepare('INSERT OR REPLACE INTO staged (id, kind, location, body, checksum) VALUES (?, ?, ?, ?, ?)');
 
+  /** Files the row under its new sequence. A tombstone is in no location. */
+  function file(row: DocumentRow, sequence: number): void {
+    const filed = row.body === null ? { ...row, location: null } : row;
+    put.run(sequence, filed.id, filed.kind, filed.location, filed.body, documentChecksum(filed));
+  }
+
   return {
     find: (id: string) => find.get(id) ?? null,
     live: (id: string): SequencedRow | null => {
@@ -124,12 +131,8 @@ function rowStatements(db: Database) {
     },
     list: (kind: string, after: string, limit: number) => list.all(kind, after, limit),
     inLocation: (kind: string, location: string | null) => inLocation.all(kind, location),
-    /** Files the row under its new sequence, and returns that. A tombstone is in no location. */
-    put: (row: DocumentRow, sequence: number): number => {
-      const filed = row.body === null ? { ...row, location: null } : row;
-      put.run(sequence, filed.id, filed.kind, filed.location, filed.body, documentChecksum(filed));
-      return sequence;
-    },
+    put: file,
+    putAll: (changed: DocumentRow[], from: number) => changed.forEach((row, i) => file(row, from + i)),
     differs: (row: DocumentRow): boolean => (find.get(row.id)?.body ?? null) !== row.body,
     stage: (row: DocumentRow) => stage.run(row.id, row.kind, row.location, row.body, documentChecksum(row)),
   };
@@ -156,8 +159,8 @@ function feedStatements(db: Database, meta: Meta, keep: number) {
   );
   const drop = db.prepare('DELETE FROM documents WHERE body IS NULL AND sequence <= ?');
 
-  // Pruning may have removed the newest row of all; its number is never given twice.
-  const head = (): number => Math.max(last.get()?.sequence ?? 0, meta.prunedTo());
+  // The newest row is never pruned, so its sequence is never given twice.
+  const head = (): number => last.get()?.sequence ?? 0;
   // Looking for surplus tombstones costs a walk over all of them, so it is done now and then.
   const every = Math.max(1, Math.floor(keep / 10));
   let removals = 0;

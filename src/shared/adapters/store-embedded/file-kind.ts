@@ -21,8 +21,8 @@ export const storeFile: FileKind = {
   version: 1,
   schema: `
     CREATE TABLE documents (
-      sequence INTEGER PRIMARY KEY,
-      id TEXT NOT NULL UNIQUE,
+      id TEXT PRIMARY KEY NOT NULL,
+      sequence INTEGER NOT NULL UNIQUE,
       kind TEXT NOT NULL,
       location TEXT,
       body TEXT,

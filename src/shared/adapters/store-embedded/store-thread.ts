@@ -6,7 +6,7 @@ import { storeFile } from './file-kind.ts';
 
 /** Entry of the thread that owns the file of the embedded store. */
 
-const optionsSchema = z.strictObject({ tombstones: z.int().min(0), maxPages: z.int().min(1).nullable() });
+const optionsSchema = z.strictObject({ tombstones: z.int().min(1), maxPages: z.int().min(1).nullable() });
 export type StoreThreadOptions = z.output<typeof optionsSchema>;
 
 serveEngine((path, options) => {

@@ -1,0 +1,263 @@
+import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import { limits } from '../shared/model/limits.ts';
+import type { Clock, Timer } from '../shared/ports/clock.ts';
+import type { Call } from './call.ts';
+import type { Transport } from './transport.ts';
+
+/** What a reply handler says of a message that came while its command was in flight. */
+export type Verdict<T> =
+  /** Answered; the command resolves with null. */
+  | 'done'
+  /** Not the answer: goes to the `received` handlers. */
+  | 'ignore'
+  /** Send the command again, as after a timeout. */
+  | 'retry'
+  /** The device refused. */
+  | { abort: string }
+  /** Answered; the command resolves with it. */
+  | { value: T };
+
+export interface SendOptions {
+  /** A newer command of that name takes the place of a queued one. Named commands wait while the device is offline. */
+  name?: string;
+  /** Higher goes first; 50 unless told. */
+  priority?: number;
+  timeoutMs?: number;
+  /** How often it is sent again without an answer; 3 unless told. */
+  retries?: number;
+  /** false: resolves when the bytes have left, no answer is awaited. */
+  wait?: boolean;
+  /** Pause before the next command, when the driver's own is too short. */
+  delayMs?: number;
+}
+
+export type Reply<T> = (message: Buffer) => Verdict<T>;
+
+interface Command {
+  data: Uint8Array;
+  name: string | null;
+  priority: number;
+  timeoutMs: number;
+  retriesLeft: number;
+  wait: boolean;
+  delayMs: number;
+  reply: Reply<unknown>;
+  call: Call | null;
+  /** Was handed to the socket at least once. */
+  sent: boolean;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+export interface CommandQueueOptions {
+  module: string;
+  clock: Clock;
+  transport: Pick<Transport, 'ready' | 'write'>;
+  /** Least pause between two commands. */
+  delayMs: number;
+}
+
+/** The commands of one module: one in flight, higher priority first, then first come first served. */
+export class CommandQueue {
+  readonly #options: CommandQueueOptions;
+  /** In the order of sending; at most `commandQueue`. */
+  readonly #queue: Command[] = [];
+  #connected = false;
+  #inFlight: { command: Command; timer: Timer } | null = null;
+  #pause: Timer | null = null;
+  #closed: HoldfastError | null = null;
+
+  constructor(options: CommandQueueOptions) {
+    this.#options = options;
+  }
+
+  send<T>(data: Uint8Array, options: SendOptions, reply: Reply<T>, call: Call | null): Promise<T | null> {
+    const { module, delayMs } = this.#options;
+    return new Promise<T | null>((resolve, reject) => {
+      const command: Command = {
+        data,
+        name: options.name ?? null,
+        priority: options.priority ?? 50,
+        timeoutMs: options.timeoutMs ?? limits.commandMs,
+        retriesLeft: options.retries ?? 3,
+        wait: options.wait ?? true,
+        delayMs: Math.max(delayMs, options.delayMs ?? 0),
+        reply,
+        call,
+        sent: false,
+        // `settle` passes what this very `reply` returned, or null.
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      };
+      const refusal = this.#closed ?? call?.error ?? null;
+      if (refusal !== null) return reject(refusal);
+      if (command.name === null && !this.#connected) return reject(new HoldfastError('DEVICE_OFFLINE', { module }));
+      if (!this.#replace(command)) {
+        if (this.#queue.length >= limits.commandQueue) return reject(new HoldfastError('QUEUE_FULL', { module, limit: limits.commandQueue }));
+        this.#insert(command);
+      }
+      this.#pump();
+    });
+  }
+
+  /** Offers a message of the device to the command in flight. false: it is not its answer. */
+  offer(message: Buffer): boolean {
+    if (this.#inFlight === null) return false;
+    const { command } = this.#inFlight;
+    let verdict: Verdict<unknown>;
+    try {
+      verdict = command.reply(message);
+    } catch (error) {
+      this.#settle(() => command.reject(toHoldfastError(error, this.#options.module)));
+      return true;
+    }
+    if (verdict === 'ignore') return false;
+    if (verdict === 'retry') this.#retry('asked for it again too often');
+    else if (verdict === 'done') this.#settle(() => command.resolve(null));
+    else if ('abort' in verdict) this.#settle(() => command.reject(this.#refused(verdict.abort)));
+    else this.#settle(() => command.resolve(verdict.value));
+    return true;
+  }
+
+  connected(): void {
+    this.#connected = true;
+    this.#pump();
+  }
+
+  /** What was in flight may or may not have arrived. Named commands are sent again after the reconnect, the others end. */
+  disconnected(): void {
+    this.#connected = false;
+    const lost = this.#takeInFlight();
+    if (lost !== null) {
+      if (lost.name !== null && lost.retriesLeft > 0) this.#again(lost);
+      else lost.reject(this.#lost(lost));
+    }
+    for (const command of this.#queue.filter(({ name }) => name === null)) this.#drop(command, this.#lost(command));
+  }
+
+  drained(): void {
+    this.#pump();
+  }
+
+  /** A call was given up: what it still has in the queue must not leave. */
+  dropAbandoned(): void {
+    for (const command of this.#queue.filter(({ call }) => call?.error)) this.#drop(command, command.call?.error);
+  }
+
+  close(reason: string): void {
+    const { module } = this.#options;
+    const notSent = new HoldfastError('GATE_CLOSED', { module, reason });
+    this.#closed = notSent;
+    this.#pause?.cancel();
+    const lost = this.#takeInFlight();
+    lost?.reject(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    for (const command of this.#queue.splice(0)) {
+      command.reject(command.sent ? new HoldfastError('CANCELLED', { fate: 'unknown' }) : notSent);
+    }
+  }
+
+  #pump(): void {
+    const { clock, transport, module } = this.#options;
+    while (this.#inFlight === null && this.#pause === null && this.#closed === null && transport.ready) {
+      const command = this.#queue.shift();
+      if (command === undefined) return;
+      const { call } = command;
+      if (call !== null && call.error === null && clock.monotonicMs() >= call.deadlineMs) {
+        call.abandon((fate) => new HoldfastError('DEADLINE', { fate }));
+      }
+      if (call !== null && call.error !== null) {
+        command.reject(call.error);
+        continue;
+      }
+      try {
+        transport.write(command.data);
+      } catch (error) {
+        // Refused now, but an earlier attempt did leave.
+        command.reject(command.sent ? new HoldfastError('CANCELLED', { fate: 'unknown' }) : toHoldfastError(error, module));
+        continue;
+      }
+      command.sent = true;
+      call?.markSent();
+      if (command.wait) this.#inFlight = { command, timer: clock.after(command.timeoutMs, () => this.#retry(null)) };
+      else command.resolve(null);
+      if (command.delayMs > 0) this.#pause = clock.after(command.delayMs, () => this.#resume());
+    }
+  }
+
+  #resume(): void {
+    this.#pause = null;
+    this.#pump();
+  }
+
+  #retry(problem: string | null): void {
+    const command = this.#takeInFlight();
+    if (command === null) return;
+    if (command.call?.error) command.reject(command.call.error);
+    else if (command.retriesLeft > 0) this.#again(command);
+    else command.reject(problem === null ? new HoldfastError('DEADLINE', { fate: 'unknown' }) : this.#refused(problem));
+    this.#pump();
+  }
+
+  /** First of its priority again, unless a newer one of its name waits. */
+  #again(command: Command): void {
+    command.retriesLeft -= 1;
+    if (command.name !== null && this.#queue.some(({ name }) => name === command.name)) {
+      command.reject(this.#replaced(command.name));
+      return;
+    }
+    const at = this.#queue.findIndex(({ priority }) => priority <= command.priority);
+    this.#queue.splice(at === -1 ? this.#queue.length : at, 0, command);
+  }
+
+  #insert(command: Command): void {
+    let at = this.#queue.length;
+    while (at > 0 && (this.#queue[at - 1]?.priority ?? 0) < command.priority) at -= 1;
+    this.#queue.splice(at, 0, command);
+  }
+
+  /** Keeps the place of the older one, so that a command that is renewed all the time does get its turn. */
+  #replace(command: Command): boolean {
+    if (command.name === null) return false;
+    const at = this.#queue.findIndex(({ name }) => name === command.name);
+    const older = this.#queue[at];
+    if (older === undefined) return false;
+    older.reject(this.#replaced(command.name));
+    if (older.priority === command.priority) {
+      this.#queue[at] = command;
+    } else {
+      this.#queue.splice(at, 1);
+      this.#insert(command);
+    }
+    return true;
+  }
+
+  #drop(command: Command, error: unknown): void {
+    this.#queue.splice(this.#queue.indexOf(command), 1);
+    command.reject(error);
+  }
+
+  #settle(outcome: () => void): void {
+    this.#takeInFlight();
+    outcome();
+    this.#pump();
+  }
+
+  #takeInFlight(): Command | null {
+    const command = this.#inFlight?.command ?? null;
+    this.#inFlight?.timer.cancel();
+    this.#inFlight = null;
+    return command;
+  }
+
+  #refused(problem: string): HoldfastError {
+    return new HoldfastError('DEVICE_REFUSED', { module: this.#options.module, problem });
+  }
+
+  #lost({ sent }: Command): HoldfastError {
+    return new HoldfastError('DEVICE_LOST', { module: this.#options.module, fate: sent ? 'unknown' : 'not-sent' });
+  }
+
+  #replaced(name: string): HoldfastError {
+    return new HoldfastError('COMMAND_REPLACED', { module: this.#options.module, name });
+  }
+}

@@ -1,0 +1,115 @@
+import type { z } from 'zod';
+import type { Json, JsonObject } from '../shared/foundation/json.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
+import type { Timer } from '../shared/ports/clock.ts';
+import type { ModuleSpec } from '../shared/ports/device-link.ts';
+import type { Reply, SendOptions } from './command-queue.ts';
+import type { Tokeniser } from './tokeniser.ts';
+
+export type DriverRole = ModuleSpec['role'];
+
+/** A public method of a module. Its arguments come from outside; `method` checks them. */
+export type Method = (...args: Json[]) => unknown;
+export type Methods = Record<string, Method>;
+
+export interface EventHandlers {
+  connected: () => void | Promise<void>;
+  disconnected: (reason: string) => void | Promise<void>;
+  /** Messages that answer no command. */
+  received: (message: Buffer) => void | Promise<void>;
+  /** The module is about to stop; the write gate may be closed already. */
+  stop: () => void | Promise<void>;
+}
+
+/** What a driver may use, besides its settings. Everything here ends with the module. */
+export interface ModuleContext {
+  readonly id: string;
+  /** Name in systems, such as `Display`. */
+  readonly name: string;
+  readonly status: {
+    /** Publishes only when the value differs from the last one. */
+    set(key: string, value: Json): void;
+    get(key: string): Json | undefined;
+    /** Publishes the value again although it is the same. */
+    signal(key: string): void;
+  };
+  /** Queues a command; without `reply` the next message of the device is its answer. Resolves with null when no answer is awaited. */
+  send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
+  /** `reply` judges each message that comes while the command is in flight. Resolves with its value, or null for `done`. */
+  send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
+  on<E extends keyof EventHandlers>(event: E, handler: EventHandlers[E]): void;
+  readonly schedule: {
+    /** A run that takes longer than the interval delays the next. */
+    every(intervalMs: number, task: () => void | Promise<void>): Timer;
+    in(delayMs: number, task: () => void | Promise<void>): Timer;
+  };
+  /** What the next holder of control goes on from. */
+  readonly handover: {
+    /** What the other side saved under the same version; null when there is nothing, or it does not fit. */
+    restore<T>(schema: z.ZodType<T>): T | null;
+    save(take: () => Json): void;
+  };
+  readonly log: Record<'debug' | 'info' | 'warn' | 'error', (message: string) => void>;
+  /** Aborts when the module stops. */
+  readonly signal: AbortSignal;
+  /** Who asked, while a method runs; null in the driver's own work. */
+  readonly user: string | null;
+}
+
+export type DriverContext<Settings> = ModuleContext & { readonly settings: Settings };
+
+export interface DriverDefinition<Settings> {
+  /** Lower case; unique. */
+  name: string;
+  role: DriverRole;
+  settings: z.ZodType<Settings>;
+  /** Devices speak TCP unless told; everything else has no connection of its own. */
+  transport?: 'tcp' | 'none';
+  /** Cuts what the device sends into messages; without it each chunk is one. */
+  tokeniser?: () => Tokeniser;
+  /** Least pause between two commands. */
+  delayMs?: number;
+  /** Raise it when the hand-over state changes its shape. */
+  handoverVersion?: number;
+  /** Runs when the module starts; what it returns are the public methods. */
+  setup(ctx: DriverContext<Settings>): Methods | Promise<Methods>;
+}
+
+/** A driver as the runtime sees it: its type of settings is behind it. */
+export interface Driver {
+  readonly name: string;
+  readonly role: DriverRole;
+  readonly transport: 'tcp' | 'none';
+  readonly tokeniser: (() => Tokeniser) | null;
+  readonly delayMs: number;
+  readonly handoverVersion: number;
+  /** Throws INPUT_INVALID for settings that do not fit. */
+  load(context: ModuleContext, settings: JsonObject): Methods | Promise<Methods>;
+}
+
+/** Declares a driver: code for one kind of device or service. */
+export function defineDriver<Settings>(definition: DriverDefinition<Settings>): Driver {
+  const { name, role, setup } = definition;
+  return {
+    name,
+    role,
+    transport: definition.transport ?? (role === 'device' ? 'tcp' : 'none'),
+    tokeniser: definition.tokeniser ?? null,
+    delayMs: definition.delayMs ?? 0,
+    handoverVersion: definition.handoverVersion ?? 1,
+    load: (context, input) => setup(Object.assign(context, { settings: parse(definition.settings, input, 'settings') })),
+  };
+}
+
+/** A method whose arguments are checked before it runs: `method(z.tuple([z.boolean()]), (on) => …)`. */
+export function method<Arguments extends unknown[]>(parameters: z.ZodType<Arguments>, run: (...args: Arguments) => unknown): Method {
+  return (...args) => run(...parse(parameters, args, 'args'));
+}
+
+function parse<T>(schema: z.ZodType<T>, input: unknown, root: string): T {
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const field = [root, ...(issue?.path ?? [])].map(String).join('.');
+  throw new HoldfastError('INPUT_INVALID', { field, problem: issue?.message ?? 'does not fit' });
+}

@@ -1,0 +1,271 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { z } from 'zod';
+import type { Json } from '../shared/foundation/json.ts';
+import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import { limits } from '../shared/model/limits.ts';
+import type { Clock } from '../shared/ports/clock.ts';
+import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
+import { Call } from './call.ts';
+import { CommandQueue, type Reply, type SendOptions } from './command-queue.ts';
+import type { Driver, EventHandlers, Method, ModuleContext } from './driver.ts';
+import { createSchedule } from './schedule.ts';
+import { StatusMemory } from './status.ts';
+import type { Tokeniser } from './tokeniser.ts';
+import type { Transport } from './transport.ts';
+
+/** What a module needs from the process that runs it. */
+export interface ModuleHost {
+  clock: Clock;
+  /** null: the driver has no connection of its own. */
+  transport: Transport | null;
+  publish(key: string, value: Json): void;
+  log(level: ModuleLogLine['level'], message: string): void;
+  /** Code of the driver is about to run: whom to blame should it never come back. */
+  entered(): void;
+}
+
+/** Which driver code is running, and for which call. It follows promises and timers, also those that the driver starts by itself. */
+const running = new AsyncLocalStorage<{ module: Module; call: Call | null }>();
+
+/** The module whose code runs now, or whose callback just threw. */
+export const runningModule = (): Module | null => running.getStore()?.module ?? null;
+
+const savedSchema = z.object({ version: z.int(), state: z.json() });
+
+/** A configured instance of a driver, from start to stop. It knows nothing of sockets, pipes or epochs. */
+export class Module {
+  readonly spec: ModuleSpec;
+  readonly #driver: Driver;
+  readonly #host: ModuleHost;
+  readonly #handover: Json | null;
+  readonly #abort = new AbortController();
+  readonly #status: StatusMemory;
+  readonly #queue: CommandQueue | null;
+  readonly #tokeniser: Tokeniser | null;
+  readonly #calls = new Set<Call>();
+  readonly #handlers: { [E in keyof EventHandlers]: EventHandlers[E][] } = { connected: [], stop: [], disconnected: [], received: [] };
+  #methods: ReadonlyMap<string, Method> = new Map();
+  #save: (() => Json) | null = null;
+
+  constructor(driver: Driver, spec: ModuleSpec, host: ModuleHost, handover: Json | null) {
+    this.spec = spec;
+    this.#driver = driver;
+    this.#host = host;
+    this.#handover = handover;
+    this.#status = new StatusMemory((key, value) => host.publish(key, value));
+    this.#tokeniser = driver.tokeniser?.() ?? null;
+    const { clock, transport } = host;
+    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs: driver.delayMs });
+  }
+
+  get methods(): string[] {
+    return [...this.#methods.keys()];
+  }
+
+  /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
+  async start(): Promise<void> {
+    const loaded = this.#enter(null, async () => this.#driver.load(this.#context(), this.spec.settings));
+    const methods = await this.#within(limits.driverSetupMs, loaded, 'its setup took too long');
+    if (this.#abort.signal.aborted) throw this.#stopped();
+    this.#methods = new Map(Object.entries(methods));
+    const { transport } = this.#host;
+    if (transport === null) return;
+    await new Promise<void>((resolve) => {
+      this.#abort.signal.addEventListener('abort', () => resolve(), { once: true });
+      transport.open({
+        attempted: resolve,
+        connected: () => this.#onConnected(),
+        disconnected: (reason) => this.#onDisconnected(reason),
+        received: (chunk) => this.#onReceived(chunk),
+        drained: () => this.#queue?.drained(),
+      });
+    });
+  }
+
+  /** Runs a public method. Settles by the deadline of the call, whatever the driver does. */
+  async exec(name: string, args: Json[], call: Call): Promise<Json> {
+    const method = this.#methods.get(name);
+    if (this.#abort.signal.aborted) throw this.#stopped();
+    if (method === undefined) throw new HoldfastError('METHOD_NOT_FOUND', { module: this.spec.id, method: name });
+    const { clock } = this.#host;
+    const expire = (): void => {
+      call.abandon((fate) => new HoldfastError('DEADLINE', { fate }));
+      this.#queue?.dropAbandoned();
+    };
+    this.#calls.add(call);
+    const timer = clock.after(call.deadlineMs - clock.monotonicMs(), expire);
+    try {
+      const result = await Promise.race([call.abandoned, this.#enter(call, async () => method(...args))]);
+      return toJson(result);
+    } catch (error) {
+      throw toHoldfastError(error, this.spec.id);
+    } finally {
+      timer.cancel();
+      call.end();
+      this.#calls.delete(call);
+    }
+  }
+
+  /** The caller gave up: commands that still wait do not leave. */
+  cancel(call: Call): void {
+    call.cancel();
+    this.#queue?.dropAbandoned();
+  }
+
+  /**
+   * Ends everything and returns the hand-over state. `stop` handlers get `hookMs`; the connection is closed in any case.
+   * Running calls end: the caller learns whether something of them has left.
+   */
+  async stop(hookMs: number): Promise<Json | null> {
+    const hooks = this.#handlers.stop.map((handler) => this.#enter(null, async () => handler()));
+    await this.#within(hookMs, Promise.all(hooks), 'its stop handler took too long').catch((error: unknown) => this.#complain('stop', error));
+    const state = this.#takeState();
+    const id = this.spec.id;
+    for (const call of this.#calls) {
+      call.abandon((fate) => (fate === 'unknown' ? new HoldfastError('CANCELLED', { fate }) : new HoldfastError('GATE_CLOSED', { module: id, reason: 'the module stops' })));
+    }
+    this.#abort.abort(this.#stopped());
+    this.#queue?.close('the module stops');
+    await this.#host.transport?.close();
+    return state;
+  }
+
+  #context(): ModuleContext {
+    const { id, name } = this.spec;
+    const status = this.#status;
+    const enqueue = (data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> => this.#send(data, options);
+    function send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
+    function send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
+    function send(data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> } = {}): Promise<unknown> {
+      return enqueue(data, options);
+    }
+    const log = (level: ModuleLogLine['level']) => (message: string) => this.#host.log(level, message.slice(0, limits.logLineBytes));
+    return {
+      id,
+      name,
+      status: { set: (key, value) => status.set(key, value), get: (key) => status.get(key), signal: (key) => status.signal(key) },
+      send,
+      on: (event, handler) => void this.#handlers[event].push(handler),
+      schedule: createSchedule({ clock: this.#host.clock, signal: this.#abort.signal, run: (task) => this.#run('schedule', task) }),
+      handover: { restore: (schema) => this.#restore(schema), save: (take) => void (this.#save = take) },
+      log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
+      signal: this.#abort.signal,
+      get user() {
+        return running.getStore()?.call?.user ?? null;
+      },
+    };
+  }
+
+  #send(data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> {
+    if (this.#queue === null) return Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: this.spec.id }));
+    const call = running.getStore()?.call ?? null;
+    const reply = options.reply ?? ((message: Buffer) => ({ value: message }));
+    const sent = this.#queue.send(Buffer.from(data), options, reply, call?.over ? null : call);
+    // A driver may send without waiting: a failure is no reason for an unhandled rejection.
+    sent.catch(() => undefined);
+    return sent;
+  }
+
+  #onConnected(): void {
+    this.#tokeniser?.reset();
+    this.#status.set('connected', true);
+    this.#queue?.connected();
+    for (const handler of this.#handlers.connected) void this.#run('connected', handler);
+  }
+
+  #onDisconnected(reason: string): void {
+    this.#status.set('connected', false);
+    this.#queue?.disconnected();
+    for (const handler of this.#handlers.disconnected) void this.#run('disconnected', () => handler(reason));
+  }
+
+  #onReceived(chunk: Uint8Array): void {
+    this.#enter(null, () => {
+      for (const message of this.#cut(chunk)) {
+        if (this.#abort.signal.aborted) return;
+        if (this.#queue?.offer(message)) continue;
+        for (const handler of this.#handlers.received) void this.#run('received', () => handler(message));
+      }
+    });
+  }
+
+  #cut(chunk: Uint8Array): Buffer[] {
+    if (this.#tokeniser === null) return [Buffer.from(chunk)];
+    try {
+      return this.#tokeniser.push(chunk);
+    } catch (error) {
+      this.#complain('tokeniser', error);
+      this.#host.transport?.reset('framing');
+      return [];
+    }
+  }
+
+  /** Runs code of the driver; what it throws is logged, never passed on. */
+  async #run(what: string, task: () => void | Promise<void>): Promise<void> {
+    if (this.#abort.signal.aborted) return;
+    try {
+      await this.#enter(null, task);
+    } catch (error) {
+      this.#complain(what, error);
+    }
+  }
+
+  #enter<T>(call: Call | null, code: () => T): T {
+    this.#host.entered();
+    return running.run({ module: this, call }, code);
+  }
+
+  #restore<T>(schema: z.ZodType<T>): T | null {
+    const saved = savedSchema.safeParse(this.#handover);
+    if (!saved.success || saved.data.version !== this.#driver.handoverVersion) return null;
+    return schema.safeParse(saved.data.state).data ?? null;
+  }
+
+  #takeState(): Json | null {
+    if (this.#save === null) return null;
+    try {
+      return { version: this.#driver.handoverVersion, state: toJson(this.#enter(null, this.#save)) };
+    } catch (error) {
+      this.#complain('handover', error);
+      return null;
+    }
+  }
+
+  #complain(what: string, error: unknown): void {
+    // What a stopping module leaves behind is no news.
+    if (this.#abort.signal.aborted) return;
+    const { message } = toHoldfastError(error, this.spec.id);
+    this.#host.log('error', `${what}: ${message}`.slice(0, limits.logLineBytes));
+  }
+
+  #stopped(): HoldfastError {
+    return new HoldfastError('MODULE_NOT_RUNNING', { module: this.spec.id, reason: 'it was stopped' });
+  }
+
+  async #within<T>(deadlineMs: number, work: Promise<T>, problem: string): Promise<T> {
+    const { signal } = this.#abort;
+    let giveUp: () => void = () => undefined;
+    const late = new Promise<never>((_, reject) => {
+      const timer = this.#host.clock.after(deadlineMs, () => reject(new HoldfastError('DRIVER_FAILED', { module: this.spec.id, problem })));
+      const aborted = (): void => reject(this.#stopped());
+      signal.addEventListener('abort', aborted, { once: true });
+      giveUp = () => {
+        timer.cancel();
+        signal.removeEventListener('abort', aborted);
+      };
+    });
+    try {
+      return await Promise.race([late, work]);
+    } finally {
+      giveUp();
+    }
+  }
+}
+
+/** What a method returned, as it will cross the pipe. Throws on what JSON cannot say (a cycle, a BigInt). */
+function toJson(value: unknown): Json {
+  if (value === undefined || value === null) return null;
+  if (typeof value === 'string' || typeof value === 'boolean') return value;
+  const text = JSON.stringify(value);
+  return text === undefined ? null : (JSON.parse(text) as Json);
+}

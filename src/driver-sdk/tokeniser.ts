@@ -1,0 +1,73 @@
+import { assert } from '../shared/foundation/assert.ts';
+import { limits } from '../shared/model/limits.ts';
+
+/** Cuts the bytes of a device into messages. One per connection: `reset` forgets what a broken connection left. */
+export interface Tokeniser {
+  /** Throws TokeniserError when the device breaks the framing; the connection is dropped then. */
+  push(chunk: Uint8Array): Buffer[];
+  reset(): void;
+}
+
+export class TokeniserError extends Error {
+  override readonly name = 'TokeniserError';
+}
+
+const tooLong = (limit: number): TokeniserError => new TokeniserError(`the device sent ${limit} bytes without the end of a message`);
+
+/** Messages end with a separator, which is not part of them. */
+export function delimiter(separator: string, limit: number = limits.receiveBufferBytes): Tokeniser {
+  const mark = Buffer.from(separator);
+  assert(mark.length > 0, 'a delimiter needs at least one byte');
+  let rest = Buffer.alloc(0);
+  return {
+    push(chunk) {
+      // A separator may straddle two chunks: look again at the last bytes of what was there.
+      let from = Math.max(0, rest.length - mark.length + 1);
+      const buffer = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
+      const tokens: Buffer[] = [];
+      let start = 0;
+      for (let end = buffer.indexOf(mark, from); end !== -1; end = buffer.indexOf(mark, from)) {
+        tokens.push(buffer.subarray(start, end));
+        start = end + mark.length;
+        from = start;
+      }
+      rest = buffer.subarray(start);
+      if (rest.length > limit) throw tooLong(limit);
+      return tokens;
+    },
+    reset: () => {
+      rest = Buffer.alloc(0);
+    },
+  };
+}
+
+/**
+ * Messages start with a header of `headerBytes` that tells how long they are.
+ * `lengthOf` returns the length of the whole message, header included.
+ */
+export function lengthPrefix(
+  headerBytes: number,
+  lengthOf: (header: Buffer) => number,
+  limit: number = limits.receiveBufferBytes,
+): Tokeniser {
+  assert(headerBytes > 0, 'a header has at least one byte');
+  let rest = Buffer.alloc(0);
+  return {
+    push(chunk) {
+      rest = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
+      const tokens: Buffer[] = [];
+      while (rest.length >= headerBytes) {
+        const length = lengthOf(rest.subarray(0, headerBytes));
+        if (!Number.isInteger(length) || length < headerBytes) throw new TokeniserError(`the device announced a message of ${length} bytes`);
+        if (length > limit) throw tooLong(limit);
+        if (rest.length < length) break;
+        tokens.push(rest.subarray(0, length));
+        rest = rest.subarray(length);
+      }
+      return tokens;
+    },
+    reset: () => {
+      rest = Buffer.alloc(0);
+    },
+  };
+}

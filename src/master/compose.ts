@@ -1,0 +1,36 @@
+import { createLinkListener } from '../shared/adapters/link-ws/listener.ts';
+import type { ServerIdentity } from '../shared/adapters/tls/certificates.ts';
+import { formatAddress, type MasterConfig } from '../shared/model/config.ts';
+import { LinkAuthority } from '../shared/runtime/link-authority.ts';
+import type { LinkListener } from '../shared/ports/transport.ts';
+import type { ServerParts } from '../serve.ts';
+import { MasterNode } from './master-node.ts';
+
+/** A master of real parts: its id, its CA, the authority over edges, and the listener for their links. */
+export async function composeMaster(parts: ServerParts, config: MasterConfig, identity: ServerIdentity): Promise<MasterNode> {
+  const id = await masterId(parts);
+  let linkPort = config.link.port;
+  const authority = new LinkAuthority({
+    ...parts,
+    caFingerprint: identity.caFingerprint,
+    addresses: () => [formatAddress({ host: config.advertise.host, port: config.advertise.port === 0 ? linkPort : config.advertise.port })],
+    closePeer: (edge, reason) => listener.closePeer(edge, reason),
+  });
+  const webSockets = createLinkListener({ ...parts, ...config.link, masterId: id, chain: identity.chain, key: identity.key, authority });
+  const listener: LinkListener = {
+    start: async (onConnection) => {
+      const { address } = await webSockets.start(onConnection);
+      linkPort = Number(address.slice(address.lastIndexOf(':') + 1));
+      return { address };
+    },
+    closePeer: (edge, reason) => webSockets.closePeer(edge, reason),
+    close: () => webSockets.close(),
+  };
+  return new MasterNode({ ...parts, deviceLink: parts.createDeviceLink(id), listener, enrolment: authority }, { id });
+}
+
+/** Made at the first start; devices' evidence and answers name it. */
+async function masterId({ credentials, random }: ServerParts): Promise<string> {
+  await credentials.compareAndSet('master-id', null, `master-${random.hex(3)}`);
+  return credentials.get('master-id') ?? 'master';
+}

@@ -1,0 +1,162 @@
+import { mkdir } from 'node:fs/promises';
+import { availableParallelism, hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeFile } from 'node:fs/promises';
+import { composeEdge } from './edge/compose.ts';
+import { composeMaster } from './master/compose.ts';
+import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
+import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
+import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
+import { startHttpServer } from './shared/adapters/http/server.ts';
+import { openEmbeddedJournal } from './shared/adapters/journal-embedded/embedded-journal.ts';
+import { createPinoLog } from './shared/adapters/log/pino-log.ts';
+import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
+import { createSystemRandom } from './shared/adapters/random/system-random.ts';
+import { type EmbeddedStore, openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
+import { openServerIdentity, type ServerIdentity } from './shared/adapters/tls/certificates.ts';
+import { createApi } from './shared/api/api.ts';
+import { createApiKey } from './shared/api/api-keys.ts';
+import { Scope } from './shared/foundation/scope.ts';
+import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
+import type { Clock } from './shared/ports/clock.ts';
+import type { ControlJournal } from './shared/ports/control-journal.ts';
+import type { CredentialStore } from './shared/ports/credential-store.ts';
+import type { DeviceLink } from './shared/ports/device-link.ts';
+import type { Log } from './shared/ports/log.ts';
+import type { Metrics } from './shared/ports/metrics.ts';
+import type { Random } from './shared/ports/random.ts';
+import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
+import type { HoldfastNode } from './shared/runtime/node.ts';
+import { createSiteFiles } from './shared/runtime/site-file.ts';
+import { builtinDrivers } from './drivers/index.ts';
+
+/** What both roles are made of. */
+export interface ServerParts {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  store: EmbeddedStore;
+  journal: ControlJournal;
+  credentials: CredentialStore;
+  /** The processes that run this node's drivers; `nodeId` is written into the device journal. */
+  createDeviceLink(nodeId: string): DeviceLink;
+}
+
+export interface RunningServer {
+  node: HoldfastNode;
+  /** Of the client API. */
+  origin: string;
+  /** Ends everything in order: API, modules, link, hosts, stores. */
+  close(): Promise<void>;
+}
+
+/** Files of a data directory. */
+export const dataFiles = (data: string) => ({
+  documents: join(data, 'documents.db'),
+  journal: join(data, 'control.db'),
+  credentials: join(data, 'credentials.db'),
+  tls: join(data, 'tls'),
+  backups: join(data, 'backups'),
+  adminKey: join(data, 'admin.key'),
+});
+
+/** Starts the server that the environment describes. Throws CONFIG_INVALID, STORE_BUSY, STORE_DAMAGED. */
+export async function startServer(env: Readonly<Record<string, string | undefined>>): Promise<RunningServer> {
+  const config = parseConfig(env, { cores: availableParallelism(), hostname: hostname() });
+  const log = createPinoLog({ level: config.log, fd: 1, base: { role: config.role } });
+  log.info('starting', { config: describeConfig(config) });
+  const scope = new Scope();
+  try {
+    return await assemble(config, log, scope);
+  } catch (error) {
+    await closeScope(scope, log);
+    throw error;
+  }
+}
+
+async function assemble(config: Config, log: Log, scope: Scope): Promise<RunningServer> {
+  const files = dataFiles(config.data);
+  await mkdir(config.data, { recursive: true, mode: 0o700 });
+  const metrics = createPromMetrics();
+  const parts = await openParts(config, { log, metrics, scope });
+  const { clock, random, store } = parts;
+
+  let identity: ServerIdentity | null = null;
+  if (config.role === 'master') {
+    const hosts = [...new Set([config.advertise.host, config.http.host, 'localhost', '127.0.0.1'])].filter((host) => !/^(0\.0\.0\.0|::)$/.test(host));
+    identity = await openServerIdentity({ folder: files.tls, hosts, random, wallMs: clock.wallMs() });
+  }
+  const node = config.role === 'master' && identity !== null ? await composeMaster(parts, config, identity) : await composeEdge(parts, edgeConfig(config));
+  scope.defer('node', () => node.stop());
+
+  const api = createApi({
+    node,
+    clock,
+    random,
+    log,
+    metrics,
+    metricsText: () => metrics.text(),
+    siteFiles: createSiteFiles(store, { builtins: Object.keys(builtinDrivers) }),
+    backup: async (name) => {
+      await mkdir(files.backups, { recursive: true, mode: 0o700 });
+      const path = join(files.backups, name ?? `documents-${new Date(clock.wallMs()).toISOString().replaceAll(':', '-')}.db`);
+      await store.backup(path);
+      return { path };
+    },
+    onProgrammerError: crash,
+  });
+  const tls = identity === null || isLoopback(config.http.host) ? {} : { tls: { cert: identity.chain, key: identity.key } };
+  const http = await startHttpServer({ api, ...config.http, ...tls, clock, random });
+  scope.defer('api', () => http.close());
+  log.info('listening', { origin: http.origin, pid: process.pid });
+
+  if (config.role === 'master') await firstAdminKey(parts, files.adminKey);
+  await node.start();
+  log.info('ready', { id: node.id, origin: http.origin });
+  return { node, origin: http.origin, close: () => closeScope(scope, log) };
+}
+
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.');
+
+function edgeConfig(config: Config): Extract<Config, { role: 'edge' }> {
+  if (config.role !== 'edge') throw new Error('unreachable: a master without an identity');
+  return config;
+}
+
+async function openParts(config: Config, base: { log: Log; metrics: Metrics; scope: Scope }): Promise<ServerParts> {
+  const { log, metrics, scope } = base;
+  const files = dataFiles(config.data);
+  const clock = createSystemClock();
+  const random = createSystemRandom();
+  const credentials = await openCredentials({ path: files.credentials });
+  scope.defer('credentials', () => credentials.close());
+  const journal = await openEmbeddedJournal({ path: files.journal, log });
+  scope.defer('journal', () => journal.close());
+  const store = await openEmbeddedStore({ path: files.documents, log });
+  scope.defer('store', () => store.close());
+  const hostProcesses = createHostProcesses({ entry: join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js'), log });
+  const createDeviceLink = (nodeId: string): DeviceLink =>
+    createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId });
+  return { clock, random, log, metrics, store, journal, credentials, createDeviceLink };
+}
+
+/** Somebody must be able to make the first key: it lies in the data directory, readable by the owner only. */
+async function firstAdminKey({ store, random, clock, log }: ServerParts, path: string): Promise<void> {
+  if ((await store.list('api_key', { limit: 1 })).length > 0) return;
+  const { key } = await createApiKey(store, { name: 'first administrator', role: 'admin' }, random, clock);
+  await writeFile(path, `${key}\n`, { mode: 0o600 });
+  log.info('admin-key-created', { path });
+}
+
+async function closeScope(scope: Scope, log: Log): Promise<void> {
+  for (const { name, error } of await scope.close('shutting down')) log.error('shutdown-step-failed', { step: name, error });
+}
+
+/** A broken invariant of the program: no catch may swallow it, the supervisor starts a clean process. */
+function crash(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,153 @@
+import { z } from 'zod';
+import { enrolUser, formatEnrolment, parseUser } from '../link/enrolment.ts';
+import { createVerifier, fakeVerifier, type Verifier, verifierSchema } from '../link/scram.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { CredentialStore } from '../ports/credential-store.ts';
+import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
+import type { EdgeEnrolment } from './node.ts';
+
+const TOKEN_LIFE_MS = 7 * 86_400_000;
+/** The old secret and the new one, while a rotation is under way. */
+const MAX_SECRETS = 2;
+
+const recordSchema = z.strictObject({
+  /** Newest last. */
+  secrets: z.array(z.strictObject({ id: z.string(), verifier: verifierSchema })).max(MAX_SECRETS),
+  token: z.strictObject({ verifier: verifierSchema, expiresMs: z.number() }).nullable(),
+});
+type EdgeRecord = z.output<typeof recordSchema>;
+
+export const newSecretSchema = z.strictObject({ id: z.string().regex(/^[0-9a-f]{8}$/), verifier: verifierSchema });
+export type NewSecret = z.output<typeof newSecretSchema>;
+
+/** Whose proof this would be; `verifier` is a fake one when nobody's: an unknown name looks like a wrong secret. */
+export interface Claimant {
+  edge: string;
+  purpose: 'link' | 'enrol';
+  secretId: string;
+  verifier: Verifier;
+  /** Why it must fail although the proof goes on; null: a real verifier. */
+  refusal: string | null;
+}
+
+export interface LinkAuthorityOptions {
+  credentials: CredentialStore;
+  random: Random;
+  clock: Clock;
+  log: Log;
+  /** `host:port` that edges dial. */
+  addresses(): string[];
+  caFingerprint: string;
+  /** Closes the live link of an edge. */
+  closePeer(edge: string, reason: string): void;
+}
+
+const keyOf = (edge: string): string => `edge:${edge}`;
+const SERVER_SECRET = 'server-secret';
+
+/** The master's memory of who may connect: verifiers only, never a secret. */
+export class LinkAuthority implements EdgeEnrolment {
+  readonly #options: LinkAuthorityOptions;
+
+  constructor(options: LinkAuthorityOptions) {
+    this.#options = options;
+  }
+
+  add(edge: string): Promise<{ enrolment: string }> {
+    return this.#issueToken(edge, 'edge-added');
+  }
+
+  rotate(edge: string): Promise<{ enrolment: string }> {
+    if (this.#read(edge).record === null) throw new HoldfastError('NOT_FOUND', { kind: 'enrolled edge', id: edge });
+    return this.#issueToken(edge, 'edge-rotated');
+  }
+
+  async revoke(edge: string): Promise<void> {
+    const { credentials, log, closePeer } = this.#options;
+    if (this.#read(edge).record === null) throw new HoldfastError('NOT_FOUND', { kind: 'enrolled edge', id: edge });
+    await this.#change(edge, () => null);
+    // Read again after the write: a link that proved itself meanwhile is closed too.
+    if (credentials.get(keyOf(edge)) === null) closePeer(edge, 'revoked');
+    log.warn('edge-revoked', { edge });
+  }
+
+  /** An operator sets the same secret on both sides instead of enrolling. */
+  async setSecret(edge: string, secretId: string, secret: string): Promise<void> {
+    const verifier = await createVerifier(secret, Buffer.from(this.#options.random.hex(16), 'hex'));
+    await this.#change(edge, () => ({ secrets: [{ id: secretId, verifier }], token: null }));
+  }
+
+  async claimant(user: string): Promise<Claimant> {
+    const parsed = parseUser(user);
+    const edge = parsed?.edge ?? 'unknown';
+    const purpose = parsed?.kind ?? 'link';
+    const fake = async (refusal: string): Promise<Claimant> => {
+      return { edge, purpose, secretId: '', verifier: fakeVerifier(await this.#serverSecret(), user), refusal };
+    };
+    if (parsed === null) return fake('malformed-proof');
+    const { record } = this.#read(edge);
+    if (record === null) return fake('unknown-edge');
+    if (parsed.kind === 'enrol') {
+      if (record.token === null) return fake('token-spent');
+      if (record.token.expiresMs <= this.#options.clock.wallMs()) return fake('token-expired');
+      return { edge, purpose, secretId: '', verifier: record.token.verifier, refusal: null };
+    }
+    const secret = record.secrets.find(({ id }) => id === parsed.secretId);
+    return secret === undefined ? fake('unknown-secret') : { edge, purpose, secretId: secret.id, verifier: secret.verifier, refusal: null };
+  }
+
+  /** The edge used this secret: with the newest, older ones end. */
+  async used(edge: string, secretId: string): Promise<void> {
+    await this.#change(edge, (record) => {
+      if (record === null || record.secrets.length < 2 || record.secrets.at(-1)?.id !== secretId) return undefined;
+      return { ...record, secrets: record.secrets.slice(-1) };
+    });
+  }
+
+  /** Keeps the verifier of the secret that the edge made, and spends the token: in one step, once. */
+  async enrol(edge: string, token: Verifier, secret: NewSecret): Promise<void> {
+    await this.#change(edge, (record) => {
+      // The token whose proof was seen, not one that was issued meanwhile.
+      if (record?.token?.verifier.storedKey !== token.storedKey) throw new HoldfastError('LINK_REFUSED', { reason: 'token-spent' });
+      return { secrets: [...record.secrets, secret].slice(-MAX_SECRETS), token: null };
+    });
+    this.#options.log.info('edge-enrolled', { edge });
+  }
+
+  async #issueToken(edge: string, event: string): Promise<{ enrolment: string }> {
+    const { random, clock, log, addresses, caFingerprint } = this.#options;
+    const token = random.hex(32);
+    const verifier = await createVerifier(token, Buffer.from(random.hex(16), 'hex'));
+    const expiresMs = clock.wallMs() + TOKEN_LIFE_MS;
+    await this.#change(edge, (record) => ({ secrets: record?.secrets ?? [], token: { verifier, expiresMs } }));
+    log.info(event, { edge, user: enrolUser(edge) });
+    return { enrolment: formatEnrolment({ v: 1, addresses: addresses(), ca: caFingerprint, edge, token }) };
+  }
+
+  #read(edge: string): { text: string | null; record: EdgeRecord | null } {
+    const text = this.#options.credentials.get(keyOf(edge));
+    if (text === null) return { text, record: null };
+    return { text, record: recordSchema.parse(JSON.parse(text)) };
+  }
+
+  /** Read, change, compare and set; again when somebody else was faster. `undefined`: nothing to change. */
+  async #change(edge: string, change: (record: EdgeRecord | null) => EdgeRecord | null | undefined): Promise<void> {
+    for (;;) {
+      const { text, record } = this.#read(edge);
+      const next = change(record);
+      if (next === undefined) return;
+      if (await this.#options.credentials.compareAndSet(keyOf(edge), text, next === null ? null : JSON.stringify(next))) return;
+    }
+  }
+
+  async #serverSecret(): Promise<Buffer> {
+    const { credentials, random } = this.#options;
+    for (;;) {
+      const known = credentials.get(SERVER_SECRET);
+      if (known !== null) return Buffer.from(known, 'hex');
+      await credentials.compareAndSet(SERVER_SECRET, null, random.hex(32));
+    }
+  }
+}

@@ -1,0 +1,293 @@
+import type { EdgeControl, EdgeEvent } from '../../shared/control/edge-control.ts';
+import { type HoldDown, noHoldDown } from '../../shared/control/hold-down.ts';
+import type { MasterControl, MasterEvent } from '../../shared/control/master-control.ts';
+import { edgeStates, type FromEdge, type FromMaster, masterStates } from '../../shared/control/messages.ts';
+import type { Durable } from '../../shared/control/step.ts';
+import { sameEpoch } from '../../shared/control/epoch.ts';
+import type { Epoch, Terms } from '../../shared/model/control.ts';
+import type { Link, ModelConfig, Modules, Process, Queue, World } from './world.ts';
+
+/**
+ * When are two worlds the same? When they can only go on alike: times count from now and stop where they no longer
+ * matter, numbers that are only compared with each other count from the bottom, and words that are only shown are left out.
+ */
+
+// ── Time ────────────────────────────────────────────────────────────────────
+
+/** An edge's machine after `units`: what lies in the future comes closer, what lies in the past fades. */
+export function edgeLater(state: EdgeControl, units: number, config: ModelConfig): EdgeControl {
+  const { disconnectMs, leaseMs } = config.timings;
+  const { link, lease, noLinkSinceMs } = state;
+  const sent = (lease?.sent ?? []).map(({ renewal, atMs }) => ({ renewal, atMs: Math.max(-leaseMs, atMs - units) }));
+  return {
+    ...state,
+    noLinkSinceMs: noLinkSinceMs === null ? null : Math.max(-disconnectMs, noLinkSinceMs - units),
+    link: link === null ? null : { ...link, helloSentMs: Math.max(-leaseMs, link.helloSentMs - units) },
+    lease: lease === null ? null : { ...lease, untilMs: Math.max(0, lease.untilMs - units), sent },
+  };
+}
+
+export function masterLater(state: MasterControl, units: number, config: ModelConfig): MasterControl {
+  return {
+    ...state,
+    dueMs: state.dueMs === null ? null : Math.max(0, state.dueMs - units),
+    leaseOverMs: Math.max(0, state.leaseOverMs - units),
+    holdDown: config.holdDown ? holdDownLater(state.holdDown, units, config) : noHoldDown,
+  };
+}
+
+function holdDownLater(holdDown: HoldDown, units: number, config: ModelConfig): HoldDown {
+  const { withinMs, capMs } = config.timings.flap;
+  return {
+    level: holdDown.level,
+    breaks: holdDown.breaks.map((at) => at - units).filter((at) => at > -withinMs),
+    untilMs: Math.max(-capMs - 1, holdDown.untilMs - units),
+  };
+}
+
+// ── Identity ────────────────────────────────────────────────────────────────
+
+/** Floors further apart than this are not told apart: one side alone cannot get that far any more. */
+const epochGap = ({ faults, orders, windows, terms }: World['budget']): number => 2 * (faults + orders + windows + terms + 2);
+
+/** Equal for two worlds that are the same. Short: one character a fact. */
+export function keyOf(world: World, config: ModelConfig): string {
+  return new Key(world, config).text();
+}
+
+const processPhases: readonly Modules['phase'][] = ['none', 'starting', 'running', 'stopping', 'closed'];
+const ends: readonly Link['edgeEnd'][] = ['gone', 'up', 'closed'];
+const holders: readonly Durable['holder'][] = ['none', 'edge', 'master'];
+const linkPhases = ['deferred', 'granted', 'confirmed', 'waits', 'rehello', 'ordered'] as const;
+const edgeEvents: readonly EdgeEvent['type'][] = [
+  'loaded', 'link-up', 'link-down', 'dial-failed', 'message', 'timer', 'override', 'modules-started', 'modules-failed', 'modules-stopped', 'journal-failed',
+];
+const masterEvents: readonly MasterEvent['type'][] = [
+  'booted', 'link-down', 'message', 'timer', 'window', 'terms', 'order', 'modules-started', 'modules-failed', 'modules-stopped', 'journal-failed',
+];
+const messages: readonly (FromEdge | FromMaster)['t'][] = [
+  'hello', 'negotiate', 'control.granted', 'control.release', 'control.released', 'control.claimed', 'control.accepted',
+  'control.renegotiate', 'control.renew', 'control.renewed',
+];
+const orders = ['takeover', 'handback', 'pause', 'resume'] as const;
+const timers = ['grant', 'renew', 'lease', 'due', 'dialogue', 'hold-down'] as const;
+
+class Key {
+  readonly #codes: number[] = [];
+  readonly #world: World;
+  readonly #config: ModelConfig;
+  readonly #epochs: Map<number, number>;
+  readonly #links: Map<number, number>;
+  readonly #negotiations: Map<number, number>;
+  readonly #renewals: Map<number, number>;
+
+  constructor(world: World, config: ModelConfig) {
+    this.#world = world;
+    this.#config = config;
+    const seen = collect(world);
+    this.#epochs = rankEpochs(seen.epochs, epochGap(world.budget));
+    this.#links = rank(seen.links);
+    this.#negotiations = rank(seen.negotiations);
+    this.#renewals = rank(seen.renewals);
+  }
+
+  text(): string {
+    const world = this.#world;
+    const { budget, memory } = world;
+    this.#n(budget.faults, budget.orders, budget.windows, budget.terms, world.terms);
+    this.#n(flags(world.networkUp, world.windowOpen, memory.saidHolding, memory.failedHandback), memory.quiet);
+    this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
+    this.#process(world.master, (machine) => this.#master(machine), (event) => this.#masterEvent(event));
+    for (const link of world.links) this.#link(link);
+    return String.fromCharCode(...this.#codes);
+  }
+
+  #n(...values: number[]): void {
+    for (const value of values) this.#codes.push(value + 32);
+  }
+
+  #process<State, Event>(process: Process<State, Event, string>, machine: (state: State) => void, event: (event: Event) => void): void {
+    const { writing, modules } = process;
+    this.#n(flags(process.machine !== null, process.paused, process.behind, writing !== null, process.journal !== null), process.loadingFor);
+    for (const timer of timers) this.#n(process.timers[timer] ?? -1);
+    this.#n(processPhases.indexOf(modules.phase), modules.lease ?? -9, modules.stopIn, flags(modules.lateStart, modules.override, modules.gate !== null));
+    if (process.journal !== null) this.#durable(process.journal);
+    if (process.machine !== null) machine(process.machine);
+    if (writing === null) return;
+    this.#n(writing.ago);
+    this.#durable(writing.record);
+    if (writing.event === 'boot') this.#n(-1);
+    else event(writing.event);
+  }
+
+  #epoch(epoch: Epoch): void {
+    this.#n(this.#epochs.get(epoch.number) ?? 0);
+  }
+
+  #durable(durable: Durable): void {
+    this.#epoch(durable.floor);
+    // How old an own epoch is that lies below the floor makes no difference.
+    this.#n(sameEpoch(durable.epoch, durable.floor) ? 1 : 0, holders.indexOf(durable.holder), this.#terms(durable.terms));
+  }
+
+  #terms(terms: Terms): number {
+    const { terms: known } = this.#config;
+    const index = known.findIndex((entry) => entry.failover === terms.failover && entry.policy === terms.policy && entry.timeoutMs === terms.timeoutMs);
+    return index * 2 + (terms.paused ? 1 : 0);
+  }
+
+  #edge(edge: EdgeControl): void {
+    const { link, release, lease } = edge;
+    this.#n(edgeStates.indexOf(edge.state), edge.noLinkSinceMs ?? 9, flags(edge.override, lease !== null));
+    this.#durable(edge.durable);
+    this.#n(release === null ? 0 : release.after === 'answer' ? 1 : release.after === 'hello' ? 2 : 3);
+    this.#n(link === null ? 0 : this.#linkNumber(link.number));
+    if (link !== null) {
+      const { verdict } = link;
+      this.#n(this.#negotiation(link.number, link.negotiation), this.#leased() ? link.helloSentMs : 0, flags(link.granted));
+      this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2, verdict === null ? 0 : this.#terms(verdict.terms));
+    }
+    if (lease === null) return;
+    this.#n(lease.untilMs, this.#renewal(lease.renewal));
+    // Without the link over which they were asked for, renewals are never answered.
+    if (link?.granted) for (const { renewal, atMs } of lease.sent) this.#n(this.#renewal(renewal), atMs);
+    this.#n(-9);
+  }
+
+  #leased(): boolean {
+    return this.#config.terms.some(({ policy }) => policy === 'exclusive');
+  }
+
+  #master(master: MasterControl): void {
+    const { link, window, holdDown } = master;
+    this.#n(masterStates.indexOf(master.state), this.#terms(master.wanted), master.dueMs ?? -1, master.leaseOverMs);
+    this.#n(flags(window.open, window.open && master.spentWindow === window.occurrence));
+    this.#durable(master.durable);
+    this.#n(master.grantTo === null ? 0 : master.grantTo === link?.negotiation ? 1 : 2);
+    this.#n(link === null ? 0 : this.#linkNumber(link.number));
+    if (link !== null) {
+      this.#n(this.#negotiation(link.number, link.negotiation), edgeStates.indexOf(link.edgeState), linkPhases.indexOf(link.phase));
+      this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2, this.#terms(link.terms));
+    }
+    if (this.#config.holdDown) this.#n(holdDown.level, holdDown.untilMs, ...holdDown.breaks, 9);
+  }
+
+  #link(link: Link): void {
+    this.#n(this.#linkNumber(link.number), ends.indexOf(link.edgeEnd), ends.indexOf(link.masterEnd), flags(link.broken), link.silentFor);
+    this.#queue(link.number, link.toMaster);
+    this.#queue(link.number, link.toEdge);
+  }
+
+  #queue(link: number, queue: Queue<FromEdge | FromMaster>): void {
+    this.#n(queue.messages.length, queue.age);
+    for (const message of queue.messages) this.#message(link, message);
+  }
+
+  #message(link: number, message: FromEdge | FromMaster): void {
+    this.#n(messages.indexOf(message.t), this.#negotiation(link, message.negotiation));
+    if (message.t !== 'control.renew') this.#epoch(message.epoch);
+    if (message.t === 'hello') this.#n(edgeStates.indexOf(message.state));
+    if (message.t === 'negotiate') this.#n(message.winner === 'edge' ? 1 : 2, this.#terms(message.terms));
+    if (message.t === 'control.granted') this.#n(message.leaseMs === null ? 0 : 1);
+    if (message.t === 'control.renew' || message.t === 'control.renewed') this.#n(this.#renewal(message.renewal));
+  }
+
+  #edgeEvent(event: EdgeEvent): void {
+    this.#n(edgeEvents.indexOf(event.type));
+    if ('link' in event) this.#n(event.link === null ? 0 : this.#linkNumber(event.link));
+    if (event.type === 'message') this.#message(event.link, event.message);
+    if (event.type === 'timer') this.#n(timers.indexOf(event.timer));
+  }
+
+  #masterEvent(event: MasterEvent): void {
+    this.#n(masterEvents.indexOf(event.type));
+    if ('link' in event) this.#n(event.link === null ? 0 : this.#linkNumber(event.link));
+    if (event.type === 'message') this.#message(event.link, event.message);
+    if (event.type === 'timer') this.#n(timers.indexOf(event.timer));
+    if (event.type === 'order') this.#n(orders.indexOf(event.order));
+    if (event.type === 'terms') this.#n(this.#terms(event.terms));
+    if (event.type === 'window') this.#n(flags(event.open));
+    if (event.type === 'link-down') this.#n(event.lastHeardMs);
+  }
+
+  readonly #linkNumber = (link: number): number => this.#links.get(link) ?? 0;
+  readonly #negotiation = (link: number, negotiation: number): number => this.#negotiations.get(dialogue(link, negotiation)) ?? 0;
+  readonly #renewal = (renewal: number): number => this.#renewals.get(renewal) ?? 0;
+}
+
+function flags(...values: boolean[]): number {
+  let bits = 0;
+  for (const value of values) bits = bits * 2 + (value ? 1 : 0);
+  return bits;
+}
+
+interface Numbers {
+  epochs: Set<number>;
+  links: Set<number>;
+  negotiations: Set<number>;
+  renewals: Set<number>;
+}
+
+/** Every number of the world that is compared with others of its kind. */
+function collect(world: World): Numbers {
+  const numbers: Numbers = { epochs: new Set(), links: new Set(), negotiations: new Set(), renewals: new Set() };
+  const { edge, master } = world;
+  for (const process of [edge, master]) {
+    for (const durable of [process.journal, process.writing?.record ?? null, process.machine?.durable ?? null]) {
+      if (durable === null) continue;
+      numbers.epochs.add(durable.floor.number);
+    }
+    const event = process.writing?.event;
+    if (event !== undefined && event !== 'boot') {
+      if ('link' in event && event.link !== null) numbers.links.add(event.link);
+      if (event.type === 'message') collectMessage(numbers, event.link, event.message);
+    }
+    const link = process.machine?.link ?? null;
+    if (link === null) continue;
+    numbers.links.add(link.number);
+    numbers.negotiations.add(dialogue(link.number, link.negotiation));
+  }
+  for (const link of world.links) {
+    numbers.links.add(link.number);
+    for (const message of link.toMaster.messages) collectMessage(numbers, link.number, message);
+    for (const message of link.toEdge.messages) collectMessage(numbers, link.number, message);
+  }
+  const lease = edge.machine?.lease ?? null;
+  if (lease !== null) {
+    numbers.renewals.add(lease.renewal);
+    if (edge.machine?.link?.granted) for (const { renewal } of lease.sent) numbers.renewals.add(renewal);
+  }
+  return numbers;
+}
+
+/** Negotiations are told apart within their link only; 0 is none. */
+const dialogue = (link: number, negotiation: number): number => (negotiation === 0 ? 0 : link * 4_096 + negotiation);
+
+function collectMessage(numbers: Numbers, link: number, message: FromEdge | FromMaster): void {
+  // The epoch of a renewal is for the gate of the link, not for the machine.
+  if (message.t !== 'control.renew') numbers.epochs.add(message.epoch.number);
+  numbers.negotiations.add(dialogue(link, message.negotiation));
+  if (message.t === 'control.renew' || message.t === 'control.renewed') numbers.renewals.add(message.renewal);
+}
+
+function rank(numbers: Set<number>): Map<number, number> {
+  numbers.delete(0);
+  const ranks = new Map<number, number>();
+  if (numbers.size === 0) return ranks;
+  const sorted = numbers.size === 1 ? [...numbers] : [...numbers].sort((a, b) => a - b);
+  for (const [index, number] of sorted.entries()) ranks.set(number, index + 1);
+  return ranks;
+}
+
+/** Keeps order, parity and, as far as they matter, distances. */
+function rankEpochs(numbers: Set<number>, most: number): Map<number, number> {
+  const ranks = new Map<number, number>();
+  let [before, at] = [0, 0];
+  for (const number of [...numbers].sort((a, b) => a - b)) {
+    const gap = number - before;
+    at += gap <= most ? gap : most + (gap % 2);
+    before = number;
+    ranks.set(number, at);
+  }
+  return ranks;
+}

@@ -1,0 +1,299 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startTestServer, until } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+import { cli, startCli } from '../support/cli-run.ts';
+import type { CliResult, CliSetting } from '../support/cli-run.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { locationView, SINCE_MS } from '../support/fake-node.ts';
+
+let server: TestServer;
+let clock: FakeClock;
+beforeEach(async () => {
+  server = await startTestServer();
+  clock = new FakeClock(SINCE_MS + 192_000);
+});
+afterEach(() => server.close());
+
+const env = (key = server.keys.admin): Record<string, string> => ({ HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: key });
+const run = (...argv: string[]): Promise<CliResult> => cli({ clock, env: env() }, ...argv);
+const runWith = (setting: Partial<CliSetting>, ...argv: string[]): Promise<CliResult> => cli({ clock, env: env(), ...setting }, ...argv);
+const lines = (text: string): string[] => text.trimEnd().split('\n');
+const asJson = async (result: Promise<CliResult>): Promise<unknown> => {
+  const { code, out, err } = await result;
+  expect([code, err]).toEqual([0, expect.any(String)]);
+  return JSON.parse(out);
+};
+
+const STATUS = `
+LOCATION  HOLDER  SINCE  STATE    WHY                EPOCH  LINK  WINDOW     MODULES
+edge-1    edge    3m12s  standby  edge-kept-devices  0.4    up    in 56m48s  2/3, 1 failing
+edge-2    edge    3m12s  standby  edge-kept-devices  0.4    up    in 56m48s  2/3, 1 failing
+`.trimStart();
+
+describe('holdfast status', () => {
+  it('prints one aligned line for each location', async () => {
+    expect(await run('status')).toEqual({ code: 0, out: STATUS, err: '' });
+    expect((await run('location', 'list')).out).toBe(STATUS);
+  });
+
+  it('says what is going to happen and what is not usual', async () => {
+    server.node.views.clear();
+    server.node.views.set('edge-3', locationView('edge-3', { state: 'suspect', dueInMs: 12_000, holdDownMs: 90_000, paused: true, link: 'down' }));
+    server.node.views.set('edge-4', locationView('edge-4', { window: { open: true, nextMs: null }, modules: { total: 1, running: 1, failing: 0 } }));
+    server.node.views.set('edge-5', locationView('edge-5', { window: { open: false, nextMs: null } }));
+    const [, third, fourth, fifth] = lines((await run('status')).out);
+    expect(third).toContain('suspect (paused, due in 12s, hold-down 1m30s)');
+    expect(fourth).toMatch(/open +1\/1$/);
+    expect(fifth).toContain('by order');
+  });
+
+  it('is JSON as the API has it', async () => {
+    expect(await asJson(run('-o', 'json', 'status'))).toMatchObject([{ id: 'edge-1', since: SINCE_MS / 1_000, epoch: '0.4' }, { id: 'edge-2' }]);
+    expect(await asJson(run('location', 'list', '--output', 'json'))).toHaveLength(2);
+  });
+
+  it('shows every location, however many pages they are', async () => {
+    for (let i = 0; i < 600; i += 1) server.node.views.set(`edge-x${i}`, locationView(`edge-x${i}`));
+    expect(lines((await run('status')).out)).toHaveLength(603);
+  });
+
+  it('has colours on a terminal only, and not with NO_COLOR', async () => {
+    expect((await runWith({ colours: true }, 'status')).out).toContain('\u001b[32medge\u001b[0m');
+    expect((await runWith({ colours: true, env: { ...env(), NO_COLOR: '1' } }, 'status')).out).toBe(STATUS);
+  });
+
+  it('-w shows it anew when control moves, survives a server that goes away, and ends when interrupted', async () => {
+    const abort = new AbortController();
+    const running = startCli({ clock, env: env(), signal: abort.signal }, 'status', '-w');
+    await until(() => running.out().includes('edge-2'), 'the first table');
+    server.node.move('edge-1', { holder: 'master', reason: 'timeout' });
+    await until(() => running.out().includes('timeout'), 'the move');
+    server.node.views.set('edge-1', locationView('edge-1', { modules: { total: 9, running: 9, failing: 0 } }));
+    await clock.advance(5_000);
+    await until(() => running.out().includes('9/9'), 'the modules, which move nothing');
+    await server.close();
+    await until(() => running.err().includes('trying again'), 'the notice');
+    abort.abort();
+    expect((await running.done).code).toBe(0);
+    server = await startTestServer();
+  });
+
+  it('-w -o json prints a line each time', async () => {
+    const abort = new AbortController();
+    const running = startCli({ clock, env: env(), signal: abort.signal }, 'status', '-w', '-o', 'json');
+    await until(() => running.out().endsWith('\n'), 'the first line');
+    server.node.move('edge-1', { holder: 'master' });
+    await until(() => running.out().includes('"holder":"master"'), 'the second line');
+    abort.abort();
+    const [first, second] = lines((await running.done).out).map((line) => JSON.parse(line) as { holder: string }[]);
+    expect([first?.[0]?.holder, second?.[0]?.holder]).toEqual(['edge', 'master']);
+  });
+});
+
+describe('holdfast location', () => {
+  it('show: every fact of one', async () => {
+    const { out } = await run('location', 'show', 'edge-1');
+    expect(out).toContain('since         2025-01-01T12:00:00Z, 3m12s ago\n');
+    expect(out).toContain('policy        available\n');
+    expect(await asJson(run('location', 'show', 'edge-2', '-o', 'json'))).toMatchObject({ id: 'edge-2', failover: false });
+  });
+
+  it('history: newest first', async () => {
+    expect((await run('location', 'history', 'edge-1')).out).toBe(
+      'TIME                  HOLDER  STATE    WHY                   EPOCH\n' +
+        '2025-01-01T12:00:00Z  edge    standby  edge-kept-devices     0.4\n' +
+        '2025-01-01T12:00:00Z  edge    standby  no-takeover-happened  0.4\n',
+    );
+    expect(await asJson(run('location', 'history', 'edge-1', '-n', '1', '-o', 'json'))).toHaveLength(1);
+    expect((await run('location', 'history', 'edge-1', '-n', 'x')).err).toContain('error: query.limit: ');
+  });
+
+  for (const [kind, field, after] of [
+    ['takeover', 'holder', 'master'],
+    ['handback', 'holder', 'edge'],
+    ['pause', 'paused', 'true'],
+  ] as const) {
+    const field0 = (): string => String(server.node.location('edge-1')?.[field]);
+
+    it(`${kind}: shows before and after, asks, and obeys the answer`, async () => {
+      if (kind === 'handback') server.node.move('edge-1', { holder: 'master' });
+      const no = await runWith({ answers: ['n'] }, 'location', kind, 'edge-1');
+      expect([no.code, no.out]).toEqual([1, '']);
+      expect(no.err).toMatch(/edge-1 +BEFORE +AFTER\n/);
+      expect(no.err).toMatch(/edge-1\? \[y\/N\] error: not confirmed; nothing was changed\n/);
+      expect(field0()).not.toBe(after);
+      const yes = await runWith({ answers: ['Y'] }, 'location', kind, 'edge-1');
+      expect([yes.code, field0()]).toEqual([0, after]);
+      expect(yes.out).toContain(`${kind} of edge-1`);
+    });
+
+    it(`${kind}: --dry-run changes nothing, --yes asks nothing`, async () => {
+      if (kind === 'handback') server.node.move('edge-1', { holder: 'master' });
+      const dry = await run('location', kind, 'edge-1', '--dry-run');
+      expect([dry.code, dry.out.endsWith('Dry run: nothing was changed.\n'), field0() === after]).toEqual([0, true, false]);
+      expect(await asJson(run('location', kind, 'edge-1', '--yes', '-o', 'json'))).toMatchObject({ dry_run: false, after: { id: 'edge-1' } });
+      expect(field0()).toBe(after);
+      expect(server.node.orders.map((order) => order.dryRun)).toEqual([true, false]);
+    });
+
+    it(`${kind}: without a terminal and without --yes it is refused before anything happens`, async () => {
+      const { code, err } = await run('location', kind, 'edge-1');
+      expect(code).toBe(2);
+      expect(err).toContain('--yes');
+      expect(server.node.orders).toEqual([]);
+    });
+  }
+
+  it('resume: needs no confirmation', async () => {
+    server.node.move('edge-1', { paused: true });
+    expect((await run('location', 'resume', 'edge-1')).code).toBe(0);
+    expect(server.node.location('edge-1')?.paused).toBe(false);
+  });
+
+  it('an order that is refused says why and what next, with exit code 1', async () => {
+    const { code, out, err } = await run('location', 'takeover', 'edge-2', '--yes');
+    expect([code, out]).toEqual([1, '']);
+    expect(err).toBe(
+      'error: The order for edge-2 is refused: failover is off\nnext: See `holdfast location show` for who holds it and why.\n',
+    );
+  });
+});
+
+describe('holdfast edge', () => {
+  it('add: prints the enrolment alone, the advice beside it', async () => {
+    const { out, err } = await run('edge', 'add', 'edge-9');
+    expect(out).toBe('enrolment-of-edge-9\n');
+    expect(err).toContain('HOLDFAST_ENROL');
+    expect(await asJson(run('edge', 'add', 'edge-9', '-o', 'json'))).toEqual({ id: 'edge-9', enrolment: 'enrolment-of-edge-9' });
+  });
+
+  it('rotate and revoke: ask, and change nothing as a dry run', async () => {
+    for (const kind of ['rotate', 'revoke']) {
+      expect((await run('edge', kind, 'edge-1')).code).toBe(2);
+      expect((await run('edge', kind, 'edge-1', '--dry-run')).out).toContain('nothing was changed');
+      expect(await asJson(run('edge', kind, 'edge-1', '--dry-run', '-o', 'json'))).toMatchObject({ dry_run: true, before: { id: 'edge-1' } });
+      expect((await runWith({ answers: [''] }, 'edge', kind, 'edge-1')).code).toBe(1);
+    }
+    expect(server.node.enrolments).toEqual([]);
+    expect((await runWith({ answers: ['y'] }, 'edge', 'rotate', 'edge-1')).out).toBe('new-enrolment-of-edge-1\n');
+    const revoked = await run('edge', 'revoke', 'edge-1', '--yes');
+    expect(revoked.out).toMatch(/edge-1 .* down .*\nRevoked: edge-1/);
+    expect(await asJson(run('edge', 'revoke', 'edge-77', '--yes', '-o', 'json'))).toEqual({ id: 'edge-77', revoked: true });
+    expect(server.node.enrolments).toEqual(['rotate edge-1', 'revoke edge-1', 'revoke edge-77']);
+  });
+});
+
+describe('holdfast apply and export', () => {
+  const files = { 'site.yaml': 'text', 'empty.yaml': '', 'bad.yaml': 'bad', 'conflict.yaml': 'conflict' };
+
+  it('apply: shows the plan, asks, then makes it', async () => {
+    const no = await runWith({ files, answers: ['no'] }, 'apply', '-f', 'site.yaml');
+    expect(no.code).toBe(1);
+    expect(no.err).toContain('~ edge edge-1\n    timeout: 20 → 30\nwarning: edge-1 goes dark while the master is down\n1 change, 2 as they are.\n');
+    expect(server.siteFiles.applied).toEqual([]);
+    expect((await runWith({ files, answers: ['yes'] }, 'apply', '-f', 'site.yaml')).out).toContain('Applied: 1 change.\n');
+    expect(await asJson(runWith({ input: 'from a pipe' }, 'apply', '-f', '-', '--yes', '-o', 'json'))).toMatchObject({ dry_run: false });
+    expect(server.siteFiles.applied).toEqual(['text', 'from a pipe']);
+  });
+
+  it('apply: a dry run and an empty plan change nothing and ask nothing', async () => {
+    expect((await runWith({ files }, 'apply', '-f', 'site.yaml', '--dry-run')).out).toContain('Dry run: nothing was changed.\n');
+    expect((await runWith({ files, answers: [] }, 'apply', '-f', 'empty.yaml')).out).toContain('Nothing to change.\n');
+    expect(server.siteFiles.applied).toEqual([]);
+  });
+
+  it('apply: says what is wrong', async () => {
+    expect(await runWith({ files }, 'apply', '-f', 'bad.yaml', '--yes')).toMatchObject({ code: 1, err: expect.stringContaining('error: systems.0.name: is missing\n') as string });
+    expect((await runWith({ files }, 'apply', '-f', 'conflict.yaml', '--yes')).err).toContain('error: edge-1 is at version 2, not 1\n');
+    expect((await runWith({ files }, 'apply', '-f', 'gone.yaml', '--yes')).err).toContain('error: cannot read gone.yaml\n');
+    expect((await runWith({ files }, 'apply', '--yes')).code).toBe(2);
+    expect((await runWith({ files }, 'apply', '-f', 'site.yaml')).code).toBe(2);
+  });
+
+  it('export: the text as it is', async () => {
+    expect((await run('export')).out).toBe('edges: []\n');
+    expect(await asJson(run('export', '-o', 'json'))).toEqual({ text: 'edges: []\n' });
+  });
+});
+
+describe('holdfast exec, get and watch', () => {
+  const display = { system: 'sys-1', module: 'Display', index: 1 };
+
+  it('exec: arguments are JSON, the value goes to the output and who served it beside it', async () => {
+    server.node.methods.set('echo', async ({ args }) => args);
+    const { out, err } = await run('exec', 'sys-1', 'Display_1', 'echo', 'true', '-5', '"text"', '{"a":null}');
+    expect(JSON.parse(out)).toEqual([true, -5, 'text', { a: null }]);
+    expect(err).toBe('served by master-under-test\n');
+    expect(await asJson(run('exec', 'sys-1', 'Display_2', 'echo', '-o', 'json'))).toEqual({ value: [], served_by: 'master-under-test' });
+    expect(server.node.execs.map((call) => call.index)).toEqual([1, 2]);
+  });
+
+  it('exec: an argument that is not JSON, or a timeout that is none, is a usage error', async () => {
+    const { code, err } = await run('exec', 'sys-1', 'Display_1', 'echo', 'hdmi');
+    expect([code, err]).toEqual([2, 'error: the argument hdmi is not JSON\nnext: write text in quotes twice: \'"hdmi"\'\n']);
+    expect((await run('exec', 'sys-1', 'Display_1', 'echo', '--timeout', 'soon')).code).toBe(2);
+    expect(server.node.execs).toEqual([]);
+  });
+
+  it('exec: --timeout reaches the node', async () => {
+    server.node.methods.set('echo', async () => null);
+    await run('exec', 'sys-1', 'Display_1', 'echo', '--timeout', '2.5');
+    expect(server.node.execs[0]?.timeoutMs).toBe(2_500);
+  });
+
+  it('get: all variables or one', async () => {
+    expect((await run('get', 'sys-1', 'Display_1')).out).toBe('No status yet.\n');
+    server.node.setStatus({ ...display, key: 'power', value: true });
+    server.node.setStatus({ ...display, key: 'input', value: 'hdmi' });
+    expect((await run('get', 'sys-1', 'Display_1')).out).toBe('KEY    VALUE\ninput  "hdmi"\npower  true\n');
+    expect(await asJson(run('get', 'sys-1', 'Display_1', '-o', 'json'))).toEqual({ power: true, input: 'hdmi' });
+    expect((await run('get', 'sys-1', 'Display_1', 'input')).out).toBe('"hdmi"\n');
+    expect(await asJson(run('get', 'sys-1', 'Display_1', 'power', '-o', 'json'))).toBe(true);
+    expect((await run('get', 'sys-1', 'Display-1')).err).toContain('error: params.module: ');
+  });
+
+  it('watch: a line for each value, until interrupted', async () => {
+    for (const form of ['table', 'json']) {
+      const key = `power as ${form}`;
+      const abort = new AbortController();
+      const running = startCli({ clock, env: env(), signal: abort.signal }, 'watch', 'sys-1', 'Display_1', key, '-o', form);
+      await until(() => server.node.watchers === 1, 'the watch');
+      server.node.setStatus({ ...display, key, value: false });
+      await until(() => running.out().includes('false'), 'the first value');
+      server.node.setStatus({ ...display, key, value: true });
+      await until(() => running.out().includes('true'), 'the second value');
+      abort.abort();
+      const { code, out } = await running.done;
+      expect(code).toBe(0);
+      const values = form === 'table' ? ['false', 'true'] : [false, true].map((value) => JSON.stringify({ ...display, key, value }));
+      expect(lines(out).slice(-2)).toEqual(values);
+      await until(() => server.node.watchers === 0, 'the watch has ended');
+    }
+  });
+});
+
+describe('holdfast key and backup', () => {
+  it('key: add, list and revoke', async () => {
+    const added = await run('key', 'add', '--name', 'panel', '--role', 'operator');
+    const key = added.out.trim();
+    const id = key.split('.')[0] ?? '';
+    expect((await runWith({ env: env(key) }, 'status')).code).toBe(0);
+    expect((await run('key', 'list')).out).toMatch(new RegExp(`^${id} +panel +operator +\\S+ +valid$`, 'm'));
+    expect(await asJson(run('key', 'list', '-o', 'json'))).toHaveLength(4);
+    expect((await run('key', 'revoke', id)).code).toBe(2);
+    expect((await run('key', 'revoke', id, '--dry-run')).out).toContain('nothing was changed');
+    expect((await runWith({ env: env(key) }, 'status')).code).toBe(0);
+    expect((await runWith({ answers: ['y'] }, 'key', 'revoke', id)).code).toBe(0);
+    expect((await runWith({ env: env(key) }, 'status')).code).toBe(4);
+    expect((await run('key', 'list')).out).toMatch(new RegExp(`^${id} .*revoked$`, 'm'));
+    expect((await run('key', 'revoke', 'key-none', '--yes')).err).toContain('error: there is no API key key-none\n');
+    expect((await run('key', 'add', '--name', 'x', '--role', 'root')).code).toBe(2);
+    expect(await asJson(run('key', 'add', '--name', 'x', '-o', 'json'))).toMatchObject({ name: 'x', role: 'viewer' });
+  });
+
+  it('backup: prints where the server put it', async () => {
+    expect((await run('backup', 'monday.db')).out).toBe('/data/backups/monday.db\n');
+    expect(await asJson(run('backup', '-o', 'json'))).toEqual({ path: '/data/backups/by-time' });
+    expect((await run('backup', '../x')).code).toBe(1);
+  });
+});
