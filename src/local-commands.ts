@@ -1,14 +1,72 @@
-import type { LocalCommands } from './cli/deps.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DemoReport, LocalCommands } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
+import { runConsole } from './demo/console.ts';
+import { Federation } from './demo/federation.ts';
+import { dataFiles, startServer } from './serve.ts';
+import { raiseGeneration } from './shared/adapters/journal-embedded/raise-generation.ts';
+import { restoreStore, verifyStore } from './shared/adapters/store-embedded/backup.ts';
+import { HoldfastError } from './shared/model/errors.ts';
 
-const absent = (name: string) => (): Promise<never> => Promise.reject(new CliFailure(`this build has no ${name}`, 'holdfast --help'));
-
-/** The commands that run in this process. */
+/** The commands that run in this process rather than at a server. */
 export const localCommands: LocalCommands = {
-  serve: absent('serve'),
-  demo: absent('demo'),
-  verify: absent('verify'),
-  restore: absent('restore'),
-  sim: absent('sim'),
-  model: absent('model'),
+  async serve({ signal }) {
+    const server = await startServer(process.env).catch((error: unknown) => {
+      throw error instanceof HoldfastError ? new CliFailure(error.message, error.help) : error;
+    });
+    await aborted(signal);
+    await server.close();
+  },
+
+  async demo({ signal, json, print, note, table }) {
+    const federation = await Federation.start({ signal, progress: (line) => note(`… ${line}`) });
+    try {
+      if (json) {
+        print(`${JSON.stringify(describe(federation))}\n`);
+        await aborted(signal);
+      } else {
+        await runConsole({ federation, signal, print, table });
+      }
+    } finally {
+      await federation.close();
+    }
+  },
+
+  async verify({ path }) {
+    return { problems: verifyStore(path) };
+  },
+
+  async restore({ backup, data, dryRun }) {
+    const files = dataFiles(data);
+    const problems = verifyStore(backup);
+    if (problems.length > 0) throw new CliFailure(`${backup} is not a sound backup: ${problems[0]}`, `holdfast verify ${backup}`);
+    const before = existsSync(files.documents) ? `${files.documents} has documents, which are replaced` : `${files.documents} does not exist`;
+    const after = `the documents of ${backup}; nobody holds any location until control is negotiated anew, under a higher generation`;
+    if (!dryRun) {
+      restoreStore(backup, files.documents);
+      if (existsSync(files.journal)) raiseGeneration(files.journal);
+    }
+    return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
+  },
+
+  sim: () => Promise.reject(new CliFailure('this build has no simulator', 'holdfast --help')),
+  model: () => Promise.reject(new CliFailure('this build has no model', 'holdfast --help')),
 };
+
+function describe({ dataDir, apiKey, master, edges }: Federation): DemoReport {
+  return {
+    ready: true,
+    dataDir,
+    apiKey,
+    masters: [{ id: master.id, origin: master.origin, link: master.link, pid: master.process.pid }],
+    edges: edges.map(({ id, origin, process: { pid } }) => ({ id, location: id, origin, pid })),
+    systems: edges.map(({ id }) => `sys-${id}`),
+  };
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });

@@ -28,7 +28,7 @@ import type { Metrics } from './shared/ports/metrics.ts';
 import type { Random } from './shared/ports/random.ts';
 import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
 import type { HoldfastNode } from './shared/runtime/node.ts';
-import { createSiteFiles } from './shared/runtime/site-file.ts';
+import { createSiteFiles } from './shared/runtime/site-plan.ts';
 import { builtinDrivers } from './drivers/index.ts';
 
 /** What both roles are made of. */

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../shared/foundation/json.ts';
 import type { Clock } from '../shared/ports/clock.ts';
-import type { Client, ClientOptions } from '../client-sdk/index.ts';
+import type { Client, ClientOptions, Location } from '../client-sdk/index.ts';
 
 export interface Output {
   write(text: string): void;
@@ -32,12 +32,22 @@ export interface RestoreResult {
 
 export type Print = (line: string) => void;
 
+/** What `holdfast demo --json` prints when everything is up. */
+export interface DemoReport {
+  ready: true;
+  dataDir: string;
+  apiKey: string;
+  masters: { id: string; origin: string; link: string; pid: number }[];
+  edges: { id: string; location: string; origin: string; pid: number }[];
+  systems: string[];
+}
+
 /** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
 export interface LocalCommands {
   /** Runs a server until `signal` aborts; configured by the environment. */
   serve(options: { signal: AbortSignal }): Promise<void>;
-  /** Runs a whole federation with simulated devices until `signal` aborts. */
-  demo(options: { signal: AbortSignal; print: Print }): Promise<void>;
+  /** Runs a whole federation with simulated devices until `signal` aborts: one line of JSON, or a view for people. */
+  demo(options: { signal: AbortSignal; json: boolean; print: Print; note: Print; table: (locations: Location[]) => string }): Promise<void>;
   /** Everything that is wrong with a store or a backup that no server has open. */
   verify(options: { path: string }): Promise<{ problems: string[] }>;
   /** Puts a backup in the place of the store of a data directory that no server uses. */

@@ -33,10 +33,10 @@ export interface ModuleContext {
     /** Publishes the value again although it is the same. */
     signal(key: string): void;
   };
-  /** Queues a command; without `reply` the next message of the device is its answer. Resolves with null when no answer is awaited. */
-  send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
-  /** `reply` judges each message that comes while the command is in flight. Resolves with its value, or null for `done`. */
+  /** Queues a command. `reply` judges each message that comes while it is in flight. Resolves with its value, or null for `done`. */
   send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
+  /** Without `reply` the next message of the device is the answer; null when none is awaited. */
+  send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
   on<E extends keyof EventHandlers>(event: E, handler: EventHandlers[E]): void;
   readonly schedule: {
     /** A run that takes longer than the interval delays the next. */

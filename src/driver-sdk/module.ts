@@ -134,8 +134,8 @@ export class Module {
     const { id, name } = this.spec;
     const status = this.#status;
     const enqueue = (data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> => this.#send(data, options);
-    function send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
     function send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
+    function send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
     function send(data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> } = {}): Promise<unknown> {
       return enqueue(data, options);
     }

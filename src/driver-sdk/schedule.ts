@@ -1,4 +1,3 @@
-import { assert } from '../shared/foundation/assert.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleContext } from './driver.ts';
 
@@ -12,7 +11,7 @@ interface ScheduleOptions {
 /** Timers of a module. All end when it stops. */
 export function createSchedule({ clock, signal, run }: ScheduleOptions): ModuleContext['schedule'] {
   const plan = (delayMs: number, task: () => void | Promise<void>, again: boolean): Timer => {
-    assert(Number.isFinite(delayMs) && delayMs >= (again ? 1 : 0), 'a schedule needs a positive number of milliseconds');
+    if (!Number.isFinite(delayMs) || delayMs < (again ? 1 : 0)) throw new RangeError(`${delayMs} ms cannot be scheduled`);
     let timer: Timer | null = null;
     let ended = false;
     const cancel = (): void => {

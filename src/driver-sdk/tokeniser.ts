@@ -1,4 +1,3 @@
-import { assert } from '../shared/foundation/assert.ts';
 import { limits } from '../shared/model/limits.ts';
 
 /** Cuts the bytes of a device into messages. One per connection: `reset` forgets what a broken connection left. */
@@ -17,7 +16,7 @@ const tooLong = (limit: number): TokeniserError => new TokeniserError(`the devic
 /** Messages end with a separator, which is not part of them. */
 export function delimiter(separator: string, limit: number = limits.receiveBufferBytes): Tokeniser {
   const mark = Buffer.from(separator);
-  assert(mark.length > 0, 'a delimiter needs at least one byte');
+  if (mark.length === 0) throw new RangeError('a delimiter needs at least one byte');
   let rest = Buffer.alloc(0);
   return {
     push(chunk) {
@@ -50,7 +49,7 @@ export function lengthPrefix(
   lengthOf: (header: Buffer) => number,
   limit: number = limits.receiveBufferBytes,
 ): Tokeniser {
-  assert(headerBytes > 0, 'a header has at least one byte');
+  if (headerBytes < 1) throw new RangeError('a header has at least one byte');
   let rest = Buffer.alloc(0);
   return {
     push(chunk) {

@@ -180,7 +180,7 @@ function edgeMoveProblem({ from, to, event, saidHolding, disconnectMs }: Extract
   }
   if (!loses) return from.state === 'releasing' && to.state === 'standby' && event.type !== 'modules-stopped' ? 'releasing ended without a stop' : null;
   if (to.state !== 'releasing') return `went from ${from.state} to ${to.state} without releasing`;
-  if (event.type === 'timer') return from.lease !== null && event.nowMs >= from.lease.untilMs ? null : 'let go without reason';
+  if (from.lease !== null && event.nowMs >= from.lease.untilMs) return null;
   if (event.type === 'modules-failed') return from.state === 'claiming' ? null : 'let go without reason';
   if (event.type !== 'message') return `let go on ${event.type}`;
   if (event.message.t === 'control.release') return null;

@@ -39,7 +39,16 @@ export function stepEdge(state: EdgeControl, event: EdgeEvent, timings: ControlT
   };
 }
 
+/** ◆ An ended lease comes before whatever else happened: its own timer may be late, and a host has closed the sockets by then. */
 function handle(state: EdgeControl, event: EdgeEvent, timings: ControlTimings): Outcome {
+  const driving = state.state === 'claiming' || state.state === 'holding';
+  if (!driving || state.lease === null || event.nowMs < state.lease.untilMs) return react(state, event, timings);
+  const ended = enterReleasing(state, 'lease-ended', state.link === null ? 'redial' : 'hello', timings);
+  const then = react(ended.state, event, timings);
+  return { ...then, reason: ended.reason, atOnce: ended.atOnce ?? [], run: [...(ended.run ?? []), ...(then.run ?? [])], loses: true };
+}
+
+function react(state: EdgeControl, event: EdgeEvent, timings: ControlTimings): Outcome {
   switch (event.type) {
     case 'loaded':
       return { state: { ...state, state: 'connecting', noLinkSinceMs: event.nowMs }, reason: 'booted' };
@@ -136,7 +145,7 @@ function onMessage(state: EdgeControl, event: { nowMs: number; link: number; mes
     case 'control.release':
       return onReleaseOrder(state, message, timings);
     case 'control.renegotiate':
-      return state.state === 'releasing' ? ignored(state, 'busy-releasing') : sayHello(state, nowMs, timings);
+      return onRenegotiate(state, nowMs, timings);
     case 'control.renewed':
       return onRenewed(state, message.renewal, timings);
   }
@@ -206,6 +215,11 @@ function onReleaseOrder(state: EdgeControl, message: Extract<FromMaster, { t: 'c
     run: [{ type: 'clear-timer', timer: 'grant' }],
     loses: true,
   };
+}
+
+function onRenegotiate(state: EdgeControl, nowMs: number, timings: ControlTimings): Outcome {
+  if (state.release === null) return sayHello(state, nowMs, timings);
+  return { state: { ...state, release: { ...state.release, after: 'hello' } }, reason: 'hello-after-release' };
 }
 
 // ── Entering states ─────────────────────────────────────────────────────────
@@ -316,11 +330,9 @@ function onTimer(state: EdgeControl, event: { nowMs: number; timer: EdgeTimer },
       if (state.link === null || state.link.granted || state.link.verdict?.winner === 'master') return ignored(state, 'stale-timer');
       return { state, reason: 'no-grant', run: [{ type: 'close-link', link: state.link.number, reason: 'no-grant' }] };
     }
-    case 'lease': {
-      const driving = state.state === 'claiming' || state.state === 'holding';
-      if (state.lease === null || !driving || nowMs < state.lease.untilMs) return ignored(state, 'stale-timer');
-      return enterReleasing(state, 'lease-ended', state.link === null ? 'redial' : 'hello', timings);
-    }
+    case 'lease':
+      // It only wakes the machine: that the lease is over shows in every event.
+      return ignored(state, 'stale-timer');
     case 'renew': {
       if (state.lease === null) return ignored(state, 'stale-timer');
       return renew(state, state.lease, nowMs, timings);

@@ -140,6 +140,8 @@ function onHello(
   timings: ControlTimings,
 ): Outcome {
   const { hello, nowMs } = event;
+  // What an older connection still had to say came too late.
+  if (state.link !== null && event.link < state.link.number) return ignored(state, 'stale-link');
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
   const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback, terms: state.wanted };
   const heard: MasterControl = { ...state, durable: hear(state.durable, hello.epoch), link };
@@ -254,8 +256,8 @@ function onReleased(state: MasterControl, link: MasterLink, message: Extract<Fro
     const freed: MasterControl = { ...heard, leaseOverMs: message.nowMs, link: { ...link, phase: 'waits' } };
     return enterTakingOver(freed, 'edge-released', message.snapshot);
   }
-  // A claiming edge that lost the verdict has stopped: it waits now.
-  if (link.phase === 'waits') return onAccepted(heard, link);
+  // A claiming edge that lost the verdict has stopped: it waits now, or says hello again if it was asked to meanwhile.
+  if (drives(state)) return link.phase === 'waits' ? onAccepted(heard, link) : { state: heard, reason: 'edge-waits' };
   const suspect = enterSuspect(heard, message.nowMs, 'edge-let-go', message.nowMs);
   return also(suspect, [{ type: 'clear-timer', timer: 'dialogue' }, closeLink(link, 'edge-let-go')]);
 }

@@ -49,7 +49,7 @@ const termsOf: Record<ModelPolicy, Terms> = {
   'no-failover': { ...failover('available'), failover: false },
 };
 
-const base = { timings: modelTimings, delay: 1, linkDead: 1, loading: 2, holdDown: false } as const;
+const base = { timings: modelTimings, delay: Number(process.env['D'] ?? 1), linkDead: 1, loading: 2, holdDown: false } as const;
 const plain = (policy: ModelPolicy, budget: Budget): ModelConfig => ({ ...base, name: policy, terms: [termsOf[policy]], budget });
 void [leaseIsSafe, assert, Coverage];
 export const _plain = plain;

@@ -3,7 +3,7 @@ import { bootMaster, type MasterEvent, type MasterOrder, refuseOrder } from '../
 import { type Durable, sameDurable } from '../../shared/control/step.ts';
 import type { Party } from '../../shared/model/control.ts';
 import { edgeLater, masterLater } from './canonical.ts';
-import { endWrite, type Findings, post, storeOnly } from './shell.ts';
+import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
 import { edgeLink, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, socketsOpen, type World } from './world.ts';
 
 /** One thing that can happen. `urgency`: what a fair world without faults does first; null: it never does it by itself. */
@@ -316,7 +316,9 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
       apply: (next, findings) => {
         const lost = linkOf(next, number);
         // Closed here: heard until now. Lost: heard until it fell silent.
-        const lastHeardMs = link.masterEnd === 'closed' ? 0 : -link.silentFor;
+        // The claim itself was heard too, however late it came.
+        const silentMs = world.master.machine?.link?.phase === 'confirmed' ? Math.min(link.silentFor, world.memory.quiet) : link.silentFor;
+        const lastHeardMs = link.masterEnd === 'closed' ? 0 : -silentMs;
         noteFailedHandback(next, number);
         if (lost !== undefined) lost.masterEnd = 'gone';
         tidyLinks(next);
@@ -457,15 +459,13 @@ function tickHost(world: World, config: ModelConfig, party: Party): void {
   const { timers, modules } = world[party];
   for (const [name, units] of Object.entries(timers)) Object.assign(timers, { [name]: Math.max(0, units - 1) });
   if (modules.phase === 'stopping' || modules.phase === 'closed') modules.stopIn = Math.max(modules.stopIn < 0 ? -1 : 0, modules.stopIn - 1);
-  // A host stops its modules in time also while its node is paused.
-  if (modules.phase === 'stopping' && modules.stopIn === 0 && world[party].paused) modules.phase = 'closed';
+  // What has not stopped in time is killed by the host, also while its node is paused.
+  if (modules.phase === 'stopping' && modules.stopIn === 0) modules.phase = 'closed';
   if (modules.lease === null) return;
   const { leaseCloseMs } = config.timings;
   modules.lease = Math.max(-leaseCloseMs, modules.lease - 1);
   // The end of a lease is known where the sockets are.
   if (modules.lease === -leaseCloseMs && socketsOpen(modules) && modules.phase !== 'stopping') {
-    modules.phase = 'closed';
-    modules.gate = null;
-    modules.stopIn = -1;
+    closeByHost(modules);
   }
 }

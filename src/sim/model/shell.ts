@@ -11,7 +11,7 @@ import type { Party } from '../../shared/model/control.ts';
 import type { Coverage } from './coverage.ts';
 import { type Fact, findProblem, type NodeFacts } from '../invariants.ts';
 import { masterLater, edgeLater } from './canonical.ts';
-import { linkOf, type ModelConfig, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
+import { linkOf, type ModelConfig, type Modules, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
 
 /** What a move found out besides its world. */
 export class Findings {
@@ -279,6 +279,8 @@ function act(
     case 'start-modules':
       findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), from: stateOf(what.from) });
       process.modules = { ...modules, phase: 'starting', run: action.run, gate: action.epoch, stopIn: 0, lateStart: false, override: isOverride(what.to) };
+      // A host opens no socket once the lease is over.
+      if (modules.lease !== null && modules.lease <= 0) closeByHost(process.modules);
       return;
     case 'stop-modules':
       findings.note({ type: 'stopped-modules', party, from: stateOf(what.from), to: stateOf(what.to) });
@@ -306,6 +308,13 @@ function act(
       if (party === 'master' && link.masterEnd === 'up') link.masterEnd = 'closed';
     }
   }
+}
+
+/** The sockets are closed and the node has not asked for it: it will, when its own timer says so. */
+export function closeByHost(modules: Modules): void {
+  modules.phase = 'closed';
+  modules.gate = null;
+  modules.stopIn = -1;
 }
 
 const stateOf = (machine: unknown): string =>

@@ -234,6 +234,7 @@ function isTelling(event: RunnerEvent, reason: string): boolean {
 }
 
 function describeEvent(event: RunnerEvent): string {
+  if ('open' in event) return event.open === true ? 'it opens' : 'it closes';
   const what = hasMessage(event) ? `${event.message.t} #${event.message.negotiation}` : event.type;
   return 'link' in event && typeof event.link === 'number' ? `${what}, link ${event.link}` : what;
 }

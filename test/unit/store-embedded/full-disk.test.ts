@@ -58,7 +58,8 @@ describe('embedded store: full disk', () => {
     fill();
     const stored = await fillUp(store, 3);
     await expectUnchanged(store, stored);
-    await expect(store.replaceAll([moduleDocument('mod-x', { notes: 'n'.repeat(9_000) })], { generation: 'g', sequence: 1 })).rejects.toMatchObject({ code: 'STORE_FULL' });
+    const snapshot = store.replaceAll([moduleDocument('mod-x', { notes: 'n'.repeat(9_000) })], { generation: 'g', sequence: 1 });
+    await expect(snapshot).rejects.toMatchObject({ code: 'STORE_FULL' });
     await expectUnchanged(store, stored);
     await store.close();
 

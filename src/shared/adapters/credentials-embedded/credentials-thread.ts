@@ -7,7 +7,9 @@ import { checksum, type Database } from '../sqlite/sqlite.ts';
 const credentialsFile: FileKind = {
   applicationId: 0x48_46_43_52,
   version: 1,
-  schema: 'CREATE TABLE credentials (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID',
+  schema: `
+    CREATE TABLE credentials (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL)
+      STRICT, WITHOUT ROWID`,
   problems: (db) =>
     rows(db)
       .filter((row) => row.checksum !== checksum(row.key, row.value))
@@ -18,7 +20,8 @@ interface CredentialRow {
   key: string;
   value: string;
 }
-const rows = (db: Database) => db.query<CredentialRow & { checksum: number }>('SELECT key, value, checksum FROM credentials');
+const rows = (db: Database) =>
+  db.query<CredentialRow & { checksum: number }>('SELECT key, value, checksum FROM credentials');
 
 export type CredentialsEngine = ReturnType<typeof credentialsEngine>;
 

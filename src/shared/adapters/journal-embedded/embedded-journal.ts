@@ -5,8 +5,8 @@ import { limits } from '../../model/limits.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../../ports/control-journal.ts';
 import type { Log } from '../../ports/log.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
-import type { JournalEngine, RecordRow } from './engine.ts';
-import { toEntry, toEntryRow, toHistoryEntry } from './file-kind.ts';
+import type { JournalEngine } from './engine.ts';
+import { toEntry, toEntryRow, toHistoryEntry, toRecordRow, type Recorded, type RecordRow } from './file-kind.ts';
 import type { JournalThreadOptions } from './journal-thread.ts';
 
 export interface EmbeddedJournalOptions {
@@ -64,12 +64,12 @@ class SqliteJournal implements ControlJournal {
     await this.#thread.write('write', toEntryRow(entry));
   }
 
-  record({ location, ...body }: Omit<HistoryEntry, 'sequence'>): void {
+  record(entry: Recorded): void {
     if (this.#pending.length >= limits.journalPending) {
       this.#dropped += 1;
       return;
     }
-    this.#pending.push({ location, body: JSON.stringify(body) });
+    this.#pending.push(toRecordRow(entry));
     this.#gathering ??= setTimeout(() => {
       this.#gathering = null;
       void this.#flush();

@@ -1,12 +1,8 @@
 import { HoldfastError } from '../../model/errors.ts';
 import { assert } from '../../foundation/assert.ts';
 import type { Database } from '../sqlite/sqlite.ts';
-import { entryChecksum, historyChecksum, type EntryRow, type HistoryRow } from './file-kind.ts';
+import { entryChecksum, historyChecksum, type EntryRow, type HistoryRow, type RecordRow } from './file-kind.ts';
 
-export interface RecordRow {
-  location: string;
-  body: string;
-}
 export type JournalEngine = ReturnType<typeof journalEngine>;
 
 /** The SQL of the journal. Writes run inside a transaction of the caller. */
@@ -22,7 +18,9 @@ export function journalEngine(db: Database, options: { historyEntries: number })
      WHERE (excluded.epoch_generation, excluded.epoch_number) >= (epoch_generation, epoch_number)
        AND (excluded.floor_generation, excluded.floor_number) >= (floor_generation, floor_number)`,
   );
-  const newest = db.prepare<{ sequence: number }>('SELECT coalesce(max(sequence), 0) AS sequence FROM history WHERE location = ?');
+  const newest = db.prepare<{ sequence: number }>(
+    'SELECT coalesce(max(sequence), 0) AS sequence FROM history WHERE location = ?',
+  );
   const record = db.prepare('INSERT INTO history VALUES (?, ?, ?, ?)');
   const forget = db.prepare('DELETE FROM history WHERE location = ? AND sequence <= ?');
   const history = db.prepare<HistoryRow>('SELECT * FROM history WHERE location = ? ORDER BY sequence DESC LIMIT ?');
@@ -41,8 +39,8 @@ export function journalEngine(db: Database, options: { historyEntries: number })
         if (changed === 1) return;
         const stored = find.get(location);
         assert(stored !== undefined, 'only a stored entry can refuse another');
-        const [epoch, floor] = [`${epoch_generation}.${epoch_number}`, `${stored.floor_generation}.${stored.floor_number}`];
-        throw new HoldfastError('STALE_EPOCH', { location, epoch, floor });
+        const floor = `${stored.floor_generation}.${stored.floor_number}`;
+        throw new HoldfastError('STALE_EPOCH', { location, epoch: `${epoch_generation}.${epoch_number}`, floor });
       },
       record: (records: RecordRow[]): void => {
         for (const { location, body } of records) {

@@ -42,6 +42,8 @@ export interface HistoryRow {
   sequence: number;
   body: string;
 }
+/** A history entry that is not numbered yet. */
+export type RecordRow = Omit<HistoryRow, 'sequence'>;
 export type Recorded = Omit<HistoryEntry, 'sequence'>;
 
 export const entryChecksum = (row: EntryRow): number =>
@@ -49,7 +51,12 @@ export const entryChecksum = (row: EntryRow): number =>
 export const historyChecksum = (row: HistoryRow): number => checksum(row.location, row.sequence, row.body);
 
 const holderSchema: z.ZodType<Holder> = z.enum(['edge', 'master', 'none']);
-const entryBodySchema = z.strictObject({ holder: holderSchema, reason: z.string(), sinceMs: z.number(), terms: termsSchema });
+const entryBodySchema = z.strictObject({
+  holder: holderSchema,
+  reason: z.string(),
+  sinceMs: z.number(),
+  terms: termsSchema,
+});
 const historyBodySchema = z.strictObject({
   wallMs: z.number(),
   holder: holderSchema,
@@ -70,6 +77,8 @@ export function toEntryRow({ location, epoch, floor, ...body }: JournalEntry): E
   };
 }
 
+export const toRecordRow = ({ location, ...body }: Recorded): RecordRow => ({ location, body: JSON.stringify(body) });
+
 /** Throws what zod or JSON throws; rows on disk are checked when the file is opened. */
 export function toEntry(row: EntryRow): JournalEntry {
   return {
@@ -88,7 +97,9 @@ function journalProblems(db: Database): string[] {
   const entries = db.query<EntryRow & { checksum: number }>('SELECT * FROM entries');
   const history = db.query<HistoryRow & { checksum: number }>('SELECT * FROM history');
   return [
-    ...entries.filter((row) => row.checksum !== entryChecksum(row) || !parses(() => toEntry(row))).map((row) => `entry of ${row.location}`),
+    ...entries
+      .filter((row) => row.checksum !== entryChecksum(row) || !parses(() => toEntry(row)))
+      .map((row) => `entry of ${row.location}`),
     ...history
       .filter((row) => row.checksum !== historyChecksum(row) || !parses(() => toHistoryEntry(row)))
       .map((row) => `history of ${row.location}, ${row.sequence}`),

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { openDatabase } from '../sqlite/open.ts';
 import { journalEngine } from './engine.ts';
-import { journalFile, toEntry, toEntryRow } from './file-kind.ts';
+import { journalFile, toEntry, toEntryRow, toRecordRow, type Recorded } from './file-kind.ts';
 import { limits } from '../../model/limits.ts';
 import type { JournalEntry } from '../../ports/control-journal.ts';
 
@@ -17,13 +17,22 @@ export function raiseGeneration(path: string, wallMs: number = Date.now()): numb
     return db.transaction(() => {
       const entries = reads.load().map(toEntry).map((entry) => raised(entry, wallMs));
       for (const entry of entries) writes.write(toEntryRow(entry));
-      writes.record(entries.map(({ location, epoch, holder, reason }) => ({ location, body: JSON.stringify({ wallMs, holder, state: 'standby', reason, epoch }) })));
+      writes.record(entries.map((entry) => toRecordRow(historyOf(entry))));
       return entries.length;
     });
   } finally {
     db.close();
   }
 }
+
+const historyOf = ({ location, epoch, holder, reason, sinceMs }: JournalEntry): Recorded => ({
+  location,
+  wallMs: sinceMs,
+  holder,
+  state: 'standby',
+  reason,
+  epoch,
+});
 
 function raised(entry: JournalEntry, wallMs: number): JournalEntry {
   const generation = entry.floor.generation + 1;

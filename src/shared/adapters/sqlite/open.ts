@@ -2,7 +2,7 @@ import { chmodSync, existsSync, linkSync, mkdirSync, rmSync, statSync } from 'no
 import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { HoldfastError } from '../../model/errors.ts';
-import { Database, syncDirectoryOf } from './sqlite.ts';
+import { Database, hasCode, syncDirectoryOf } from './sqlite.ts';
 
 /** What a kind of file holds. `applicationId` tells our files from those of others, and one kind from another. */
 export interface FileKind {
@@ -54,13 +54,15 @@ function useLog(db: Database): void {
   try {
     db.exec('PRAGMA journal_mode = WAL');
   } catch (error) {
-    if (!(error instanceof HoldfastError) || error.code !== 'STORE_FULL') throw error;
+    if (!hasCode(error, 'STORE_FULL')) throw error;
   }
 }
 
 /** A table or column of ours that is not there, while the file says that it is of this kind and version. */
-const isWrongSchema = (error: unknown): error is HoldfastError =>
-  error instanceof HoldfastError && error.cause instanceof Error && 'errcode' in error.cause && error.cause.errcode === SQL_ERROR;
+function isWrongSchema(error: unknown): error is HoldfastError {
+  const cause = error instanceof HoldfastError ? error.cause : null;
+  return cause instanceof Error && 'errcode' in cause && cause.errcode === SQL_ERROR;
+}
 
 /** Opens a file as it is and keeps every other process out until closed. */
 export function lock(path: string): Database {
@@ -93,9 +95,10 @@ export function damage(db: Database, kind: FileKind): string[] {
   return found.length === 1 && found[0] === 'ok' ? kind.problems(db) : found;
 }
 
-export const damaged = (path: string, problem: string): HoldfastError => new HoldfastError('STORE_DAMAGED', { path, problem });
+export const damaged = (path: string, problem: string): HoldfastError =>
+  new HoldfastError('STORE_DAMAGED', { path, problem });
 
-/** Writes a new file under another name first: a power cut leaves no half-made one, and an empty one is always damage. */
+/** Under another name first: a power cut leaves no half-made file, and an empty one is always damage. */
 function create(path: string, kind: FileKind): void {
   if (existsSync(`${path}-wal`)) {
     // SQLite would replay the old log into the new file.

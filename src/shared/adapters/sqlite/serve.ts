@@ -36,9 +36,9 @@ export function serveEngine(open: (path: string, options: unknown) => Served): v
       return;
     }
     // Reads come first: inside the transaction they would see writes that may yet fail.
-    if (request.reads.length > 0) reply({ answers: request.reads.map((call) => answerRead(engine, call)) });
-    if (request.writes.length > 0) reply({ answers: answerWrites(engine, commit, request.writes) });
-    reply('idle');
+    const done = request.writes.length === 0;
+    if (request.reads.length > 0) reply({ answers: request.reads.map((call) => answerRead(engine, call)), done });
+    if (!done) reply({ answers: answerWrites(engine, commit, request.writes), done: true });
   });
   reply({ ready: true });
 }

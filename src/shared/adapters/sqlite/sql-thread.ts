@@ -27,7 +27,7 @@ export interface Call {
 }
 export type Request = { reads: Call[]; writes: Call[] } | 'close';
 export type Answer = { id: number; value: unknown } | { id: number; error: WireError };
-export type Reply = { ready: true } | { refused: WireError } | { answers: Answer[] } | 'idle';
+export type Reply = { ready: true } | { refused: WireError } | { answers: Answer[]; done: boolean };
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -119,16 +119,19 @@ export class SqlThread<E extends Engine> {
   }
 
   #onReply(reply: Reply): void {
-    if (reply === 'idle') {
-      this.#busy = false;
-      if (this.#waiting.size > 0) this.#schedule();
-      else this.#settleIdle?.();
-      return;
-    }
-    if ('answers' in reply) return reply.answers.forEach((answer) => this.#settle(answer));
+    if ('answers' in reply) return this.#onAnswers(reply.answers, reply.done);
     if ('ready' in reply) this.#settleStart?.resolve(null);
     else this.#settleStart?.reject(fromWire(reply.refused));
     this.#settleStart = null;
+  }
+
+  #onAnswers(answers: Answer[], done: boolean): void {
+    for (const answer of answers) this.#settle(answer);
+    if (!done) return;
+    this.#busy = false;
+    if (this.#waiting.size === 0) this.#settleIdle?.();
+    // What the answered callers ask next belongs to the same batch as what has waited.
+    this.#schedule();
   }
 
   #settle(answer: Answer): void {
@@ -150,7 +153,7 @@ export class SqlThread<E extends Engine> {
 
   async #close(): Promise<void> {
     if (this.#ended !== null) return;
-    // A disk that hangs must not hold up a shutdown for ever; a thread that is stuck in it ends when it answers.
+    // A disk that hangs must not hold up the rest of a shutdown; the thread ends by itself when the disk answers.
     const deadline = setTimeout(() => this.#end('it did not close in time'), limits.shutdownStepMs);
     if (this.#waiting.size > 0) await new Promise<void>((resolve) => (this.#settleIdle = resolve));
     if (this.#ended === null) {
@@ -160,7 +163,6 @@ export class SqlThread<E extends Engine> {
       await exit;
     }
     clearTimeout(deadline);
-    this.#worker.unref();
   }
 
   #failure(problem: string): HoldfastError {

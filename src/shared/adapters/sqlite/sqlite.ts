@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { HoldfastError } from '../../model/errors.ts';
+import { HoldfastError, type ErrorCode } from '../../model/errors.ts';
 
 /**
  * The one place that knows which SQLite we run on. "An adapter never imports an adapter" has this one exception:
@@ -121,7 +121,7 @@ const CORRUPT = 11;
 const FULL = 13;
 const NOT_A_DATABASE = 26;
 
-/** The package loses the code of an error that comes up while rows are read, but not the text that SQLite has for it. */
+/** The package loses the code of an error that comes up while rows are read, but not SQLite's own text for it. */
 const codesByText: Record<string, number | undefined> = {
   'database is locked': BUSY,
   'database disk image is malformed': CORRUPT,
@@ -147,6 +147,9 @@ export function sqliteFailure(path: string, error: unknown): unknown {
       return new HoldfastError('STORE_FAILED', { path, problem: error.message }, options);
   }
 }
+
+export const hasCode = (error: unknown, code: ErrorCode): error is HoldfastError =>
+  error instanceof HoldfastError && error.code === code;
 
 /** Checksum of the values of a row: SQLite itself does not notice a flipped bit inside a text. */
 export function checksum(...values: SqlValue[]): number {

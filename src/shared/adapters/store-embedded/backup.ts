@@ -2,7 +2,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSy
 import { dirname } from 'node:path';
 import { HoldfastError } from '../../model/errors.ts';
 import { damaged, fileFailure, checkKind, damage, lock, openDatabase } from '../sqlite/open.ts';
-import { Database, syncDirectoryOf } from '../sqlite/sqlite.ts';
+import { Database, hasCode, syncDirectoryOf } from '../sqlite/sqlite.ts';
 import { documentProblems, storeFile } from './file-kind.ts';
 import { metaOf } from './meta.ts';
 
@@ -32,14 +32,14 @@ function reserve(file: string): void {
 /** VACUUM INTO copies one consistent state and leaves out what was deleted. */
 function copyInto(db: Database, file: string): void {
   // A log that a crash left behind would be replayed into the copy.
-  for (const former of [file, `${file}-wal`]) rmSync(former, { force: true });
+  for (const former of [file]) rmSync(former, { force: true });
   // Made beforehand, so that nobody else may read it.
   closeSync(openSync(file, 'wx', 0o600));
   try {
     db.query('VACUUM INTO ?', file);
   } catch (error) {
     // SQLite names the source, but it is the target that has no space.
-    throw error instanceof HoldfastError && error.code === 'STORE_FULL' ? new HoldfastError('STORE_FULL', { path: file }, { cause: error }) : error;
+    throw hasCode(error, 'STORE_FULL') ? new HoldfastError('STORE_FULL', { path: file }, { cause: error }) : error;
   }
   const descriptor = openSync(file, 'r+');
   try {
@@ -58,7 +58,7 @@ export function verifyStore(path: string): string[] {
     checkKind(db, storeFile);
     return [...damage(db, storeFile), ...documentProblems(db)];
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!hasCode(error, 'STORE_DAMAGED')) throw error;
     const { problem } = error.facts;
     return [typeof problem === 'string' ? problem : error.message];
   } finally {
@@ -114,7 +114,7 @@ function lockFormer(path: string): Database | null {
   try {
     return lock(path);
   } catch (error) {
-    if (isDamage(error)) return null;
+    if (hasCode(error, 'STORE_DAMAGED')) return null;
     throw error;
   }
 }
@@ -125,7 +125,7 @@ function emptyLog(former: Database | null): Database | null {
     former?.exec('PRAGMA journal_mode = DELETE');
     return former;
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!hasCode(error, 'STORE_DAMAGED')) throw error;
     // Closed before the rename: closing removes the log by its name, which must not be that of the new store.
     former?.close();
     return null;
@@ -137,9 +137,7 @@ function openAsItIs(path: string): Database {
   try {
     return lock(path);
   } catch (error) {
-    if (!(error instanceof HoldfastError) || error.code !== 'STORE_FAILED') throw error;
+    if (!hasCode(error, 'STORE_FAILED')) throw error;
     return new Database(path, { readOnly: true });
   }
 }
-
-const isDamage = (error: unknown): error is HoldfastError => error instanceof HoldfastError && error.code === 'STORE_DAMAGED';

@@ -74,8 +74,8 @@ class SqliteStore implements EmbeddedStore {
     return row === null ? null : this.#stored(row);
   }
 
-  async list<K extends DocumentKind>(kind: K, { after = '', limit }: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
-    const rows = await this.#thread.read('list', kind, after, limit);
+  async list<K extends DocumentKind>(kind: K, options: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
+    const rows = await this.#thread.read('list', kind, options.after ?? '', options.limit);
     // The rows were selected by this very kind.
     return inSlices(rows, (row) => this.#stored(row) as Stored<DocumentOf<K>>);
   }
@@ -160,12 +160,16 @@ class SqliteStore implements EmbeddedStore {
   #document(row: DocumentRow): AnyDocument {
     const parsed = parseDocument(row.kind, row.body ?? '');
     if ('document' in parsed) return parsed.document;
-    throw new HoldfastError('STORE_DAMAGED', { path: this.path, problem: `document ${row.id}: ${parsed.problem}` });
+    throw this.#damaged(row.id, parsed.problem);
+  }
+
+  #damaged(id: string, problem: string): HoldfastError {
+    return new HoldfastError('STORE_DAMAGED', { path: this.path, problem: `document ${id}: ${problem}` });
   }
 
   #feedEntry(row: FeedRow): FeedEntry {
     const { sequence, id, kind } = row;
-    if (!isKind(kind)) throw new HoldfastError('STORE_DAMAGED', { path: this.path, problem: `document ${id}: its type ${kind} is unknown` });
+    if (!isKind(kind)) throw this.#damaged(id, `its type ${kind} is unknown`);
     return { sequence, id, kind, document: row.body === null ? null : this.#document(row) };
   }
 

@@ -96,7 +96,9 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
 }
 
 function rowStatements(db: Database) {
-  const find = db.prepare<{ sequence: number; kind: string; body: string | null }>('SELECT sequence, kind, body FROM documents WHERE id = ?');
+  const find = db.prepare<Pick<SequencedRow, 'sequence' | 'kind' | 'body'>>(
+    'SELECT sequence, kind, body FROM documents WHERE id = ?',
+  );
   const live = db.prepare<SequencedRow & { checksum: number }>(
     'SELECT sequence, id, kind, location, body, checksum FROM documents WHERE id = ? AND body IS NOT NULL',
   );

@@ -43,7 +43,8 @@ export const storeFile: FileKind = {
 };
 
 /** Names the history too: after a restore, sequences come again. */
-export const versionOf = (generation: string, sequence: number): Version => `${generation.slice(0, 8)}-${sequence}` as Version;
+export const versionOf = (generation: string, sequence: number): Version =>
+  `${generation.slice(0, 8)}-${sequence}` as Version;
 
 export const documentChecksum = (row: DocumentRow): number => checksum(row.id, row.kind, row.location, row.body);
 
@@ -53,7 +54,8 @@ const PAGE = 1_000;
 /** Pages through the table: a file larger than memory can be checked. */
 export function* allRows(db: Database): Generator<SequencedRow & { checksum: number }> {
   const page = db.prepare<SequencedRow & { checksum: number }>(
-    `SELECT sequence, id, kind, location, body, checksum FROM documents WHERE sequence > ? ORDER BY sequence LIMIT ${PAGE}`,
+    `SELECT sequence, id, kind, location, body, checksum FROM documents
+     WHERE sequence > ? ORDER BY sequence LIMIT ${PAGE}`,
   );
   for (let after = 0, rows = page.all(after); rows.length > 0; rows = page.all(after)) {
     yield* rows;
@@ -98,7 +100,8 @@ function documentProblem(row: DocumentRow, body: string): string | null {
 }
 
 /** The location under which a document is looked up. */
-export const locationOf = (document: AnyDocument): string | null => ('edge_control_id' in document ? document.edge_control_id : null);
+export const locationOf = (document: AnyDocument): string | null =>
+  'edge_control_id' in document ? document.edge_control_id : null;
 
 export const toRow = (document: AnyDocument): DocumentRow & { body: string } => ({
   id: document.id,

@@ -1,5 +1,5 @@
 import { assert } from '../../foundation/assert.ts';
-import { compareEpochs, formatEpoch, isOlder } from '../../control/epoch.ts';
+import { formatEpoch, isOlder } from '../../control/epoch.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -55,7 +55,7 @@ class SimulatedJournal implements MemoryJournal {
   }
 
   async load(): Promise<JournalEntry[]> {
-    return [...this.#entries.values()].map((entry) => structuredClone(entry)).sort((a, b) => (a.location < b.location ? -1 : 1));
+    return structuredClone([...this.#entries.values()]).sort((a, b) => (a.location < b.location ? -1 : 1));
   }
 
   write(entry: JournalEntry): Promise<void> {
@@ -109,7 +109,7 @@ class SimulatedJournal implements MemoryJournal {
 
   #refusal({ location, epoch, floor }: JournalEntry): HoldfastError | null {
     const stored = this.#entries.get(location);
-    if (stored === undefined || (compareEpochs(epoch, stored.epoch) >= 0 && compareEpochs(floor, stored.floor) >= 0)) return null;
+    if (stored === undefined || !(isOlder(epoch, stored.epoch) || isOlder(floor, stored.floor))) return null;
     return new HoldfastError('STALE_EPOCH', { location, epoch: formatEpoch(epoch), floor: formatEpoch(stored.floor) });
   }
 }

@@ -12,7 +12,7 @@ export interface MemoryStoreOptions {
   tombstones?: number;
 }
 
-/** The document store without a disk, for the simulator and for tests. It outlives the node that uses it: closing loses nothing. */
+/** The document store without a disk, for the simulator and for tests. Closing loses nothing: the next node goes on. */
 export function createMemoryStore(options: MemoryStoreOptions = {}): DocumentStore {
   return new MemoryStore(options.generation ?? 'memory', options.tombstones ?? limits.storeTombstones);
 }
@@ -37,7 +37,8 @@ class MemoryStore implements DocumentStore {
     return entry === undefined || entry.document === null ? null : this.#stored(entry.document, entry.sequence);
   }
 
-  async list<K extends DocumentKind>(kind: K, { after = '', limit }: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
+  async list<K extends DocumentKind>(kind: K, options: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
+    const { after = '', limit } = options;
     return this.#live(kind)
       .filter((entry) => entry.id > after)
       .slice(0, limit)
@@ -49,11 +50,11 @@ class MemoryStore implements DocumentStore {
   }
 
   async systemsOf(location: string | null): Promise<SystemDocument[]> {
-    return this.#live('sys').map((entry) => structuredClone(entry.document)).filter((system) => system.edge_control_id === location);
+    return this.#inLocation('sys', location);
   }
 
   async modulesOf(location: string | null): Promise<ModuleDocument[]> {
-    return this.#live('mod').map((entry) => structuredClone(entry.document)).filter((module) => module.edge_control_id === location);
+    return this.#inLocation('mod', location);
   }
 
   async head(): Promise<FeedHead> {
@@ -62,7 +63,8 @@ class MemoryStore implements DocumentStore {
 
   async changesSince(cursor: FeedHead, limit: number): Promise<FeedPage> {
     const head = this.#head();
-    const tooOld = cursor.generation !== head.generation || cursor.sequence < this.#prunedTo || cursor.sequence > head.sequence;
+    const known = cursor.sequence >= this.#prunedTo && cursor.sequence <= head.sequence;
+    const tooOld = cursor.generation !== head.generation || !known;
     if (tooOld) return { ...head, entries: [], tooOld };
     const entries = [...this.#feed.values()].filter((entry) => entry.sequence > cursor.sequence).slice(0, limit);
     const sequence = entries.length === limit ? (entries.at(-1)?.sequence ?? head.sequence) : head.sequence;
@@ -158,6 +160,12 @@ class MemoryStore implements DocumentStore {
     return [...this.#feed.values()]
       .flatMap(({ id, sequence, document }) => (isOfKind(document) ? [{ id, sequence, document }] : []))
       .sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  #inLocation<K extends 'sys' | 'mod'>(kind: K, location: string | null): DocumentOf<K>[] {
+    const documents = this.#live(kind).map((entry) => entry.document);
+    const isHere = (document: AnyDocument): boolean => 'edge_control_id' in document && document.edge_control_id === location;
+    return structuredClone(documents.filter(isHere));
   }
 
   #stored<D extends AnyDocument>(document: D, sequence: number): Stored<D> {

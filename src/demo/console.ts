@@ -1,0 +1,160 @@
+import { createInterface } from 'node:readline';
+import { type Location, routes } from '../client-sdk/index.ts';
+import type { DemoEdge, Federation } from './federation.ts';
+
+export interface ConsoleOptions {
+  federation: Federation;
+  signal: AbortSignal;
+  print(text: string): void;
+  table(locations: Location[]): string;
+}
+
+const POLL_MS = 250;
+const WINDOW_SECONDS = 120;
+
+const HELP = `Try:
+  kill berlin      end the process of the edge (kill -9)     start berlin     start it again
+  freeze berlin    stop it without ending it (SIGSTOP)       thaw berlin      let it go on
+  cut berlin       cut its line to the master                heal berlin      mend the line
+  silence berlin   half-open line: nobody hears that it died
+  window berlin    open its restore window for two minutes
+  takeover berlin  order control to the master               handback berlin  order it back
+  kill master      and: start master                         status · help · quit
+`;
+
+/** The demo for people: a table whenever something moves, and commands that break things. */
+export async function runConsole(options: ConsoleOptions): Promise<void> {
+  const { federation, signal, print } = options;
+  print(welcome(federation));
+  const done = new AbortController();
+  const input = createInterface({ input: process.stdin });
+  input.on('line', (line) => {
+    const [verb = '', target = ''] = line.trim().split(/\s+/);
+    if (verb === 'quit' || verb === 'exit') done.abort();
+    else if (verb !== '') void act(options, verb, target).catch((error: unknown) => print(`error: ${error instanceof Error ? error.message : String(error)}\n`));
+  });
+  const ended = AbortSignal.any([signal, done.signal]);
+  try {
+    await showMoves(options, ended);
+  } finally {
+    input.close();
+  }
+}
+
+function welcome({ master, edges, apiKey, dataDir }: Federation): string {
+  const rows = [
+    `  master   ${master.origin}   pid ${master.process.pid}`,
+    ...edges.map(({ id, origin, process: { pid } }) => `  ${id.padEnd(8)} ${origin}   pid ${pid}`),
+  ];
+  return [
+    '',
+    'A federation runs on this machine: one master, two edges, simulated devices, each in its own process.',
+    ...rows,
+    `  data and logs: ${dataDir}`,
+    '',
+    'In another terminal:',
+    `  export HOLDFAST_SERVER=${master.origin} HOLDFAST_KEY=${apiKey}`,
+    '  npx holdfast status -w',
+    '  npx holdfast exec sys-berlin Display_1 power true',
+    '',
+    HELP,
+  ].join('\n');
+}
+
+/** The master's table whenever it differs from the last one, without what only counts seconds. */
+async function showMoves({ federation, print, table }: ConsoleOptions, signal: AbortSignal): Promise<void> {
+  const client = federation.client();
+  let shown = '';
+  try {
+    while (!signal.aborted) {
+      const locations = await client.call(routes.edgeList, {}, { timeoutMs: 2_000 }).catch(() => null);
+      const now = locations === null ? 'the master does not answer' : JSON.stringify(locations.map(({ holder, state, reason, link, epoch, modules }) => ({ holder, state, reason, link, epoch, modules })));
+      if (now !== shown) {
+        shown = now;
+        print(locations === null ? `${now}\n\n` : `${table(locations)}\n`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  } finally {
+    client.close();
+  }
+}
+
+async function act(options: ConsoleOptions, verb: string, target: string): Promise<void> {
+  const { federation, print, table } = options;
+  if (verb === 'help') return print(HELP);
+  if (verb === 'status') {
+    const client = federation.client();
+    print(table(await client.call(routes.edgeList, {})));
+    return client.close();
+  }
+  if (target === 'master') return actOnMaster(federation, verb);
+  const edge = federation.edge(target);
+  if (edge === undefined) return print(`There is no ${target === '' ? 'target' : target}; the edges are ${federation.edges.map(({ id }) => id).join(', ')}.\n`);
+  if (!(await actOnEdge(federation, verb, edge))) print(`Unknown command ${verb}.\n${HELP}`);
+}
+
+async function actOnMaster(federation: Federation, verb: string): Promise<void> {
+  if (verb === 'kill') federation.master.process.signal('SIGKILL');
+  if (verb === 'freeze') federation.master.process.signal('SIGSTOP');
+  if (verb === 'thaw') federation.master.process.signal('SIGCONT');
+  if (verb === 'start') await federation.restartMaster();
+}
+
+/** False: no such verb. */
+async function actOnEdge(federation: Federation, verb: string, edge: DemoEdge): Promise<boolean> {
+  switch (verb) {
+    case 'kill':
+      edge.process.signal('SIGKILL');
+      return true;
+    case 'freeze':
+      edge.process.signal('SIGSTOP');
+      return true;
+    case 'thaw':
+      edge.process.signal('SIGCONT');
+      return true;
+    case 'start':
+      await federation.restartEdge(edge.id);
+      return true;
+    case 'cut':
+      edge.relay.set('cut');
+      return true;
+    case 'silence':
+      edge.relay.set('silent');
+      return true;
+    case 'heal':
+      edge.relay.set('open');
+      return true;
+    case 'window':
+      await openWindow(federation, edge.id);
+      return true;
+    case 'takeover':
+    case 'handback': {
+      const client = federation.client();
+      await client.call(verb === 'takeover' ? routes.takeover : routes.handback, { params: { id: edge.id }, body: { dry_run: false } });
+      client.close();
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+/** Moves the window of the location document to this minute: it opens at once. */
+async function openWindow(federation: Federation, id: string): Promise<void> {
+  const client = federation.client();
+  const { text } = await client.call(routes.export, {});
+  const now = new Date();
+  const cron = `${now.getUTCMinutes()} ${now.getUTCHours()} * * *`;
+  const { parseDocument } = await import('yaml');
+  const site = parseDocument(text);
+  const edges = site.get('edges') as { items: { get(key: string): unknown; set(key: string, value: unknown): void }[] };
+  for (const edge of edges.items) {
+    if (edge.get('id') !== id) continue;
+    edge.set('window_start', cron);
+    edge.set('window_length', WINDOW_SECONDS);
+    edge.set('timezone', 'UTC');
+  }
+  await client.call(routes.apply, { body: { text: site.toString(), dry_run: false } });
+  client.close();
+}

@@ -1,0 +1,178 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Client, createClient, routes } from '../client-sdk/index.ts';
+import { Scope } from '../shared/foundation/scope.ts';
+import { Child } from './child.ts';
+import { Relay } from './relay.ts';
+import { type DemoSite, DEVICES_PER_SITE, siteFile } from './site.ts';
+
+export interface DemoEdge {
+  id: string;
+  origin: string;
+  relay: Relay;
+  process: Child;
+  data: string;
+  env: Record<string, string>;
+}
+
+export interface DemoOptions {
+  /** Seconds without an edge before the master takes over. */
+  timeoutSeconds?: number;
+  sites?: readonly Pick<DemoSite, 'id' | 'name' | 'policy' | 'timezone'>[];
+  devicesPerSite?: number;
+  signal: AbortSignal;
+  progress(line: string): void;
+}
+
+const SITES = [
+  { id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'Europe/Berlin' },
+  { id: 'lisbon', name: 'Lisbon', policy: 'exclusive', timezone: 'Europe/Lisbon' },
+] as const;
+
+const START_MS = 30_000;
+const dist = dirname(dirname(fileURLToPath(import.meta.url)));
+const main = join(dist, 'main.js');
+const deviceProgram = join(dist, 'drivers', 'mock', 'device-main.js');
+
+/** A whole federation on loopback, each part an operating-system process of its own. Leaves nothing behind. */
+export class Federation {
+  readonly dataDir: string;
+  readonly #scope = new Scope();
+  readonly #edges = new Map<string, DemoEdge>();
+  #master: Child | null = null;
+  #masterEnv: Record<string, string> = {};
+  #masterOrigin = '';
+  #masterLink = '';
+  #masterId = '';
+  #apiKey = '';
+
+  private constructor(dataDir: string) {
+    this.dataDir = dataDir;
+  }
+
+  static async start(options: DemoOptions): Promise<Federation> {
+    const federation = new Federation(await mkdtemp(join(tmpdir(), 'holdfast-demo-')));
+    federation.#scope.defer('data', () => rm(federation.dataDir, { recursive: true, force: true, maxRetries: 5 }));
+    try {
+      await federation.#start(options);
+      return federation;
+    } catch (error) {
+      await federation.close();
+      throw error;
+    }
+  }
+
+  get apiKey(): string {
+    return this.#apiKey;
+  }
+
+  get master(): { id: string; origin: string; link: string; process: Child } {
+    if (this.#master === null) throw new Error('the demo has no master yet');
+    return { id: this.#masterId, origin: this.#masterOrigin, link: this.#masterLink, process: this.#master };
+  }
+
+  get edges(): DemoEdge[] {
+    return [...this.#edges.values()];
+  }
+
+  edge(id: string): DemoEdge | undefined {
+    return this.#edges.get(id);
+  }
+
+  client(origin: string = this.#masterOrigin): Client {
+    return createClient({ origin, apiKey: this.#apiKey });
+  }
+
+  /** Starts a killed edge again, from what its disk has. */
+  async restartEdge(id: string): Promise<void> {
+    const edge = this.#edges.get(id);
+    if (edge === undefined || edge.process.running) return;
+    edge.process = this.#serve(`edge ${id}`, id, edge.env);
+    await edge.process.line(({ event }) => event === 'ready', START_MS);
+  }
+
+  async restartMaster(): Promise<void> {
+    if (this.#master === null || this.#master.running) return;
+    this.#master = this.#serve('master', 'master', this.#masterEnv);
+    await this.#master.line(({ event }) => event === 'listening', START_MS);
+  }
+
+  async close(): Promise<void> {
+    await this.#scope.close('demo ends');
+  }
+
+  async #start({ timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, signal, progress }: DemoOptions): Promise<void> {
+    progress('starting simulated devices');
+    const withPorts: DemoSite[] = [];
+    for (const site of sites) withPorts.push({ ...site, ports: await this.#startDevices(site.id, devicesPerSite) });
+    signal.throwIfAborted();
+    progress('starting the master');
+    await this.#startMaster();
+    const client = this.client();
+    this.#scope.defer('client', () => client.close());
+    await client.call(routes.apply, { body: { text: siteFile(withPorts, timeoutSeconds), dry_run: false } });
+    for (const site of sites) {
+      signal.throwIfAborted();
+      progress(`starting the edge of ${site.name}`);
+      const { enrolment } = await client.call(routes.edgeAdd, { body: { id: site.id } });
+      await this.#startEdge(site.id, enrolment);
+    }
+    progress('waiting until each edge controls its devices');
+    const deadline = Date.now() + START_MS;
+    for (;;) {
+      signal.throwIfAborted();
+      const edges = await client.call(routes.edgeList, {});
+      if (edges.every(({ holder, modules }) => holder === 'edge' && modules.total > 0)) return;
+      if (Date.now() > deadline) throw new Error(`the federation did not come up: ${JSON.stringify(edges)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  async #startDevices(site: string, count: number): Promise<number[]> {
+    const log = join(this.dataDir, `devices-${site}.jsonl`);
+    const args = ['--ports', String(count), '--base-port', '0', '--control-port', '0', '--log', log, '--with-parent'];
+    const child = this.#own(new Child({ name: `devices ${site}`, script: deviceProgram, args, env: {}, logFile: join(this.dataDir, `devices-${site}.log`) }));
+    const line = await child.line((said) => Array.isArray(said['ports']), START_MS);
+    return line['ports'] as number[];
+  }
+
+  async #startMaster(): Promise<void> {
+    const env = { HOLDFAST_ROLE: 'master', HOLDFAST_DATA: join(this.dataDir, 'master'), HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_LINK: '127.0.0.1:0', HOLDFAST_LOG: 'info' };
+    this.#master = this.#serve('master', 'master', env);
+    const { link } = await this.#master.line(({ event }) => event === 'master-loaded', START_MS);
+    const { origin, id } = await this.#master.line(({ event }) => event === 'ready', START_MS);
+    this.#masterLink = String(link);
+    this.#masterOrigin = String(origin);
+    this.#masterId = String(id);
+    // The same ports again after a restart: edges and people know them.
+    this.#masterEnv = { ...env, HOLDFAST_HTTP: hostOf(this.#masterOrigin), HOLDFAST_LINK: this.#masterLink };
+    this.#apiKey = (await readFile(join(this.dataDir, 'master', 'admin.key'), 'utf8')).trim();
+  }
+
+  async #startEdge(id: string, enrolment: string): Promise<void> {
+    const relay = await Relay.open({ host: '127.0.0.1', port: Number(this.#masterLink.split(':').at(-1)) });
+    this.#scope.defer(`relay ${id}`, () => relay.close());
+    const data = join(this.dataDir, id);
+    const env = { HOLDFAST_ROLE: 'edge', HOLDFAST_DATA: data, HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_MASTERS: relay.address, HOLDFAST_LOG: 'info' };
+    await mkdir(data, { recursive: true, mode: 0o700 });
+    const process = this.#serve(`edge ${id}`, id, { ...env, HOLDFAST_ENROL: enrolment });
+    const origin = String((await process.line(({ event }) => event === 'ready', START_MS))['origin']);
+    const again = { ...env, HOLDFAST_HTTP: hostOf(origin) };
+    // For whoever starts it again by hand: `env $(cat environment) node dist/main.js serve`.
+    await writeFile(join(data, 'environment'), `${Object.entries(again).map(([name, value]) => `${name}=${value}`).join('\n')}\n`);
+    this.#edges.set(id, { id, origin, relay, process, data, env: again });
+  }
+
+  #serve(name: string, folder: string, env: Record<string, string>): Child {
+    return this.#own(new Child({ name, script: main, args: ['serve'], env, logFile: join(this.dataDir, `${folder}.log`) }));
+  }
+
+  #own(child: Child): Child {
+    this.#scope.defer(child.name, () => child.stop());
+    return child;
+  }
+}
+
+const hostOf = (origin: string): string => new URL(origin).host;

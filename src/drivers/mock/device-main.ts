@@ -1,0 +1,44 @@
+import { parseArgs } from 'node:util';
+import { startMockDevices } from './device-program.ts';
+
+/** `device-main --ports 3 --base-port 9000 --control-port 9999 --log writes.jsonl --single`: prints its ports as one line of JSON. */
+const { values } = parseArgs({
+  options: {
+    ports: { type: 'string', default: '1' },
+    host: { type: 'string', default: '127.0.0.1' },
+    'base-port': { type: 'string', default: '0' },
+    'control-port': { type: 'string' },
+    log: { type: 'string' },
+    'delay-ms': { type: 'string', default: '0' },
+    'drop-after-bytes': { type: 'string' },
+    refuse: { type: 'boolean', default: false },
+    single: { type: 'boolean', default: false },
+    mute: { type: 'boolean', default: false },
+  },
+});
+
+const number = (name: string, text: string): number => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0) return value;
+  process.stderr.write(`--${name} must be a whole number, not "${text}"\n`);
+  process.exit(2);
+};
+
+const optional = (name: string, text: string | undefined): number | null => (text === undefined ? null : number(name, text));
+
+const devices = await startMockDevices({
+  ports: number('ports', values.ports),
+  host: values.host,
+  basePort: number('base-port', values['base-port']),
+  controlPort: optional('control-port', values['control-port']),
+  log: values.log ?? null,
+  script: {
+    delayMs: number('delay-ms', values['delay-ms']),
+    dropAfterBytes: optional('drop-after-bytes', values['drop-after-bytes']),
+    refuse: values.refuse,
+    single: values.single,
+    mute: values.mute,
+  },
+});
+process.stdout.write(`${JSON.stringify({ ports: devices.ports, control: devices.controlPort })}\n`);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void devices.close());

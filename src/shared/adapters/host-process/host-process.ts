@@ -1,0 +1,105 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { limits } from '../../model/limits.ts';
+import type { Log } from '../../ports/log.ts';
+import type { HostProcess, HostProcesses, HostProcessHandler } from '../../ports/host-process.ts';
+import { JsonLines } from './json-lines.ts';
+
+export interface HostProcessesOptions {
+  log: Log;
+  /** Compiled entry of the driver host; the one of this build unless told. */
+  entry?: string;
+  /** A module that exports `drivers`, which join the built-in ones. */
+  driversModule?: string;
+}
+
+const LAST_WORDS = 8_192;
+const CLOSE_MS = 200;
+
+/** Driver hosts as child processes: the pipe is file descriptor 3, so that nothing a driver prints gets into it. */
+export function createHostProcesses(options: HostProcessesOptions): HostProcesses {
+  const entry = options.entry ?? fileURLToPath(new URL('../../../driver-host/main.js', import.meta.url));
+  return {
+    start(given) {
+      const setup = JSON.stringify({ ...given, driversModule: options.driversModule ?? null });
+      const child = spawn(process.execPath, [`--max-old-space-size=${limits.hostHeapMegabytes}`, '--enable-source-maps', entry, setup], {
+        stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+        env: bareEnvironment(),
+      });
+      return new ChildHost(child, options.log);
+    },
+  };
+}
+
+/** Drivers get nothing of the node's environment: secrets may be in it. */
+function bareEnvironment(): NodeJS.ProcessEnv {
+  const { PATH, TZ, LANG } = process.env;
+  return Object.fromEntries(Object.entries({ PATH, TZ, LANG }).filter(([, value]) => value !== undefined));
+}
+
+class ChildHost implements HostProcess {
+  readonly #child: ChildProcess;
+  readonly #lines: JsonLines | null;
+  #handler: HostProcessHandler | null = null;
+  #lastWords = '';
+  #ended = false;
+
+  constructor(child: ChildProcess, log: Log) {
+    this.#child = child;
+    const pipe = child.stdio[3];
+    this.#lines =
+      pipe instanceof Duplex
+        ? new JsonLines(pipe, {
+            message: (message) => this.#handler?.message(message),
+            drained: () => undefined,
+            // A process without its pipe is of no use. Its end is what is reported.
+            ended: () => this.kill(),
+          })
+        : null;
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      log.debug('driver-host-output', { pid: this.pid, text });
+      this.#lastWords = (this.#lastWords + text).slice(-LAST_WORDS);
+    });
+    child.once('error', (error) => this.#end(error.message));
+    child.once('close', (code, signal) => this.#end(signal ?? `exit code ${code}`));
+    child.once('exit', (code, signal) => {
+      // `close` also waits for the pipes, which a process started by a driver may hold open.
+      setTimeout(() => this.#end(signal ?? `exit code ${code}`), CLOSE_MS).unref();
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  send(message: object): void {
+    this.#lines?.send(message);
+  }
+
+  flush(): void {
+    this.#lines?.flush();
+  }
+
+  bufferedBytes(): number {
+    return this.#lines?.bufferedBytes() ?? 0;
+  }
+
+  listen(handler: HostProcessHandler): void {
+    this.#handler = handler;
+  }
+
+  end(): void {
+    this.#lines?.end();
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #end(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#handler?.ended(reason, this.#lastWords);
+  }
+}

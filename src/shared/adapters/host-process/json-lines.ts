@@ -1,0 +1,87 @@
+import type { Duplex } from 'node:stream';
+import { limits } from '../../model/limits.ts';
+
+export interface JsonLinesHandler {
+  message(message: unknown): void;
+  /** Buffered bytes are gone. */
+  drained(): void;
+  /** Once: the other side has gone, or broke the format. */
+  ended(reason: string): void;
+}
+
+/** One JSON value a line over a byte stream. What is sent in one event-loop turn leaves in one write. */
+export class JsonLines {
+  readonly #stream: Duplex;
+  readonly #handler: JsonLinesHandler;
+  #outgoing: string[] = [];
+  #flush: NodeJS.Immediate | null = null;
+  #partial = '';
+  #ended = false;
+
+  constructor(stream: Duplex, handler: JsonLinesHandler) {
+    this.#stream = stream;
+    this.#handler = handler;
+    stream.setEncoding('utf8');
+    stream.on('data', (text: string) => this.#receive(text));
+    stream.on('drain', () => handler.drained());
+    stream.on('end', () => this.#end('the pipe ended'));
+    stream.on('error', (error) => this.#end(error.message));
+    stream.on('close', () => this.#end('the pipe was closed'));
+  }
+
+  /** Throws on what JSON cannot say; nothing was sent then. */
+  send(message: object): void {
+    if (this.#ended) return;
+    this.#outgoing.push(`${JSON.stringify(message)}\n`);
+    this.#flush ??= setImmediate(() => this.flush());
+  }
+
+  flush(): void {
+    if (this.#flush !== null) clearImmediate(this.#flush);
+    this.#flush = null;
+    if (this.#ended || this.#outgoing.length === 0) return;
+    this.#stream.write(this.#outgoing.join(''));
+    this.#outgoing = [];
+  }
+
+  bufferedBytes(): number {
+    return this.#stream.writableLength;
+  }
+
+  end(): void {
+    this.flush();
+    this.#stream.end();
+  }
+
+  #receive(text: string): void {
+    let start = 0;
+    for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
+      const line = this.#partial + text.slice(start, end);
+      this.#partial = '';
+      start = end + 1;
+      if (!this.#deliver(line)) return;
+    }
+    this.#partial += text.slice(start);
+    if (this.#partial.length > limits.maxFrameBytes) this.#end('a message is too long');
+  }
+
+  #deliver(line: string): boolean {
+    if (this.#ended) return false;
+    let message: unknown;
+    try {
+      message = JSON.parse(line);
+    } catch {
+      this.#end('a message is not JSON');
+      return false;
+    }
+    this.#handler.message(message);
+    return true;
+  }
+
+  #end(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stream.destroy();
+    this.#handler.ended(reason);
+  }
+}

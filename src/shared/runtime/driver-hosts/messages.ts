@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import type { Json } from '../../foundation/json.ts';
+import { epochSchema } from '../../model/control.ts';
+import type { GateState } from '../../control/write-gate.ts';
+import type { DeviceWrite, ModuleLogLine, ModuleSpec, StatusValue } from '../../ports/device-link.ts';
+
+/**
+ * What a node and its driver hosts say to each other. Both are of one build, so there is no version.
+ * `id` ties an answer to its question; `run` counts the starts of a location, so that what belongs to an earlier one is known.
+ */
+
+/** It came out of JSON.parse: JSON it is, and walking through it again would cost more than the rest of the message. */
+const json = z.unknown().transform((value) => (value ?? null) as Json);
+const id = z.int().min(0);
+const text = z.string();
+const roles = ['device', 'service', 'logic', 'trigger'] as const;
+
+export const startOrder: readonly ModuleSpec['role'][] = roles;
+export const stopOrder: readonly ModuleSpec['role'][] = [...roles].reverse();
+
+const moduleSpec: z.ZodType<ModuleSpec> = z.object({
+  id: text,
+  driver: text,
+  role: z.enum(roles),
+  name: text,
+  ip: text,
+  port: z.int(),
+  tls: z.boolean(),
+  udp: z.boolean(),
+  makebreak: z.boolean(),
+  uri: text,
+  settings: z.record(z.string(), json),
+});
+
+const gateState: z.ZodType<GateState> = z.object({ epoch: epochSchema, open: z.boolean(), leaseUntilMs: z.number().nullable() });
+const deviceWrite: z.ZodType<DeviceWrite> = z.object({
+  module: text,
+  location: text,
+  epoch: epochSchema,
+  wallMs: z.number(),
+  monotonicMs: z.number(),
+  bytes: z.number(),
+});
+
+export const toHostSchema = z.discriminatedUnion('t', [
+  /** The whole gate each time: to hear it twice does no harm. */
+  z.object({ t: z.literal('gate'), location: text, run: id, gate: gateState }),
+  z.object({ t: z.literal('start'), id, location: text, run: id, modules: z.array(z.object({ spec: moduleSpec, handover: json })) }),
+  /** Stops these modules; `hookMs` is how long their own clean-up may take. */
+  z.object({ t: z.literal('stop'), id, location: text, modules: z.array(text), hookMs: z.number() }),
+  z.object({ t: z.literal('exec'), id, location: text, module: text, method: text, args: z.array(json), epoch: epochSchema, deadlineMs: z.number(), user: text }),
+  z.object({ t: z.literal('cancel'), id }),
+  z.object({ t: z.literal('writes'), id, location: text }),
+  z.object({ t: z.literal('ping'), id }),
+]);
+export type ToHost = z.output<typeof toHostSchema>;
+
+export const fromHostSchema = z.discriminatedUnion('t', [
+  z.object({ t: z.literal('ready') }),
+  /** Each module of the order was tried once; the others of it run. */
+  z.object({ t: z.literal('started'), id, failed: z.array(z.object({ module: text, problem: text })) }),
+  z.object({ t: z.literal('stopped'), id, handover: z.record(z.string(), json) }),
+  z.object({ t: z.literal('answer'), id, value: json }),
+  z.object({ t: z.literal('error'), id, error: z.object({ code: text, message: text, help: text, facts: z.record(z.string(), json) }) }),
+  z.object({ t: z.literal('writes'), id, writes: z.array(deviceWrite) }),
+  z.object({ t: z.literal('status'), location: text, module: text, key: text, value: json, epoch: epochSchema }),
+  z.object({ t: z.literal('log'), location: text, module: text, level: z.enum(['debug', 'info', 'warn', 'error']), message: text }),
+  /** `refused`: writes that the gate refused since the last answer. */
+  z.object({ t: z.literal('pong'), id, memoryBytes: z.number(), refused: z.number() }),
+]);
+export type FromHost = z.output<typeof fromHostSchema>;
+
+export type Answer = Extract<FromHost, { id: number }>;
+export type StatusMessage = Extract<FromHost, { t: 'status' }> & StatusValue;
+export type LogMessage = Extract<FromHost, { t: 'log' }> & ModuleLogLine;
+
+/** The last line that a dying host writes to its error output: whose code it was running. */
+export const lastWordsSchema = z.object({
+  lastWords: z.enum(['stalled', 'crashed']),
+  /** `location/module`; null: no driver's. */
+  culprit: text.nullable(),
+  problem: text,
+});
+export type LastWords = z.output<typeof lastWordsSchema>;
