@@ -2,7 +2,7 @@ import type { EdgeControl, EdgeEvent, EdgeTimer } from '../shared/control/edge-c
 import { bootEdge, refuseOverride } from '../shared/control/edge-control.ts';
 import { stepEdge } from '../shared/control/edge-step.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
-import type { FromEdge, FromMaster } from '../shared/control/messages.ts';
+import { type FromEdge, isFromEdge } from '../shared/control/messages.ts';
 import { isExclusive } from '../shared/control/step.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
@@ -255,9 +255,9 @@ export class EdgeNode implements HoldfastNode {
       peer: 'master',
       handlers: {
         control: (message, link) => {
+          if (isFromEdge(message)) return;
           if (message.t === 'negotiate') this.#negotiated = true;
-          // A peer that proved itself as a master says only what masters say; anything else was refused as a frame.
-          this.#control?.post({ type: 'message', nowMs: clock.monotonicMs(), link, message: message as FromMaster });
+          this.#control?.post({ type: 'message', nowMs: clock.monotonicMs(), link, message });
         },
         open: () => this.#onOpen(),
         down: (link) => {

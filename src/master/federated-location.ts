@@ -12,7 +12,8 @@ import {
   takeoverAtMs,
 } from '../shared/control/master-control.ts';
 import { stepMaster } from '../shared/control/master-step.ts';
-import type { ControlMessage, FromEdge, FromMaster, HeldInterval } from '../shared/control/messages.ts';
+import { isFromEdge } from '../shared/control/messages.ts';
+import type { ControlMessage, FromMaster, HeldInterval } from '../shared/control/messages.ts';
 import { type RestoreWindow, windowAt } from '../shared/control/restore-window.ts';
 import type { EdgeDocument } from '../shared/model/documents.ts';
 import { limits } from '../shared/model/limits.ts';
@@ -28,7 +29,8 @@ import { DualControl } from '../shared/runtime/dual-control.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type { ControlEvent, LinkView, LocationView } from '../shared/runtime/node.ts';
-import { PeerLink, type PeerLinkHandlers } from '../shared/runtime/peer-link.ts';
+import { PeerLink } from '../shared/runtime/peer-link.ts';
+import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import type { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -245,17 +247,3 @@ export class FederatedLocation {
     return this.#ports.clock.monotonicMs();
   }
 }
-
-function isFromEdge(message: ControlMessage): message is FromEdge {
-  switch (message.t) {
-    case 'hello':
-    case 'control.claimed':
-    case 'control.released':
-    case 'control.accepted':
-    case 'control.renew':
-      return true;
-    default:
-      return false;
-  }
-}
-

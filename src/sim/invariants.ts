@@ -142,7 +142,7 @@ const storedBeforePromised: Checker = {
     switch (message.t) {
       case 'control.claimed':
         if (stored === null || stored.holder !== 'edge' || !sameEpoch(stored.epoch, message.epoch)) return 'claimed without having stored it';
-        return state === 'holding' && node.socketsOpen ? null : 'claimed without holding';
+        return state === 'holding' ? null : 'claimed without holding';
       case 'control.released':
         if (node.socketsOpen || node.gate !== null) return 'released before everything stopped';
         return !node.behind && stored?.holder === 'edge' ? 'released while the journal says that the edge holds' : null;

@@ -57,3 +57,8 @@ type Body<T extends ControlMessageType> = { [K in T]: z.output<(typeof controlMe
 export type ControlMessage = Body<ControlMessageType>;
 export type FromEdge = Body<'hello' | 'control.released' | 'control.claimed' | 'control.accepted' | 'control.renew'>;
 export type FromMaster = Body<'negotiate' | 'control.granted' | 'control.release' | 'control.renegotiate' | 'control.renewed'>;
+
+const edgeTypes: ReadonlySet<ControlMessageType> = new Set<FromEdge['t']>(['hello', 'control.released', 'control.claimed', 'control.accepted', 'control.renew']);
+
+/** Who may say this: each side refuses what only it says itself. */
+export const isFromEdge = (message: ControlMessage): message is FromEdge => edgeTypes.has(message.t);

@@ -71,6 +71,6 @@ export class RequestTable {
   }
 
   closeAll(): void {
-    for (const id of [...this.#pending.keys()]) this.fail(id, 'LINK_LOST');
+    for (const id of Array.from(this.#pending.keys())) this.fail(id, 'LINK_LOST');
   }
 }

@@ -1,5 +1,5 @@
-import { isOlder } from '../control/epoch.ts';
-import type { ControlMessage } from '../control/messages.ts';
+import { formatEpoch, isOlder } from '../control/epoch.ts';
+import { type ControlMessage, isFromEdge } from '../control/messages.ts';
 import { assert } from '../foundation/assert.ts';
 import type { Json } from '../foundation/json.ts';
 import {
@@ -16,53 +16,16 @@ import {
   type SequencedFrame,
   type SessionOffer,
 } from '../link/frames.ts';
+import { Heartbeat } from '../link/heartbeat.ts';
+import { IncomingRequests } from '../link/incoming-requests.ts';
 import { Outbox } from '../link/outbox.ts';
 import { RequestTable } from '../link/request-table.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError, toHoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
-import type { Log } from '../ports/log.ts';
-import type { Metrics } from '../ports/metrics.ts';
-import type { Random } from '../ports/random.ts';
+import type { Timer } from '../ports/clock.ts';
 import type { Connection } from '../ports/transport.ts';
-
-export interface PeerLinkHandlers {
-  /** A control message of the present socket; `link` is its number. The first of each socket is `hello` or `negotiate`. */
-  control(message: ControlMessage, link: number): void;
-  /** Negotiated: what was buffered is on its way, new traffic flows. */
-  open(link: number, resumed: boolean): void;
-  /** Exactly once per socket. `lastHeardMs`: monotonic time of the last frame received on it. */
-  down(link: number, info: { lastHeardMs: number; reason: string }): void;
-  /** A request of the peer. What is thrown becomes its coded answer; `signal` aborts on cancel, deadline and end of session. */
-  request(kind: RequestKind, body: Json, context: { signal: AbortSignal; deadlineMs: number; epoch: Epoch | null }): Promise<Json>;
-  post(type: PostType, body: Json, context: { epoch: Epoch | null }): void;
-}
-
-export interface PeerLinkOptions {
-  side: 'edge' | 'master';
-  clock: Clock;
-  random: Random;
-  log: Log;
-  metrics: Metrics;
-  /** Random per process start: a session is only resumed between the same two processes. */
-  bootId: string;
-  /** Highest epoch heard of for this link's location: stamped on what is sent, and the gate for what arrives. */
-  floor(): Epoch;
-  /** Below the location's `timeout`, at most `limits.resumeWindowMs`. */
-  resumeWindowMs: number;
-  peer: string;
-  handlers: PeerLinkHandlers;
-}
-
-export interface PeerLinkView {
-  state: 'down' | 'negotiating' | 'up';
-  remote: string;
-  sinceMs: number;
-  roundTripMs: number | null;
-  inFlight: number;
-  reason: string;
-}
+import type { PeerLinkOptions, PeerLinkView } from './peer-link-options.ts';
 
 interface Socket {
   number: number;
@@ -71,23 +34,15 @@ interface Socket {
   /** Session part of the edge's hello, seen by the master, until it has answered. */
   offer: SessionOffer | null;
   helloSent: boolean;
-  attachedMs: number;
   lastHeardMs: number;
-  lastAnswerMs: number;
-  heartbeat: number;
-  heartbeatSentMs: number;
-  timers: Timer[];
+  heartbeat: Heartbeat;
+  timer: Timer | null;
 }
 
 interface Session {
   id: string;
   peerBoot: string;
   received: number;
-}
-
-interface Incoming {
-  abort: AbortController;
-  deadlineMs: number;
 }
 
 /** Received frames after which an acknowledgement is sent without waiting for the next heartbeat. */
@@ -106,7 +61,7 @@ export class PeerLink {
     unackedFrames: limits.resumeBufferFrames,
     unackedBytes: limits.resumeBufferBytes,
   });
-  readonly #incoming = new Map<number, Incoming>();
+  readonly #incoming = new IncomingRequests();
   readonly #warned = new Set<string>();
   #socket: Socket | null = null;
   #sockets = 0;
@@ -129,15 +84,11 @@ export class PeerLink {
   }
 
   view(): PeerLinkView {
-    const { state } = this;
-    return {
-      state: state === 'open' ? 'up' : state,
-      remote: this.#socket?.connection.remote ?? '',
-      sinceMs: this.#sinceMs,
-      roundTripMs: state === 'open' ? this.#roundTripMs : null,
-      inFlight: this.#requests.size,
-      reason: state === 'down' ? this.#downReason : '',
-    };
+    const up = this.state === 'open';
+    const remote = this.#socket?.connection.remote ?? '';
+    const reason = this.#socket === null ? this.#downReason : '';
+    const roundTripMs = up ? this.#roundTripMs : null;
+    return { state: up ? 'up' : this.#socket === null ? 'down' : 'negotiating', remote, sinceMs: this.#sinceMs, roundTripMs, inFlight: this.#requests.size, reason };
   }
 
   /** Takes over a new socket and returns its number. An older one is closed and can never remove the new one. */
@@ -152,12 +103,9 @@ export class PeerLink {
       open: false,
       offer: null,
       helloSent: false,
-      attachedMs: nowMs,
       lastHeardMs: nowMs,
-      lastAnswerMs: nowMs,
-      heartbeat: 0,
-      heartbeatSentMs: nowMs,
-      timers: [],
+      heartbeat: new Heartbeat(nowMs),
+      timer: null,
     };
     this.#socket = socket;
     this.#sinceMs = clock.wallMs();
@@ -295,14 +243,13 @@ export class PeerLink {
     this.#outbox.reset();
     this.#unackedReceived = 0;
     this.#requests.closeAll();
-    for (const { abort } of this.#incoming.values()) abort.abort(new HoldfastError('LINK_LOST', { fate: 'unknown' }));
-    this.#incoming.clear();
+    this.#incoming.endAll();
   }
 
   #drop(socket: Socket, reason: string): void {
     if (this.#socket !== socket) return;
     this.#socket = null;
-    for (const timer of socket.timers) timer.cancel();
+    socket.timer?.cancel();
     const { clock, handlers, log, metrics, peer, resumeWindowMs } = this.#options;
     this.#sinceMs = clock.wallMs();
     this.#downReason = reason;
@@ -317,31 +264,27 @@ export class PeerLink {
 
   // ── Heartbeats ────────────────────────────────────────────────────────────
 
-  /** Sent whatever else flows; only an answer is life, a written ping is not. */
+  /** Sent whatever else flows, ahead of everything that waits. */
   #beat(socket: Socket): void {
     if (this.#socket !== socket) return;
     const { clock } = this.#options;
+    const { heartbeat } = socket;
     const nowMs = clock.monotonicMs();
-    if (nowMs - socket.lastAnswerMs >= limits.linkDeadMs) return this.#drop(socket, 'silent');
-    if (!socket.open && nowMs - socket.attachedMs >= limits.negotiateMs) return this.#drop(socket, 'negotiate-timeout');
-    if (nowMs - socket.heartbeatSentMs >= limits.heartbeatMs || socket.heartbeat === 0) {
-      socket.heartbeat += 1;
-      socket.heartbeatSentMs = nowMs;
-      this.#write(socket, `{"t":"hb","n":${socket.heartbeat},"ack":${this.#ack()}}`);
-    }
-    const dueMs = Math.min(socket.heartbeatSentMs + limits.heartbeatMs, socket.lastAnswerMs + limits.linkDeadMs);
-    socket.timers[0] = clock.after(Math.max(1, dueMs - nowMs), () => this.#beat(socket));
+    if (heartbeat.isDead(nowMs)) return this.#drop(socket, 'silent');
+    if (!socket.open && nowMs - heartbeat.ageFromMs >= limits.negotiateMs) return this.#drop(socket, 'negotiate-timeout');
+    const number = heartbeat.due(nowMs);
+    if (number !== null) this.#write(socket, `{"t":"hb","n":${number},"ack":${this.#ack()}}`);
+    socket.timer = clock.after(Math.max(1, heartbeat.nextMs() - nowMs), () => this.#beat(socket));
   }
 
-  #heartbeatAnswered(socket: Socket, n: number): void {
+  #heartbeatAnswered(socket: Socket, number: number): void {
     // Number 0 acknowledges frames between heartbeats and answers none.
-    if (n === 0) return;
-    if (n > socket.heartbeat) return this.#drop(socket, 'invalid-heartbeat');
-    const nowMs = this.#options.clock.monotonicMs();
-    socket.lastAnswerMs = nowMs;
-    if (n !== socket.heartbeat) return;
-    this.#roundTripMs = nowMs - socket.heartbeatSentMs;
-    this.#options.metrics.set('holdfast_link_round_trip_seconds', { peer: this.#options.peer }, this.#roundTripMs / 1_000);
+    if (number === 0) return;
+    const roundTripMs = socket.heartbeat.answered(number, this.#options.clock.monotonicMs());
+    if (roundTripMs === 'invalid') return this.#drop(socket, 'invalid-heartbeat');
+    if (roundTripMs === null) return;
+    this.#roundTripMs = roundTripMs;
+    this.#options.metrics.set('holdfast_link_round_trip_seconds', { peer: this.#options.peer }, roundTripMs / 1_000);
   }
 
   // ── Receiving ─────────────────────────────────────────────────────────────
@@ -359,7 +302,7 @@ export class PeerLink {
         this.#heartbeatAnswered(socket, frame.n);
         break;
       case 'invalid':
-        this.#refused('invalid-frame');
+        this.#options.metrics.add('holdfast_link_refused_total', { reason: 'invalid-frame' });
         this.#options.log.warn('invalid-frame', { peer: this.#options.peer, reason: frame.reason });
         this.#drop(socket, 'invalid-frame');
         break;
@@ -386,8 +329,7 @@ export class PeerLink {
   #onControl(socket: Socket, frame: Extract<Frame, { t: 'control' }>): void {
     const { message, session } = frame;
     const { side, handlers } = this.#options;
-    const fromEdge = message.t === 'hello' || /^control\.(released|claimed|accepted|renew)$/.test(message.t);
-    if (fromEdge !== (side === 'master')) return this.#drop(socket, 'wrong-side');
+    if (isFromEdge(message) !== (side === 'master')) return this.#drop(socket, 'wrong-side');
     if (!socket.open) {
       if (session === null || message.t !== (side === 'master' ? 'hello' : 'negotiate')) return this.#drop(socket, 'not-negotiated');
       const [min, max] = session.v;
@@ -401,7 +343,7 @@ export class PeerLink {
       }
     } else if (!isClaim(message.t) && isOlder(message.epoch, this.#options.floor())) {
       // Fence 1: an older epoch has no say.
-      return this.#fenced('link', message.t);
+      return this.#fenced(message.t);
     }
     handlers.control(message, socket.number);
   }
@@ -422,7 +364,7 @@ export class PeerLink {
         this.#requests.settle(frame.re, frame.error === undefined ? { value: frame.value } : { error: fromWire(frame.error) });
         break;
       case 'cancel':
-        this.#incoming.get(frame.re)?.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+        this.#incoming.cancel(frame.re);
         break;
       case 'post':
         this.#onPost(frame);
@@ -442,20 +384,15 @@ export class PeerLink {
     const { bulk } = requestKinds[kind];
     const refusal = this.#gate(kind, requestKinds[kind].epoch, ep);
     if (refusal !== null) return this.#answer(id, bulk, { error: refusal });
-    if (this.#incoming.size >= limits.pendingRequests) return this.#answer(id, bulk, { error: new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }) });
-    const abort = new AbortController();
-    const incoming: Incoming = { abort, deadlineMs: clock.monotonicMs() + Math.min(frame.ttl, limits.requestMaxMs) };
-    this.#incoming.set(id, incoming);
-    this.#watchDeadlines(incoming.deadlineMs);
-    const done = (outcome: { value: Json } | { error: HoldfastError }): void => {
-      // A session that ended meanwhile has answered for us.
-      if (this.#incoming.get(id) !== incoming) return;
-      this.#incoming.delete(id);
-      this.#answer(id, bulk, outcome);
-    };
-    handlers.request(kind, body, { signal: abort.signal, deadlineMs: incoming.deadlineMs, epoch: ep }).then(
-      (value) => done({ value }),
-      (error: unknown) => done({ error: toHoldfastError(error, peer) }),
+    if (this.#incoming.size >= limits.pendingRequests) {
+      return this.#answer(id, bulk, { error: new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }) });
+    }
+    const deadlineMs = clock.monotonicMs() + Math.min(frame.ttl, limits.requestMaxMs);
+    const { signal, finish } = this.#incoming.begin(id, deadlineMs);
+    this.#watchDeadlines(deadlineMs);
+    handlers.request(kind, body, { signal, deadlineMs, epoch: ep }).then(
+      (value) => finish() && this.#answer(id, bulk, { value }),
+      (error: unknown) => finish() && this.#answer(id, bulk, { error: toHoldfastError(error, peer) }),
     );
   }
 
@@ -467,7 +404,7 @@ export class PeerLink {
       this.#options.handlers.post(type, body, { epoch: ep });
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
-      this.#refused('invalid-post');
+      this.#options.metrics.add('holdfast_link_refused_total', { reason: 'invalid-post' });
       this.#warnOnce(`post ${type}`, 'invalid-post', { type, error });
     }
   }
@@ -476,17 +413,17 @@ export class PeerLink {
   #gate(type: string, required: boolean, ep: Epoch | null): HoldfastError | null {
     if (!required) return null;
     if (ep === null) {
-      this.#fenced('link', type);
+      this.#fenced(type);
       return new HoldfastError('EPOCH_MISSING', { type });
     }
     if (this.#isCurrent(ep)) return null;
-    this.#fenced('link', type);
-    const floor = this.#options.floor();
-    return new HoldfastError('STALE_EPOCH', { location: this.#options.peer, epoch: `${ep.generation}.${ep.number}`, floor: `${floor.generation}.${floor.number}` });
+    this.#fenced(type);
+    const { peer, floor } = this.#options;
+    return new HoldfastError('STALE_EPOCH', { location: peer, epoch: formatEpoch(ep), floor: formatEpoch(floor()) });
   }
 
-  #fenced(fence: string, type: string): void {
-    this.#options.metrics.add('holdfast_fencing_refusals_total', { fence });
+  #fenced(type: string): void {
+    this.#options.metrics.add('holdfast_fencing_refusals_total', { fence: 'link' });
     this.#warnOnce(`fenced ${type}`, 'stale-epoch-refused', { type });
   }
 
@@ -556,17 +493,10 @@ export class PeerLink {
     for (const id of this.#requests.expire(nowMs)) {
       this.#outbox.push({ encode: (seq) => this.#encode({ t: 'cancel', seq, ack: this.#ack(), re: id }) }, false);
     }
-    let next = this.#requests.nextDeadlineMs();
-    for (const { abort, deadlineMs } of this.#incoming.values()) {
-      if (deadlineMs <= nowMs) abort.abort(new HoldfastError('DEADLINE', { fate: 'unknown' }));
-      else next = next === null ? deadlineMs : Math.min(next, deadlineMs);
-    }
-    if (next !== null) this.#watchDeadlines(next);
+    this.#incoming.expire(nowMs);
+    const next = Math.min(this.#requests.nextDeadlineMs() ?? Infinity, this.#incoming.nextDeadlineMs() ?? Infinity);
+    if (next !== Infinity) this.#watchDeadlines(next);
     if (this.#socket !== null) this.#flush(this.#socket);
-  }
-
-  #refused(reason: string): void {
-    this.#options.metrics.add('holdfast_link_refused_total', { reason });
   }
 
   /** One line per cause and socket: a peer that repeats itself must not fill the disk. */

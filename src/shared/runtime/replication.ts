@@ -93,7 +93,7 @@ export interface ReplicaFeedOptions {
 /** The edge's side: follows the master's feed while there is a link, from where it stopped. */
 export class ReplicaFeed {
   readonly #options: ReplicaFeedOptions;
-  #pulling: Promise<void> | null = null;
+  #pulling = false;
   #again = false;
 
   constructor(options: ReplicaFeedOptions) {
@@ -103,20 +103,22 @@ export class ReplicaFeed {
   /** Something may be new: the link opened, or the master said so. Never throws; the next wake tries again. */
   wake(signal: AbortSignal): void {
     this.#again = true;
-    this.#pulling ??= this.#run(signal).finally(() => {
-      this.#pulling = null;
-    });
+    if (!this.#pulling) void this.#run(signal);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    while (this.#again && !signal.aborted) {
-      this.#again = false;
-      try {
+    this.#pulling = true;
+    try {
+      while (this.#again && !signal.aborted) {
+        this.#again = false;
         while (!(await this.#pull(signal)));
-      } catch (error) {
-        if (!signal.aborted) this.#options.log.warn('replication-failed', { error });
-        return;
       }
+    } catch (error) {
+      // A bug is not a lost link: only operating errors are waited out.
+      if (!(error instanceof HoldfastError)) throw error;
+      if (!signal.aborted) this.#options.log.warn('replication-failed', { error });
+    } finally {
+      this.#pulling = false;
     }
   }
 

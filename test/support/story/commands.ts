@@ -63,6 +63,9 @@ const forms: Form[] = [
   at(`link delay ${TIME}`, (site, { time = '' }) => {
     site.network.delayMs = toMs(time);
   }),
+  at(`${PARTY} (?<way>is deaf|hears again)`, (site, { party, way }) => {
+    site.network.deaf = way === 'is deaf' ? (party as Party) : null;
+  }),
   at(`${PARTY} says (?<frame>\\{.*\\})`, (site, { party, frame = '' }) => {
     site.network.sendFrame(party as Party, site.network.newest, frame);
   }),

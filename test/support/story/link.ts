@@ -27,6 +27,8 @@ const other = (party: Party): Party => (party === 'edge' ? 'master' : 'edge');
 export class Network {
   /** One way. */
   delayMs = 10;
+  /** A process that hangs: its kernel takes the frames, nobody reads them. */
+  deaf: Party | null = null;
   readonly #clock: Clock;
   readonly #ends: Record<Party, LinkUser>;
   #links: Link[] = [];
@@ -135,7 +137,7 @@ export class Network {
   }
 
   #deliver(link: Link, to: Party, frame: string): void {
-    if (!link.open[to]) return;
+    if (!link.open[to] || this.deaf === to) return;
     const parsed = parseFrame(frame);
     if ('problem' in parsed) {
       this.#ends[to].refused(parsed.problem);

@@ -170,9 +170,16 @@ describe('embedded store: restore', () => {
     copyFile(`${path}-wal`, `${crashed}-wal`);
     copyFile(path, `${crashed}.restore`);
     copyFile(`${path}-wal`, `${crashed}.restore-wal`);
+    const log = readFileSync(`${crashed}-wal`);
     await store.close();
     const expected = contents(backup);
     restoreStore(backup, crashed);
     expect(contents(crashed)).toEqual(expected);
+
+    // The file is gone, but its log would fit the restored one.
+    const gone = join(folder(), 'store.db');
+    writeFileSync(`${gone}-wal`, log);
+    restoreStore(backup, gone);
+    expect(contents(gone)).toEqual(expected);
   });
 });

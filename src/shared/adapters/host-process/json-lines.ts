@@ -14,6 +14,7 @@ export class JsonLines {
   readonly #stream: Duplex;
   readonly #handler: JsonLinesHandler;
   #outgoing: string[] = [];
+  #outgoingLength = 0;
   #flush: NodeJS.Immediate | null = null;
   #partial = '';
   #ended = false;
@@ -32,7 +33,9 @@ export class JsonLines {
   /** Throws on what JSON cannot say; nothing was sent then. */
   send(message: object): void {
     if (this.#ended) return;
-    this.#outgoing.push(`${JSON.stringify(message)}\n`);
+    const line = `${JSON.stringify(message)}\n`;
+    this.#outgoing.push(line);
+    this.#outgoingLength += line.length;
     this.#flush ??= setImmediate(() => this.flush());
   }
 
@@ -42,10 +45,11 @@ export class JsonLines {
     if (this.#ended || this.#outgoing.length === 0) return;
     this.#stream.write(this.#outgoing.join(''));
     this.#outgoing = [];
+    this.#outgoingLength = 0;
   }
 
   bufferedBytes(): number {
-    return this.#stream.writableLength;
+    return this.#stream.writableLength + this.#outgoingLength;
   }
 
   end(): void {

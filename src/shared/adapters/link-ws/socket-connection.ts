@@ -27,7 +27,7 @@ export class SocketConnection implements Connection {
     this.#stream = stream;
     this.peerId = identity.peerId;
     this.remote = identity.remote;
-    socket.on('message', (data, isBinary) => this.#receive(isBinary ? null : String(data)));
+    socket.on('message', (data, isBinary) => this.#receive(isBinary || !Buffer.isBuffer(data) ? null : data.toString('utf8')));
     socket.on('close', (code, reason) => this.#end(this.#closing ?? (reason.toString() || `closed-${code}`)));
     socket.on('error', (error) => this.#end(this.#closing ?? errorWord(error)));
     stream.on('drain', () => this.#handler?.drained());

@@ -32,7 +32,7 @@ function reserve(file: string): void {
 /** VACUUM INTO copies one consistent state and leaves out what was deleted. */
 function copyInto(db: Database, file: string): void {
   // A log that a crash left behind would be replayed into the copy.
-  for (const former of [file]) rmSync(former, { force: true });
+  for (const former of [file, `${file}-wal`]) rmSync(former, { force: true });
   // Made beforehand, so that nobody else may read it.
   closeSync(openSync(file, 'wx', 0o600));
   try {

@@ -1,0 +1,218 @@
+import { Call } from '../driver-sdk/call.ts';
+import type { Driver } from '../driver-sdk/index.ts';
+import { Module } from '../driver-sdk/module.ts';
+import type { Transport } from '../driver-sdk/transport.ts';
+import { gateError } from '../shared/control/write-gate.ts';
+import type { Json } from '../shared/foundation/json.ts';
+import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import type { Clock, Timer } from '../shared/ports/clock.ts';
+import type { ModuleSpec } from '../shared/ports/device-link.ts';
+import type { Random } from '../shared/ports/random.ts';
+import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
+import { type HostPipe, Reporter } from './reporter.ts';
+import { TcpTransport } from './tcp-transport.ts';
+import { DeviceFence, type Tenure } from './tenure.ts';
+import type { WriteJournal } from './write-journal.ts';
+
+export interface DriverHostOptions {
+  clock: Clock;
+  random: Pick<Random, 'next'>;
+  drivers: ReadonlyMap<string, Driver>;
+  journal: WriteJournal;
+  pipe: HostPipe;
+  /** Code of this module (`location/module`) is about to run. */
+  entered(key: string): void;
+  memoryBytes(): number;
+}
+
+interface Hosted {
+  module: Module;
+  tenure: Tenure;
+  transport: TcpTransport | null;
+}
+
+type Of<T extends ToHost['t']> = Extract<ToHost, { t: T }>;
+
+const keyOf = (location: string, module: string): string => `${location}/${module}`;
+
+/** What a driver host process does with the messages of its node: modules, their devices, and the fence before these. */
+export class DriverHost {
+  readonly #options: DriverHostOptions;
+  readonly #fence: DeviceFence;
+  readonly #reporter: Reporter;
+  readonly #modules = new Map<string, Hosted>();
+  readonly #tenures = new Map<string, Tenure>();
+  readonly #leaseTimers = new Map<string, Timer>();
+  readonly #calls = new Map<number, { call: Call; module: Module }>();
+
+  constructor(options: DriverHostOptions) {
+    this.#options = options;
+    this.#fence = new DeviceFence(options.clock, options.journal);
+    this.#reporter = new Reporter(options.pipe);
+  }
+
+  receive(message: ToHost): void {
+    switch (message.t) {
+      case 'gate':
+        this.#setGate(message);
+        break;
+      case 'start':
+        void this.#start(message);
+        break;
+      case 'stop':
+        void this.#stop(message);
+        break;
+      case 'exec':
+        void this.#exec(message);
+        break;
+      case 'cancel': {
+        const running = this.#calls.get(message.id);
+        running?.module.cancel(running.call);
+        break;
+      }
+      case 'writes':
+        this.#options.pipe.send({ t: 'writes', id: message.id, writes: this.#options.journal.newest(message.location) });
+        break;
+      case 'ping':
+        this.#options.pipe.send({ t: 'pong', id: message.id, memoryBytes: this.#options.memoryBytes(), refused: this.#fence.takeRefused() });
+        break;
+    }
+  }
+
+  drained(): void {
+    this.#reporter.drained();
+  }
+
+  /** Whose code may be running: `location/module` of a module. */
+  keyOf(module: Module): string | null {
+    for (const [key, hosted] of this.#modules) if (hosted.module === module) return key;
+    return null;
+  }
+
+  /** The orphan rule: without a node no device connection lives on. Synchronous: the process exits right after. */
+  abandon(): void {
+    for (const { transport } of this.#modules.values()) void transport?.close();
+  }
+
+  #setGate({ location, run, gate }: Of<'gate'>): void {
+    const { clock } = this.#options;
+    this.#fence.gate.set(location, gate);
+    const tenure = this.#tenures.get(location);
+    if (tenure?.run === run) tenure.epoch = gate.epoch;
+    this.#leaseTimers.get(location)?.cancel();
+    this.#leaseTimers.delete(location);
+    if (!gate.open) this.#dropSockets(location, (transport) => transport.dropUnsent());
+    else if (gate.leaseUntilMs !== null) {
+      // Whether or not the node is still able to say so: at the end of the lease no device connection is left.
+      const timer = clock.after(gate.leaseUntilMs - clock.monotonicMs(), () => this.#dropSockets(location, (transport) => transport.reset()));
+      this.#leaseTimers.set(location, timer);
+    }
+  }
+
+  #dropSockets(location: string, drop: (transport: TcpTransport) => void): void {
+    for (const { tenure, transport } of this.#modules.values()) if (tenure.location === location && transport !== null) drop(transport);
+  }
+
+  async #start({ id, location, run, modules }: Of<'start'>): Promise<void> {
+    const tenure = this.#tenureOf(location, run);
+    const failed: { module: string; problem: string }[] = [];
+    await Promise.all(
+      modules.map(async ({ spec, handover }) => {
+        try {
+          await this.#startModule(tenure, spec, handover);
+        } catch (error) {
+          failed.push({ module: spec.id, problem: toHoldfastError(error, spec.id).message });
+        }
+      }),
+    );
+    this.#options.pipe.send({ t: 'started', id, failed });
+  }
+
+  #tenureOf(location: string, run: number): Tenure {
+    const known = this.#tenures.get(location);
+    if (known?.run === run) return known;
+    const tenure = { location, run, epoch: this.#fence.gate.state(location).epoch };
+    this.#tenures.set(location, tenure);
+    return tenure;
+  }
+
+  async #startModule(tenure: Tenure, spec: ModuleSpec, handover: Json): Promise<void> {
+    const { location } = tenure;
+    const key = keyOf(location, spec.id);
+    const driver = this.#options.drivers.get(spec.driver);
+    if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
+    const transport = this.#transportFor(driver, spec, tenure);
+    const host = {
+      clock: this.#options.clock,
+      transport: transport satisfies Transport | null,
+      publish: (name: string, value: Json) => this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value),
+      log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => this.#reporter.log({ location, module: spec.id, level, message }),
+      entered: () => this.#options.entered(key),
+    };
+    const older = this.#modules.get(key);
+    const hosted = { module: new Module(driver, spec, host, handover), tenure, transport };
+    this.#modules.set(key, hosted);
+    // Started twice (the node lost count while another host died): the older one must let go of the device first.
+    await older?.module.stop(0);
+    try {
+      await hosted.module.start();
+    } catch (error) {
+      if (this.#modules.get(key) === hosted) this.#modules.delete(key);
+      await hosted.module.stop(0);
+      throw error;
+    }
+  }
+
+  #transportFor(driver: Driver, spec: ModuleSpec, tenure: Tenure): TcpTransport | null {
+    if (driver.transport === 'none') return null;
+    for (const kind of ['tls', 'udp', 'makebreak'] as const) {
+      if (spec[kind]) throw new HoldfastError('INPUT_INVALID', { field: kind, problem: 'driver hosts speak plain TCP only' });
+    }
+    if (spec.ip === '') throw new HoldfastError('INPUT_INVALID', { field: 'ip', problem: 'must name the device' });
+    if (spec.port === 0) throw new HoldfastError('INPUT_INVALID', { field: 'port', problem: 'must be the port of the device' });
+    const { clock, random } = this.#options;
+    return new TcpTransport({
+      module: spec.id,
+      host: spec.ip,
+      port: spec.port,
+      clock,
+      random,
+      mayConnect: () => this.#fence.allows(tenure),
+      beforeWrite: (bytes) => this.#fence.stamp(tenure, spec.id, bytes),
+    });
+  }
+
+  async #stop({ id, location, modules, hookMs }: Of<'stop'>): Promise<void> {
+    const handover: Record<string, Json> = {};
+    await Promise.all(
+      modules.map(async (module) => {
+        const key = keyOf(location, module);
+        const hosted = this.#modules.get(key);
+        if (hosted === undefined) return;
+        const state = await hosted.module.stop(hookMs);
+        if (this.#modules.get(key) === hosted) this.#modules.delete(key);
+        if (state !== null) handover[module] = state;
+      }),
+    );
+    this.#options.pipe.send({ t: 'stopped', id, handover });
+  }
+
+  async #exec({ id, location, module, method, args, epoch, deadlineMs, user }: Of<'exec'>): Promise<void> {
+    const { clock, pipe } = this.#options;
+    try {
+      const floor = this.#fence.gate.state(location).epoch;
+      const refusal = this.#fence.gate.check(location, epoch, clock.monotonicMs());
+      if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor });
+      const hosted = this.#modules.get(keyOf(location, module));
+      if (hosted === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it did not start' });
+      const call = new Call({ user, deadlineMs });
+      this.#calls.set(id, { call, module: hosted.module });
+      const value = await hosted.module.exec(method, args, call);
+      pipe.send({ t: 'answer', id, value });
+    } catch (error) {
+      pipe.send({ t: 'error', id, error: toHoldfastError(error, module).toJSON() });
+    } finally {
+      this.#calls.delete(id);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import { Console } from 'node:console';
+import { writeSync } from 'node:fs';
+import net from 'node:net';
+import { Writable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
+import { z } from 'zod';
+import type { Driver } from '../driver-sdk/index.ts';
+import { runningModule } from '../driver-sdk/module.ts';
+import { builtinDrivers } from '../drivers/index.ts';
+import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
+import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
+import { toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
+import { DriverHost } from './host.ts';
+import { beat, createBlame, createShared } from './pulse.ts';
+import { WriteJournal } from './write-journal.ts';
+
+/** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
+const PIPE = 3;
+const BEAT_MS = 250;
+
+const setup = z
+  .strictObject({ journalFile: z.string().nullable(), nodeId: z.string(), driversModule: z.string().nullable() })
+  .parse(JSON.parse(process.argv[2] ?? ''));
+
+const shared = createShared();
+// The path is that of the compiled file: driver hosts run compiled code only.
+new Worker(new URL('./watchdog.js', import.meta.url), { workerData: shared }).unref();
+setInterval(() => beat(shared), BEAT_MS);
+
+const drivers = new Map<string, Driver>(Object.entries(builtinDrivers));
+if (setup.driversModule !== null) {
+  // Given by whoever started the node, not by its users.
+  const more = (await import(setup.driversModule)) as { drivers: Driver[] };
+  for (const driver of more.drivers) drivers.set(driver.name, driver);
+}
+
+const pipe = new JsonLines(new net.Socket({ fd: PIPE }), {
+  message: (message) => host.receive(toHostSchema.parse(message)),
+  drained: () => host.drained(),
+  ended: () => {
+    host.abandon();
+    process.exit(0);
+  },
+});
+const host = new DriverHost({
+  clock: createSystemClock(),
+  random: { next: Math.random },
+  drivers,
+  journal: new WriteJournal({ file: setup.journalFile, nodeId: setup.nodeId }),
+  pipe,
+  entered: createBlame(shared),
+  memoryBytes: () => process.memoryUsage.rss(),
+});
+pipe.send({ t: 'ready' });
+
+/** Location and module of the driver code that runs now, for its log lines; empty when it is nobody's. */
+const running = (): { location: string; module: string } => {
+  const module = runningModule();
+  const key = module === null ? null : host.keyOf(module);
+  return { location: key?.split('/')[0] ?? '', module: module?.spec.id ?? '' };
+};
+
+// What a driver prints becomes log lines: a pipe that nobody reads would block this process.
+const printed = (level: 'info' | 'warn') =>
+  new Writable({
+    write: (chunk: Buffer, _, done) => {
+      pipe.send({ t: 'log', ...running(), level, message: chunk.toString().trimEnd() });
+      done();
+    },
+  });
+globalThis.console = new Console(printed('info'), printed('warn'));
+
+// The state of a driver that threw out of a callback is unknown, and it shares this process: start clean.
+process.on('uncaughtException', (error) => {
+  const module = runningModule();
+  const words = { lastWords: 'crashed', culprit: module === null ? null : host.keyOf(module), problem: error.stack ?? error.message };
+  writeSync(2, `\n${JSON.stringify(words)}\n`);
+  host.abandon();
+  process.exit(1);
+});
+process.on('unhandledRejection', (reason) => {
+  pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${reason instanceof Error ? reason.message : String(reason)}` });
+});
+// Terminals and supervisors signal every process of the group. The node decides, and the end of the pipe tells.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
