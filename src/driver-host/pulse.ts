@@ -20,12 +20,12 @@ export const readBeat = ({ numbers }: Shared): number => Atomics.load(numbers, 0
 
 /** Called before each piece of driver code: it has to be cheap. */
 export function createBlame({ numbers, name }: Shared): (key: string) => void {
+  const text = Buffer.from(name.buffer);
   let last = '';
   return (key) => {
     if (key === last) return;
     last = key;
-    const length = name.write(key);
-    Atomics.store(numbers, 1, length);
+    Atomics.store(numbers, 1, text.write(key));
   };
 }
 

@@ -285,7 +285,8 @@ export class EdgeNode implements HoldfastNode {
             this.#linkClosed = resolve;
           });
           const link = this.#peer.attach(connection);
-          control.post({ type: 'link-up', nowMs: clock.monotonicMs(), link });
+          // A connection that is gone already has been reported as down.
+          if (this.#peer.state !== 'down') control.post({ type: 'link-up', nowMs: clock.monotonicMs(), link });
           return gone;
         },
         failed: () => control.post({ type: 'dial-failed', nowMs: clock.monotonicMs() }),

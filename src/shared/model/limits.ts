@@ -48,6 +48,7 @@ export const limits = {
   hostHeapMegabytes: 512,
   hostMemoryBytes: 768 * 1024 * 1024,
   hostPipeBytes: 16 * 1024 * 1024,
+  hostRestartMinMs: 125,
   hostRestartMaxMs: 10_000,
   driverStrikes: 2,
   driverForgiveMs: 600_000,

@@ -111,16 +111,11 @@ export class PeerLink {
     this.#sinceMs = clock.wallMs();
     this.#forget?.cancel();
     this.#forget = null;
+    const present = (): boolean => this.#socket === socket;
     connection.listen({
-      frame: (text) => {
-        if (this.#socket === socket) this.#receive(socket, text);
-      },
-      drained: () => {
-        if (this.#socket === socket) this.#flush(socket);
-      },
-      closed: (reason) => {
-        if (this.#socket === socket) this.#drop(socket, reason);
-      },
+      frame: (text) => present() && this.#receive(socket, text),
+      drained: () => present() && this.#flush(socket),
+      closed: (reason) => this.#drop(socket, reason),
     });
     this.#beat(socket);
     return socket.number;

@@ -94,23 +94,32 @@ class Key {
   text(): string {
     const world = this.#world;
     const { budget, memory } = world;
-    this.#n(budget.faults, budget.orders, budget.windows, budget.terms, world.terms);
-    this.#n(flags(world.networkUp, world.windowOpen, memory.saidHolding, memory.failedHandback), memory.quiet);
+    this.#n(budget.faults);
+    this.#n(budget.orders);
+    this.#n(budget.windows);
+    this.#n(budget.terms);
+    this.#n(world.terms);
+    this.#n(flags(world.networkUp, world.windowOpen, memory.saidHolding, memory.failedHandback));
+    this.#n(memory.quiet);
     this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
     this.#process(world.master, (machine) => this.#master(machine), (event) => this.#masterEvent(event));
     for (const link of world.links) this.#link(link);
     return String.fromCharCode(...this.#codes);
   }
 
-  #n(...values: number[]): void {
-    for (const value of values) this.#codes.push(value + 32);
+  #n(value: number): void {
+    this.#codes.push(value + 32);
   }
 
   #process<State, Event>(process: Process<State, Event, string>, machine: (state: State) => void, event: (event: Event) => void): void {
     const { writing, modules } = process;
-    this.#n(flags(process.machine !== null, process.paused, process.behind, writing !== null, process.journal !== null), process.loadingFor);
+    this.#n(flags(process.machine !== null, process.paused, process.behind, writing !== null, process.journal !== null));
+    this.#n(process.loadingFor);
     for (const timer of timers) this.#n(process.timers[timer] ?? -1);
-    this.#n(processPhases.indexOf(modules.phase), modules.lease ?? -9, modules.stopIn, flags(modules.lateStart, modules.override, modules.gate !== null));
+    this.#n(processPhases.indexOf(modules.phase));
+    this.#n(modules.lease ?? -9);
+    this.#n(modules.stopIn);
+    this.#n(flags(modules.lateStart, modules.override, modules.gate !== null));
     if (process.journal !== null) this.#durable(process.journal);
     if (process.machine !== null) machine(process.machine);
     if (writing === null) return;
@@ -127,7 +136,9 @@ class Key {
   #durable(durable: Durable): void {
     this.#epoch(durable.floor);
     // How old an own epoch is that lies below the floor makes no difference.
-    this.#n(sameEpoch(durable.epoch, durable.floor) ? 1 : 0, holders.indexOf(durable.holder), this.#terms(durable.terms));
+    this.#n(sameEpoch(durable.epoch, durable.floor) ? 1 : 0);
+    this.#n(holders.indexOf(durable.holder));
+    this.#n(this.#terms(durable.terms));
   }
 
   #terms(terms: Terms): number {
@@ -138,19 +149,25 @@ class Key {
 
   #edge(edge: EdgeControl): void {
     const { link, release, lease } = edge;
-    this.#n(edgeStates.indexOf(edge.state), edge.noLinkSinceMs ?? 9, flags(edge.override, lease !== null));
+    this.#n(edgeStates.indexOf(edge.state));
+    this.#n(edge.noLinkSinceMs ?? 9);
+    this.#n(flags(edge.override, lease !== null));
     this.#durable(edge.durable);
     this.#n(release === null ? 0 : release.after === 'answer' ? 1 : release.after === 'hello' ? 2 : 3);
     this.#n(link === null ? 0 : this.#linkNumber(link.number));
     if (link !== null) {
       const { verdict } = link;
-      this.#n(this.#negotiation(link.number, link.negotiation), this.#leased() ? link.helloSentMs : 0, flags(link.granted));
-      this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2, verdict === null ? 0 : this.#terms(verdict.terms));
+      this.#n(this.#negotiation(link.number, link.negotiation));
+      this.#n(this.#leased() ? link.helloSentMs : 0);
+      this.#n(flags(link.granted));
+      this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2);
+      this.#n(verdict === null ? 0 : this.#terms(verdict.terms));
     }
     if (lease === null) return;
-    this.#n(lease.untilMs, this.#renewal(lease.renewal));
+    this.#n(lease.untilMs);
+    this.#n(this.#renewal(lease.renewal));
     // Without the link over which they were asked for, renewals are never answered.
-    if (link?.granted) for (const { renewal, atMs } of lease.sent) this.#n(this.#renewal(renewal), atMs);
+    if (link?.granted) for (const { renewal, atMs } of lease.sent) this.#n(this.#renewal(renewal) * 16 - atMs);
     this.#n(-9);
   }
 
@@ -160,31 +177,47 @@ class Key {
 
   #master(master: MasterControl): void {
     const { link, window, holdDown } = master;
-    this.#n(masterStates.indexOf(master.state), this.#terms(master.wanted), master.dueMs ?? -1, master.leaseOverMs);
+    this.#n(masterStates.indexOf(master.state));
+    this.#n(this.#terms(master.wanted));
+    this.#n(master.dueMs ?? -1);
+    this.#n(master.leaseOverMs);
     this.#n(flags(window.open, window.open && master.spentWindow === window.occurrence));
     this.#durable(master.durable);
     this.#n(master.grantTo === null ? 0 : master.grantTo === link?.negotiation ? 1 : 2);
     this.#n(link === null ? 0 : this.#linkNumber(link.number));
     if (link !== null) {
-      this.#n(this.#negotiation(link.number, link.negotiation), edgeStates.indexOf(link.edgeState), linkPhases.indexOf(link.phase));
-      this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2, this.#terms(link.terms));
+      this.#n(this.#negotiation(link.number, link.negotiation));
+      this.#n(edgeStates.indexOf(link.edgeState));
+      this.#n(linkPhases.indexOf(link.phase));
+      this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2);
+      this.#n(this.#terms(link.terms));
     }
-    if (this.#config.holdDown) this.#n(holdDown.level, holdDown.untilMs, ...holdDown.breaks, 9);
+    if (!this.#config.holdDown) return;
+    this.#n(holdDown.level);
+    this.#n(holdDown.untilMs);
+    for (const at of holdDown.breaks) this.#n(at);
+    this.#n(9);
   }
 
   #link(link: Link): void {
-    this.#n(this.#linkNumber(link.number), ends.indexOf(link.edgeEnd), ends.indexOf(link.masterEnd), flags(link.broken), link.silentFor);
+    this.#n(this.#linkNumber(link.number));
+    this.#n(ends.indexOf(link.edgeEnd));
+    this.#n(ends.indexOf(link.masterEnd));
+    this.#n(flags(link.broken));
+    this.#n(link.silentFor);
     this.#queue(link.number, link.toMaster);
     this.#queue(link.number, link.toEdge);
   }
 
   #queue(link: number, queue: Queue<FromEdge | FromMaster>): void {
-    this.#n(queue.messages.length, queue.age);
+    this.#n(queue.messages.length);
+    this.#n(queue.age);
     for (const message of queue.messages) this.#message(link, message);
   }
 
   #message(link: number, message: FromEdge | FromMaster): void {
-    this.#n(messages.indexOf(message.t), this.#negotiation(link, message.negotiation));
+    this.#n(messages.indexOf(message.t));
+    this.#n(this.#negotiation(link, message.negotiation));
     if (message.t !== 'control.renew') this.#epoch(message.epoch);
     if (message.t === 'hello') this.#n(edgeStates.indexOf(message.state));
     if (message.t === 'negotiate') this.#n(message.winner === 'edge' ? 1 : 2, this.#terms(message.terms));

@@ -256,6 +256,8 @@ function orderMoves(moves: Move[], world: World, config: ModelConfig): void {
       urgency: null,
       apply: (next, findings) => {
         next.budget.orders -= 1;
+        // Whoever takes control by order need not wait for the timeout, only for a lease.
+        if (order === 'takeover') next.memory.quiet = machine.wanted.timeoutMs;
         post(next, config, findings, 'master', { type: 'order', nowMs: 0, order });
       },
     });

@@ -1,10 +1,9 @@
-import { isSettled, type Instant, type NodeFacts } from '../invariants.ts';
+import { findProblem, isSettled, type Instant, type NodeFacts } from '../invariants.ts';
 import { keyOf } from './canonical.ts';
 import { Coverage } from './coverage.ts';
 import { movesOf } from './moves.ts';
 import { Findings } from './shell.ts';
 import { copyWorld, initialWorld, isFree, type ModelConfig, type Process, socketsOpen, type World, writes } from './world.ts';
-import { findProblem } from '../invariants.ts';
 
 export interface SearchReport {
   config: string;
@@ -102,18 +101,17 @@ class Search {
       }
       if (findings.overflow && findings.problem === null) continue;
       this.#transitions += 1;
-      const problem = findings.problem ?? findProblem({ type: 'instant', instant: instantOf(next) });
-      if (problem !== null) {
-        this.#problem = { text: problem, at: id, label: move.label };
-        return;
-      }
       const key = keyOf(next, this.#config);
       let target = this.#ids.get(key);
       if (target === undefined) {
         target = this.#parents.length;
         this.#ids.set(key, target);
-        this.#add(id, move.label, next);
+        findings.problem ??= this.#add(id, move.label, next);
         reached.push({ id: target, world: next });
+      }
+      if (findings.problem !== null) {
+        this.#problem = { text: findings.problem, at: id, label: move.label };
+        return;
       }
       if (move.urgency !== null && move.urgency < best && target !== id) {
         best = move.urgency;
@@ -122,7 +120,8 @@ class Search {
     }
   }
 
-  #add(parent: number, label: string, world: World): void {
+  /** Takes a new world in; says what is wrong with it. */
+  #add(parent: number, label: string, world: World): string | null {
     let labelId = this.#labelIds.get(label);
     if (labelId === undefined) {
       labelId = this.#labelIds.size;
@@ -131,7 +130,9 @@ class Search {
     this.#parents.push(parent);
     this.#labels.push(labelId);
     this.#next.push(NO_NEXT);
-    this.#settled.push(isSettled(instantOf(world)) && !isAboutToMove(world));
+    const instant = instantOf(world);
+    this.#settled.push(isSettled(instant) && !isAboutToMove(world));
+    return findProblem({ type: 'instant', instant });
   }
 
   /** Invariant 9: from every state, a fair world without further faults settles. Returns the longest way. */

@@ -58,7 +58,9 @@ class HeldWrite extends Promise<void> {
 
 export type Ending = 'begins' | 'stored' | 'failed';
 
-interface Machine<State, Event> {
+type Control = EdgeControl | MasterControl;
+
+interface Machine<State extends Control, Event> {
   party: Party;
   step(state: State, event: Event): Step<State, FromEdge | FromMaster, string>;
   journalFailed(cause: Event): Event;
@@ -136,7 +138,7 @@ const masterMachine = (config: ModelConfig): Machine<MasterControl, MasterEvent>
   done: noteConfirmation,
 });
 
-function finish<State, Event extends { type: string; nowMs: number }, Timer extends string>(
+function finish<State extends Control, Event extends { type: string; nowMs: number }, Timer extends string>(
   world: World,
   process: Process<State, Event, Timer>,
   machine: Machine<State, Event>,
@@ -158,7 +160,7 @@ function finish<State, Event extends { type: string; nowMs: number }, Timer exte
   process.behind ||= ending === 'failed';
 }
 
-function run<State, Event extends { type: string; nowMs: number }, Timer extends string>(
+function run<State extends Control, Event extends { type: string; nowMs: number }, Timer extends string>(
   world: World,
   process: Process<State, Event, Timer>,
   machine: Machine<State, Event>,
@@ -180,7 +182,7 @@ function run<State, Event extends { type: string; nowMs: number }, Timer extends
       goesOn = step.effects.persist?.onFailure === 'go-on';
       went = step.state;
       if (ending === 'begins') findings.note(machine.moved(world, state, step.state, cause));
-      if (cause !== event || ending === 'begins') findings.coverage.step(machine.party, state, step);
+      if (cause !== event || ending === 'begins') findings.coverage.step(machine.party, state, step.state, step.reason);
       if (cause !== event || ending !== 'begins' || step.effects.persist === null) findings.reasons.push(`${machine.party}: ${step.reason}`);
       return step;
     },
@@ -194,7 +196,7 @@ function run<State, Event extends { type: string; nowMs: number }, Timer extends
         held.push({ record, write });
         return write;
       },
-      send: (link, message) => send(world, machine.party, { link, message, from: (went ?? from) as { state?: string } }, findings),
+      send: (link, message) => send(world, machine.party, { link, message, state: (went ?? from).state }, findings),
       run: (action) => act(world, machine.party, { action, ago, from, to: went ?? from }, findings),
     },
     onStep: () => undefined,
@@ -223,10 +225,10 @@ const nodeFacts = (world: World, party: Party): NodeFacts => {
   return { journal, behind, socketsOpen: socketsOpen(modules), gate: writes(modules) ? modules.gate : null };
 };
 
-function send(world: World, party: Party, what: { link: number; message: ControlMessage; from: { state?: string } }, findings: Findings): void {
+function send(world: World, party: Party, what: { link: number; message: ControlMessage; state: string }, findings: Findings): void {
   const { message } = what;
   findings.coverage.message(message);
-  findings.note({ type: 'sent', party, message, node: nodeFacts(world, party), state: what.from.state ?? '' });
+  findings.note({ type: 'sent', party, message, node: nodeFacts(world, party), state: what.state });
   const link = linkOf(world, what.link);
   if (link === undefined) return;
   if (isFromEdge(message)) {
@@ -264,26 +266,25 @@ function setTimer(world: World, party: Party, timer: string, inUnits: number | n
 function act(
   world: World,
   party: Party,
-  what: { action: Action<string>; ago: number; from: unknown; to: unknown },
+  what: { action: Action<string>; ago: number; from: Control; to: Control },
   findings: Findings,
 ): void {
   const { action, ago } = what;
   const process = world[party];
   const { modules } = process;
-  findings.coverage.action(party, action.type);
   switch (action.type) {
     case 'set-timer':
       return setTimer(world, party, action.timer, action.atMs - ago);
     case 'clear-timer':
       return setTimer(world, party, action.timer, null);
     case 'start-modules':
-      findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), from: stateOf(what.from) });
-      process.modules = { ...modules, phase: 'starting', run: action.run, gate: action.epoch, stopIn: 0, lateStart: false, override: isOverride(what.to) };
+      findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), from: what.from.state });
+      process.modules = { ...modules, phase: 'starting', run: action.run, gate: action.epoch, stopIn: 0, lateStart: false, override: 'override' in what.to && what.to.override };
       // A host opens no socket once the lease is over.
       if (modules.lease !== null && modules.lease <= 0) closeByHost(process.modules);
       return;
     case 'stop-modules':
-      findings.note({ type: 'stopped-modules', party, from: stateOf(what.from), to: stateOf(what.to) });
+      findings.note({ type: 'stopped-modules', party, from: what.from.state, to: what.to.state });
       process.modules = {
         ...modules,
         phase: modules.phase === 'none' || modules.phase === 'closed' ? 'closed' : 'stopping',
@@ -316,8 +317,3 @@ export function closeByHost(modules: Modules): void {
   modules.gate = null;
   modules.stopIn = -1;
 }
-
-const stateOf = (machine: unknown): string =>
-  typeof machine === 'object' && machine !== null && 'state' in machine && typeof machine.state === 'string' ? machine.state : '';
-const isOverride = (machine: unknown): boolean => typeof machine === 'object' && machine !== null && 'override' in machine && machine.override === true;
-

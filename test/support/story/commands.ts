@@ -1,8 +1,7 @@
 import type { MasterOrder } from '../../../src/shared/control/master-control.ts';
-import { formatEpoch } from '../../../src/shared/control/epoch.ts';
 import type { Party, Terms } from '../../../src/shared/model/control.ts';
 import type { Site } from './site.ts';
-import { describeTerms, seconds } from './transcript.ts';
+import { describeJournal, describeTerms, seconds } from './transcript.ts';
 import type { World } from './world.ts';
 
 /** What a story may say. Each form is listed in test/scenarios/README.md. */
@@ -12,7 +11,10 @@ interface Form {
 }
 
 /** A form that is about one location: named first, or the only one there is. */
-const at = (text: string, run: (site: Site, groups: Record<string, string>, world: World) => void | Promise<void>): Form => ({
+const at = (
+  text: string,
+  run: (site: Site, groups: Record<string, string>, world: World) => void | Promise<void>,
+): Form => ({
   pattern: new RegExp(`^(?:(?<location>[a-z]+) )??${text}$`),
   run: (world, groups) => run(siteOf(world, groups['location']), groups, world),
 });
@@ -32,7 +34,7 @@ const forms: Form[] = [
   of(`run ${TIME}`, (world, { time = '' }) => world.clock.advance(toMs(time))),
   at(`run until ${PARTY} (?<state>[a-z-]+)`, (site, { party, state = '' }, world) => runUntil(world, site, party as Party, state)),
 
-  at('given (?<what>the edge holds|the edge holds alone|the master holds|the master holds, the edge waits)', (site, { what = '' }, world) =>
+  at('given (?<what>the edge holds(?: alone)?|the master holds(?:, the edge waits)?)', (site, { what = '' }, world) =>
     given(world, site, what),
   ),
   at('edge boot', async (site) => {
@@ -95,7 +97,8 @@ const forms: Form[] = [
   at(String.raw`edge has (?<dead>\d+) dead devices?`, (site, { dead }) => {
     site.modules.edge.deadDevices = Number(dead);
   }),
-  at(String.raw`${PARTY} value (?<module>\w+)\.(?<key>\w+)=(?<value>\S+)`, (site, { party, module = '', key = '', value = '' }) => {
+  at(String.raw`${PARTY} value (?<module>\w+)\.(?<key>\w+)=(?<value>\S+)`, (site, groups) => {
+    const { party, module = '', key = '', value = '' } = groups;
     site.modules[party as Party].set(module, key, JSON.parse(value));
   }),
   at(String.raw`edge clock (?<ahead>[+-]\d+)h rate (?<rate>[\d.]+)`, (site, { ahead, rate }) => {
@@ -103,21 +106,21 @@ const forms: Form[] = [
     site.edgeClock.skew(Number(ahead) * 3_600_000, Number(rate));
   }),
 
-  at('holder', (site, _, world) => world.transcript.say(world.sites.size === 1 ? site.holder() : `${site.name}  ${site.holder()}`)),
+  at('holder', (site, _, world) => {
+    world.transcript.say(world.sites.size === 1 ? site.holder() : `${site.name}  ${site.holder()}`);
+  }),
   at(`${PARTY} writes to a device`, (site, { party }, world) => {
     world.transcript.say(`${party}: ${site.modules[party as Party].tryWrite()}`);
   }),
   at('journals', (site, _, world) => {
     for (const party of ['edge', 'master'] as const) {
-      const journal = site[party]?.journal;
-      world.transcript.say(
-        journal === null || journal === undefined
-          ? `${party}: down`
-          : `${party}: holder ${journal.holder}, epoch ${formatEpoch(journal.epoch)}, heard ${formatEpoch(journal.floor)}, ${describeTerms(journal.terms)}`,
-      );
+      const journal = site[party]?.journal ?? null;
+      world.transcript.say(`${party}: ${journal === null ? 'down' : `${describeJournal(journal)}, ${describeTerms(journal.terms)}`}`);
     }
   }),
-  at('dual control', (site, _, world) => world.transcript.say(`both drove for ${seconds(site.judge.dualMs(world.clock.monotonicMs()))}`)),
+  at('dual control', (site, _, world) => {
+    world.transcript.say(`both drove for ${seconds(site.judge.dualMs(world.clock.monotonicMs()))}`);
+  }),
   of('show renewals', (world) => {
     world.showRenewals = true;
   }),
@@ -127,7 +130,7 @@ export async function runCommand(world: World, command: string): Promise<void> {
   for (const { pattern, run } of forms) {
     const match = pattern.exec(command);
     if (match === null) continue;
-    await run(world, (match.groups ?? {}) as Record<string, string>);
+    await run(world, match.groups ?? {});
     // What happens at this very instant belongs to the command.
     await world.clock.advance(0);
     return;

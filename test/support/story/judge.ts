@@ -1,4 +1,4 @@
-import { compareEpochs, formatEpoch, isOlder, partyOf } from '../../../src/shared/control/epoch.ts';
+import { formatEpoch, isOlder, partyOf } from '../../../src/shared/control/epoch.ts';
 import type { Durable } from '../../../src/shared/control/step.ts';
 import { isExclusive } from '../../../src/shared/control/step.ts';
 import type { Epoch, Party } from '../../../src/shared/model/control.ts';
@@ -10,6 +10,9 @@ export interface Judged {
   writesUnder: Epoch | null;
   override: boolean;
 }
+
+const mayBothDrive = (journal: Durable | null): boolean =>
+  journal !== null && journal.terms.failover && !isExclusive(journal.terms);
 
 /** Watches every story for what no story may show (control.md section 7), whatever its golden text says. */
 export class Judge {
@@ -26,7 +29,7 @@ export class Judge {
   /** A record is durable now. */
   stored(party: Party, record: Durable): void {
     const before = this.#stored[party];
-    if (before !== null && (compareEpochs(record.epoch, before.epoch) < 0 || compareEpochs(record.floor, before.floor) < 0)) {
+    if (before !== null && (isOlder(record.epoch, before.epoch) || isOlder(record.floor, before.floor))) {
       this.violations.push(`the journal of the ${party} went down from ${formatEpoch(before.floor)} to ${formatEpoch(record.floor)}`);
     }
     if (record.holder === party && partyOf(record.epoch) !== party) {
@@ -51,8 +54,7 @@ export class Judge {
     if (dual === (this.#dualSinceMs !== null)) return null;
     if (dual) {
       this.#dualSinceMs = nowMs;
-      const allowed = edge.override || [edge, master].some(({ journal }) => journal !== null && journal.terms.failover && !isExclusive(journal.terms));
-      if (!allowed) this.violations.push('both sides drive the devices, which the terms rule out');
+      if (!edge.override && !mayBothDrive(edge.journal) && !mayBothDrive(master.journal)) this.violations.push('both sides drive the devices, which the terms rule out');
       return 'BOTH SIDES DRIVE THE DEVICES';
     }
     const ms = nowMs - (this.#dualSinceMs ?? nowMs);

@@ -37,7 +37,7 @@ export class ModuleHost {
 
   start(epoch: Epoch, snapshot: ControlSnapshot | null, done: (started: boolean) => void): void {
     for (const { module, key, value } of snapshot?.status ?? []) this.set(module, key, value);
-    this.#openGate(epoch);
+    this.openGate(epoch);
     this.#starting = this.#clock.after(this.startMs, () => {
       this.#running = !this.fails;
       done(!this.fails);
@@ -56,11 +56,15 @@ export class ModuleHost {
   /** Also ends a start under way: nobody will hear of it. */
   closeGate(): void {
     this.#starting?.cancel();
-    this.#openGate(null);
+    this.#setGate(null);
+  }
+
+  openGate(epoch: Epoch): void {
+    this.#setGate(epoch);
   }
 
   restamp(epoch: Epoch): void {
-    if (this.#gate !== null) this.#openGate(epoch);
+    if (this.#gate !== null) this.#setGate(epoch);
   }
 
   setLease(untilMs: number | null): void {
@@ -88,10 +92,10 @@ export class ModuleHost {
     this.#running = false;
     this.#values.clear();
     this.#leaseUntilMs = null;
-    this.#openGate(null);
+    this.#setGate(null);
   }
 
-  #openGate(epoch: Epoch | null): void {
+  #setGate(epoch: Epoch | null): void {
     this.#gate = epoch;
     this.#onGate();
   }

@@ -236,9 +236,13 @@ export class Site {
   }
 
   #gateMoved(): void {
-    const edge = { journal: this.edge?.journal ?? null, writesUnder: this.modules.edge.writesUnder, override: this.edge?.state.override ?? false };
-    const master = { journal: this.master?.journal ?? null, writesUnder: this.modules.master.writesUnder, override: false };
-    const news = this.judge.gatesMoved(this.#world.clock.monotonicMs(), edge, master);
+    const edge = { journal: this.edge?.journal ?? null, override: this.edge?.state.override ?? false };
+    const master = { journal: this.master?.journal ?? null, override: false };
+    const news = this.judge.gatesMoved(
+      this.#world.clock.monotonicMs(),
+      { ...edge, writesUnder: this.modules.edge.writesUnder },
+      { ...master, writesUnder: this.modules.master.writesUnder },
+    );
     // After the step that moved the gate has been told.
     if (news !== null) this.#world.clock.after(0, () => this.#world.transcript.tell(this.name, news));
   }

@@ -129,7 +129,8 @@ export class StoryNode<
     switch (action.type) {
       case 'start-modules': {
         const snapshot = describeSnapshot(action.snapshot);
-        this.#deeds.push(`starts modules under ${formatEpoch(action.epoch)}${snapshot === '' ? '' : `, from ${snapshot}`}`);
+        const from = snapshot === '' ? '' : `, from ${snapshot}`;
+        this.#deeds.push(`starts modules under ${formatEpoch(action.epoch)}${from}`);
         modules.start(action.epoch, action.snapshot, (started) => {
           if (started && modules.deadDevices > 0) this.#tell(`modules run, ${modules.deadDevices} device dead`);
           const type = started ? 'modules-started' : 'modules-failed';
@@ -146,6 +147,7 @@ export class StoryNode<
         break;
       case 'open-gate':
         this.#deeds.push(`gate opens under ${formatEpoch(action.epoch)}`);
+        modules.openGate(action.epoch);
         break;
       case 'restamp':
         this.#deeds.push(`running commands go on under ${formatEpoch(action.epoch)}; no module restarts`);
@@ -153,7 +155,7 @@ export class StoryNode<
         break;
       case 'set-lease':
         modules.setLease(action.untilMs);
-        if (action.untilMs !== null && !(this.#cause !== null && isRenewal(this.#cause) && this.#parts.hidesRenewals())) {
+        if (action.untilMs !== null && !this.#isHiddenRenewal()) {
           this.#deeds.push(`may write for ${seconds(action.untilMs - clock.monotonicMs())}`);
         }
         break;
@@ -169,6 +171,10 @@ export class StoryNode<
         this.#parts.close(action.link);
         break;
     }
+  }
+
+  #isHiddenRenewal(): boolean {
+    return this.#cause !== null && isRenewal(this.#cause) && this.#parts.hidesRenewals();
   }
 
   #setTimer(name: TimerName, atMs: number): void {
@@ -217,7 +223,8 @@ type MessageEvent = RunnerEvent & { message: FromEdge | FromMaster };
 
 const hasMessage = (event: RunnerEvent): event is MessageEvent => 'message' in event;
 
-const isRenewal = (event: RunnerEvent): boolean => hasMessage(event) && (event.message.t === 'control.renew' || event.message.t === 'control.renewed');
+const isRenewal = (event: RunnerEvent): boolean =>
+  hasMessage(event) && (event.message.t === 'control.renew' || event.message.t === 'control.renewed');
 
 /** Of the steps that changed nothing, those that an operator would like to know of. */
 function isTelling(event: RunnerEvent, reason: string): boolean {

@@ -45,10 +45,13 @@ export function describeTerms({ failover, policy, timeoutMs, paused }: Terms): s
   return words.join(', ');
 }
 
-/** What a journal says now; terms only when they differ from those stored before. */
+export function describeJournal({ epoch, floor, holder }: Durable): string {
+  return `holder ${holder}, epoch ${formatEpoch(epoch)}, heard ${formatEpoch(floor)}`;
+}
+
+/** What is stored now and why; terms only when they differ from those stored before. */
 export function describeRecord(record: Durable, before: Durable | null): string {
-  const { epoch, floor, holder, reason } = record;
-  const words = [`holder ${holder}`, `epoch ${formatEpoch(epoch)}`, `heard ${formatEpoch(floor)}`, reason];
+  const words = [describeJournal(record), record.reason];
   const terms = describeTerms(record.terms);
   if (before !== null && describeTerms(before.terms) !== terms) words.push(`terms: ${terms}`);
   return words.join(', ');

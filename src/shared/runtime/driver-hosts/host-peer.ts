@@ -1,0 +1,209 @@
+import type { Json } from '../../foundation/json.ts';
+import { fromWire, HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
+import type { Clock, Timer } from '../../ports/clock.ts';
+import type { ExecCall } from '../../ports/device-link.ts';
+import type { HostProcess } from '../../ports/host-process.ts';
+import type { Log } from '../../ports/log.ts';
+import { type Answer, fromHostSchema, type LastWords, lastWordsSchema, type LogMessage, type StatusMessage, type ToHost } from './messages.ts';
+
+export interface HostPeerEvents {
+  status(message: StatusMessage): void;
+  log(message: LogMessage): void;
+  /** Writes that the fence of the host refused. */
+  refused(count: number): void;
+  /** Once. Everything that was asked has been settled. */
+  ended(end: HostEnd): void;
+}
+
+export interface HostEnd {
+  reason: string;
+  /** What the process could still say. */
+  words: LastWords | null;
+}
+
+interface Pending {
+  answer(message: Answer): void;
+  lost(): void;
+}
+
+/** Messages that are answered, without the id that `ask` adds. */
+type Question = { [T in 'start' | 'stop' | 'writes']: Omit<Extract<ToHost, { t: T }>, 'id'> }['start' | 'stop' | 'writes'];
+
+/** The host answers calls by their deadline; this much later it is not going to. */
+const LATE_MS = 100;
+
+/** The node's end of one driver host process. */
+export class HostPeer {
+  /** Resolves when the process is gone, and its sockets with it. */
+  readonly gone: Promise<void>;
+  readonly #process: HostProcess;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #events: HostPeerEvents;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+  #ready = false;
+  /** Heartbeats without an answer. Counted, not timed: a node that was stopped itself must not blame its hosts. */
+  #unanswered = 0;
+  #heartbeat: Timer;
+  #killed: string | null = null;
+
+  constructor(process: HostProcess, base: { clock: Clock; log: Log }, events: HostPeerEvents) {
+    this.#process = process;
+    this.#clock = base.clock;
+    this.#log = base.log.child({ driverHost: process.pid });
+    this.#events = events;
+    this.#heartbeat = this.#clock.after(limits.hostHeartbeatMs, () => this.#beat());
+    this.gone = new Promise((resolve) => {
+      process.listen({
+        message: (message) => this.#receive(message),
+        ended: (reason, lastWords) => {
+          this.#ended(reason, lastWords);
+          resolve();
+        },
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  post(message: ToHost): void {
+    this.#process.send(message);
+  }
+
+  /** Does not wait for the end of the event-loop turn. */
+  postNow(message: ToHost): void {
+    this.#process.send(message);
+    this.#process.flush();
+  }
+
+  /** Resolves with the answer, or null when the process ended before. Liveness is the heartbeat's affair. */
+  ask(question: Question): Promise<Answer | null> {
+    const id = this.#nextId();
+    return new Promise((resolve) => {
+      this.#pending.set(id, { answer: resolve, lost: () => resolve(null) });
+      this.post({ ...question, id });
+    });
+  }
+
+  exec(call: ExecCall, signal: AbortSignal): Promise<Json> {
+    const { location, module, method, args, epoch, deadlineMs, user } = call;
+    if (this.#pending.size >= limits.pendingRequests || this.#process.bufferedBytes() > limits.hostPipeBytes) {
+      return Promise.reject(new HoldfastError('QUEUE_FULL', { module, limit: limits.pendingRequests }));
+    }
+    const id = this.#nextId();
+    return new Promise((resolve, reject) => {
+      const settle = (outcome: () => void): void => {
+        this.#pending.delete(id);
+        late.cancel();
+        signal.removeEventListener('abort', aborted);
+        outcome();
+      };
+      const giveUp = (error: HoldfastError): void => {
+        this.post({ t: 'cancel', id });
+        settle(() => reject(error));
+      };
+      const aborted = (): void => giveUp(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+      const late = this.#clock.after(deadlineMs - this.#clock.monotonicMs() + LATE_MS, () => giveUp(new HoldfastError('DEADLINE', { fate: 'unknown' })));
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#pending.set(id, {
+        answer: (message) =>
+          settle(() => {
+            if (message.t === 'answer') resolve(message.value);
+            else if (message.t === 'error') reject(fromWire(message.error));
+            else reject(new HoldfastError('LINK_PROTOCOL', { problem: `a call was answered by ${message.t}` }));
+          }),
+        lost: () => settle(() => reject(new HoldfastError('DRIVER_HOST_LOST', { module, fate: this.#ready ? 'unknown' : 'not-sent' }))),
+      });
+      this.post({ t: 'exec', id, location, module, method, args, epoch, deadlineMs, user });
+    });
+  }
+
+  kill(reason: string): void {
+    if (this.#killed !== null) return;
+    this.#killed = reason;
+    this.#log.warn('driver-host-killed', { reason });
+    this.#process.kill();
+  }
+
+  /** Ends the pipe, and the process if it does not follow. Resolves when it is gone. */
+  async close(): Promise<void> {
+    this.#killed = 'closed';
+    this.#process.end();
+    const timer = this.#clock.after(limits.moduleStopMs, () => this.#process.kill());
+    await this.gone;
+    timer.cancel();
+  }
+
+  #nextId(): number {
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+
+  #beat(): void {
+    this.#heartbeat = this.#clock.after(limits.hostHeartbeatMs, () => this.#beat());
+    const patienceMs = this.#ready ? limits.hostDeadMs : limits.hostBootMs;
+    if (this.#unanswered >= patienceMs / limits.hostHeartbeatMs) {
+      this.kill(this.#ready ? 'it does not answer' : 'it did not start');
+      return;
+    }
+    this.#unanswered += 1;
+    this.post({ t: 'ping', id: this.#nextId() });
+  }
+
+  #receive(input: unknown): void {
+    const parsed = fromHostSchema.safeParse(input);
+    if (!parsed.success) {
+      this.kill(`it broke the protocol: ${parsed.error.message}`);
+      return;
+    }
+    const message = parsed.data;
+    switch (message.t) {
+      case 'ready':
+        this.#ready = true;
+        this.#unanswered = 0;
+        break;
+      case 'pong':
+        this.#unanswered = 0;
+        if (message.refused > 0) this.#events.refused(message.refused);
+        if (message.memoryBytes > limits.hostMemoryBytes) this.kill(`it uses ${message.memoryBytes} bytes of memory`);
+        break;
+      case 'status':
+        this.#events.status(message);
+        break;
+      case 'log':
+        this.#events.log(message);
+        break;
+      default: {
+        const pending = this.#pending.get(message.id);
+        this.#pending.delete(message.id);
+        pending?.answer(message);
+      }
+    }
+  }
+
+  #ended(exit: string, output: string): void {
+    this.#heartbeat.cancel();
+    const words = readLastWords(output);
+    const reason = this.#killed ?? words?.problem ?? exit;
+    if (this.#killed !== 'closed') this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
+    for (const pending of [...this.#pending.values()]) pending.lost();
+    this.#pending.clear();
+    this.#events.ended({ reason, words });
+  }
+}
+
+function readLastWords(output: string): LastWords | null {
+  for (const line of output.split('\n').reverse()) {
+    if (!line.startsWith('{"lastWords"')) continue;
+    try {
+      return lastWordsSchema.parse(JSON.parse(line));
+    } catch {
+      return null;
+    }
+  }
+  return null;
+}

@@ -1,0 +1,150 @@
+import { backoffMs } from '../../foundation/backoff.ts';
+import { limits } from '../../model/limits.ts';
+import type { Clock, Timer } from '../../ports/clock.ts';
+import type { HostProcess, HostProcesses } from '../../ports/host-process.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Random } from '../../ports/random.ts';
+import { type HostEnd, HostPeer, type HostPeerEvents } from './host-peer.ts';
+
+/** The place of one driver host: its process may be replaced, the modules stay with the place. */
+export interface Slot {
+  readonly name: string;
+  /** null while it waits to be started again. */
+  peer: HostPeer | null;
+  /** Modules placed here. */
+  load: number;
+}
+
+interface RunningSlot extends Slot {
+  /** A driver that ended its host repeatedly is alone here. */
+  readonly driver: string | null;
+  failures: number;
+  startedMs: number;
+  restart: Timer | null;
+}
+
+export interface HostPoolOptions {
+  clock: Clock;
+  log: Log;
+  random: Random;
+  hostProcesses: HostProcesses;
+  hosts: number;
+  journalFile: string | null;
+  nodeId: string;
+}
+
+export interface HostPoolEvents extends Omit<HostPeerEvents, 'ended'> {
+  ended(slot: Slot, end: HostEnd): void;
+  /** A process runs (again): tell it what it must know. */
+  started(slot: Slot, peer: HostPeer): void;
+}
+
+/** A driver keeps its modules together until there are this many of them. */
+const TOGETHER = 64;
+
+/**
+ * The driver host processes of a node. They are started with it, so that a takeover does not wait for a process.
+ *
+ * Placement: by driver, so that a bad driver costs the modules of few others: the first 64 modules of a driver go to the
+ * host that the driver's name points to. Further ones go to the host with the fewest modules, because a driver with
+ * hundreds of modules is better served by all cores. A driver that ended its host twice gets a host of its own.
+ */
+export class HostPool {
+  readonly #options: HostPoolOptions;
+  readonly #events: HostPoolEvents;
+  readonly #slots: RunningSlot[] = [];
+  readonly #modulesOfDriver = new Map<string, number>();
+  readonly #strikes = new Map<string, { count: number; lastMs: number }>();
+  #closed = false;
+
+  constructor(options: HostPoolOptions, events: HostPoolEvents) {
+    this.#options = options;
+    this.#events = events;
+  }
+
+  open(): void {
+    for (let index = 0; index < Math.max(1, this.#options.hosts); index += 1) this.#startProcess(this.#addSlot(`host-${index}`, null));
+  }
+
+  /** Where a module of this driver goes. Give the place back with `release`. */
+  place(driver: string): Slot {
+    const count = this.#modulesOfDriver.get(driver) ?? 0;
+    this.#modulesOfDriver.set(driver, count + 1);
+    const shared = this.#slots.filter((slot) => slot.driver === null);
+    const slot =
+      this.#slots.find((own) => own.driver === driver) ??
+      (count < TOGETHER ? shared[hash(driver) % shared.length] : undefined) ??
+      shared.reduce((least, other) => (other.load < least.load ? other : least));
+    slot.load += 1;
+    return slot;
+  }
+
+  release(slot: Slot, driver: string): void {
+    slot.load -= 1;
+    this.#modulesOfDriver.set(driver, (this.#modulesOfDriver.get(driver) ?? 1) - 1);
+  }
+
+  /** The driver ended its host. At the second time it gets one of its own, after a pause. */
+  blame(driver: string): void {
+    const { clock, log } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const before = this.#strikes.get(driver);
+    const count = before === undefined || nowMs - before.lastMs > limits.driverForgiveMs ? 1 : before.count + 1;
+    this.#strikes.set(driver, { count, lastMs: nowMs });
+    if (count < limits.driverStrikes || this.#slots.some((slot) => slot.driver === driver)) return;
+    log.warn('driver-isolated', { driver, strikes: count });
+    this.#restartLater(this.#addSlot(`driver ${driver}`, driver));
+  }
+
+  *peers(): Generator<HostPeer> {
+    for (const { peer } of this.#slots) if (peer !== null) yield peer;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const slot of this.#slots) slot.restart?.cancel();
+    await Promise.all([...this.peers()].map((peer) => peer.close()));
+  }
+
+  #addSlot(name: string, driver: string | null): RunningSlot {
+    const slot: RunningSlot = { name, driver, peer: null, load: 0, failures: 0, startedMs: 0, restart: null };
+    this.#slots.push(slot);
+    return slot;
+  }
+
+  #startProcess(slot: RunningSlot): void {
+    const { clock, log, hostProcesses, journalFile, nodeId } = this.#options;
+    const process: HostProcess = hostProcesses.start({ journalFile, nodeId });
+    slot.startedMs = clock.monotonicMs();
+    slot.restart = null;
+    slot.peer = new HostPeer(process, { clock, log }, { ...this.#events, ended: (end) => this.#onEnded(slot, end) });
+    log.info('driver-host-started', { slot: slot.name, pid: process.pid });
+    this.#events.started(slot, slot.peer);
+  }
+
+  #onEnded(slot: RunningSlot, end: HostEnd): void {
+    slot.peer = null;
+    if (this.#closed) return;
+    this.#events.ended(slot, end);
+    this.#restartLater(slot);
+  }
+
+  #restartLater(slot: RunningSlot): void {
+    const { clock, random } = this.#options;
+    const isolated = slot.driver !== null;
+    const maxMs = isolated ? limits.driverRestartMaxMs : limits.hostRestartMaxMs;
+    if (slot.startedMs > 0 && clock.monotonicMs() - slot.startedMs > maxMs) slot.failures = 0;
+    const firstMs = isolated ? limits.driverRestartMinMs : limits.hostRestartMinMs;
+    // Its other modules must be back within a second: the first replacement comes at once.
+    const delayMs = !isolated && slot.failures === 0 ? 0 : backoffMs({ firstMs, maxMs, factor: 2, jitter: 0.2 }, slot.failures, random.next());
+    slot.failures += 1;
+    slot.restart = clock.after(delayMs, () => this.#startProcess(slot));
+  }
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let index = 0; index < text.length; index += 1) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
+  return value;
+}
