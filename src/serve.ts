@@ -138,7 +138,7 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
   scope.defer('store', () => store.close());
   const hostProcesses = createHostProcesses({ entry: join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js'), log });
   const createDeviceLink = (nodeId: string): DeviceLink =>
-    createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId });
+    createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...(config.writeLog === null ? {} : { writeLog: config.writeLog }) });
   return { clock, random, log, metrics, store, journal, credentials, createDeviceLink };
 }
 

@@ -22,6 +22,8 @@ export interface DemoOptions {
   timeoutSeconds?: number;
   sites?: readonly Pick<DemoSite, 'id' | 'name' | 'policy' | 'timezone'>[];
   devicesPerSite?: number;
+  /** Folder of the compiled program; the tests run from the sources. */
+  dist?: string;
   signal: AbortSignal;
   progress(line: string): void;
 }
@@ -32,13 +34,12 @@ const SITES = [
 ] as const;
 
 const START_MS = 30_000;
-const dist = dirname(dirname(fileURLToPath(import.meta.url)));
-const main = join(dist, 'main.js');
-const deviceProgram = join(dist, 'drivers', 'mock', 'device-main.js');
+const compiled = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** A whole federation on loopback, each part an operating-system process of its own. Leaves nothing behind. */
 export class Federation {
   readonly dataDir: string;
+  readonly #dist: string;
   readonly #scope = new Scope();
   readonly #edges = new Map<string, DemoEdge>();
   #master: Child | null = null;
@@ -48,12 +49,13 @@ export class Federation {
   #masterId = '';
   #apiKey = '';
 
-  private constructor(dataDir: string) {
+  private constructor(dataDir: string, dist: string) {
     this.dataDir = dataDir;
+    this.#dist = dist;
   }
 
   static async start(options: DemoOptions): Promise<Federation> {
-    const federation = new Federation(await mkdtemp(join(tmpdir(), 'holdfast-demo-')));
+    const federation = new Federation(await mkdtemp(join(tmpdir(), 'holdfast-demo-')), options.dist ?? compiled);
     federation.#scope.defer('data', () => rm(federation.dataDir, { recursive: true, force: true, maxRetries: 5 }));
     try {
       await federation.#start(options);
@@ -133,7 +135,7 @@ export class Federation {
   async #startDevices(site: string, count: number): Promise<number[]> {
     const log = join(this.dataDir, `devices-${site}.jsonl`);
     const args = ['--ports', String(count), '--base-port', '0', '--control-port', '0', '--log', log, '--with-parent'];
-    const child = this.#own(new Child({ name: `devices ${site}`, script: deviceProgram, args, env: {}, logFile: join(this.dataDir, `devices-${site}.log`) }));
+    const child = this.#own(new Child({ name: `devices ${site}`, script: join(this.#dist, 'drivers', 'mock', 'device-main.js'), args, env: {}, logFile: join(this.dataDir, `devices-${site}.log`) }));
     const line = await child.line((said) => Array.isArray(said['ports']), START_MS);
     return line['ports'] as number[];
   }
@@ -166,7 +168,7 @@ export class Federation {
   }
 
   #serve(name: string, folder: string, env: Record<string, string>): Child {
-    return this.#own(new Child({ name, script: main, args: ['serve'], env, logFile: join(this.dataDir, `${folder}.log`) }));
+    return this.#own(new Child({ name, script: join(this.#dist, 'main.js'), args: ['serve'], env: { ...env, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') }, logFile: join(this.dataDir, `${folder}.log`) }));
   }
 
   #own(child: Child): Child {

@@ -34,7 +34,7 @@ if (setup.driversModule !== null) {
   for (const driver of more.drivers) drivers.set(driver.name, driver);
 }
 
-const pipe = new JsonLines(new net.Socket({ fd: PIPE }), {
+const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: true }), {
   message: (message) => host.receive(toHostSchema.parse(message)),
   drained: () => host.drained(),
   ended: () => {

@@ -26,6 +26,7 @@ describe('configuration from the environment', () => {
       http: { host: '127.0.0.1', port: 8080 },
       log: 'info',
       driverHosts: 4,
+      writeLog: null,
       link: { host: '0.0.0.0', port: 7443 },
       advertise: { host: 'box', port: 7443 },
     });
@@ -38,6 +39,7 @@ describe('configuration from the environment', () => {
       http: { host: '127.0.0.1', port: 8081 },
       log: 'info',
       driverHosts: 4,
+      writeLog: null,
       enrol: null,
       masters: null,
     });
@@ -58,6 +60,7 @@ describe('configuration from the environment', () => {
       advertise: { host: 'master.example.org', port: 443 },
       log: 'debug',
       driverHosts: 64,
+      writeLog: null,
     });
   });
 
@@ -159,6 +162,7 @@ describe('the description of the configuration', () => {
       http: '127.0.0.1:8081',
       log: 'info',
       driver_hosts: 4,
+      write_log: null,
       enrol: '[redacted]',
       masters: ['[::1]:7443'],
     });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseAddress } from '../model/config.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { idSchema } from '../model/ids.ts';
 
@@ -7,7 +8,7 @@ const PREFIX = 'holdfast-enrol:';
 const enrolmentSchema = z.strictObject({
   v: z.literal(1),
   /** `host:port` of the masters. */
-  addresses: z.array(z.string().min(3).max(300)).min(1).max(100),
+  addresses: z.array(z.string().max(300).refine((text) => parseAddress(text) !== null, 'must be host:port')).min(1).max(100),
   /** Hex SHA-256 of the CA's certificate. */
   ca: z.string().regex(/^[0-9a-f]{64}$/),
   edge: idSchema,
@@ -34,6 +35,18 @@ export function parseEnrolment(text: string): Enrolment {
   return parsed.data;
 }
 
+/** Ids of secrets: not secret, drawn by whoever makes one. */
+export const secretIdSchema = z.string().regex(/^[0-9a-f]{8}$/);
+
+/** The id of the secret that an operator set on both sides; no drawn one needs to be agreed upon. */
+export const OPERATOR_SECRET_ID = '00000000';
+
+/** What an operator may set as a secret: printable ASCII, which SCRAM needs no preparation for, and long enough not to be guessed. */
+export function checkOperatorSecret(secret: string): void {
+  if (/^[\x21-\x7e]{16,200}$/.test(secret)) return;
+  throw new HoldfastError('INPUT_INVALID', { field: 'secret', problem: 'must be 16 to 200 printable ASCII characters without spaces' });
+}
+
 /** Names in the proof: an edge with one of its secrets, or with its one-time token. */
 export const linkUser = (edge: string, secretId: string): string => `link:${edge}:${secretId}`;
 export const enrolUser = (edge: string): string => `enrol:${edge}`;
@@ -44,6 +57,6 @@ export function parseUser(user: string): ProofUser | null {
   const [kind, edge, secretId, ...rest] = user.split(':');
   if (edge === undefined || rest.length > 0 || !idSchema.safeParse(edge).success) return null;
   if (kind === 'enrol' && secretId === undefined) return { kind, edge };
-  if (kind === 'link' && secretId !== undefined) return { kind, edge, secretId };
+  if (kind === 'link' && secretIdSchema.safeParse(secretId).success && secretId !== undefined) return { kind, edge, secretId };
   return null;
 }

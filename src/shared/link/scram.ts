@@ -37,10 +37,13 @@ export async function createVerifier(secret: string, saltBytes: Buffer, iteratio
   };
 }
 
+/** Always the same salt for a name, known or not: asking for salts tells nobody which names exist. */
+export const saltOf = (serverSecret: Buffer, user: string): Buffer => hmac(serverSecret, `salt ${user}`).subarray(0, 16);
+
 /** A verifier that nothing matches, the same for each name: an unknown name must look like a wrong secret. */
 export function fakeVerifier(serverSecret: Buffer, user: string): Verifier {
-  const part = (label: string): Buffer => hmac(serverSecret, `${label} ${user}`);
-  return { salt: part('salt').subarray(0, 16).toString('base64'), iterations: ITERATIONS, storedKey: part('stored').toString('base64'), serverKey: part('server').toString('base64') };
+  const part = (label: string): string => hmac(serverSecret, `${label} ${user}`).toString('base64');
+  return { salt: saltOf(serverSecret, user).toString('base64'), iterations: ITERATIONS, storedKey: part('stored'), serverKey: part('server') };
 }
 
 /** The exported keying material of the connection, or null for the variant without binding (test vectors only). */
@@ -48,24 +51,23 @@ export type ChannelBinding = Buffer | null;
 
 const gs2Header = (binding: ChannelBinding): string => (binding === null ? 'n,,' : 'p=tls-exporter,,');
 
-/** `a=1,b=2` as a map; values may contain `=`. Throws LINK_REFUSED. */
-function attributes(message: string): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const part of message.split(',')) {
-    if (!/^[a-z]=/.test(part)) throw refuse('malformed-proof');
-    found.set(part.slice(0, 1), part.slice(2));
+/** The values of `n=1,r=2` for the names n and r: exactly these, in this order. An extension (`m=`) is refused, as the RFC wants. */
+function attributes<const Names extends readonly string[]>(message: string, names: Names): Record<Names[number], string> {
+  const parts = message.split(',');
+  if (parts.length !== names.length) throw refuse('malformed-proof');
+  const values: Record<string, string> = {};
+  for (const [i, name] of names.entries()) {
+    const part = parts[i] ?? '';
+    if (!part.startsWith(`${name}=`)) throw refuse('malformed-proof');
+    values[name] = part.slice(2);
   }
-  return found;
-}
-
-function attribute(of: Map<string, string>, name: string): string {
-  const value = of.get(name);
-  if (value === undefined) throw refuse('malformed-proof');
-  return value;
+  return values as Record<Names[number], string>;
 }
 
 /** Names are ids of ours: no character that SCRAM would have to escape. */
 const USER = /^[A-Za-z0-9_.:-]{1,200}$/;
+/** Printable, no comma: RFC 5802. */
+const NONCE = /^[\x21-\x2b\x2d-\x7e]{16,200}$/;
 const MAX_ITERATIONS = 1_000_000;
 
 export class ScramClient {
@@ -88,13 +90,12 @@ export class ScramClient {
 
   /** Throws LINK_REFUSED when the server's message is not an answer to ours. */
   async final(serverFirst: string): Promise<string> {
-    const server = attributes(serverFirst);
-    const nonce = attribute(server, 'r');
-    const iterations = Number(attribute(server, 'i'));
+    const { r: nonce, s: salt, i: count } = attributes(serverFirst, ['r', 's', 'i']);
+    const iterations = /^[1-9]\d{0,8}$/.test(count) ? Number(count) : 0;
     if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length) throw refuse('wrong-nonce');
     // Fewer would let someone in the middle make the secret cheap to guess; far more would keep this process busy.
-    if (!Number.isInteger(iterations) || iterations < ITERATIONS || iterations > MAX_ITERATIONS) throw refuse('malformed-proof');
-    const salted = await derive(this.#secret, Buffer.from(attribute(server, 's'), 'base64'), iterations, 32, 'sha256');
+    if (iterations < ITERATIONS || iterations > MAX_ITERATIONS) throw refuse('malformed-proof');
+    const salted = await derive(this.#secret, Buffer.from(salt, 'base64'), iterations, 32, 'sha256');
     const withoutProof = `c=${channelInput(this.#binding)},r=${nonce}`;
     const authMessage = `${this.#bare()},${serverFirst},${withoutProof}`;
     const clientKey = hmac(salted, 'Client Key');
@@ -105,7 +106,7 @@ export class ScramClient {
 
   /** Throws LINK_REFUSED unless the server knows the secret too. */
   verify(serverFinal: string): void {
-    const signature = Buffer.from(attribute(attributes(serverFinal), 'v'), 'base64');
+    const signature = Buffer.from(attributes(serverFinal, ['v']).v, 'base64');
     if (this.#expectedSignature === null || !equal(signature, this.#expectedSignature)) throw refuse('server-not-proved');
   }
 
@@ -135,10 +136,8 @@ export class ScramServer {
     const header = gs2Header(this.#binding);
     if (!clientFirst.startsWith(header)) throw refuse('binding-required');
     this.#clientBare = clientFirst.slice(header.length);
-    const client = attributes(this.#clientBare);
-    const user = attribute(client, 'n');
-    const nonce = attribute(client, 'r');
-    if (!USER.test(user) || nonce.length < 16 || nonce.length > 200) throw refuse('malformed-proof');
+    const { n: user, r: nonce } = attributes(this.#clientBare, ['n', 'r']);
+    if (!USER.test(user) || !NONCE.test(nonce)) throw refuse('malformed-proof');
     this.#fullNonce = nonce + this.#nonce;
     return user;
   }
@@ -153,16 +152,16 @@ export class ScramServer {
   final(clientFinal: string): string {
     const verifier = this.#verifier;
     if (verifier === null) throw refuse('malformed-proof');
-    const client = attributes(clientFinal);
-    const proof = Buffer.from(attribute(client, 'p'), 'base64');
-    const withoutProof = clientFinal.slice(0, clientFinal.lastIndexOf(',p='));
-    if (attribute(client, 'r') !== this.#fullNonce) throw refuse('wrong-nonce');
+    const { c: channel, r: nonce, p } = attributes(clientFinal, ['c', 'r', 'p']);
+    const proof = Buffer.from(p, 'base64');
+    const withoutProof = `c=${channel},r=${nonce}`;
+    if (nonce !== this.#fullNonce) throw refuse('wrong-nonce');
     const authMessage = `${this.#clientBare},${this.#serverFirst},${withoutProof}`;
     const storedKey = Buffer.from(verifier.storedKey, 'base64');
     const clientKey = xor(proof, hmac(storedKey, authMessage));
     const proved = proof.length === 32 && equal(hash(clientKey), storedKey);
     // Someone in the middle has another connection to each side, and so another binding.
-    const bound = equal(Buffer.from(attribute(client, 'c')), Buffer.from(channelInput(this.#binding)));
+    const bound = equal(Buffer.from(channel), Buffer.from(channelInput(this.#binding)));
     if (!proved) throw refuse('wrong-secret');
     if (!bound) throw refuse('wrong-binding');
     return `v=${hmac(Buffer.from(verifier.serverKey, 'base64'), authMessage).toString('base64')}`;

@@ -21,6 +21,8 @@ interface CommonConfig {
   http: Address;
   log: LogLevel;
   driverHosts: number;
+  /** Where device writes are written down; null: nowhere but in the bounded journal in memory. */
+  writeLog: string | null;
 }
 
 export interface MasterConfig extends CommonConfig {
@@ -68,6 +70,7 @@ export const configTable = {
   },
   HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
   HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
+  HOLDFAST_WRITE_LOG: { roles, default: 'none', description: 'File to which every device write is appended with its time, epoch and node: evidence for audits and tests' },
   HOLDFAST_LINK: { roles: ['master'], default: '0.0.0.0:7443', description: 'host:port on which edges are listened for' },
   HOLDFAST_ADVERTISE: {
     roles: ['master'],
@@ -121,6 +124,7 @@ const environmentSchema = z.strictObject({
     .transform(Number)
     .refine((count) => count >= 1 && count <= MAX_DRIVER_HOSTS, `must be 1 to ${MAX_DRIVER_HOSTS}`)
     .optional(),
+  HOLDFAST_WRITE_LOG: z.string().optional(),
   HOLDFAST_LINK: address.optional(),
   HOLDFAST_ADVERTISE: dialled.optional(),
   // The message never repeats the value: it is a secret.
@@ -153,8 +157,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>, m
 
 /** For the start-up log: everything but secrets. */
 export function describeConfig(config: Config): JsonObject {
-  const { role, data, log, driverHosts } = config;
-  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts };
+  const { role, data, log, driverHosts, writeLog } = config;
+  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts, write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -178,6 +182,7 @@ function configOf(env: Environment, machine: Machine): Config {
   const common = {
     data: env.HOLDFAST_DATA,
     log: env.HOLDFAST_LOG,
+    writeLog: env.HOLDFAST_WRITE_LOG ?? null,
     driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
   };
   if (env.HOLDFAST_ROLE === 'edge') {

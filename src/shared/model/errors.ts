@@ -49,6 +49,7 @@ export const errorTable = {
   // Link
   LINK_LOST: row(502, ['fate'], 'The link was lost before the answer came; the command is {fate}', 'If the fate is `unknown`, look at the device before repeating.'),
   LINK_DOWN: row(503, ['peer'], 'There is no link to {peer}', 'See `holdfast status`.'),
+  DIAL_FAILED: row(503, ['address', 'problem'], 'Cannot reach the master at {address}: {problem}', 'Check the address, the network, and that the master is running.'),
   LINK_BUSY: row(503, ['limit'], 'More than {limit} requests are under way on the link', 'Try again shortly.'),
   LINK_PROTOCOL: row(502, ['problem'], 'The peer broke the link protocol: {problem}', 'Compare the versions of both sides.'),
   LINK_REFUSED: row(401, ['reason'], 'The link was refused: {reason}', 'Enrol the edge again with `holdfast edge rotate`.'),

@@ -1,22 +1,26 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { enrolUser, linkUser, parseEnrolment } from '../link/enrolment.ts';
+import { checkOperatorSecret, enrolUser, linkUser, OPERATOR_SECRET_ID, parseEnrolment } from '../link/enrolment.ts';
 import { createVerifier } from '../link/scram.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { CredentialStore } from '../ports/credential-store.ts';
 import type { Random } from '../ports/random.ts';
 import type { NewSecret } from './link-authority.ts';
 
+/** The newest, one that was offered without an answer, and the last that surely worked. */
+const MAX_SECRETS = 3;
+const MAX_ENROLMENTS = 100;
+
 const identitySchema = z.strictObject({
   edge: z.string(),
   addresses: z.array(z.string()),
   caFingerprint: z.string(),
   /** Newest first. */
-  secrets: z.array(z.strictObject({ id: z.string(), secret: z.string() })).max(2),
+  secrets: z.array(z.strictObject({ id: z.string(), secret: z.string() })).max(MAX_SECRETS),
   /** The one-time token, until the newest secret has worked. */
   token: z.string().nullable(),
   /** Hashes of enrolment strings that were taken up: the same one in the environment is not taken up again. */
-  enrolments: z.array(z.string()).max(100),
+  enrolments: z.array(z.string()).max(MAX_ENROLMENTS),
   /** The verifier of the newest secret may have reached the master. */
   offered: z.boolean(),
 });
@@ -28,6 +32,30 @@ const KEY = 'identity';
 export type Proof =
   | { purpose: 'link'; user: string; secret: string; secretId: string }
   | { purpose: 'enrol'; user: string; secret: string; offer: NewSecret };
+
+export interface OperatorSecret {
+  edge: string;
+  addresses: readonly string[];
+  caFingerprint: string;
+  secret: string;
+}
+
+function load(credentials: CredentialStore): Identity | null {
+  const text = credentials.get(KEY);
+  return text === null ? null : identitySchema.parse(JSON.parse(text));
+}
+
+/** One data directory, one edge: its journal and documents would lie about another one. */
+function checkOwner(known: Identity | null, edge: string): void {
+  if (known === null || known.edge === edge) return;
+  throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem: `is for edge ${edge}, but this data directory belongs to ${known.edge}` });
+}
+
+/** Secrets that the master may know. One that was never offered would only push out a good one. */
+function usable(known: Identity | null): Identity['secrets'] {
+  if (known === null) return [];
+  return known.token === null || known.offered ? known.secrets : known.secrets.slice(1);
+}
 
 /** Who this edge is and how it proves that: stored before it is used, so that a crash at any point leaves a way in. */
 export class EdgeIdentity {
@@ -43,22 +71,19 @@ export class EdgeIdentity {
 
   /** From the store, or from an enrolment string at its first use. Throws CONFIG_INVALID when there is neither. */
   static async open(credentials: CredentialStore, random: Random, enrolment: string | null): Promise<EdgeIdentity> {
-    const text = credentials.get(KEY);
-    const known = text === null ? null : identitySchema.parse(JSON.parse(text));
+    const known = load(credentials);
     const hash = enrolment === null ? null : createHash('sha256').update(enrolment).digest('hex');
     if (enrolment !== null && hash !== null && known?.enrolments.includes(hash) !== true) {
       const { addresses, ca, edge, token } = parseEnrolment(enrolment);
-      if (known !== null && known.edge !== edge) {
-        throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem: `is for edge ${edge}, but this data directory belongs to ${known.edge}` });
-      }
+      checkOwner(known, edge);
       const secret = { id: random.hex(4), secret: random.hex(32) };
       const identity = new EdgeIdentity(credentials, random, {
         edge,
         addresses,
         caFingerprint: ca,
-        secrets: [secret, ...(known?.secrets ?? [])].slice(0, 2),
+        secrets: [secret, ...usable(known)].slice(0, MAX_SECRETS),
         token,
-        enrolments: [...(known?.enrolments ?? []), hash].slice(-100),
+        enrolments: [...(known?.enrolments ?? []), hash].slice(-MAX_ENROLMENTS),
         offered: false,
       });
       await identity.#save();
@@ -68,6 +93,25 @@ export class EdgeIdentity {
       throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem: 'is needed at the first start; `holdfast edge add` at the master prints it' });
     }
     return new EdgeIdentity(credentials, random, known);
+  }
+
+  /** An operator sets the same secret here and at the master instead of enrolling. Older secrets end once it has worked. */
+  static async setSecret(credentials: CredentialStore, options: OperatorSecret): Promise<void> {
+    const { edge, addresses, caFingerprint, secret } = options;
+    checkOperatorSecret(secret);
+    const known = load(credentials);
+    checkOwner(known, edge);
+    const others = usable(known).filter(({ id }) => id !== OPERATOR_SECRET_ID);
+    const identity: Identity = {
+      edge,
+      addresses: [...addresses],
+      caFingerprint,
+      secrets: [{ id: OPERATOR_SECRET_ID, secret }, ...others].slice(0, MAX_SECRETS),
+      token: null,
+      enrolments: known?.enrolments ?? [],
+      offered: false,
+    };
+    await credentials.set(KEY, JSON.stringify(identity));
   }
 
   get edge(): string {

@@ -1,26 +1,27 @@
 import { z } from 'zod';
-import { enrolUser, formatEnrolment, parseUser } from '../link/enrolment.ts';
-import { createVerifier, fakeVerifier, type Verifier, verifierSchema } from '../link/scram.ts';
+import { checkOperatorSecret, enrolUser, formatEnrolment, linkUser, OPERATOR_SECRET_ID, parseUser, secretIdSchema } from '../link/enrolment.ts';
+import { createVerifier, fakeVerifier, saltOf, type Verifier, verifierSchema } from '../link/scram.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { idSchema } from '../model/ids.ts';
+import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { CredentialStore } from '../ports/credential-store.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import type { EdgeEnrolment } from './node.ts';
 
-const TOKEN_LIFE_MS = 7 * 86_400_000;
 /** The old secret and the new one, while a rotation is under way. */
 const MAX_SECRETS = 2;
 
+export const newSecretSchema = z.strictObject({ id: secretIdSchema, verifier: verifierSchema });
+export type NewSecret = z.output<typeof newSecretSchema>;
+
 const recordSchema = z.strictObject({
   /** Newest last. */
-  secrets: z.array(z.strictObject({ id: z.string(), verifier: verifierSchema })).max(MAX_SECRETS),
+  secrets: z.array(newSecretSchema).max(MAX_SECRETS),
   token: z.strictObject({ verifier: verifierSchema, expiresMs: z.number() }).nullable(),
 });
 type EdgeRecord = z.output<typeof recordSchema>;
-
-export const newSecretSchema = z.strictObject({ id: z.string().regex(/^[0-9a-f]{8}$/), verifier: verifierSchema });
-export type NewSecret = z.output<typeof newSecretSchema>;
 
 /** Whose proof this would be; `verifier` is a fake one when nobody's: an unknown name looks like a wrong secret. */
 export interface Claimant {
@@ -47,6 +48,11 @@ export interface LinkAuthorityOptions {
 const keyOf = (edge: string): string => `edge:${edge}`;
 const SERVER_SECRET = 'server-secret';
 
+function checkEdge(edge: string): void {
+  const problem = idSchema.safeParse(edge).error?.issues[0]?.message;
+  if (problem !== undefined) throw new HoldfastError('INPUT_INVALID', { field: 'edge', problem });
+}
+
 /** The master's memory of who may connect: verifiers only, never a secret. */
 export class LinkAuthority implements EdgeEnrolment {
   readonly #options: LinkAuthorityOptions;
@@ -65,28 +71,35 @@ export class LinkAuthority implements EdgeEnrolment {
   }
 
   async revoke(edge: string): Promise<void> {
-    const { credentials, log, closePeer } = this.#options;
+    const { log, closePeer } = this.#options;
     if (this.#read(edge).record === null) throw new HoldfastError('NOT_FOUND', { kind: 'enrolled edge', id: edge });
     await this.#change(edge, () => null);
-    // Read again after the write: a link that proved itself meanwhile is closed too.
-    if (credentials.get(keyOf(edge)) === null) closePeer(edge, 'revoked');
+    // A proof that is under way now is stopped by `accepts`, which the listener asks last.
+    closePeer(edge, 'revoked');
     log.warn('edge-revoked', { edge });
   }
 
-  /** An operator sets the same secret on both sides instead of enrolling. */
-  async setSecret(edge: string, secretId: string, secret: string): Promise<void> {
-    const verifier = await createVerifier(secret, Buffer.from(this.#options.random.hex(16), 'hex'));
-    await this.#change(edge, () => ({ secrets: [{ id: secretId, verifier }], token: null }));
+  /** An operator sets the same secret on both sides instead of enrolling. As with a rotation, the older one ends once the new one was used. */
+  async setSecret(edge: string, secret: string): Promise<void> {
+    checkEdge(edge);
+    checkOperatorSecret(secret);
+    const salt = saltOf(await this.#serverSecret(), linkUser(edge, OPERATOR_SECRET_ID));
+    const added = { id: OPERATOR_SECRET_ID, verifier: await createVerifier(secret, salt) };
+    await this.#change(edge, (record) => {
+      const others = (record?.secrets ?? []).filter(({ id }) => id !== added.id);
+      return { secrets: [...others, added].slice(-MAX_SECRETS), token: null };
+    });
+    this.#options.log.info('edge-secret-set', { edge });
   }
 
+  /** Whose proof this is to be. Throws LINK_REFUSED when the name is none. */
   async claimant(user: string): Promise<Claimant> {
     const parsed = parseUser(user);
-    const edge = parsed?.edge ?? 'unknown';
-    const purpose = parsed?.kind ?? 'link';
+    if (parsed === null) throw new HoldfastError('LINK_REFUSED', { reason: 'malformed-proof' });
+    const { kind: purpose, edge } = parsed;
     const fake = async (refusal: string): Promise<Claimant> => {
       return { edge, purpose, secretId: '', verifier: fakeVerifier(await this.#serverSecret(), user), refusal };
     };
-    if (parsed === null) return fake('malformed-proof');
     const { record } = this.#read(edge);
     if (record === null) return fake('unknown-edge');
     if (parsed.kind === 'enrol') {
@@ -98,12 +111,22 @@ export class LinkAuthority implements EdgeEnrolment {
     return secret === undefined ? fake('unknown-secret') : { edge, purpose, secretId: secret.id, verifier: secret.verifier, refusal: null };
   }
 
-  /** The edge used this secret: with the newest, older ones end. */
+  /** Is this secret (still) good? Asked last, when a revocation would find the link among the live ones. */
+  accepts(edge: string, secretId: string): boolean {
+    return this.#read(edge).record?.secrets.some(({ id }) => id === secretId) ?? false;
+  }
+
+  /** The edge used this secret: with the newest, older ones end. Never throws: a full disk must not keep an edge away. */
   async used(edge: string, secretId: string): Promise<void> {
-    await this.#change(edge, (record) => {
-      if (record === null || record.secrets.length < 2 || record.secrets.at(-1)?.id !== secretId) return undefined;
-      return { ...record, secrets: record.secrets.slice(-1) };
-    });
+    try {
+      await this.#change(edge, (record) => {
+        if (record === null || record.secrets.length < 2 || record.secrets.at(-1)?.id !== secretId) return undefined;
+        return { ...record, secrets: record.secrets.slice(-1) };
+      });
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      this.#options.log.warn('old-secret-kept', { edge, error });
+    }
   }
 
   /** Keeps the verifier of the secret that the edge made, and spends the token: in one step, once. */
@@ -117,12 +140,13 @@ export class LinkAuthority implements EdgeEnrolment {
   }
 
   async #issueToken(edge: string, event: string): Promise<{ enrolment: string }> {
+    checkEdge(edge);
     const { random, clock, log, addresses, caFingerprint } = this.#options;
     const token = random.hex(32);
-    const verifier = await createVerifier(token, Buffer.from(random.hex(16), 'hex'));
-    const expiresMs = clock.wallMs() + TOKEN_LIFE_MS;
+    const verifier = await createVerifier(token, saltOf(await this.#serverSecret(), enrolUser(edge)));
+    const expiresMs = clock.wallMs() + limits.enrolmentTokenMs;
     await this.#change(edge, (record) => ({ secrets: record?.secrets ?? [], token: { verifier, expiresMs } }));
-    log.info(event, { edge, user: enrolUser(edge) });
+    log.info(event, { edge });
     return { enrolment: formatEnrolment({ v: 1, addresses: addresses(), ca: caFingerprint, edge, token }) };
   }
 

@@ -84,16 +84,26 @@ export class HostPool {
     this.#modulesOfDriver.set(driver, (this.#modulesOfDriver.get(driver) ?? 1) - 1);
   }
 
-  /** The driver ended its host. At the second time it gets one of its own, after a pause. */
-  blame(driver: string): void {
+  move(placed: { slot: Slot }, slot: Slot): void {
+    placed.slot.load -= 1;
+    placed.slot = slot;
+    slot.load += 1;
+  }
+
+  /** The driver ended its host. At the second time it gets one of its own, after a pause. Returns that; null: it has none. */
+  blame(driver: string): Slot | null {
     const { clock, log } = this.#options;
     const nowMs = clock.monotonicMs();
     const before = this.#strikes.get(driver);
     const count = before === undefined || nowMs - before.lastMs > limits.driverForgiveMs ? 1 : before.count + 1;
     this.#strikes.set(driver, { count, lastMs: nowMs });
-    if (count < limits.driverStrikes || this.#slots.some((slot) => slot.driver === driver)) return;
+    const own = this.#slots.find((slot) => slot.driver === driver);
+    if (own !== undefined) return own;
+    if (count < limits.driverStrikes) return null;
     log.warn('driver-isolated', { driver, strikes: count });
-    this.#restartLater(this.#addSlot(`driver ${driver}`, driver));
+    const slot = this.#addSlot(`driver ${driver}`, driver);
+    this.#restartLater(slot);
+    return slot;
   }
 
   *peers(): Generator<HostPeer> {

@@ -1,0 +1,383 @@
+import { gateError, WriteGate } from '../control/write-gate.ts';
+import { type Json, jsonEqual } from '../foundation/json.ts';
+import type { Epoch } from '../model/control.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import type { Clock } from '../ports/clock.ts';
+import type {
+  DeviceLink,
+  DeviceWrite,
+  ExecCall,
+  ModuleLogLine,
+  ModuleSnapshot,
+  ModuleSpec,
+  StartOrder,
+  StartReport,
+  StatusValue,
+} from '../ports/device-link.ts';
+import type { HostProcesses } from '../ports/host-process.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
+import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
+import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
+import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
+
+export interface DriverHostsOptions {
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  random: Random;
+  hostProcesses: HostProcesses;
+  /** How many processes; at least one. */
+  hosts: number;
+  nodeId: string;
+  /** Every device write is also appended to this file, as evidence that outlives all processes. */
+  journalFile?: string;
+}
+
+interface Placed {
+  spec: ModuleSpec;
+  slot: Slot;
+  connected: boolean;
+  /** Why it does not run; null: it does, or is being started. */
+  problem: string | null;
+}
+
+interface Location {
+  readonly id: string;
+  /** Counts the starts, so that the authority of an earlier one is never taken for this one's. */
+  readonly run: number;
+  readonly modules: Map<string, Placed>;
+  /** Aborts when the location stops. */
+  readonly abort: AbortController;
+  /** Starts and changes, one after the other. */
+  tail: Promise<unknown>;
+  stopping: Promise<ModuleSnapshot> | null;
+}
+
+/** Modules in one message: no round trip per module, and no message that holds the pipe. */
+const BATCH = 100;
+const LEAST_STEP_MS = 100;
+const LOST = 'its driver host ended; it is being started again';
+
+/** The hands of a node: a pool of processes that run drivers and own the device sockets. The processes start at once. */
+export function createDriverHosts(options: DriverHostsOptions): DeviceLink {
+  return new DriverHosts(options);
+}
+
+class DriverHosts implements DeviceLink {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #pool: HostPool;
+  readonly #gate = new WriteGate();
+  readonly #locations = new Map<string, Location>();
+  readonly #statusListeners = new Set<(value: StatusValue) => void>();
+  readonly #logListeners = new Set<(line: ModuleLogLine) => void>();
+  #lastRun = 0;
+  #closing: Promise<void> | null = null;
+
+  constructor(options: DriverHostsOptions) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#metrics = options.metrics;
+    this.#pool = new HostPool(
+      { ...options, journalFile: options.journalFile ?? null },
+      {
+        status: (message) => this.#onStatus(message),
+        log: ({ location, module, level, message }) => this.#onLog({ location, module, level, message }),
+        refused: (count) => this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'device-write' }, count),
+        ended: (slot, end) => this.#onHostEnded(slot, end),
+        started: (slot, peer) => this.#onHostStarted(slot, peer),
+      },
+    );
+    this.#pool.open();
+  }
+
+  async start(order: StartOrder, signal: AbortSignal): Promise<StartReport> {
+    await this.#locations.get(order.location)?.stopping;
+    signal.throwIfAborted();
+    if (this.#closing !== null) throw new HoldfastError('SHUTTING_DOWN', {});
+    const location = this.#locations.get(order.location) ?? this.#open(order);
+    const both = AbortSignal.any([signal, location.abort.signal]);
+    const done = location.tail.then(() => this.#converge(location, order, both));
+    location.tail = done.catch(() => undefined);
+    await untilAborted(done, both);
+    const failed = [...location.modules.values()].flatMap(({ spec, problem }) => (problem === null ? [] : [{ module: spec.id, problem }]));
+    return { started: location.modules.size - failed.length, failed };
+  }
+
+  closeGate(location: string): void {
+    this.#gate.close(location);
+    this.#tellGate(location);
+  }
+
+  openGate(location: string, epoch: Epoch): void {
+    this.#gate.open(location, epoch);
+    this.#tellGate(location);
+  }
+
+  restamp(location: string, epoch: Epoch): void {
+    this.#gate.restamp(location, epoch);
+    this.#tellGate(location);
+  }
+
+  setLease(location: string, untilMs: number | null): void {
+    this.#gate.setLease(location, untilMs);
+    this.#tellGate(location);
+  }
+
+  stop(location: string, deadlineMs: number): Promise<ModuleSnapshot> {
+    this.closeGate(location);
+    const known = this.#locations.get(location);
+    if (known === undefined) return Promise.resolve({ handover: {} });
+    known.stopping ??= this.#stopLocation(known, deadlineMs);
+    return known.stopping;
+  }
+
+  async exec(call: ExecCall, signal: AbortSignal): Promise<Json> {
+    const { location, module, epoch, deadlineMs } = call;
+    const nowMs = this.#clock.monotonicMs();
+    const refusal = this.#gate.check(location, epoch, nowMs);
+    if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor: this.#gate.state(location).epoch });
+    const placed = this.#locations.get(location)?.modules.get(module);
+    if (placed === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it was not started here' });
+    if (placed.problem !== null) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: placed.problem });
+    if (placed.slot.peer === null) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: LOST });
+    if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
+    if (nowMs >= deadlineMs) throw new HoldfastError('DEADLINE', { fate: 'not-sent' });
+    return placed.slot.peer.exec(call, signal);
+  }
+
+  onStatus(listener: (value: StatusValue) => void): () => void {
+    this.#statusListeners.add(listener);
+    return () => this.#statusListeners.delete(listener);
+  }
+
+  onLog(listener: (line: ModuleLogLine) => void): () => void {
+    this.#logListeners.add(listener);
+    return () => this.#logListeners.delete(listener);
+  }
+
+  async writes(location: string): Promise<DeviceWrite[]> {
+    const answers = await Promise.all([...this.#pool.peers()].map((peer) => peer.ask({ t: 'writes', location })));
+    const writes = answers.flatMap((answer) => (answer?.t === 'writes' ? answer.writes : []));
+    return writes.sort((a, b) => a.monotonicMs - b.monotonicMs);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#locations.keys()].map((location) => this.stop(location, limits.moduleStopMs)));
+    await this.#pool.close();
+  }
+
+  // ── Starting ──────────────────────────────────────────────────────────────
+
+  #open(order: StartOrder): Location {
+    this.#lastRun += 1;
+    const location: Location = {
+      id: order.location,
+      run: this.#lastRun,
+      modules: new Map(),
+      abort: new AbortController(),
+      tail: Promise.resolve(),
+      stopping: null,
+    };
+    this.#locations.set(location.id, location);
+    this.openGate(location.id, order.epoch);
+    return location;
+  }
+
+  /** What is gone or changed stops, what is new or changed starts; the rest is not touched. */
+  async #converge(location: Location, order: StartOrder, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const wanted = new Map(order.modules.map((spec) => [spec.id, spec]));
+    const outdated = [...location.modules.values()].filter(({ spec }) => !sameSpec(spec, wanted.get(spec.id)));
+    const { handover } = await this.#stopModules(location, outdated, limits.moduleStopMs);
+    signal.throwIfAborted();
+    const fresh: Placed[] = [];
+    for (const spec of order.modules) {
+      if (location.modules.has(spec.id)) continue;
+      const placed: Placed = { spec, slot: this.#pool.place(spec.driver), connected: false, problem: null };
+      location.modules.set(spec.id, placed);
+      fresh.push(placed);
+    }
+    await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal });
+  }
+
+  /** Role by role; resolves when each module was tried once. */
+  async #launch(location: Location, modules: Placed[], how: { handover: Record<string, Json>; signal: AbortSignal }): Promise<void> {
+    for (const role of startOrder) {
+      const batches = batchesOf(modules.filter(({ spec }) => spec.role === role));
+      await untilAborted(Promise.all(batches.map((batch) => this.#startBatch(location, batch, how.handover))), how.signal);
+      how.signal.throwIfAborted();
+    }
+    this.#count();
+  }
+
+  async #startBatch(location: Location, batch: Placed[], handover: Record<string, Json>): Promise<void> {
+    const peer = batch[0]?.slot.peer ?? null;
+    // The host is away: its modules start when it comes back.
+    if (peer === null) {
+      for (const placed of batch) placed.problem = LOST;
+      return;
+    }
+    for (const placed of batch) placed.problem = null;
+    const modules = batch.map(({ spec }) => ({ spec, handover: handover[spec.id] ?? null }));
+    const answer = await peer.ask({ t: 'start', location: location.id, run: location.run, modules });
+    if (answer?.t !== 'started') return;
+    const problems = new Map(answer.failed.map(({ module, problem }) => [module, problem]));
+    for (const placed of batch) placed.problem = problems.get(placed.spec.id) ?? null;
+  }
+
+  // ── Stopping ──────────────────────────────────────────────────────────────
+
+  async #stopLocation(location: Location, deadlineMs: number): Promise<ModuleSnapshot> {
+    location.abort.abort(new HoldfastError('CANCELLED', { fate: 'under way' }));
+    const snapshot = await this.#stopModules(location, [...location.modules.values()], deadlineMs);
+    this.#locations.delete(location.id);
+    this.#count();
+    return snapshot;
+  }
+
+  /** Role by role, in reverse. A host that does not obey is killed: its sockets are closed in any case. */
+  async #stopModules(location: Location, modules: Placed[], deadlineMs: number): Promise<ModuleSnapshot> {
+    const endMs = this.#clock.monotonicMs() + deadlineMs;
+    const handover: Record<string, Json> = {};
+    const steps = stopOrder.map((role) => modules.filter(({ spec }) => spec.role === role)).filter((step) => step.length > 0);
+    for (const [index, step] of steps.entries()) {
+      const share = (endMs - this.#clock.monotonicMs()) / (steps.length - index);
+      Object.assign(handover, await this.#stopStep(location, step, Math.max(LEAST_STEP_MS, share)));
+      for (const { spec, slot } of step) {
+        // A change under way may have been stopping it too.
+        if (location.modules.delete(spec.id)) this.#pool.release(slot, spec.driver);
+      }
+    }
+    return { handover };
+  }
+
+  async #stopStep(location: Location, modules: Placed[], stepMs: number): Promise<Record<string, Json>> {
+    const handover: Record<string, Json> = {};
+    await Promise.all(
+      [...bySlot(modules)].map(async ([{ peer }, placed]) => {
+        // Its sockets went with it.
+        if (peer === null) return;
+        const late = this.#clock.after(stepMs, () => peer.kill(`it did not stop the modules of ${location.id} in time`));
+        // The hooks of drivers get half of the time, so that the host can close the sockets in the other half.
+        const answer = await peer.ask({ t: 'stop', location: location.id, modules: placed.map(({ spec }) => spec.id), hookMs: stepMs / 2 });
+        late.cancel();
+        if (answer?.t === 'stopped') Object.assign(handover, answer.handover);
+        else await peer.gone;
+      }),
+    );
+    return handover;
+  }
+
+  // ── Hosts ─────────────────────────────────────────────────────────────────
+
+  #onHostStarted(slot: Slot, peer: HostPeer): void {
+    for (const location of this.#locations.values()) {
+      peer.post(this.#gateMessage(location));
+      this.#relaunch(location, slot, location.modules.values());
+    }
+  }
+
+  #onHostEnded(slot: Slot, end: HostEnd): void {
+    this.#metrics.add('holdfast_driver_host_restarts_total', {});
+    const [culpritLocation = '', culpritModule = ''] = end.words?.culprit?.split('/') ?? [];
+    const culprit = this.#locations.get(culpritLocation)?.modules.get(culpritModule)?.spec.driver ?? null;
+    const own = culprit === null ? null : this.#pool.blame(culprit);
+    for (const location of this.#locations.values()) {
+      const lost = [...location.modules.values()].filter((placed) => placed.slot === slot);
+      for (const placed of lost) {
+        placed.problem = LOST;
+        // The host cannot say it any more.
+        if (placed.connected) this.#publish(location.id, placed.spec.id);
+        placed.connected = false;
+        if (own !== null && placed.spec.driver === culprit) this.#pool.move(placed, own);
+      }
+      if (own !== null && own !== slot && own.peer !== null) this.#relaunch(location, own, lost);
+    }
+    this.#count();
+  }
+
+  /** Starts again what was lost with a host, as far as it belongs to this one now. */
+  #relaunch(location: Location, slot: Slot, candidates: Iterable<Placed>): void {
+    if (location.stopping !== null) return;
+    const modules = [...candidates].filter((placed) => placed.slot === slot);
+    void this.#launch(location, modules, { handover: {}, signal: location.abort.signal }).catch((error: unknown) =>
+      this.#log.debug('modules-not-restarted', { location: location.id, error }),
+    );
+  }
+
+  #publish(location: string, module: string): void {
+    const value = { location, module, key: 'connected', value: false, epoch: this.#gate.state(location).epoch };
+    for (const listener of this.#statusListeners) listener(value);
+  }
+
+  #onStatus({ location, module, key, value, epoch }: StatusMessage): void {
+    const placed = this.#locations.get(location)?.modules.get(module);
+    if (placed === undefined) return;
+    if (key === 'connected') placed.connected = value === true;
+    for (const listener of this.#statusListeners) listener({ location, module, key, value, epoch });
+  }
+
+  #onLog(line: ModuleLogLine): void {
+    if (line.module === '') this.#log[line.level]('driver-host', { message: line.message });
+    else for (const listener of this.#logListeners) listener(line);
+  }
+
+  #gateMessage(location: Location): Extract<ToHost, { t: 'gate' }> {
+    return { t: 'gate', location: location.id, run: location.run, gate: this.#gate.state(location.id) };
+  }
+
+  /** Leaves at once: it may be the end of authority. */
+  #tellGate(id: string): void {
+    const location = this.#locations.get(id);
+    if (location === undefined) return;
+    const message = this.#gateMessage(location);
+    for (const peer of this.#pool.peers()) peer.postNow(message);
+  }
+
+  #count(): void {
+    let failed = 0;
+    let total = 0;
+    for (const { modules } of this.#locations.values()) {
+      total += modules.size;
+      for (const { problem } of modules.values()) if (problem !== null) failed += 1;
+    }
+    this.#metrics.set('holdfast_modules', { state: 'running' }, total - failed);
+    this.#metrics.set('holdfast_modules', { state: 'failed' }, failed);
+  }
+}
+
+const sameSpec = (a: ModuleSpec, b: ModuleSpec | undefined): boolean => b !== undefined && jsonEqual({ ...a }, { ...b });
+
+function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
+  const groups = new Map<Slot, Placed[]>();
+  for (const placed of modules) groups.set(placed.slot, [...(groups.get(placed.slot) ?? []), placed]);
+  return groups;
+}
+
+function batchesOf(modules: Placed[]): Placed[][] {
+  const batches: Placed[][] = [];
+  for (const placed of bySlot(modules).values()) {
+    for (let at = 0; at < placed.length; at += BATCH) batches.push(placed.slice(at, at + BATCH));
+  }
+  return batches;
+}
+
+/** The work goes on; only the waiting ends. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => reject(signal.reason as Error);
+    if (signal.aborted) aborted();
+    else signal.addEventListener('abort', aborted, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+  });
+}

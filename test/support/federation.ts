@@ -1,0 +1,65 @@
+import { join, resolve } from 'node:path';
+import { expect } from 'vitest';
+import { type Client, type Location, routes } from '../../src/client-sdk/index.ts';
+import { type DemoOptions, Federation } from '../../src/demo/federation.ts';
+import type { Scope } from '../../src/shared/foundation/scope.ts';
+import { readWrites, type WriteLine } from './write-log.ts';
+
+const dist = resolve('dist');
+
+/** A federation of real processes, with the questions that tests ask of it. */
+export interface TestFederation {
+  federation: Federation;
+  client: Client;
+  /** The location as the master sees it. */
+  location(id: string): Promise<Location>;
+  /** As the edge itself sees it. */
+  atEdge(id: string): Promise<Location>;
+  /** Resolves when the master's view matches. */
+  until(id: string, facts: Partial<Pick<Location, 'holder' | 'state' | 'reason'>>, timeoutMs?: number): Promise<Location>;
+  untilEdge(id: string, facts: Partial<Pick<Location, 'holder' | 'state' | 'reason'>>, timeoutMs?: number): Promise<Location>;
+  writes(): WriteLine[];
+}
+
+export async function startFederation(scope: Scope, options: Partial<DemoOptions> = {}): Promise<TestFederation> {
+  const federation = await Federation.start({ dist, timeoutSeconds: 6, signal: scope.signal, progress: () => undefined, ...options });
+  scope.defer('federation', () => federation.close());
+  const client = federation.client();
+  scope.defer('client', () => client.close());
+  const show = (of: Client, id: string): Promise<Location> => of.call(routes.edgeShow, { params: { id } }, { timeoutMs: 5_000 });
+  const edgeClients = new Map<string, Client>();
+  const atEdge = (id: string): Promise<Location> => {
+    const origin = federation.edge(id)?.origin ?? '';
+    const known = edgeClients.get(id) ?? federation.client(origin);
+    if (!edgeClients.has(id)) scope.defer(`client of ${id}`, () => known.close());
+    edgeClients.set(id, known);
+    return show(known, id);
+  };
+  const settled = async (read: () => Promise<Location>, facts: object, timeout: number): Promise<Location> => {
+    let last: Location | null = null;
+    await expect
+      .poll(async () => (last = await read().catch(() => null)), { timeout, interval: 50 })
+      .toMatchObject(facts);
+    if (last === null) throw new Error('nothing was read');
+    return last;
+  };
+  return {
+    federation,
+    client,
+    location: (id) => show(client, id),
+    atEdge,
+    until: (id, facts, timeoutMs = 20_000) => settled(() => show(client, id), facts, timeoutMs),
+    untilEdge: (id, facts, timeoutMs = 20_000) => settled(() => atEdge(id), facts, timeoutMs),
+    writes: () => readWrites(join(federation.dataDir, 'writes.jsonl')),
+  };
+}
+
+/** One command to the first device of a site; null when it was refused, with its code in `refusals`. */
+export async function command(client: Client, site: string, refusals: string[] = []): Promise<unknown> {
+  try {
+    return await client.call(routes.exec, { params: { id: `sys-${site}`, module: 'Display_1', method: 'echo' }, body: ['hello'] }, { timeoutMs: 8_000 });
+  } catch (error) {
+    refusals.push(error instanceof Error && 'code' in error ? String(error.code) : String(error));
+    return null;
+  }
+}
