@@ -19,7 +19,7 @@ const PIPE = 3;
 const BEAT_MS = 250;
 
 const setup = z
-  .strictObject({ journalFile: z.string().nullable(), nodeId: z.string(), driversModule: z.string().nullable() })
+  .strictObject({ writeLog: z.string().nullable(), nodeId: z.string(), driversModule: z.string().nullable() })
   .parse(JSON.parse(process.argv[2] ?? ''));
 
 const shared = createShared();
@@ -46,7 +46,7 @@ const host = new DriverHost({
   clock: createSystemClock(),
   random: { next: Math.random },
   drivers,
-  journal: new WriteJournal({ file: setup.journalFile, nodeId: setup.nodeId }),
+  journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),
   pipe,
   entered: createBlame(shared),
   memoryBytes: () => process.memoryUsage.rss(),

@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import type { Json } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
-import { Call } from './call.ts';
+import type { Call } from './call.ts';
 import { CommandQueue, type Reply, type SendOptions } from './command-queue.ts';
 import type { Driver, EventHandlers, Method, ModuleContext } from './driver.ts';
 import { createSchedule } from './schedule.ts';
@@ -48,6 +49,8 @@ export class Module {
   #save: (() => Json) | null = null;
 
   constructor(driver: Driver, spec: ModuleSpec, host: ModuleHost, handover: Json | null) {
+    // A driver may have any number of schedules, and each listens.
+    setMaxListeners(0, this.#abort.signal);
     this.spec = spec;
     this.#driver = driver;
     this.#host = host;

@@ -13,7 +13,7 @@ export interface DialLoopOptions {
   addresses: readonly string[];
   /** A proved connection. Resolves when it is gone, with whether a negotiation had succeeded on it. */
   use(connection: Connection): Promise<{ negotiated: boolean }>;
-  /** An attempt failed: nobody answered, or nobody negotiated. */
+  /** An attempt failed: nobody answered. */
   failed(): void;
 }
 
@@ -32,7 +32,6 @@ export async function dialLoop(options: DialLoopOptions, signal: AbortSignal): P
       const { negotiated } = await options.use(reached.connection);
       if (negotiated) attempt = 0;
       if (negotiated && clock.monotonicMs() - fromMs >= STEADY_MS) continue;
-      if (!negotiated && !signal.aborted) options.failed();
     } else if (!signal.aborted) {
       options.failed();
     }

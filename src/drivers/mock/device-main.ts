@@ -14,6 +14,8 @@ const { values } = parseArgs({
     refuse: { type: 'boolean', default: false },
     single: { type: 'boolean', default: false },
     mute: { type: 'boolean', default: false },
+    /** Ends when standard input does: whoever started the devices is gone. */
+    'with-parent': { type: 'boolean', default: false },
   },
 });
 
@@ -42,3 +44,7 @@ const devices = await startMockDevices({
 });
 process.stdout.write(`${JSON.stringify({ ports: devices.ports, control: devices.controlPort })}\n`);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void devices.close());
+if (values['with-parent']) {
+  process.stdin.once('end', () => void devices.close());
+  process.stdin.resume();
+}

@@ -28,6 +28,7 @@ export interface EdgeLink {
   /** 0: hello not said yet. */
   negotiation: number;
   helloSentMs: number;
+  upMs: number;
   /** What the verdict brought; null until then. */
   verdict: { winner: 'edge' | 'master'; reason: string; terms: Terms } | null;
   granted: boolean;

@@ -55,7 +55,7 @@ function react(state: EdgeControl, event: EdgeEvent, timings: ControlTimings): O
     case 'link-up':
       return onLinkUp(state, event, timings);
     case 'link-down':
-      return onLinkDown(state, event);
+      return onLinkDown(state, event, timings);
     case 'dial-failed':
       return onDialFailed(state, event.nowMs, timings);
     case 'message':
@@ -84,7 +84,7 @@ const ignored = (state: EdgeControl, reason: string): Outcome => ({ state, reaso
 // ── The link ────────────────────────────────────────────────────────────────
 
 function onLinkUp(state: EdgeControl, event: { nowMs: number; link: number }, timings: ControlTimings): Outcome {
-  const link: EdgeLink = { number: event.link, negotiation: 0, helloSentMs: 0, verdict: null, granted: false };
+  const link: EdgeLink = { number: event.link, negotiation: 0, helloSentMs: 0, upMs: event.nowMs, verdict: null, granted: false };
   const linked = { ...state, link };
   // ◆ An edge that is letting go closes its sockets before it says hello.
   if (state.state === 'releasing') return { state: { ...linked, release: { reason: state.release?.reason ?? '', after: 'hello' } }, reason: 'hello-after-release' };
@@ -94,7 +94,7 @@ function onLinkUp(state: EdgeControl, event: { nowMs: number; link: number }, ti
 function sayHello(state: EdgeControl, nowMs: number, timings: ControlTimings): Outcome {
   assert(state.link !== null, 'hello needs a link');
   const negotiation = state.negotiation + 1;
-  const link: EdgeLink = { number: state.link.number, negotiation, helloSentMs: nowMs, verdict: null, granted: false };
+  const link: EdgeLink = { ...state.link, negotiation, helloSentMs: nowMs, verdict: null, granted: false };
   return {
     state: { ...state, negotiation, link },
     reason: 'hello',
@@ -103,20 +103,22 @@ function sayHello(state: EdgeControl, nowMs: number, timings: ControlTimings): O
   };
 }
 
-function onLinkDown(state: EdgeControl, event: { nowMs: number; link: number }): Outcome {
-  if (state.link?.number !== event.link) return ignored(state, 'stale-link');
+function onLinkDown(state: EdgeControl, event: { nowMs: number; link: number }, timings: ControlTimings): Outcome {
+  const { link, noLinkSinceMs } = state;
+  if (link?.number !== event.link) return ignored(state, 'stale-link');
   // Holding or claiming: nothing happens to the devices.
-  return {
-    state: {
-      ...state,
-      link: null,
-      noLinkSinceMs: state.noLinkSinceMs ?? event.nowMs,
-      // An order cut before it was answered is void, but the release is finished.
-      release: state.release === null ? null : { ...state.release, after: 'redial' },
-    },
-    reason: 'link-down',
-    run: [{ type: 'clear-timer', timer: 'grant' }],
+  const cut: EdgeControl = {
+    ...state,
+    link: null,
+    noLinkSinceMs: noLinkSinceMs ?? event.nowMs,
+    // An order cut before it was answered is void, but the release is finished.
+    release: state.release === null ? null : { ...state.release, after: 'redial' },
   };
+  const run: Action<EdgeTimer>[] = [{ type: 'clear-timer', timer: 'grant' }];
+  // A master that lets us in and never negotiates is a failed attempt, if it was the one after the 3 s.
+  if (noLinkSinceMs === null || link.upMs - noLinkSinceMs < timings.disconnectMs) return { state: cut, reason: 'link-down', run };
+  const failed = onDialFailed(cut, event.nowMs, timings);
+  return { ...failed, run: [...run, ...(failed.run ?? [])] };
 }
 
 function onDialFailed(state: EdgeControl, nowMs: number, timings: ControlTimings): Outcome {
@@ -204,7 +206,11 @@ function onGranted(
 }
 
 function onReleaseOrder(state: EdgeControl, message: Extract<FromMaster, { t: 'control.release' }>, timings: ControlTimings): Outcome {
-  const heard = { ...state, durable: { ...hear(state.durable, message.epoch), holder: 'none' as const, reason: message.reason } };
+  // Promised to the master, who alone takes it now: also a paused edge that is cut must not take it back.
+  const durable = { ...hear(state.durable, message.epoch), holder: 'master' as const, reason: message.reason };
+  const verdict = { winner: 'master' as const, reason: message.reason, terms: durable.terms };
+  const link = state.link === null ? null : { ...state.link, verdict, granted: false };
+  const heard: EdgeControl = { ...state, durable, link, noLinkSinceMs: null };
   if (state.state === 'claiming' || state.state === 'holding') return enterReleasing(heard, message.reason, 'answer', timings);
   // ◆ Already releasing: the answer comes only once everything has stopped.
   if (state.state === 'releasing') return { state: { ...heard, release: { reason: message.reason, after: 'answer' } }, reason: message.reason, loses: true };

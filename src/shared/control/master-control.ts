@@ -25,6 +25,8 @@ export interface MasterControl {
   /** The window in which a hand-back failed or an operator took over: control does not return by itself in it. */
   spentWindow: number | null;
   holdDown: HoldDown;
+  /** An operator's takeover that waits for the edge's lease to end: neither a pause nor `failover` has a say in it. */
+  takeoverOrdered: boolean;
 }
 
 export interface MasterLink {
@@ -38,6 +40,8 @@ export interface MasterLink {
   phase: 'deferred' | 'granted' | 'confirmed' | 'waits' | 'rehello' | 'ordered';
   /** An operator or the window asked for the hand-back that this dialogue carries. */
   handback: 'operator' | 'window' | null;
+  /** Why it was told to release; empty unless `ordered`. */
+  orderedFor: string;
   /** What the edge was told in this negotiation: only this can it have stored. */
   terms: Terms;
 }
@@ -61,7 +65,8 @@ export type MasterStep = Step<MasterControl, FromMaster, MasterTimer>;
 /** A starting master: a stored "holder = master" is nobody, the epoch stays. `nowMs` is the moment of the boot. */
 export function bootMaster(stored: Durable | null, wanted: Terms, nowMs: number, timings: ControlTimings): MasterControl {
   const durable: Durable = stored ?? { epoch: EPOCH_ZERO, floor: EPOCH_ZERO, holder: 'none', reason: 'never-held', terms: wanted };
-  const held = durable.holder === 'master';
+  // A second crash before anybody held again changes nothing.
+  const held = durable.holder === 'master' || durable.reason === 'master-restarted';
   return {
     state: 'loading',
     durable: held ? { ...durable, holder: 'none', reason: 'master-restarted' } : durable,
@@ -76,6 +81,7 @@ export function bootMaster(stored: Durable | null, wanted: Terms, nowMs: number,
     window: { open: false, occurrence: 0 },
     spentWindow: null,
     holdDown: noHoldDown,
+    takeoverOrdered: false,
   };
 }
 
@@ -88,7 +94,8 @@ export function windowUsable(state: MasterControl, nowMs: number): boolean {
 }
 
 /** The failover that binds the master: stricter at once, looser only when the edge has acknowledged it. */
-export const mayTakeOver = (state: MasterControl): boolean => state.wanted.failover && state.durable.terms.failover && !state.wanted.paused;
+export const mayTakeOver = (state: MasterControl): boolean =>
+  state.takeoverOrdered || (state.wanted.failover && state.durable.terms.failover && !state.wanted.paused);
 
 /** Exclusive before or after a change of terms: the edge may hold a lease in both cases. */
 export const isLeased = (state: MasterControl): boolean => isExclusive(state.durable.terms) || isExclusive(state.wanted);

@@ -143,19 +143,26 @@ function onHello(
   // What an older connection still had to say came too late.
   if (state.link !== null && event.link < state.link.number) return ignored(state, 'stale-link');
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
-  const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback, terms: state.wanted };
-  const heard: MasterControl = { ...state, durable: hear(state.durable, hello.epoch), link };
+  const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback, orderedFor: '', terms: state.wanted };
+  const heard: MasterControl = { ...stale(state, event.link), durable: hear(state.durable, hello.epoch), link };
+  // An order overrides the table: it is given again in the negotiation that crossed it.
+  if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(heard, link, state.link.orderedFor, nowMs, timings);
   // While letting go it neither holds nor can it grant: the hello is decided when everything has stopped.
   if (state.state === 'releasing' && state.link?.phase !== 'granted') return { state: { ...heard, grantTo: null }, reason: 'hello-deferred' };
   if (state.state === 'releasing') return answerHello({ ...heard, state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs }, link, nowMs, timings);
   return answerHello(heard, link, nowMs, timings);
 }
 
+/** A new connection means that the old one is lost, whether that was noticed or not: a hand-back on it has failed. */
+const stale = (state: MasterControl, link: number): MasterControl =>
+  state.link !== null && state.link.number !== link && state.state === 'releasing' ? failHandback(state, state.link) : state;
+
 function answerHello(state: MasterControl, hello: MasterLink, nowMs: number, timings: ControlTimings): Outcome {
   const link: MasterLink = { ...hello, terms: state.wanted };
   const verdict = decide({
     edgeState: link.edgeState,
-    handbackOrdered: link.handback === 'operator',
+    // Without failover control belongs to the edge: switching it off while the master holds is an order to hand back.
+    handbackOrdered: link.handback === 'operator' || (drives(state) && !state.wanted.failover),
     windowUsable: windowUsable(state, nowMs),
     masterLoading: state.state === 'loading',
     masterHolds: drives(state),
@@ -243,6 +250,7 @@ function onClaimed(state: MasterControl, link: MasterLink, message: Extract<From
       link: { ...link, phase: 'confirmed', handback: null },
       dueMs: null,
       grantTo: null,
+      takeoverOrdered: false,
     },
     reason: 'edge-claimed',
     run: [{ type: 'clear-timer', timer: 'due' }, { type: 'clear-timer', timer: 'dialogue' }],
@@ -254,7 +262,7 @@ function onReleased(state: MasterControl, link: MasterLink, message: Extract<Fro
   if (link.phase === 'ordered' && state.state === 'suspect') {
     // `released` voids the lease.
     const freed: MasterControl = { ...heard, leaseOverMs: message.nowMs, link: { ...link, phase: 'waits' } };
-    return enterTakingOver(freed, 'edge-released', message.snapshot);
+    return enterTakingOver(freed, link.orderedFor, message.snapshot);
   }
   // A claiming edge that lost the verdict has stopped: it waits now, or says hello again if it was asked to meanwhile.
   if (drives(state)) return link.phase === 'waits' ? onAccepted(heard, link) : { state: heard, reason: 'edge-waits' };
@@ -303,7 +311,7 @@ function considerTakeover(state: MasterControl, nowMs: number, waitReason: strin
   const atMs = takeoverAtMs(state);
   if (state.state !== 'suspect' || atMs === null || !mayTakeOver(state)) return ignored(state, waitReason);
   if (nowMs < atMs) return { state, reason: waitReason, run: [dueTimer(state)] };
-  if (state.link === null) return enterTakingOver(state, 'edge-lost', null);
+  if (state.link === null) return enterTakingOver(state, state.takeoverOrdered ? 'operator-takeover' : 'edge-lost', null);
   // ◆ It never starts beside a connected edge: release is ordered first.
   return state.link.phase === 'ordered' ? ignored(state, 'release-ordered') : orderRelease(state, state.link, 'timeout', nowMs, timings);
 }
@@ -311,7 +319,7 @@ function considerTakeover(state: MasterControl, nowMs: number, waitReason: strin
 function orderRelease(state: MasterControl, link: MasterLink, reason: string, nowMs: number, timings: ControlTimings): Outcome {
   return {
     // An edge that had to be stopped does not get control back by itself in the same window.
-    state: { ...spendWindow(state), state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs, link: { ...link, phase: 'ordered', handback: null } },
+    state: { ...spendWindow(state), state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs, link: { ...link, phase: 'ordered', handback: null, orderedFor: reason } },
     reason,
     send: [{ t: 'control.release', negotiation: link.negotiation, epoch: state.durable.floor, reason }],
     run: [{ type: 'clear-timer', timer: 'due' }, { type: 'set-timer', timer: 'dialogue', atMs: nowMs + timings.releaseWaitMs }],
@@ -321,7 +329,7 @@ function orderRelease(state: MasterControl, link: MasterLink, reason: string, no
 function enterTakingOver(state: MasterControl, reason: string, snapshot: ControlSnapshot | null): Outcome {
   const epoch = nextEpoch('master', state.durable.floor);
   return {
-    state: { ...state, state: 'taking-over', durable: take(state.durable, epoch, 'master', reason), dueMs: null, run: state.run + 1 },
+    state: { ...state, state: 'taking-over', durable: take(state.durable, epoch, 'master', reason), dueMs: null, run: state.run + 1, takeoverOrdered: false },
     reason,
     run: [
       { type: 'clear-timer', timer: 'due' },
@@ -436,7 +444,7 @@ function onOrder(state: MasterControl, event: { nowMs: number; order: MasterOrde
       const spent = spendWindow(state);
       if (link !== null) return orderRelease(spent, link, 'operator-takeover', nowMs, timings);
       if (leaseMayLive(state, nowMs)) {
-        const waiting: MasterControl = { ...spent, state: 'suspect', dueMs: nowMs };
+        const waiting: MasterControl = { ...spent, state: 'suspect', dueMs: nowMs, takeoverOrdered: true };
         return { state: waiting, reason: 'operator-takeover-after-lease', run: [dueTimer(waiting)] };
       }
       return enterTakingOver(spent, 'operator-takeover', null);

@@ -38,9 +38,6 @@ export function parseEnrolment(text: string): Enrolment {
 /** Ids of secrets: not secret, drawn by whoever makes one. */
 export const secretIdSchema = z.string().regex(/^[0-9a-f]{8}$/);
 
-/** The id of the secret that an operator set on both sides; no drawn one needs to be agreed upon. */
-export const OPERATOR_SECRET_ID = '00000000';
-
 /** What an operator may set as a secret: printable ASCII, which SCRAM needs no preparation for, and long enough not to be guessed. */
 export function checkOperatorSecret(secret: string): void {
   if (/^[\x21-\x7e]{16,200}$/.test(secret)) return;

@@ -37,6 +37,11 @@ export async function createVerifier(secret: string, saltBytes: Buffer, iteratio
   };
 }
 
+/** The id of a secret that was set by hand on both sides, who thus need not agree on one. As slow to guess from as the verifier. */
+export async function secretIdOf(edge: string, secret: string): Promise<string> {
+  return (await derive(secret, `secret id ${edge}`, ITERATIONS, 4, 'sha256')).toString('hex');
+}
+
 /** Always the same salt for a name, known or not: asking for salts tells nobody which names exist. */
 export const saltOf = (serverSecret: Buffer, user: string): Buffer => hmac(serverSecret, `salt ${user}`).subarray(0, 16);
 
@@ -61,7 +66,7 @@ function attributes<const Names extends readonly string[]>(message: string, name
     if (!part.startsWith(`${name}=`)) throw refuse('malformed-proof');
     values[name] = part.slice(2);
   }
-  return values as Record<Names[number], string>;
+  return values;
 }
 
 /** Names are ids of ours: no character that SCRAM would have to escape. */

@@ -28,7 +28,7 @@ export interface HostProcesses {
 
 export interface HostProcessOptions {
   /** Every device write is also appended to this file; null: kept in memory only. */
-  journalFile: string | null;
+  writeLog: string | null;
   /** Written into that file with each write. */
   nodeId: string;
 }

@@ -33,7 +33,7 @@ export interface DriverHostsOptions {
   hosts: number;
   nodeId: string;
   /** Every device write is also appended to this file, as evidence that outlives all processes. */
-  journalFile?: string;
+  writeLog?: string;
 }
 
 interface Placed {
@@ -83,7 +83,7 @@ class DriverHosts implements DeviceLink {
     this.#log = options.log;
     this.#metrics = options.metrics;
     this.#pool = new HostPool(
-      { ...options, journalFile: options.journalFile ?? null },
+      { ...options, writeLog: options.writeLog ?? null },
       {
         status: (message) => this.#onStatus(message),
         log: ({ location, module, level, message }) => this.#onLog({ location, module, level, message }),
@@ -360,7 +360,11 @@ const sameSpec = (a: ModuleSpec, b: ModuleSpec | undefined): boolean => b !== un
 
 function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
   const groups = new Map<Slot, Placed[]>();
-  for (const placed of modules) groups.set(placed.slot, [...(groups.get(placed.slot) ?? []), placed]);
+  for (const placed of modules) {
+    const group = groups.get(placed.slot);
+    if (group === undefined) groups.set(placed.slot, [placed]);
+    else group.push(placed);
+  }
   return groups;
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkOperatorSecret, enrolUser, linkUser, OPERATOR_SECRET_ID, parseEnrolment } from '../link/enrolment.ts';
-import { createVerifier } from '../link/scram.ts';
+import { checkOperatorSecret, enrolUser, linkUser, parseEnrolment } from '../link/enrolment.ts';
+import { createVerifier, secretIdOf } from '../link/scram.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { CredentialStore } from '../ports/credential-store.ts';
 import type { Random } from '../ports/random.ts';
@@ -101,12 +101,13 @@ export class EdgeIdentity {
     checkOperatorSecret(secret);
     const known = load(credentials);
     checkOwner(known, edge);
-    const others = usable(known).filter(({ id }) => id !== OPERATOR_SECRET_ID);
+    const id = await secretIdOf(edge, secret);
+    const others = usable(known).filter((other) => other.id !== id);
     const identity: Identity = {
       edge,
       addresses: [...addresses],
       caFingerprint,
-      secrets: [{ id: OPERATOR_SECRET_ID, secret }, ...others].slice(0, MAX_SECRETS),
+      secrets: [{ id, secret }, ...others].slice(0, MAX_SECRETS),
       token: null,
       enrolments: known?.enrolments ?? [],
       offered: false,

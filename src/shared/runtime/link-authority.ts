@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { checkOperatorSecret, enrolUser, formatEnrolment, linkUser, OPERATOR_SECRET_ID, parseUser, secretIdSchema } from '../link/enrolment.ts';
-import { createVerifier, fakeVerifier, saltOf, type Verifier, verifierSchema } from '../link/scram.ts';
+import { checkOperatorSecret, enrolUser, formatEnrolment, linkUser, parseUser, secretIdSchema } from '../link/enrolment.ts';
+import { createVerifier, fakeVerifier, saltOf, secretIdOf, type Verifier, verifierSchema } from '../link/scram.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { idSchema } from '../model/ids.ts';
 import { limits } from '../model/limits.ts';
@@ -83,10 +83,10 @@ export class LinkAuthority implements EdgeEnrolment {
   async setSecret(edge: string, secret: string): Promise<void> {
     checkEdge(edge);
     checkOperatorSecret(secret);
-    const salt = saltOf(await this.#serverSecret(), linkUser(edge, OPERATOR_SECRET_ID));
-    const added = { id: OPERATOR_SECRET_ID, verifier: await createVerifier(secret, salt) };
+    const id = await secretIdOf(edge, secret);
+    const added = { id, verifier: await createVerifier(secret, saltOf(await this.#serverSecret(), linkUser(edge, id))) };
     await this.#change(edge, (record) => {
-      const others = (record?.secrets ?? []).filter(({ id }) => id !== added.id);
+      const others = (record?.secrets ?? []).filter((other) => other.id !== id);
       return { secrets: [...others, added].slice(-MAX_SECRETS), token: null };
     });
     this.#options.log.info('edge-secret-set', { edge });

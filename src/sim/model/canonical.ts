@@ -1,8 +1,8 @@
 import type { EdgeControl, EdgeEvent } from '../../shared/control/edge-control.ts';
 import { type HoldDown, noHoldDown } from '../../shared/control/hold-down.ts';
-import type { MasterControl, MasterEvent } from '../../shared/control/master-control.ts';
+import { drives, type MasterControl, type MasterEvent } from '../../shared/control/master-control.ts';
 import { edgeStates, type FromEdge, type FromMaster, masterStates } from '../../shared/control/messages.ts';
-import type { Durable } from '../../shared/control/step.ts';
+import { type Durable, isExclusive } from '../../shared/control/step.ts';
 import { sameEpoch } from '../../shared/control/epoch.ts';
 import type { Epoch, Terms } from '../../shared/model/control.ts';
 import type { Link, ModelConfig, Modules, Process, Queue, World } from './world.ts';
@@ -99,8 +99,10 @@ class Key {
     this.#n(budget.windows);
     this.#n(budget.terms);
     this.#n(world.terms);
-    this.#n(flags(world.networkUp, world.windowOpen, memory.saidHolding, memory.failedHandback));
-    this.#n(memory.quiet);
+    const [edge, master] = [world.edge.machine, world.master.machine];
+    const awaitsVerdict = edge !== null && edge.link !== null && edge.link.verdict === null;
+    this.#n(flags(world.networkUp, world.windowOpen, awaitsVerdict && memory.saidHolding, memory.failedHandback));
+    this.#n(master === null || drives(master) || master.state === 'releasing' ? 0 : memory.quiet);
     this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
     this.#process(world.master, (machine) => this.#master(machine), (event) => this.#masterEvent(event));
     for (const link of world.links) this.#link(link);
@@ -150,7 +152,8 @@ class Key {
   #edge(edge: EdgeControl): void {
     const { link, release, lease } = edge;
     this.#n(edgeStates.indexOf(edge.state));
-    this.#n(edge.noLinkSinceMs ?? 9);
+    // Under `exclusive` nobody claims for want of a link.
+    this.#n(this.#onlyExclusive() ? 0 : (edge.noLinkSinceMs ?? 9));
     this.#n(flags(edge.override, lease !== null));
     this.#durable(edge.durable);
     this.#n(release === null ? 0 : release.after === 'answer' ? 1 : release.after === 'hello' ? 2 : 3);
@@ -158,7 +161,8 @@ class Key {
     if (link !== null) {
       const { verdict } = link;
       this.#n(this.#negotiation(link.number, link.negotiation));
-      this.#n(this.#leased() ? link.helloSentMs : 0);
+      // A lease counts from the hello until it is granted.
+      this.#n(this.#leased() && !link.granted && verdict?.winner !== 'master' ? link.helloSentMs : 0);
       this.#n(flags(link.granted));
       this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2);
       this.#n(verdict === null ? 0 : this.#terms(verdict.terms));
@@ -171,8 +175,12 @@ class Key {
     this.#n(-9);
   }
 
+  #onlyExclusive(): boolean {
+    return this.#config.terms.every(isExclusive);
+  }
+
   #leased(): boolean {
-    return this.#config.terms.some(({ policy }) => policy === 'exclusive');
+    return this.#config.terms.some(isExclusive);
   }
 
   #master(master: MasterControl): void {
@@ -187,7 +195,8 @@ class Key {
     this.#n(link === null ? 0 : this.#linkNumber(link.number));
     if (link !== null) {
       this.#n(this.#negotiation(link.number, link.negotiation));
-      this.#n(edgeStates.indexOf(link.edgeState));
+      // Its state matters until the hello is answered.
+      this.#n(link.phase === 'deferred' ? edgeStates.indexOf(link.edgeState) : 0);
       this.#n(linkPhases.indexOf(link.phase));
       this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2);
       this.#n(this.#terms(link.terms));
@@ -204,7 +213,10 @@ class Key {
     this.#n(ends.indexOf(link.edgeEnd));
     this.#n(ends.indexOf(link.masterEnd));
     this.#n(flags(link.broken));
-    this.#n(link.silentFor);
+    // For how long it is silent tells from when a confirmed edge is missing; else only that it is dead.
+    const dialogue = this.#world.master.machine?.link ?? null;
+    const counts = dialogue?.number === link.number && dialogue.phase === 'confirmed';
+    this.#n(counts ? link.silentFor : Math.min(link.silentFor, this.#config.linkDead));
     this.#queue(link.number, link.toMaster);
     this.#queue(link.number, link.toEdge);
   }
@@ -220,7 +232,7 @@ class Key {
     this.#n(this.#negotiation(link, message.negotiation));
     if (message.t !== 'control.renew') this.#epoch(message.epoch);
     if (message.t === 'hello') this.#n(edgeStates.indexOf(message.state));
-    if (message.t === 'negotiate') this.#n(message.winner === 'edge' ? 1 : 2, this.#terms(message.terms));
+    if (message.t === 'negotiate') this.#n(this.#terms(message.terms) * 2 + (message.winner === 'edge' ? 1 : 0));
     if (message.t === 'control.granted') this.#n(message.leaseMs === null ? 0 : 1);
     if (message.t === 'control.renew' || message.t === 'control.renewed') this.#n(this.#renewal(message.renewal));
   }

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../ports/clock.ts';
 
-/** Longer timers overflow in Node and would fire at once. */
+/** Longer timers overflow in Node and would fire at once: those are waited for in parts. */
 const LONGEST_MS = 2_147_483_647;
 
 /** CLOCK_MONOTONIC, which all processes of one machine share: a lease deadline means the same in a driver host. */
@@ -8,7 +8,14 @@ export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 export function createSystemClock(): Clock {
   const after = (delayMs: number, callback: () => void): Timer => {
-    const timer = setTimeout(callback, Math.min(LONGEST_MS, Math.max(0, Math.ceil(delayMs))));
+    const dueMs = monotonicMs() + delayMs;
+    const wait = (): NodeJS.Timeout => setTimeout(fire, Math.min(LONGEST_MS, Math.max(0, Math.ceil(dueMs - monotonicMs()))));
+    // Node's own clock has whole milliseconds, so that a timer may come early by a part of one.
+    const fire = (): void => {
+      if (monotonicMs() < dueMs) timer = wait();
+      else callback();
+    };
+    let timer = wait();
     return { cancel: () => clearTimeout(timer) };
   };
   return {

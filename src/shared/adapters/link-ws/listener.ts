@@ -1,9 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { AssertionError } from '../../foundation/assert.ts';
 import { ScramServer } from '../../link/scram.ts';
+import { formatAddress } from '../../model/config.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -12,7 +15,8 @@ import type { Metrics } from '../../ports/metrics.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Connection, LinkListener } from '../../ports/transport.ts';
 import type { LinkAuthority } from '../../runtime/link-authority.ts';
-import { BINDING, nextProof, scramOf, sendProof } from './proof-channel.ts';
+import { type Arrival, Arrivals } from './arrivals.ts';
+import { ProofChannel } from './proof-channel.ts';
 import { Refusals } from './refusals.ts';
 import { SocketConnection, webSocketOptions } from './socket-connection.ts';
 
@@ -30,6 +34,24 @@ export interface LinkListenerOptions {
   metrics: Metrics;
 }
 
+/** What is known of a socket that proves itself, for the limits and the log. */
+interface Attempt {
+  remote: string;
+  /** As it calls itself; null: it has not said. */
+  edge: string | null;
+  /** There is such an edge. */
+  known: boolean;
+  /** What its failure counts for. */
+  keys: string[];
+}
+
+interface Proved {
+  edge: string;
+  secretId: string;
+  /** Frames of the link that came with the proof. */
+  early: (string | null)[];
+}
+
 /** TLS 1.3 WebSockets of edges that proved themselves on this very connection. */
 export function createLinkListener(options: LinkListenerOptions): LinkListener {
   return new WebSocketListener(options);
@@ -39,37 +61,45 @@ class WebSocketListener implements LinkListener {
   readonly #options: LinkListenerOptions;
   readonly #https: Server;
   readonly #webSockets: WebSocketServer;
+  readonly #arrivals: Arrivals;
   readonly #refusals: Refusals;
   readonly #live = new Map<string, Set<SocketConnection>>();
+  /** Where each edge last proved itself. */
+  readonly #homes = new Map<string, string>();
 
   constructor(options: LinkListenerOptions) {
     this.#options = options;
     this.#refusals = new Refusals(options.clock);
-    this.#https = createServer({
-      cert: options.chain,
-      key: options.key,
-      minVersion: 'TLSv1.3',
-      headersTimeout: limits.proofMs,
-      requestTimeout: limits.proofMs,
-      handshakeTimeout: limits.proofMs,
-    });
+    this.#arrivals = new Arrivals(options.clock, (remote) => this.#note(stranger(remote), 'proof-timeout'));
+    this.#https = createServer({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3', handshakeTimeout: limits.proofMs });
     // Anything but an upgrade to the link is none of our business.
     this.#https.on('request', (_, response) => response.writeHead(404, { connection: 'close' }).end());
+    this.#https.on('connection', (socket: Duplex) => {
+      if (socket instanceof Socket) this.#arrivals.add(socket);
+    });
     this.#https.on('tlsClientError', () => this.#options.metrics.add('holdfast_link_refused_total', { reason: 'tls' }));
     this.#webSockets = new WebSocketServer({ server: this.#https, path: '/link', ...webSocketOptions });
   }
 
   async start(onConnection: (connection: Connection) => void): Promise<{ address: string }> {
+    const { host, port } = this.#options;
     this.#webSockets.on('connection', (socket, request) => {
+      // The server is one of HTTPS: its sockets are TLS sockets.
       void this.#admit(socket, request.socket as TLSSocket, onConnection);
     });
     // Errors of the server itself reach the caller; the WebSocket server repeats them as its own.
     this.#webSockets.on('error', () => undefined);
     const listening = once(this.#https, 'listening');
-    this.#https.listen(this.#options.port, this.#options.host);
-    await listening;
-    const { address, port } = this.#https.address() as AddressInfo;
-    return { address: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}` };
+    this.#https.listen(port, host);
+    try {
+      await listening;
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_LINK', problem }, { cause: error });
+    }
+    // A server that listens on a port has an address of this form.
+    const { address, port: actual } = this.#https.address() as AddressInfo;
+    return { address: formatAddress({ host: address, port: actual }) };
   }
 
   closePeer(peerId: string, reason: string): void {
@@ -77,80 +107,100 @@ class WebSocketListener implements LinkListener {
   }
 
   async close(): Promise<void> {
+    if (!this.#https.listening) return;
     const closed = once(this.#https, 'close');
     this.#https.close();
-    for (const socket of this.#webSockets.clients) socket.terminate();
+    this.#arrivals.destroyAll();
+    for (const peer of this.#live.keys()) this.closePeer(peer, 'shutting-down');
     this.#https.closeAllConnections();
     await closed;
   }
 
   async #admit(socket: WebSocket, tls: TLSSocket, onConnection: (connection: Connection) => void): Promise<void> {
-    const { clock } = this.#options;
-    const remote = tls.remoteAddress ?? 'unknown';
-    const deadline = new AbortController();
-    const timer = clock.after(limits.proofMs, () => deadline.abort());
     socket.on('error', () => undefined);
-    try {
-      const edge = await this.#prove(socket, tls, remote, deadline.signal);
-      if (edge === null) {
-        // Enrolled: the edge comes back with its own secret.
-        socket.close(1000, 'enrolled');
-        return;
-      }
-      const connection = new SocketConnection(socket, tls, { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}` });
-      this.#remember(edge, connection, socket);
-      onConnection(connection);
-    } catch (error) {
-      this.#refuse(socket, remote, error);
-    } finally {
-      timer.cancel();
-    }
+    const arrival = this.#arrivals.of(tls);
+    // Too late, or gone already.
+    if (arrival === null) return socket.terminate();
+    arrival.proving = true;
+    const remote = tls.remoteAddress ?? 'unknown';
+    const attempt = stranger(remote);
+    const channel = new ProofChannel(socket, tls, arrival.signal);
+    const proved = await this.#prove(channel, attempt, arrival).catch((error: unknown) => {
+      this.#refuse(channel, socket, { attempt, error });
+      return null;
+    });
+    if (proved === null) return;
+    const { edge, secretId, early } = proved;
+    const connection = new SocketConnection(socket, tls, { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}`, early });
+    this.#remember(edge, connection, socket);
+    this.#homes.set(edge, remote);
+    // A revocation during the proof found no live link to close.
+    if (this.#options.authority.accepts(edge, secretId)) onConnection(connection);
+    else connection.close('revoked');
   }
 
-  /** The id of the edge that proved its secret; null when it enrolled. Throws LINK_REFUSED. */
-  async #prove(socket: WebSocket, tls: TLSSocket, remote: string, signal: AbortSignal): Promise<string | null> {
+  /** The edge that proved its secret; null when it enrolled and will come back with that. Throws LINK_REFUSED. */
+  async #prove(channel: ProofChannel, attempt: Attempt, arrival: Arrival): Promise<Proved | null> {
     const { authority, masterId, random } = this.#options;
-    if (this.#refusals.isBlocked(remote)) throw new HoldfastError('LINK_REFUSED', { reason: 'rate-limited' });
-    const binding = tls.exportKeyingMaterial(BINDING.bytes, BINDING.label, Buffer.alloc(0));
-    const scram = new ScramServer({ nonce: random.hex(18), binding });
-    const user = scram.user(scramOf(await nextProof(socket, signal)));
+    const scram = new ScramServer({ nonce: random.hex(18), binding: channel.binding() });
+    const user = scram.user(await channel.scram());
     const claimant = await authority.claimant(user);
-    const { edge, purpose } = claimant;
-    if (this.#refusals.isBlocked(edge)) throw new HoldfastError('LINK_REFUSED', { reason: 'rate-limited' });
-    sendProof(socket, { proof: scram.first(claimant.verifier) });
-    const clientFinal = scramOf(await nextProof(socket, signal));
+    const { edge, purpose, secretId, refusal } = claimant;
+    Object.assign(attempt, { edge, known: refusal !== 'unknown-edge', keys: this.#limitsOf(edge, attempt.remote) } satisfies Partial<Attempt>);
+    if (attempt.keys.some((key) => this.#refusals.count(key) >= maxFailures(key))) throw refuse('rate-limited');
+
+    channel.send({ proof: scram.first(claimant.verifier) });
+    const clientFinal = await channel.scram();
     let proof: string;
     try {
       proof = scram.final(clientFinal);
-      // Cannot happen: nobody knows the secret of a fake verifier.
-      if (claimant.refusal !== null) throw new HoldfastError('LINK_REFUSED', { reason: claimant.refusal });
     } catch (error) {
-      if (this.#refusals.note(edge)) this.#options.log.warn('proof-failed', { edge, purpose, remote, reason: claimant.refusal ?? reasonOf(error) });
-      throw claimant.refusal === null ? error : new HoldfastError('LINK_REFUSED', { reason: claimant.refusal });
+      throw refusal === null ? error : refuse(refusal);
     }
-    this.#refusals.clear(edge);
-    this.#refusals.clear(remote);
+    // Cannot happen: nobody knows the secret of a fake verifier.
+    if (refusal !== null) throw refuse(refusal);
+    for (const key of attempt.keys) if (key !== addressKey(attempt.remote)) this.#refusals.clear(key);
+
     if (purpose === 'link') {
-      await authority.used(edge, claimant.secretId);
-      sendProof(socket, { proof, master: masterId });
-      return edge;
+      await authority.used(edge, secretId);
+      arrival.settle();
+      channel.send({ proof, master: masterId });
+      return { edge, secretId, early: channel.release() };
     }
-    sendProof(socket, { proof, master: masterId });
-    const frame = await nextProof(socket, signal);
-    if (!('offer' in frame)) throw new HoldfastError('LINK_REFUSED', { reason: 'malformed-proof' });
+    channel.send({ proof, master: masterId });
+    const frame = await channel.next();
+    if (!('offer' in frame)) throw refuse('malformed-proof');
     await authority.enrol(edge, claimant.verifier, frame.offer);
-    sendProof(socket, { enrolled: true });
+    channel.send({ enrolled: true });
+    channel.end(1000, 'enrolled');
     return null;
   }
 
-  #refuse(socket: WebSocket, remote: string, error: unknown): void {
-    const reason = reasonOf(error);
-    this.#options.metrics.add('holdfast_link_refused_total', { reason });
-    if (this.#refusals.note(remote)) this.#options.log.warn('link-refused', { remote, reason });
+  /**
+   * An edge at the address where it last proved itself has an allowance of its own: nobody elsewhere who knows its name,
+   * and no neighbour behind the same router with a wrong secret, can use it up and so keep the edge away.
+   */
+  #limitsOf(edge: string, remote: string): string[] {
+    return this.#homes.get(edge) === remote ? [`home ${edge}`] : [`edge ${edge}`, addressKey(remote)];
+  }
+
+  #refuse(channel: ProofChannel, socket: WebSocket, { attempt, error }: { attempt: Attempt; error: unknown }): void {
+    // A broken invariant of ours is no refusal: nothing may go on from there.
+    if (error instanceof AssertionError) throw error;
+    const gone = socket.readyState !== socket.OPEN;
+    if (!(error instanceof HoldfastError) && !gone) this.#options.log.error('proof-error', { remote: attempt.remote, error });
+    this.#note(attempt, gone && !(error instanceof HoldfastError) ? 'closed-during-proof' : reasonOf(error));
     // The remote side learns only that it was refused: an unknown edge looks like a wrong secret.
-    sendProof(socket, { refused: true });
-    socket.close(1008, 'refused');
-    this.#options.clock.after(limits.heartbeatMs, () => socket.terminate());
+    channel.send({ refused: true });
+    channel.end(1008, 'refused');
+  }
+
+  /** Counts a refusal; the first of its kind in a while is logged. What a limit refused must not feed the limit. */
+  #note({ remote, edge, known, keys }: Attempt, reason: string): void {
+    this.#options.metrics.add('holdfast_link_refused_total', { reason });
+    if (reason !== 'rate-limited') for (const key of keys) this.#refusals.note(key);
+    // By address unless the edge exists: names can be made up without end.
+    if (this.#refusals.note(`log ${known ? edge : remote} ${reason}`)) this.#options.log.warn('link-refused', { edge, remote, reason });
   }
 
   #remember(edge: string, connection: SocketConnection, socket: WebSocket): void {
@@ -163,7 +213,15 @@ class WebSocketListener implements LinkListener {
   }
 }
 
+const refuse = (reason: string): HoldfastError => new HoldfastError('LINK_REFUSED', { reason });
+const stranger = (remote: string): Attempt => ({ remote, edge: null, known: false, keys: [addressKey(remote)] });
+const addressKey = (remote: string): string => `address ${remote}`;
+/** Several edges may share an address (a router, a proxy), and one of them may be set up wrongly. */
+const maxFailures = (key: string): number => (key.startsWith('address ') ? limits.proofFailuresPerAddress : limits.proofFailures);
+
+/** A word from a small set: it becomes a label. */
 function reasonOf(error: unknown): string {
-  if (error instanceof HoldfastError && typeof error.facts['reason'] === 'string') return error.facts['reason'];
-  return 'internal';
+  if (!(error instanceof HoldfastError)) return 'internal';
+  const { reason } = error.facts;
+  return typeof reason === 'string' ? reason : error.code.toLowerCase().replaceAll('_', '-');
 }

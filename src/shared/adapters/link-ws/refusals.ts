@@ -1,39 +1,38 @@
+import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 
-const WINDOW_MS = 60_000;
-const MAX_FAILURES = 10;
 const MAX_KEYS = 10_000;
 
-/** Counts failed proofs per key (edge id, address) and says when it is enough. Bounded: the oldest keys are forgotten first. */
+/** Counts what happens per key within a window of time. Bounded: the oldest keys are forgotten first. */
 export class Refusals {
   readonly #clock: Clock;
-  readonly #failures = new Map<string, { count: number; untilMs: number }>();
+  readonly #counts = new Map<string, { count: number; untilMs: number }>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  isBlocked(key: string): boolean {
-    const entry = this.#failures.get(key);
-    return entry !== undefined && entry.count >= MAX_FAILURES && entry.untilMs > this.#clock.monotonicMs();
+  count(key: string): number {
+    const entry = this.#counts.get(key);
+    return entry !== undefined && entry.untilMs > this.#clock.monotonicMs() ? entry.count : 0;
   }
 
-  /** True for the first failure of a burst: that one is worth a log line. */
+  /** True for the first of a burst: that one is worth a log line. */
   note(key: string): boolean {
-    const nowMs = this.#clock.monotonicMs();
-    const known = this.#failures.get(key);
-    if (known !== undefined && known.untilMs > nowMs) {
+    const count = this.count(key);
+    const known = this.#counts.get(key);
+    if (known !== undefined && count > 0) {
       known.count += 1;
       return false;
     }
-    this.#failures.delete(key);
-    this.#failures.set(key, { count: 1, untilMs: nowMs + WINDOW_MS });
-    const oldest = this.#failures.keys().next();
-    if (this.#failures.size > MAX_KEYS && !oldest.done) this.#failures.delete(oldest.value);
+    this.#counts.delete(key);
+    this.#counts.set(key, { count: 1, untilMs: this.#clock.monotonicMs() + limits.proofFailureWindowMs });
+    const oldest = this.#counts.keys().next();
+    if (this.#counts.size > MAX_KEYS && !oldest.done) this.#counts.delete(oldest.value);
     return true;
   }
 
   clear(key: string): void {
-    this.#failures.delete(key);
+    this.#counts.delete(key);
   }
 }

@@ -2,35 +2,47 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { limits } from '../../model/limits.ts';
 import type { Connection, ConnectionHandler } from '../../ports/transport.ts';
+import { textOf } from './proof-channel.ts';
 
-/** Frames that may arrive before somebody listens. */
-const EARLY_FRAMES = 100;
+/** `closeTimeout`: a peer that does not answer a close frame, or does not read it, is cut off then. */
+export const webSocketOptions = { maxPayload: limits.maxFrameBytes, perMessageDeflate: false, closeTimeout: limits.linkCloseMs } as const;
 
-/** How long a closing handshake may take before the socket is destroyed. */
-const CLOSE_GRACE_MS = 500;
+export interface ConnectionIdentity {
+  peerId: string;
+  remote: string;
+  /** Frames that came while nobody listened; the socket is paused until somebody does. */
+  early: (string | null)[];
+}
 
-/** A proved WebSocket as a Connection: writes of one event-loop turn leave in one segment. */
+/** A proved WebSocket as a Connection: writes of one event-loop turn leave together. */
 export class SocketConnection implements Connection {
   readonly peerId: string;
   readonly remote: string;
   readonly #socket: WebSocket;
   readonly #stream: Duplex;
+  readonly #early: (string | null)[];
   #handler: ConnectionHandler | null = null;
-  #early: string[] = [];
   #corked = false;
+  /** Why we end it: set once, from then on nothing is sent, and no frame delivered. */
+  #closing: string | null = null;
   /** Set once; delivered once, when there is somebody to tell. */
   #closed: string | null = null;
-  #closing: string | null = null;
 
-  constructor(socket: WebSocket, stream: Duplex, identity: { peerId: string; remote: string }) {
+  constructor(socket: WebSocket, stream: Duplex, { peerId, remote, early }: ConnectionIdentity) {
     this.#socket = socket;
     this.#stream = stream;
-    this.peerId = identity.peerId;
-    this.remote = identity.remote;
-    socket.on('message', (data, isBinary) => this.#receive(isBinary || !Buffer.isBuffer(data) ? null : data.toString('utf8')));
-    socket.on('close', (code, reason) => this.#end(this.#closing ?? (reason.toString() || `closed-${code}`)));
+    this.#early = early;
+    this.peerId = peerId;
+    this.remote = remote;
+    socket.on('message', (data, isBinary) => {
+      const text = textOf(data, isBinary);
+      // Frames of a chunk that had been read before the socket was paused.
+      if (this.#handler === null) this.#early.push(text);
+      else this.#receive(this.#handler, text);
+    });
+    socket.on('close', (code, reason) => this.#end(this.#closing ?? closeWord(code, reason.toString())));
     socket.on('error', (error) => this.#end(this.#closing ?? errorWord(error)));
-    stream.on('drain', () => this.#handler?.drained());
+    stream.on('drain', () => this.#drained());
   }
 
   send(frame: string): void {
@@ -45,7 +57,7 @@ export class SocketConnection implements Connection {
     }
     this.#socket.send(frame, () => {
       // Everything handed over has left: `drain` is not emitted below the high-water mark.
-      if (this.#stream.writableLength === 0) this.#handler?.drained();
+      if (this.#stream.writableLength === 0) this.#drained();
     });
   }
 
@@ -55,26 +67,29 @@ export class SocketConnection implements Connection {
 
   listen(handler: ConnectionHandler): void {
     this.#handler = handler;
-    const early = this.#early;
-    this.#early = [];
-    for (const text of early) handler.frame(text);
+    for (const text of this.#early.splice(0)) this.#receive(handler, text);
     if (this.#closed !== null) handler.closed(this.#closed);
+    else this.#socket.resume();
   }
 
   close(reason: string): void {
     if (this.#closing !== null || this.#closed !== null) return;
     this.#closing = reason;
-    this.#socket.close(1000, reason.slice(0, 100));
-    setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS).unref();
+    // The WebSocket bounds a close reason in bytes.
+    this.#socket.close(1000, reason.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 100));
+    // A paused socket would never see the peer's answer.
+    this.#socket.resume();
     queueMicrotask(() => this.#end(reason));
   }
 
-  #receive(text: string | null): void {
+  #receive(handler: ConnectionHandler, text: string | null): void {
     if (this.#closing !== null) return;
     if (text === null) this.close('binary-frame');
-    else if (this.#handler !== null) this.#handler.frame(text);
-    else if (this.#early.length < EARLY_FRAMES) this.#early.push(text);
-    else this.close('nobody-listens');
+    else handler.frame(text);
+  }
+
+  #drained(): void {
+    if (this.#closing === null && this.#closed === null) this.#handler?.drained();
   }
 
   #end(reason: string): void {
@@ -84,10 +99,11 @@ export class SocketConnection implements Connection {
   }
 }
 
+/** Reasons become labels of metrics: only words, and one for each of the peer's own texts that is none. */
+const closeWord = (code: number, reason: string): string => (/^[a-z][a-z0-9-]{0,99}$/.test(reason) ? reason : `closed-${code}`);
+
 /** A short word for logs and metrics; never the text of a peer. */
 function errorWord(error: Error): string {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : 'error';
   return code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'oversized-frame' : code.toLowerCase().replaceAll('_', '-');
 }
-
-export const webSocketOptions = { maxPayload: limits.maxFrameBytes, perMessageDeflate: false } as const;

@@ -1,14 +1,18 @@
 import 'reflect-metadata';
-import { createHash, webcrypto, X509Certificate as NodeCertificate } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { createHash, createPrivateKey, webcrypto, X509Certificate as NodeCertificate } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   cryptoProvider,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
   PemConverter,
   SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
@@ -49,7 +53,7 @@ interface KeyedCertificate {
 /** The CA and the server certificate of a master: made at the first start, renewed under the same CA. */
 export async function openServerIdentity(options: CertificateOptions): Promise<ServerIdentity> {
   await mkdir(options.folder, { recursive: true, mode: 0o700 });
-  const ca = (await load(options.folder, 'ca')) ?? (await save(options.folder, 'ca', await createCa(options)));
+  const ca = (await loadCa(options.folder)) ?? (await save(options.folder, 'ca', await createCa(options)));
   const known = await load(options.folder, 'server');
   const server = known !== null && isGood(known, ca, options) ? known : await save(options.folder, 'server', await createServer(ca, options));
   return { chain: `${server.pem}\n${ca.pem}\n`, key: server.key, caPem: ca.pem, caFingerprint: fingerprint(Buffer.from(ca.certificate.rawData)) };
@@ -88,7 +92,11 @@ async function createCa({ random, wallMs }: CertificateOptions): Promise<KeyedCe
     notAfter: new Date(wallMs + CA_DAYS * DAY_MS),
     signingAlgorithm: ALGORITHM,
     keys,
-    extensions: [new BasicConstraintsExtension(true, 0, true), new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true)],
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
   });
   return { certificate, pem: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
 }
@@ -109,24 +117,35 @@ export async function createServer(ca: KeyedCertificate, options: CertificateOpt
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await AuthorityKeyIdentifierExtension.create(ca.certificate.publicKey),
       new SubjectAlternativeNameExtension(hosts.map((value) => ({ type: isAddress(value) ? ('ip' as const) : ('dns' as const), value }))),
     ],
   });
   return { certificate, pem: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
 }
 
-/** The CA of a folder, for whoever signs another certificate with it. Null: none was made yet. */
-export const loadCa = (folder: string): Promise<KeyedCertificate | null> => load(folder, 'ca');
+/** The CA of a folder; null: none was made yet. A new one in place of a damaged one would lock every edge out: STORE_DAMAGED. */
+export async function loadCa(folder: string): Promise<KeyedCertificate | null> {
+  const ca = await load(folder, 'ca');
+  if (ca !== null) return ca;
+  // The key is written first: alone it was never used. A certificate may be pinned already.
+  const path = join(folder, 'ca.pem');
+  if ((await readText(path)) === null) return null;
+  throw new HoldfastError('STORE_DAMAGED', { path, problem: 'the certificate or its key is missing, unreadable, or of another pair' });
+}
 
 const isAddress = (host: string): boolean => /^[\d.]+$/.test(host) || host.includes(':');
 const serial = (random: Random): string => `1${random.hex(8)}`.slice(0, 16);
 
-function isGood(server: KeyedCertificate, ca: KeyedCertificate, options: CertificateOptions): boolean {
-  const names = server.certificate.getExtension(SubjectAlternativeNameExtension)?.names.items.map(({ value }) => value) ?? [];
+function isGood({ certificate, pem }: KeyedCertificate, ca: KeyedCertificate, options: CertificateOptions): boolean {
+  const names = certificate.getExtension(SubjectAlternativeNameExtension)?.names.items.map(({ value }) => value) ?? [];
   return (
-    server.certificate.notAfter.getTime() - options.wallMs > RENEW_DAYS * DAY_MS &&
+    certificate.notAfter.getTime() - options.wallMs > RENEW_DAYS * DAY_MS &&
+    certificate.notBefore.getTime() <= options.wallMs &&
     options.hosts.every((host) => names.includes(host)) &&
-    new NodeCertificate(server.pem).verify(new NodeCertificate(ca.pem).publicKey)
+    new NodeCertificate(pem).verify(new NodeCertificate(ca.pem).publicKey)
   );
 }
 
@@ -138,13 +157,25 @@ async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey('pkcs8', PemConverter.decodeFirst(pem), ALGORITHM, true, ['sign']);
 }
 
+/** Null: missing, unreadable, or not a pair (a crash between the two files). */
 async function load(folder: string, name: string): Promise<KeyedCertificate | null> {
+  const [pem, key] = await Promise.all([readText(join(folder, `${name}.pem`)), readText(join(folder, `${name}.key`))]);
+  if (pem === null || key === null) return null;
   try {
-    const [pem, key] = await Promise.all([readFile(join(folder, `${name}.pem`), 'utf8'), readFile(join(folder, `${name}.key`), 'utf8')]);
+    if (!new NodeCertificate(pem).checkPrivateKey(createPrivateKey(key))) return null;
     return { certificate: new X509Certificate(pem), pem: pem.trim(), key };
+  } catch {
+    return null;
+  }
+}
+
+/** Null: there is no such file. */
+async function readText(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw new HoldfastError('STORE_DAMAGED', { path: join(folder, `${name}.pem`), problem: 'the certificate or its key cannot be read' }, { cause: error });
+    throw new HoldfastError('STORE_FAILED', { path, problem: error instanceof Error ? error.message : String(error) }, { cause: error });
   }
 }
 
@@ -152,6 +183,9 @@ async function load(folder: string, name: string): Promise<KeyedCertificate | nu
 async function save(folder: string, name: string, made: KeyedCertificate): Promise<KeyedCertificate> {
   await replace(join(folder, `${name}.key`), made.key, 0o600);
   await replace(join(folder, `${name}.pem`), made.pem, 0o644);
+  // The names are durable too before anybody pins this CA.
+  const directory = await open(folder);
+  await directory.sync().finally(() => directory.close());
   return { ...made, pem: made.pem.trim() };
 }
 

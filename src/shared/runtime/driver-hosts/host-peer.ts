@@ -190,7 +190,7 @@ export class HostPeer {
     const words = readLastWords(output);
     const reason = this.#killed ?? words?.problem ?? exit;
     if (this.#killed !== 'closed') this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
-    for (const pending of [...this.#pending.values()]) pending.lost();
+    for (const pending of this.#pending.values()) pending.lost();
     this.#pending.clear();
     this.#events.ended({ reason, words });
   }

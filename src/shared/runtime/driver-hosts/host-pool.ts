@@ -29,7 +29,7 @@ export interface HostPoolOptions {
   random: Random;
   hostProcesses: HostProcesses;
   hosts: number;
-  journalFile: string | null;
+  writeLog: string | null;
   nodeId: string;
 }
 
@@ -123,8 +123,8 @@ export class HostPool {
   }
 
   #startProcess(slot: RunningSlot): void {
-    const { clock, log, hostProcesses, journalFile, nodeId } = this.#options;
-    const process: HostProcess = hostProcesses.start({ journalFile, nodeId });
+    const { clock, log, hostProcesses, writeLog, nodeId } = this.#options;
+    const process: HostProcess = hostProcesses.start({ writeLog, nodeId });
     slot.startedMs = clock.monotonicMs();
     slot.restart = null;
     slot.peer = new HostPeer(process, { clock, log }, { ...this.#events, ended: (end) => this.#onEnded(slot, end) });

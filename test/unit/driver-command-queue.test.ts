@@ -1,0 +1,220 @@
+import { describe, expect, it } from 'vitest';
+import { Call } from '../../src/driver-sdk/call.ts';
+import { CommandQueue, type Reply, type SendOptions } from '../../src/driver-sdk/command-queue.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+function setUp(options: { connected?: boolean; delayMs?: number } = {}) {
+  const clock = new FakeClock();
+  const sent: string[] = [];
+  const line = { ready: false, refusal: null as HoldfastError | null };
+  const transport = {
+    get ready() {
+      return line.ready;
+    },
+    write(data: Uint8Array) {
+      if (line.refusal !== null) throw line.refusal;
+      sent.push(Buffer.from(data).toString());
+    },
+  };
+  const queue = new CommandQueue({ module: 'mod-1', clock, transport, delayMs: options.delayMs ?? 0 });
+  const connect = (): void => {
+    line.ready = true;
+    queue.connected();
+  };
+  const disconnect = (): void => {
+    line.ready = false;
+    queue.disconnected();
+  };
+  if (options.connected ?? true) connect();
+  /** `<text>` is answered by the same text. */
+  const send = (text: string, more: SendOptions = {}, reply?: Reply<string>, call: Call | null = null) => {
+    const promise = queue.send(Buffer.from(text), more, reply ?? ((message) => (String(message) === text ? { value: text } : 'ignore')), call);
+    promise.catch(() => undefined);
+    return promise;
+  };
+  return { clock, queue, sent, line, connect, disconnect, send, answer: (text: string) => queue.offer(Buffer.from(text)) };
+}
+
+const call = (deadlineMs = 60_000): Call => new Call({ user: 'ada', deadlineMs });
+
+describe('command queue', () => {
+  it('keeps one command in flight and sends by priority, then in order', async () => {
+    const { send, answer, sent } = setUp();
+    const first = send('a');
+    void send('b');
+    void send('low', { priority: 10 });
+    void send('c');
+    void send('urgent', { priority: 90 });
+    expect(sent).toEqual(['a']);
+    answer('a');
+    await expect(first).resolves.toBe('a');
+    for (const text of ['urgent', 'b', 'c', 'low']) {
+      expect(sent.at(-1)).toBe(text);
+      answer(text);
+    }
+    expect(sent).toEqual(['a', 'urgent', 'b', 'c', 'low']);
+  });
+
+  it('resends 3 times after 5 s each, then says that the fate is unknown', async () => {
+    const { clock, send, sent } = setUp();
+    const outcome = send('a');
+    await clock.advance(4_999);
+    expect(sent).toHaveLength(1);
+    await clock.advance(15_001);
+    expect(sent).toHaveLength(4);
+    await expect(outcome).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+  });
+
+  it('obeys what the reply handler says', async () => {
+    const { send, answer, sent } = setUp();
+    const done = send('done', {}, () => 'done');
+    answer('x');
+    await expect(done).resolves.toBeNull();
+    const refused = send('abort', {}, () => ({ abort: 'too hot' }));
+    answer('x');
+    await expect(refused).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'too hot' } });
+    const thrown = send('throw', {}, () => {
+      throw new Error('bug');
+    });
+    answer('x');
+    await expect(thrown).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
+    const again = send('retry', { retries: 1 }, () => 'retry');
+    expect(answer('x')).toBe(true);
+    expect(answer('x')).toBe(true);
+    await expect(again).rejects.toMatchObject({ code: 'DEVICE_REFUSED' });
+    expect(sent).toEqual(['done', 'abort', 'throw', 'retry', 'retry']);
+  });
+
+  it('leaves messages to others that answer nothing', () => {
+    const { send, answer } = setUp();
+    expect(answer('event')).toBe(false);
+    void send('a');
+    expect(answer('event')).toBe(false);
+    expect(answer('a')).toBe(true);
+  });
+
+  it('replaces a queued command by a newer one of its name, in its place', async () => {
+    const { send, answer, sent } = setUp();
+    void send('a');
+    const older = send('volume 1', { name: 'volume' });
+    void send('b');
+    void send('volume 2', { name: 'volume' });
+    await expect(older).rejects.toMatchObject({ code: 'COMMAND_REPLACED' });
+    answer('a');
+    answer('volume 2');
+    expect(sent).toEqual(['a', 'volume 2', 'b']);
+  });
+
+  it('does not resend a named command when a newer one waits', async () => {
+    const { clock, send, sent } = setUp();
+    const older = send('volume 1', { name: 'volume' });
+    void send('volume 2', { name: 'volume' });
+    await clock.advance(5_000);
+    await expect(older).rejects.toMatchObject({ code: 'COMMAND_REPLACED' });
+    expect(sent).toEqual(['volume 1', 'volume 2']);
+  });
+
+  it('offline: refuses unnamed commands, keeps named ones', async () => {
+    const { send, sent, connect } = setUp({ connected: false });
+    await expect(send('a')).rejects.toMatchObject({ code: 'DEVICE_OFFLINE' });
+    void send('power on', { name: 'power' });
+    void send('power off', { name: 'power' });
+    expect(sent).toEqual([]);
+    connect();
+    expect(sent).toEqual(['power off']);
+  });
+
+  it('a broken connection: unnamed commands end with their fate, a named one is sent again', async () => {
+    const { send, sent, connect, disconnect, answer } = setUp();
+    const inFlight = send('a');
+    const queued = send('b');
+    disconnect();
+    await expect(inFlight).rejects.toMatchObject({ code: 'DEVICE_LOST', facts: { fate: 'unknown' } });
+    await expect(queued).rejects.toMatchObject({ code: 'DEVICE_LOST', facts: { fate: 'not-sent' } });
+    connect();
+    const named = send('power on', { name: 'power' });
+    disconnect();
+    connect();
+    expect(sent).toEqual(['a', 'power on', 'power on']);
+    answer('power on');
+    await expect(named).resolves.toBe('power on');
+  });
+
+  it('does not wait for an answer when told so, and keeps the pause between commands', async () => {
+    const { clock, send, sent } = setUp({ delayMs: 100 });
+    await expect(send('a', { wait: false })).resolves.toBeNull();
+    void send('b', { wait: false, delayMs: 300 });
+    void send('c', { wait: false });
+    expect(sent).toEqual(['a']);
+    await clock.advance(100);
+    expect(sent).toEqual(['a', 'b']);
+    await clock.advance(299);
+    expect(sent).toEqual(['a', 'b']);
+    await clock.advance(1);
+    expect(sent).toEqual(['a', 'b', 'c']);
+  });
+
+  it('is bounded', async () => {
+    const { send } = setUp();
+    for (let index = 0; index <= limits.commandQueue; index += 1) void send(`${index}`);
+    await expect(send('one too many')).rejects.toMatchObject({ code: 'QUEUE_FULL' });
+  });
+
+  it('a refused write rejects that command alone and is not taken for sent', async () => {
+    const { send, sent, line } = setUp();
+    line.refusal = new HoldfastError('GATE_CLOSED', { module: 'mod-1', reason: 'test' });
+    const refused = call();
+    await expect(send('a', {}, undefined, refused)).rejects.toMatchObject({ code: 'GATE_CLOSED' });
+    refused.cancel();
+    expect(refused.error).toMatchObject({ facts: { fate: 'not-sent' } });
+    line.refusal = null;
+    void send('b');
+    expect(sent).toEqual(['b']);
+  });
+
+  it('a command that was sent once and may not be repeated is unknown, not retryable', async () => {
+    const { clock, send, line } = setUp();
+    const outcome = send('a');
+    line.refusal = new HoldfastError('GATE_CLOSED', { module: 'mod-1', reason: 'test' });
+    await clock.advance(5_000);
+    await expect(outcome).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
+  });
+
+  it('never sends a queued command of a call that was given up or is past its deadline', async () => {
+    const { clock, queue, send, sent, answer } = setUp();
+    void send('a');
+    const cancelled = call();
+    const dropped = send('b', {}, undefined, cancelled);
+    const late = send('c', {}, undefined, call(1_000));
+    cancelled.cancel();
+    queue.dropAbandoned();
+    await expect(dropped).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'not-sent' } });
+    await clock.advance(1_000);
+    answer('a');
+    await expect(late).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'not-sent' } });
+    expect(sent).toEqual(['a']);
+  });
+
+  it('waits while the transport is congested', () => {
+    const { line, queue, send, sent } = setUp();
+    line.ready = false;
+    void send('a');
+    expect(sent).toEqual([]);
+    line.ready = true;
+    queue.drained();
+    expect(sent).toEqual(['a']);
+  });
+
+  it('settles everything when it closes, and takes nothing more', async () => {
+    const { queue, send, clock } = setUp();
+    const inFlight = send('a');
+    const queued = send('b');
+    queue.close('the module stops');
+    await expect(inFlight).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
+    await expect(queued).rejects.toMatchObject({ code: 'GATE_CLOSED' });
+    await expect(send('c')).rejects.toMatchObject({ code: 'GATE_CLOSED' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+});

@@ -1,0 +1,301 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { Call } from '../../src/driver-sdk/call.ts';
+import { createHarness, defineDriver, delimiter, type DriverContext, method, type Methods } from '../../src/driver-sdk/index.ts';
+import { Module } from '../../src/driver-sdk/module.ts';
+import { mockDriver } from '../../src/drivers/mock/driver.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const logic = (setup: (ctx: DriverContext<{ level: number }>) => Methods | Promise<Methods>) =>
+  defineDriver({ name: 'test', role: 'logic', settings: z.strictObject({ level: z.int().default(1) }), setup });
+
+const device = (setup: (ctx: DriverContext<Record<string, never>>) => Methods) =>
+  defineDriver({ name: 'test', role: 'device', settings: z.strictObject({}), tokeniser: () => delimiter('\n'), setup });
+
+describe('a driver', () => {
+  it('gets its settings with defaults, or is refused with the name of the field', async () => {
+    let level = 0;
+    const driver = logic((ctx) => {
+      level = ctx.settings.level;
+      return {};
+    });
+    await createHarness(driver, { settings: {} }).start();
+    expect(level).toBe(1);
+    await expect(createHarness(driver, { settings: { level: 'high' } }).start()).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      facts: { field: 'settings.level' },
+    });
+  });
+
+  it('offers what setup returns, and nothing that every object has', async () => {
+    const harness = createHarness(logic(() => ({ twice: method(z.tuple([z.number()]), (n) => n * 2), nothing: () => undefined })));
+    await harness.start();
+    await expect(harness.exec('twice', 21)).resolves.toBe(42);
+    await expect(harness.exec('nothing')).resolves.toBeNull();
+    await expect(harness.exec('twice', 'x')).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'args.0' } });
+    await expect(harness.exec('twice')).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+    for (const name of ['constructor', 'toString', '__proto__']) await expect(harness.exec(name)).rejects.toMatchObject({ code: 'METHOD_NOT_FOUND' });
+  });
+
+  it('fails a call, not more, when it throws or returns what is no JSON', async () => {
+    const harness = createHarness(
+      logic(() => ({
+        bug: () => {
+          throw new TypeError('oops');
+        },
+        big: () => 1n,
+        fine: () => ({ a: undefined, b: 1 }),
+      })),
+    );
+    await harness.start();
+    await expect(harness.exec('bug')).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { problem: 'oops' } });
+    await expect(harness.exec('big')).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
+    await expect(harness.exec('fine')).resolves.toEqual({ b: 1 });
+  });
+
+  it('publishes status on change only, notices a changed object, and again when forced', async () => {
+    const published: string[] = [];
+    const list: number[] = [];
+    let ctx: DriverContext<{ level: number }> | null = null;
+    const driver = logic((given) => {
+      ctx = given;
+      return {};
+    });
+    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
+    const module = new Module(
+      driver,
+      spec,
+      { clock: new FakeClock(), transport: null, publish: (key, value) => void published.push(`${key}=${JSON.stringify(value)}`), log: () => undefined, entered: () => undefined },
+      null,
+    );
+    await module.start();
+    const { status } = ctx ?? expect.fail('setup did not run');
+    status.set('a', 1);
+    status.set('a', 1);
+    status.set('list', list);
+    list.push(7);
+    status.set('list', list);
+    status.signal('a');
+    status.signal('unknown');
+    expect(published).toEqual(['a=1', 'list=[]', 'list=[7]', 'a=1']);
+    expect(status.get('list')).toEqual([7]);
+  });
+
+  it('repeats a schedule after its task, until the module stops; a task that throws is logged', async () => {
+    let runs = 0;
+    const harness = createHarness(
+      logic((ctx) => {
+        ctx.schedule.every(100, () => {
+          runs += 1;
+          throw new Error(`run ${runs}`);
+        });
+        const cancelled = ctx.schedule.in(50, () => expect.fail('was cancelled'));
+        cancelled.cancel();
+        return {};
+      }),
+    );
+    await harness.start();
+    await harness.advance(350);
+    expect(runs).toBe(3);
+    expect(harness.log.map(({ message }) => message)).toContain('schedule: The driver of mod-harness failed: run 3');
+    await harness.stop();
+    await harness.advance(1_000);
+    expect(runs).toBe(3);
+  });
+
+  it('knows who asked, only while the call runs', async () => {
+    const seen: (string | null)[] = [];
+    const harness = createHarness(
+      logic((ctx) => ({
+        ask: async () => {
+          await Promise.resolve();
+          seen.push(ctx.user);
+          ctx.schedule.in(10, () => void seen.push(ctx.user));
+        },
+      })),
+    );
+    await harness.start();
+    await harness.exec('ask');
+    await harness.advance(10);
+    expect(seen).toEqual(['harness', null]);
+  });
+
+  it('takes hand-over state of its own version and shape, and nothing else', async () => {
+    const stateful = (handoverVersion: number) =>
+      defineDriver({
+        name: 'test',
+        role: 'logic',
+        settings: z.strictObject({}),
+        handoverVersion,
+        setup(ctx) {
+          let count = ctx.handover.restore(z.int()) ?? 0;
+          ctx.handover.save(() => count);
+          return { count: () => (count += 1) };
+        },
+      });
+    const first = createHarness(stateful(1));
+    await first.start();
+    await first.exec('count');
+    await first.exec('count');
+    const handover = await first.stop();
+    const countAfter = async (version: number, state: typeof handover): Promise<unknown> => {
+      const next = createHarness(stateful(version), state === null ? {} : { handover: state });
+      await next.start();
+      return next.exec('count');
+    };
+    expect(await countAfter(1, handover)).toBe(3);
+    expect(await countAfter(2, handover)).toBe(1);
+    expect(await countAfter(1, { version: 1, state: 'damaged' })).toBe(1);
+    expect(await countAfter(1, 'garbage')).toBe(1);
+  });
+
+  it('is given up when its setup never ends', async () => {
+    const harness = createHarness(logic(() => new Promise<Methods>(() => undefined)));
+    const started = harness.start();
+    const outcome = expect(started).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
+    await harness.advance(3_000);
+    await outcome;
+  });
+
+  it('is stopped in time although its stop handler never ends', async () => {
+    const clock = new FakeClock();
+    let open = true;
+    const driver = logic((ctx) => {
+      ctx.on('stop', () => new Promise(() => undefined));
+      ctx.signal.addEventListener('abort', () => {
+        open = false;
+      });
+      return {};
+    });
+    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
+    const module = new Module(driver, spec, { clock, transport: null, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
+    await module.start();
+    const stopped = module.stop(500);
+    await clock.advance(499);
+    expect(open).toBe(true);
+    await clock.advance(1);
+    await stopped;
+    expect(open).toBe(false);
+  });
+});
+
+describe('a call', () => {
+  const line = device((ctx) => ({
+    slow: async () => {
+      await ctx.send('one\n', { reply: (message) => ({ value: String(message) }) });
+      return ctx.send('two\n', { reply: (message) => ({ value: String(message) }) });
+    },
+    later: () => {
+      ctx.schedule.in(120_000, async () => {
+        await ctx.send('later\n', { wait: false });
+      });
+      // Still in the context of this call when it runs, long after the call has ended.
+      void Promise.resolve().then(() => ctx.send('after\n', { wait: false }));
+    },
+  }));
+  const running = async (deadlineMs: number) => {
+    const clock = new FakeClock();
+    const sent: string[] = [];
+    let handler: { connected(): void; received(chunk: Uint8Array): void } | null = null;
+    const transport = {
+      ready: true,
+      open: (given: { attempted(): void; connected(): void; received(chunk: Uint8Array): void }) => {
+        handler = given;
+        given.attempted();
+        given.connected();
+      },
+      write: (data: Uint8Array) => void sent.push(Buffer.from(data).toString().trim()),
+      reset: () => undefined,
+      close: () => Promise.resolve(),
+    };
+    const spec = { id: 'm', driver: 'test', role: 'device', name: 'M', ip: 'x', port: 1, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
+    const module = new Module(line, spec, { clock, transport, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
+    await module.start();
+    const call = new Call({ user: 'ada', deadlineMs });
+    return { clock, module, call, sent, receive: (text: string) => handler?.received(Buffer.from(text)) };
+  };
+
+  it('ends at its deadline, and its next command does not leave', async () => {
+    const { clock, module, call, sent, receive } = await running(1_000);
+    const outcome = expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+    await clock.advance(1_000);
+    await outcome;
+    receive('late answer\n');
+    await clock.advance(10);
+    expect(sent).toEqual(['one']);
+  });
+
+  it('ends when it is cancelled, and its next command does not leave', async () => {
+    const { clock, module, call, sent, receive } = await running(60_000);
+    const outcome = expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
+    await clock.advance(0);
+    module.cancel(call);
+    await outcome;
+    receive('late answer\n');
+    await clock.advance(10);
+    expect(sent).toEqual(['one']);
+  });
+
+  it('ends when the module stops, saying whether something has left', async () => {
+    const { module, call } = await running(60_000);
+    const outcome = expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
+    await module.stop(0);
+    await outcome;
+    await expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
+  });
+
+  it('has no say in what the driver does on its own afterwards', async () => {
+    const { clock, module, call, sent } = await running(1_000);
+    await module.exec('later', [], call);
+    await clock.advance(120_000);
+    expect(sent).toEqual(['after', 'later']);
+  });
+});
+
+describe('the mock driver', () => {
+  it('matches answers to commands and learns from events', async () => {
+    const harness = createHarness(mockDriver);
+    await harness.start();
+    await harness.connect();
+    expect(harness.status.connected).toBe(true);
+    const set = harness.exec('set', 'volume', { left: 3 });
+    await harness.advance(0);
+    harness.expectSent('set volume {"left":3}\n');
+    await harness.reply('ok get volume 1\nevent muted true\nok set vol');
+    expect(harness.status.muted).toBe(true);
+    await harness.reply('ume {"left":3}\n');
+    await expect(set).resolves.toEqual({ left: 3 });
+    expect(harness.status.volume).toEqual({ left: 3 });
+    harness.expectNothingSent();
+    const fail = harness.exec('fail');
+    await harness.advance(0);
+    await harness.reply('error fail it was asked to\n');
+    await expect(fail).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'it was asked to' } });
+    await harness.disconnect();
+    expect(harness.status.connected).toBe(false);
+  });
+
+  it('survives nonsense of the device', async () => {
+    const harness = createHarness(mockDriver);
+    await harness.start();
+    await harness.connect();
+    await harness.reply('event volume {not json\n\0\xff\nevent\n');
+    expect(harness.log.some(({ level }) => level === 'error')).toBe(true);
+    await harness.reply(Buffer.alloc(600 * 1024, 'x'));
+    expect(harness.status.connected).toBe(false);
+    await harness.connect();
+    await harness.reply('event volume 4\n');
+    expect(harness.status.volume).toBe(4);
+  });
+
+  it('hands its values over', async () => {
+    const harness = createHarness(mockDriver);
+    await harness.start();
+    await harness.connect();
+    await harness.reply('event volume 4\n');
+    const state = await harness.stop();
+    const next = createHarness(mockDriver, state === null ? {} : { handover: state });
+    await next.start();
+    expect(next.status.volume).toBe(4);
+  });
+});
