@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeFile } from 'node:fs/promises';
 import { composeEdge } from './edge/compose.ts';
 import { composeMaster } from './master/compose.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
@@ -19,29 +18,17 @@ import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/api-keys.ts';
 import { Scope } from './shared/foundation/scope.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
-import type { Clock } from './shared/ports/clock.ts';
-import type { ControlJournal } from './shared/ports/control-journal.ts';
-import type { CredentialStore } from './shared/ports/credential-store.ts';
 import type { DeviceLink } from './shared/ports/device-link.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
-import type { Random } from './shared/ports/random.ts';
 import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
 import type { HoldfastNode } from './shared/runtime/node.ts';
+import type { NodeParts } from './shared/runtime/node-parts.ts';
 import { createSiteFiles } from './shared/runtime/site-plan.ts';
 import { builtinDrivers } from './drivers/index.ts';
 
-/** What both roles are made of. */
-export interface ServerParts {
-  clock: Clock;
-  random: Random;
-  log: Log;
-  metrics: Metrics;
+interface ServerParts extends NodeParts {
   store: EmbeddedStore;
-  journal: ControlJournal;
-  credentials: CredentialStore;
-  /** The processes that run this node's drivers; `nodeId` is written into the device journal. */
-  createDeviceLink(nodeId: string): DeviceLink;
 }
 
 export interface RunningServer {

@@ -22,6 +22,8 @@ export interface DemoOptions {
   timeoutSeconds?: number;
   sites?: readonly Pick<DemoSite, 'id' | 'name' | 'policy' | 'timezone'>[];
   devicesPerSite?: number;
+  /** Devices reset a second connection while one is open. */
+  singleConnection?: boolean;
   /** Folder of the compiled program; the tests run from the sources. */
   dist?: string;
   signal: AbortSignal;
@@ -101,14 +103,21 @@ export class Federation {
     await this.#master.line(({ event }) => event === 'listening', START_MS);
   }
 
+  /** Starts a second process on the data directory of `folder`, for whoever wants to see it refused. */
+  async tryServe(folder: 'master'): Promise<{ exited: string; output: string }> {
+    const child = this.#serve('second master', `second-${folder}`, { ...this.#masterEnv, HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_LINK: '127.0.0.1:0' });
+    const exited = await child.exited;
+    return { exited, output: await readFile(join(this.dataDir, `second-${folder}.log`), 'utf8') };
+  }
+
   async close(): Promise<void> {
     await this.#scope.close('demo ends');
   }
 
-  async #start({ timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, signal, progress }: DemoOptions): Promise<void> {
+  async #start({ timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, singleConnection = false, signal, progress }: DemoOptions): Promise<void> {
     progress('starting simulated devices');
     const withPorts: DemoSite[] = [];
-    for (const site of sites) withPorts.push({ ...site, ports: await this.#startDevices(site.id, devicesPerSite) });
+    for (const site of sites) withPorts.push({ ...site, ports: await this.#startDevices(site.id, devicesPerSite, singleConnection) });
     signal.throwIfAborted();
     progress('starting the master');
     await this.#startMaster();
@@ -132,9 +141,9 @@ export class Federation {
     }
   }
 
-  async #startDevices(site: string, count: number): Promise<number[]> {
+  async #startDevices(site: string, count: number, single: boolean): Promise<number[]> {
     const log = join(this.dataDir, `devices-${site}.jsonl`);
-    const args = ['--ports', String(count), '--base-port', '0', '--control-port', '0', '--log', log, '--with-parent'];
+    const args = ['--ports', String(count), '--base-port', '0', '--control-port', '0', '--log', log, '--with-parent', ...(single ? ['--single'] : [])];
     const child = this.#own(new Child({ name: `devices ${site}`, script: join(this.#dist, 'drivers', 'mock', 'device-main.js'), args, env: {}, logFile: join(this.dataDir, `devices-${site}.log`) }));
     const line = await child.line((said) => Array.isArray(said['ports']), START_MS);
     return line['ports'] as number[];

@@ -45,7 +45,8 @@ export class Module {
   readonly #tokeniser: Tokeniser | null;
   readonly #calls = new Set<Call>();
   readonly #handlers: { [E in keyof EventHandlers]: EventHandlers[E][] } = { connected: [], stop: [], disconnected: [], received: [] };
-  #methods: ReadonlyMap<string, Method> = new Map();
+  /** null until its setup has ended. */
+  #methods: ReadonlyMap<string, Method> | null = null;
   #save: (() => Json) | null = null;
 
   constructor(driver: Driver, spec: ModuleSpec, host: ModuleHost, handover: Json | null) {
@@ -62,7 +63,7 @@ export class Module {
   }
 
   get methods(): string[] {
-    return [...this.#methods.keys()];
+    return [...(this.#methods?.keys() ?? [])];
   }
 
   /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
@@ -87,8 +88,9 @@ export class Module {
 
   /** Runs a public method. Settles by the deadline of the call, whatever the driver does. */
   async exec(name: string, args: Json[], call: Call): Promise<Json> {
-    const method = this.#methods.get(name);
     if (this.#abort.signal.aborted) throw this.#stopped();
+    if (this.#methods === null) throw new HoldfastError('MODULE_NOT_RUNNING', { module: this.spec.id, reason: 'it is starting' });
+    const method = this.#methods.get(name);
     if (method === undefined) throw new HoldfastError('METHOD_NOT_FOUND', { module: this.spec.id, method: name });
     const { clock } = this.#host;
     const expire = (): void => {

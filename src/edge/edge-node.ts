@@ -60,6 +60,8 @@ export interface EdgeOptions {
   /** Addresses of the masters, `host:port`. */
   addresses: readonly string[];
   timings?: ControlTimings;
+  /** Told of each step of the control machine: for a judge. */
+  onStep?(previous: EdgeControl, next: EdgeControl, event: EdgeEvent): void;
 }
 
 /** Until the location document is here, nothing may be claimed without a grant. */
@@ -132,8 +134,11 @@ export class EdgeNode implements HoldfastNode {
       initial,
       stored,
       history,
+      aliveMs: await journal.lastAlive(this.id),
+      linked: () => this.#peer.state === 'open',
       step: (state, event) => stepEdge(state, event, this.#timings),
       fromShell: (event) => event,
+      ...(this.#options.onStep === undefined ? {} : { onStep: this.#options.onStep }),
     });
     this.#control = control;
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));

@@ -3,11 +3,11 @@ import type { ServerIdentity } from '../shared/adapters/tls/certificates.ts';
 import { formatAddress, type MasterConfig } from '../shared/model/config.ts';
 import { LinkAuthority } from '../shared/runtime/link-authority.ts';
 import type { LinkListener } from '../shared/ports/transport.ts';
-import type { ServerParts } from '../serve.ts';
+import type { NodeParts } from '../shared/runtime/node-parts.ts';
 import { MasterNode } from './master-node.ts';
 
 /** A master of real parts: its id, its CA, the authority over edges, and the listener for their links. */
-export async function composeMaster(parts: ServerParts, config: MasterConfig, identity: ServerIdentity): Promise<MasterNode> {
+export async function composeMaster(parts: NodeParts, config: MasterConfig, identity: ServerIdentity): Promise<MasterNode> {
   const id = await masterId(parts);
   let linkPort = config.link.port;
   const authority = new LinkAuthority({
@@ -30,7 +30,7 @@ export async function composeMaster(parts: ServerParts, config: MasterConfig, id
 }
 
 /** Made at the first start; devices' evidence and answers name it. */
-async function masterId({ credentials, random }: ServerParts): Promise<string> {
+async function masterId({ credentials, random }: NodeParts): Promise<string> {
   await credentials.compareAndSet('master-id', null, `master-${random.hex(3)}`);
   return credentials.get('master-id') ?? 'master';
 }

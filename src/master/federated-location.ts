@@ -53,8 +53,11 @@ export interface FederatedLocationOptions {
   stored: JournalEntry | null;
   /** Newest first. */
   history: HistoryEntry[];
+  aliveMs: number | null;
   /** Requests and messages of the edge that are not about control. */
   handlers: Pick<PeerLinkHandlers, 'request' | 'post'>;
+  /** Told of each step of the control machine: for a judge. */
+  onStep?: ((location: string, previous: MasterControl, next: MasterControl, event: MasterEvent) => void) | undefined;
 }
 
 type Control = LocationControl<MasterControl, MasterEvent, FromMaster, MasterTimer>;
@@ -180,7 +183,7 @@ export class FederatedLocation {
   // ── Wiring ────────────────────────────────────────────────────────────────
 
   #createControl(): Control {
-    const { document, stored, history, timings } = this.#options;
+    const { document, stored, history, aliveMs, timings } = this.#options;
     return new LocationControl<MasterControl, MasterEvent, FromMaster, MasterTimer>({
       ...this.#ports,
       location: this.id,
@@ -190,9 +193,11 @@ export class FederatedLocation {
       initial: bootMaster(stored, termsOf(document, false), this.#now(), timings),
       stored,
       history,
+      aliveMs,
+      linked: () => this.#peer.state === 'open',
       step: (state, event) => stepMaster(state, event, timings),
       fromShell: (event) => event,
-      onStep: (previous, next) => this.#afterStep(previous, next),
+      onStep: (previous, next, event) => this.#afterStep(previous, next, event),
     });
   }
 
@@ -237,10 +242,11 @@ export class FederatedLocation {
     this.#dual.heard(held, this.#control.held);
   }
 
-  #afterStep(previous: MasterControl, next: MasterControl): void {
+  #afterStep(previous: MasterControl, next: MasterControl, event: MasterEvent): void {
     // Our gate is closed now: if both held until here, the overlap ends here.
     if (previous.state !== 'releasing' && next.state === 'releasing') this.#dual.settle(this.#control.held);
     if (formatEpoch(previous.durable.floor) !== formatEpoch(next.durable.floor)) this.#ports.board.raiseFloor(this.id, next.durable.floor);
+    this.#options.onStep?.(this.id, previous, next, event);
   }
 
   #now(): number {

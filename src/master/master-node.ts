@@ -38,7 +38,7 @@ import { sendStatus } from '../shared/runtime/status-feed.ts';
 import { parseOrder } from '../shared/runtime/orders.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
-import { FederatedLocation } from './federated-location.ts';
+import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
 export interface MasterPorts {
   clock: Clock;
@@ -55,6 +55,8 @@ export interface MasterPorts {
 export interface MasterOptions {
   id: string;
   timings?: ControlTimings;
+  /** Told of each step of each control machine: for a judge. */
+  onStep?: FederatedLocationOptions['onStep'];
 }
 
 const WINDOW_CHECK_MS = 1_000;
@@ -67,6 +69,7 @@ export class MasterNode implements HoldfastNode {
   readonly enrolment: EdgeEnrolment;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
+  readonly #onStep: FederatedLocationOptions['onStep'];
   readonly #bootId: string;
   readonly #scope = new Scope();
   readonly #directory: Directory;
@@ -82,6 +85,7 @@ export class MasterNode implements HoldfastNode {
   constructor(ports: MasterPorts, options: MasterOptions) {
     this.#ports = ports;
     this.#timings = options.timings ?? defaultTimings;
+    this.#onStep = options.onStep;
     this.#bootId = ports.random.hex(8);
     this.id = options.id;
     this.store = ports.store;
@@ -202,7 +206,8 @@ export class MasterNode implements HoldfastNode {
   // ── Locations ─────────────────────────────────────────────────────────────
 
   async #federate(document: EdgeDocument, stored: JournalEntry | null): Promise<FederatedLocation> {
-    const history = await this.#ports.journal.history(document.id, limits.historyEntries);
+    const { journal } = this.#ports;
+    const [history, aliveMs] = await Promise.all([journal.history(document.id, limits.historyEntries), journal.lastAlive(document.id)]);
     const handlers = edgeHandlers(
       {
         ...this.#ports,
@@ -215,7 +220,7 @@ export class MasterNode implements HoldfastNode {
     );
     const location: FederatedLocation = new FederatedLocation(
       { ...this.#ports, directory: this.#directory, board: this.#board },
-      { document, bootId: this.#bootId, timings: this.#timings, stored, history, handlers },
+      { document, bootId: this.#bootId, timings: this.#timings, stored, history, aliveMs, handlers, onStep: this.#onStep },
     );
     location.onControl((event) => {
       for (const listener of this.#controlListeners) listener(event);

@@ -30,7 +30,8 @@ export type Fact =
   | { type: 'journal-written'; party: Party; before: Durable | null; record: Durable }
   | { type: 'booted'; party: Party; stored: Durable | null; durable: Durable }
   | { type: 'sent'; party: Party; message: ControlMessage; node: NodeFacts; state: string }
-  | { type: 'started-modules'; party: Party; epoch: Epoch; node: NodeFacts; from: string }
+  /** `dual`: beside those of the other side, though the terms of the edge rule that out and nobody on site overrode them. */
+  | { type: 'started-modules'; party: Party; epoch: Epoch; node: NodeFacts; dual: boolean }
   | { type: 'stopped-modules'; party: Party; from: string; to: string }
   | { type: 'edge-moved'; from: EdgeControl; to: EdgeControl; event: EdgeEvent; saidHolding: boolean; disconnectMs: number }
   | { type: 'master-moved'; from: MasterControl; to: MasterControl; event: MasterEvent; evidence: MasterEvidence }
@@ -121,6 +122,7 @@ const noStaleWriter: Checker = {
       if (master.gate !== null && !sameEpoch(master.gate, durable.epoch)) return 'the master writes under another epoch than its own';
       if (master.gate !== null && !masterDrives(state)) return `the master writes while ${state}`;
       if (master.socketsOpen && !masterDrives(state) && state !== 'releasing') return `the master has device sockets while ${state}`;
+      if (state === 'suspect' && master.machine.dueMs === null) return 'the master suspects and will never take over';
       if ((durable.holder === 'master') !== masterDrives(state)) return `holder is ${durable.holder} while the master is ${state}`;
     }
     return null;
@@ -173,9 +175,11 @@ function edgeMoveProblem({ from, to, event, saidHolding, disconnectMs }: Extract
     if (from.state === 'releasing') return 'claimed before the release was over';
     if (event.type === 'override') return null;
     if (event.type === 'message' && event.message.t === 'control.granted') return null;
-    if (event.type !== 'dial-failed') return `claimed on ${event.type}`;
+    // A link that ends without a verdict was a failed attempt too.
+    const failed = event.type === 'dial-failed' ? from.link === null : event.type === 'link-down' && from.link?.verdict === null;
+    if (!failed) return `claimed on ${event.type}`;
     if (isExclusive(from.durable.terms)) return 'claimed alone under exclusive';
-    if (from.link !== null || from.noLinkSinceMs === null || event.nowMs - from.noLinkSinceMs < disconnectMs) return 'claimed without being disconnected';
+    if (from.noLinkSinceMs === null || event.nowMs - from.noLinkSinceMs < disconnectMs) return 'claimed without being disconnected';
     return null;
   }
   if (!loses) return from.state === 'releasing' && to.state === 'standby' && event.type !== 'modules-stopped' ? 'releasing ended without a stop' : null;
@@ -183,21 +187,23 @@ function edgeMoveProblem({ from, to, event, saidHolding, disconnectMs }: Extract
   if (from.lease !== null && event.nowMs >= from.lease.untilMs) return null;
   if (event.type === 'modules-failed') return from.state === 'claiming' ? null : 'let go without reason';
   if (event.type !== 'message') return `let go on ${event.type}`;
-  if (event.message.t === 'control.release') return null;
-  // Invariant 8: who said that it holds its devices keeps them.
-  return event.message.t === 'negotiate' && !saidHolding ? null : 'an edge that kept its devices was made to let go';
+  // Invariant 8: who said that it holds its devices keeps them, unless somebody orders otherwise.
+  const ordered = event.message.t === 'control.release' && event.message.reason !== 'timeout';
+  return ordered || !saidHolding ? null : 'an edge that kept its devices was made to let go';
 }
 
 function masterMoveProblem({ from, to, event, evidence }: Extract<Fact, { type: 'master-moved' }>): string | null {
   const hello = event.type === 'message' && event.message.t === 'hello' ? event.message : null;
   if (!masterDrives(from.state) && masterDrives(to.state)) {
-    if (!from.wanted.failover || !from.durable.terms.failover) return 'took over though failover is off';
+    if (!to.wanted.failover || !to.durable.terms.failover) return 'took over though failover is off';
     if (event.type === 'message' && event.message.t === 'control.released') {
       return from.link?.phase === 'ordered' ? null : 'took over on a release that was not ordered';
     }
     if (from.link !== null) return 'took over beside a connected edge';
     if (event.nowMs < from.leaseOverMs) return 'took over while a lease may live';
     if (event.type === 'order' && event.order === 'takeover') return null;
+    // An order that had to wait for the end of a lease is carried out, whatever was ordered since.
+    if (from.takeoverOrdered) return null;
     if (to.wanted.paused) return 'took over a paused location';
     return evidence.quietMs >= from.wanted.timeoutMs ? null : 'took over before the timeout';
   }
@@ -221,12 +227,10 @@ function masterMoveProblem({ from, to, event, evidence }: Extract<Fact, { type: 
 const noDualControl: Checker = {
   name: '7 dual control',
   observe(fact) {
-    if (fact.type === 'booted' || fact.type !== 'instant') return null;
+    if (fact.type === 'started-modules') return fact.dual ? `the ${fact.party} starts beside the other side` : null;
+    if (fact.type !== 'instant') return null;
     const { edge, master, quiet } = fact.instant;
-    if (edge.gate !== null && master.gate !== null && quiet) return 'both write and nothing is under way that ends it';
-    if (!edge.socketsOpen || !master.socketsOpen || edge.override) return null;
-    const terms = edge.machine?.durable.terms ?? edge.journal?.terms;
-    return terms !== undefined && forbidsDualControl(terms) ? 'both have device sockets' : null;
+    return edge.gate !== null && master.gate !== null && quiet ? 'both write and nothing is under way that ends it' : null;
   },
 };
 

@@ -47,6 +47,11 @@ export class Line {
     this.baseMs = this.random.between(1, 30);
   }
 
+  /** Something is wrong with it now. */
+  get faulty(): boolean {
+    return Object.values(this.lanes).some(({ cut, slowMs, loss }) => cut || slowMs > 0 || loss > 0);
+  }
+
   /** Nothing gets through; who is connected does not notice. */
   cut(direction?: Direction): void {
     for (const way of directionsOf(direction)) this.lanes[way].cut = true;
@@ -302,9 +307,8 @@ class End implements Connection {
   }
 
   #end(reason: string): void {
+    // What a cut still holds back arrives later: the kernel goes on for a closed socket.
     this.#closed = true;
-    this.#stalled = [];
-    this.#stalledBytes = 0;
     this.#pipe.closedEnd();
     if (this.#told) return;
     this.#told = true;

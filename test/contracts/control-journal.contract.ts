@@ -108,6 +108,15 @@ export function controlJournalContract(name: string, make: () => Promise<Journal
       expect(await journal.history('edge-1', 1)).toEqual([{ ...entry, sequence: 1 }]);
     });
 
+    it('keeps when a location was last driven alone, the newest mark only', async () => {
+      expect(await journal.lastAlive('edge-1')).toBeNull();
+      journal.alive('edge-1', 1_000);
+      journal.alive('edge-1', 2_000);
+      journal = await made.reopen();
+      expect(await journal.lastAlive('edge-1')).toBe(2_000);
+      expect(await journal.lastAlive('edge-2')).toBeNull();
+    });
+
     it('keeps the newest of a long history, over a restart too', async () => {
       for (let wallMs = 1; wallMs <= 8; wallMs += 1) journal.record(record('edge-1', wallMs));
       journal = await made.reopen();

@@ -136,7 +136,8 @@ describe('starting', () => {
       ...Array.from({ length: 400 }, (_, index) => spec(`large-${index}`, { driver: 'large' })),
     ]);
     const counts = processes.map((host) => host.of('start').flatMap(({ modules }) => modules.map((module) => module.spec.driver)));
-    expect(counts.map((drivers) => drivers.filter((driver) => driver === 'small').length).sort()).toEqual([0, 10].sort());
+    const small = counts.map((drivers) => drivers.filter((driver) => driver === 'small').length);
+    expect(Math.max(...small)).toBe(10);
     expect(counts.map((drivers) => drivers.length)).toEqual([205, 205]);
     expect(Math.max(...processes.map((host) => host.of('start').length))).toBeLessThanOrEqual(3);
   });

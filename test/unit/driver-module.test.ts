@@ -56,9 +56,9 @@ describe('a driver', () => {
   it('publishes status on change only, notices a changed object, and again when forced', async () => {
     const published: string[] = [];
     const list: number[] = [];
-    let ctx: DriverContext<{ level: number }> | null = null;
+    const contexts: DriverContext<{ level: number }>[] = [];
     const driver = logic((given) => {
-      ctx = given;
+      contexts.push(given);
       return {};
     });
     const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
@@ -69,7 +69,7 @@ describe('a driver', () => {
       null,
     );
     await module.start();
-    const { status } = ctx ?? expect.fail('setup did not run');
+    const { status } = contexts[0] ?? expect.fail('setup did not run');
     status.set('a', 1);
     status.set('a', 1);
     status.set('list', list);
@@ -153,6 +153,7 @@ describe('a driver', () => {
     const harness = createHarness(logic(() => new Promise<Methods>(() => undefined)));
     const started = harness.start();
     const outcome = expect(started).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
+    await expect(harness.exec('anything')).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
     await harness.advance(3_000);
     await outcome;
   });

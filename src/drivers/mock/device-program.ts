@@ -42,6 +42,7 @@ export interface DeviceLogLine {
   connection: number;
   event: 'open' | 'refused' | 'data' | 'closed';
   bytes: number;
+  /** What came; of `closed`: `reset` or `ended`. */
   data: string;
   wallMs: number;
   monotonicMs: number;
@@ -139,7 +140,7 @@ class MockDevice {
   #accept(socket: net.Socket): void {
     const connection = (this.#connections += 1);
     const note = (event: DeviceLogLine['event'], data = ''): void =>
-      this.#record({ device: this.#index, connection, event, bytes: Buffer.byteLength(data, 'latin1'), data });
+      this.#record({ device: this.#index, connection, event, bytes: event === 'data' ? data.length : 0, data });
     socket.on('error', () => undefined);
     if (!this.#script.single || this.#open.size === 0) return this.#serve(socket, note);
     // The end of the old connection may lie in the same batch of events as this new one: a device sees them in order.
@@ -157,9 +158,9 @@ class MockDevice {
     note('open');
     let received = 0;
     let rest = '';
-    socket.on('close', () => {
+    socket.on('close', (failed) => {
       this.#open.delete(socket);
-      note('closed');
+      note('closed', failed ? 'reset' : 'ended');
     });
     socket.on('data', (chunk) => {
       note('data', chunk.toString('latin1'));

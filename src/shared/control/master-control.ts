@@ -16,7 +16,7 @@ export interface MasterControl {
   link: MasterLink | null;
   /** Monotonic time from which a takeover is due by `timeout`; null while nothing is suspected. */
   dueMs: number | null;
-  /** Under `exclusive`: before this monotonic time the edge's lease may still live. */
+  /** Before this monotonic time a lease that the edge was granted may still live, whatever the terms are by now. */
   leaseOverMs: number;
   run: number;
   /** While releasing: the negotiation that gets the grant when everything has stopped; null: nobody. */
@@ -25,7 +25,7 @@ export interface MasterControl {
   /** The window in which a hand-back failed or an operator took over: control does not return by itself in it. */
   spentWindow: number | null;
   holdDown: HoldDown;
-  /** An operator's takeover that waits for the edge's lease to end: neither a pause nor `failover` has a say in it. */
+  /** An operator's takeover that waits for the edge's lease to end: a pause has no say in it. */
   takeoverOrdered: boolean;
 }
 
@@ -62,9 +62,12 @@ export type MasterEvent =
 export type MasterEffects = Effects<FromMaster, MasterTimer>;
 export type MasterStep = Step<MasterControl, FromMaster, MasterTimer>;
 
+/** Why nobody holds a location whose edge was never heard of. */
+export const NEVER_HELD = 'never-held';
+
 /** A starting master: a stored "holder = master" is nobody, the epoch stays. `nowMs` is the moment of the boot. */
 export function bootMaster(stored: Durable | null, wanted: Terms, nowMs: number, timings: ControlTimings): MasterControl {
-  const durable: Durable = stored ?? { epoch: EPOCH_ZERO, floor: EPOCH_ZERO, holder: 'none', reason: 'never-held', terms: wanted };
+  const durable: Durable = stored ?? { epoch: EPOCH_ZERO, floor: EPOCH_ZERO, holder: 'none', reason: NEVER_HELD, terms: wanted };
   // A second crash before anybody held again changes nothing.
   const held = durable.holder === 'master' || durable.reason === 'master-restarted';
   return {
@@ -95,16 +98,13 @@ export function windowUsable(state: MasterControl, nowMs: number): boolean {
 
 /** The failover that binds the master: stricter at once, looser only when the edge has acknowledged it. */
 export const mayTakeOver = (state: MasterControl): boolean =>
-  state.takeoverOrdered || (state.wanted.failover && state.durable.terms.failover && !state.wanted.paused);
+  state.wanted.failover && state.durable.terms.failover && (state.takeoverOrdered || !state.wanted.paused);
 
-/** Exclusive before or after a change of terms: the edge may hold a lease in both cases. */
-export const isLeased = (state: MasterControl): boolean => isExclusive(state.durable.terms) || isExclusive(state.wanted);
-
-export const leaseMayLive = (state: MasterControl, nowMs: number): boolean => isLeased(state) && nowMs < state.leaseOverMs;
+export const leaseMayLive = (state: MasterControl, nowMs: number): boolean => nowMs < state.leaseOverMs;
 
 /** When the master may take over by itself: `timeout` has passed and no lease can live any more. */
 export const takeoverAtMs = (state: MasterControl): number | null =>
-  state.dueMs === null ? null : Math.max(state.dueMs, isLeased(state) ? state.leaseOverMs : state.dueMs);
+  state.dueMs === null ? null : Math.max(state.dueMs, state.leaseOverMs);
 
 /** Why this order cannot be carried out now; null when it can. The same words reach the operator. */
 export function refuseOrder(state: MasterControl, order: MasterOrder): string | null {

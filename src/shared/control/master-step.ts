@@ -4,9 +4,9 @@ import { isOlder, nextEpoch } from './epoch.ts';
 import { type HoldDown, noteBreak } from './hold-down.ts';
 import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
 import type { MasterControl, MasterEvent, MasterLink, MasterOrder, MasterStep, MasterTimer } from './master-control.ts';
-import { drives, isLeased, leaseMayLive, mayTakeOver, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
+import { drives, leaseMayLive, mayTakeOver, NEVER_HELD, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
 import type { ControlSnapshot, FromEdge, FromMaster } from './messages.ts';
-import type { Action, AtOnce } from './step.ts';
+import type { Action, AtOnce, Durable } from './step.ts';
 import { hear, isExclusive, sameDurable, sameTerms, take } from './step.ts';
 
 /** The master's half of control.md sections 2 to 5, one machine per location. Pure: `stepMaster(state, event) → { state, effects, reason }`. */
@@ -74,7 +74,7 @@ const ignored = (state: MasterControl, reason: string): Outcome => ({ state, rea
 
 function onBooted(state: MasterControl, nowMs: number, timings: ControlTimings): Outcome {
   if (state.state !== 'loading') return ignored(state, 'already-booted');
-  if (state.link?.phase === 'confirmed') return { state: { ...state, state: 'standby', dueMs: null }, reason: 'edge-confirmed' };
+  if (state.dueMs === null) return { state: { ...state, state: 'standby' }, reason: 'edge-confirmed' };
   return considerTakeover({ ...state, state: 'suspect' }, nowMs, 'edge-awaited', timings);
 }
 
@@ -98,7 +98,7 @@ function onLinkDown(state: MasterControl, event: { nowMs: number; link: number; 
       return { state: { ...failHandback(cut, link), grantTo: null }, reason: 'link-lost', run: withHoldDown };
     case 'loading':
       // A claim confirmed while loading counts from when that edge was last heard.
-      return { state: link.phase === 'confirmed' ? { ...cut, dueMs: event.lastHeardMs + cut.wanted.timeoutMs } : cut, reason: 'link-lost', run: withHoldDown };
+      return { state: { ...cut, dueMs: cut.dueMs ?? event.lastHeardMs + cut.wanted.timeoutMs }, reason: 'link-lost', run: withHoldDown };
     case 'taking-over':
     case 'holding':
       return { state: cut, reason: 'link-lost', run: withHoldDown };
@@ -124,9 +124,9 @@ function onMessage(state: MasterControl, event: { nowMs: number; link: number; m
   if (message.negotiation !== link.negotiation) return ignored(state, 'stale-negotiation');
   switch (message.t) {
     case 'control.claimed':
-      return onClaimed(state, link, message);
+      return onClaimed(state, link, { ...message, nowMs }, timings);
     case 'control.released':
-      return onReleased(state, link, { ...message, nowMs });
+      return onReleased(state, link, { ...message, nowMs }, timings);
     case 'control.accepted':
       return onAccepted(state, link);
     case 'control.renew':
@@ -144,7 +144,7 @@ function onHello(
   if (state.link !== null && event.link < state.link.number) return ignored(state, 'stale-link');
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
   const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback, orderedFor: '', terms: state.wanted };
-  const heard: MasterControl = { ...stale(state, event.link), durable: hear(state.durable, hello.epoch), link };
+  const heard: MasterControl = { ...stale(state, event.link), durable: meet(hear(state.durable, hello.epoch)), link };
   // An order overrides the table: it is given again in the negotiation that crossed it.
   if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(heard, link, state.link.orderedFor, nowMs, timings);
   // While letting go it neither holds nor can it grant: the hello is decided when everything has stopped.
@@ -152,6 +152,9 @@ function onHello(
   if (state.state === 'releasing') return answerHello({ ...heard, state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs }, link, nowMs, timings);
   return answerHello(heard, link, nowMs, timings);
 }
+
+/** From the first hello on there is an edge that acts on the terms which it was told. */
+const meet = (durable: Durable): Durable => (durable.reason === NEVER_HELD ? { ...durable, reason: 'edge-met' } : durable);
 
 /** A new connection means that the old one is lost, whether that was noticed or not: a hand-back on it has failed. */
 const stale = (state: MasterControl, link: number): MasterControl =>
@@ -212,37 +215,40 @@ function letGo(state: MasterControl, link: MasterLink, verdict: Verdict, negotia
 }
 
 function grant(state: MasterControl, link: MasterLink, snapshot: ControlSnapshot | null, nowMs: number, timings: ControlTimings): Outcome {
-  const dueMs = state.state === 'standby' || state.dueMs === null ? nowMs + state.wanted.timeoutMs : state.dueMs;
+  // An edge that says that it holds has control: the timeout runs anew. One that only claims must not put it off.
+  const counts = state.state !== 'standby' && state.dueMs !== null && link.edgeState !== 'holding';
+  const leased = isExclusive(link.terms);
+  const granted: MasterControl = {
+    ...state,
+    state: state.state === 'standby' ? 'suspect' : state.state,
+    link: { ...link, phase: 'granted' },
+    dueMs: counts ? state.dueMs : nowMs + state.wanted.timeoutMs,
+    leaseOverMs: leased ? leaseSurelyOverMs(nowMs, timings) : state.leaseOverMs,
+  };
   return {
-    state: {
-      ...state,
-      state: state.state === 'standby' ? 'suspect' : state.state,
-      link: { ...link, phase: 'granted' },
-      dueMs,
-      leaseOverMs: isLeased(state) ? leaseSurelyOverMs(nowMs, timings) : state.leaseOverMs,
-    },
+    state: granted,
     reason: 'granted',
     send: [
       {
         t: 'control.granted',
         negotiation: link.negotiation,
         epoch: state.durable.floor,
-        leaseMs: isExclusive(state.wanted) ? timings.leaseMs : null,
+        leaseMs: leased ? timings.leaseMs : null,
         snapshot,
       },
     ],
-    run: [state.state === 'loading' ? { type: 'clear-timer', timer: 'dialogue' } : dueTimer({ ...state, dueMs })],
+    run: [state.state === 'loading' ? { type: 'clear-timer', timer: 'dialogue' } : dueTimer(granted)],
   };
 }
 
-function onClaimed(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.claimed' }>): Outcome {
+function onClaimed(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.claimed' }> & { nowMs: number }, timings: ControlTimings): Outcome {
   if (link.phase === 'ordered') return { state: { ...state, durable: hear(state.durable, message.epoch) }, reason: 'claim-crossed-order' };
   // ◆ A claim that no running negotiation asked for: this link and we do not agree any more.
   if (link.phase !== 'granted' || isOlder(message.epoch, state.durable.floor)) {
     return { state: { ...state, durable: hear(state.durable, message.epoch) }, reason: 'late-claim', run: [closeLink(link, 'late-claim')] };
   }
-  const durable = { ...hear(state.durable, message.epoch), holder: 'edge' as const, reason: 'edge-claimed', terms: state.wanted };
-  return {
+  const durable = { ...hear(state.durable, message.epoch), holder: 'edge' as const, reason: 'edge-claimed', terms: link.terms };
+  const claimed: Outcome = {
     state: {
       ...state,
       state: state.state === 'loading' ? 'loading' : 'standby',
@@ -255,14 +261,24 @@ function onClaimed(state: MasterControl, link: MasterLink, message: Extract<From
     reason: 'edge-claimed',
     run: [{ type: 'clear-timer', timer: 'due' }, { type: 'clear-timer', timer: 'dialogue' }],
   };
+  return tellNewTerms(claimed, message.nowMs, timings);
 }
 
-function onReleased(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.released' }> & { nowMs: number }): Outcome {
+/** The terms changed while the dialogue ran: what the edge has acknowledged is what it was told, and now it is told again. */
+function tellNewTerms(outcome: Outcome, nowMs: number, timings: ControlTimings): Outcome {
+  const { link, wanted } = outcome.state;
+  if (link === null || sameTerms(link.terms, wanted)) return outcome;
+  const again = renegotiate(outcome.state, link, { reason: 'terms-changed', handback: null }, nowMs, timings);
+  return { ...outcome, state: again.state, send: [...(outcome.send ?? []), ...(again.send ?? [])], run: [...(outcome.run ?? []), ...(again.run ?? [])] };
+}
+
+function onReleased(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.released' }> & { nowMs: number }, timings: ControlTimings): Outcome {
   const heard: MasterControl = { ...state, durable: hear(state.durable, message.epoch) };
-  if (link.phase === 'ordered' && state.state === 'suspect') {
+  // Failover may have been switched off meanwhile: then the edge negotiates anew.
+  if (link.phase === 'ordered' && state.state === 'suspect' && state.wanted.failover) {
     // `released` voids the lease.
     const freed: MasterControl = { ...heard, leaseOverMs: message.nowMs, link: { ...link, phase: 'waits' } };
-    return enterTakingOver(freed, link.orderedFor, message.snapshot);
+    return tellNewTerms(enterTakingOver(freed, link.orderedFor, message.snapshot), message.nowMs, timings);
   }
   // A claiming edge that lost the verdict has stopped: it waits now, or says hello again if it was asked to meanwhile.
   if (drives(state)) return link.phase === 'waits' ? onAccepted(heard, link) : { state: heard, reason: 'edge-waits' };
@@ -273,13 +289,14 @@ function onReleased(state: MasterControl, link: MasterLink, message: Extract<Fro
 /** The edge has stored the verdict and its terms: they are in force, under a new epoch if they change who may claim alone. */
 function onAccepted(state: MasterControl, link: MasterLink): Outcome {
   if (link.phase !== 'waits' || !drives(state)) return ignored(state, 'late-acceptance');
-  const { durable, wanted } = state;
-  if (isExclusive(durable.terms) === isExclusive(wanted)) {
-    return { state: { ...state, durable: { ...durable, terms: wanted } }, reason: 'edge-waits' };
+  const { durable } = state;
+  const { terms } = link;
+  if (isExclusive(durable.terms) === isExclusive(terms)) {
+    return { state: { ...state, durable: { ...durable, terms } }, reason: 'edge-waits' };
   }
   const epoch = nextEpoch('master', durable.floor);
   return {
-    state: { ...state, durable: { ...take(durable, epoch, 'master', 'policy-changed'), terms: wanted } },
+    state: { ...state, durable: { ...take(durable, epoch, 'master', 'policy-changed'), terms } },
     reason: 'policy-changed',
     run: [{ type: 'restamp', epoch }],
   };
@@ -420,8 +437,8 @@ function onTimer(state: MasterControl, event: { nowMs: number; timer: MasterTime
 function onTerms(state: MasterControl, event: Extract<MasterEvent, { type: 'terms' }>, timings: ControlTimings): Outcome {
   const wanted = { ...event.terms, paused: state.wanted.paused };
   if (sameTerms(wanted, state.wanted)) return ignored(state, 'terms-unchanged');
-  // Nobody ever held this location: there is no edge that could act on the old terms.
-  const fresh = state.durable.floor.number === 0 && state.link === null;
+  // No edge was ever heard of: nobody acts on the old terms.
+  const fresh = state.durable.reason === NEVER_HELD;
   return proclaim({ ...state, wanted, durable: fresh ? { ...state.durable, terms: wanted } : state.durable }, 'terms-changed', event.nowMs, timings);
 }
 

@@ -52,7 +52,7 @@ export const limits = {
   hostBootMs: 10_000,
   hostHeartbeatMs: 500,
   hostDeadMs: 2_000,
-  hostStallMs: 1_500,
+  hostStallMs: 1_250,
   hostHeapMegabytes: 512,
   hostMemoryBytes: 768 * 1024 * 1024,
   hostPipeBytes: 16 * 1024 * 1024,

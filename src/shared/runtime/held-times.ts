@@ -19,9 +19,11 @@ const KEPT = 100;
 export class HeldTimes {
   readonly #clock: Clock;
   readonly #held: Held[] = [];
+  /** Under a lease nothing is held beyond its end, whether this process noticed or not. */
+  #leaseUntilMs: number | null = null;
 
-  /** `history` is what earlier boots of this node recorded, oldest first. */
-  constructor(clock: Clock, history: HistoryEntry[]) {
+  /** `history` is what earlier boots of this node recorded, oldest first; `aliveMs` when it last said that it drives alone (wall time). */
+  constructor(clock: Clock, history: HistoryEntry[], aliveMs: number | null) {
     this.#clock = clock;
     const nowMs = clock.monotonicMs();
     const wallMs = clock.wallMs();
@@ -30,8 +32,17 @@ export class HeldTimes {
       if (entry.state === 'claiming' || entry.state === 'taking-over') this.began(entry.epoch, atMs);
       else if (entry.state !== 'holding') this.ended(atMs);
     }
-    // A crash left no end: its devices were let go at the latest now.
-    this.ended(nowMs);
+    // A crash left no end. While it was heard nobody else held; while it was not, it said how long it lived.
+    const last = this.#held.at(-1);
+    if (last?.untilMs === null) last.untilMs = Math.max(last.fromMs, aliveMs === null ? 0 : nowMs - Math.max(0, wallMs - aliveMs));
+  }
+
+  get holding(): boolean {
+    return this.#held.at(-1)?.untilMs === null;
+  }
+
+  lease(untilMs: number | null): void {
+    this.#leaseUntilMs = untilMs;
   }
 
   began(epoch: Epoch, atMs = this.#clock.monotonicMs()): void {
@@ -42,7 +53,7 @@ export class HeldTimes {
 
   ended(atMs = this.#clock.monotonicMs()): void {
     const last = this.#held.at(-1);
-    if (last?.untilMs === null) last.untilMs = atMs;
+    if (last?.untilMs === null) last.untilMs = Math.max(last.fromMs, Math.min(atMs, this.#leaseUntilMs ?? atMs));
   }
 
   /** As ages at this moment. */
@@ -51,7 +62,7 @@ export class HeldTimes {
     return this.#held.map(({ epoch, fromMs, untilMs }) => ({
       epoch,
       fromAgoMs: Math.max(0, nowMs - fromMs),
-      untilAgoMs: untilMs === null ? 0 : Math.max(0, nowMs - untilMs),
+      untilAgoMs: Math.max(0, nowMs - (untilMs ?? Math.min(nowMs, this.#leaseUntilMs ?? nowMs))),
     }));
   }
 }

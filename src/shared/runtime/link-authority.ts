@@ -65,7 +65,7 @@ export class LinkAuthority implements EdgeEnrolment {
     return this.#issueToken(edge, 'edge-added');
   }
 
-  rotate(edge: string): Promise<{ enrolment: string }> {
+  async rotate(edge: string): Promise<{ enrolment: string }> {
     if (this.#read(edge).record === null) throw new HoldfastError('NOT_FOUND', { kind: 'enrolled edge', id: edge });
     return this.#issueToken(edge, 'edge-rotated');
   }

@@ -1,10 +1,14 @@
 import { formatEpoch, sameEpoch } from '../control/epoch.ts';
 import type { Action, AtOnce, Durable, ShellEvent, Step } from '../control/step.ts';
+import type { Timer } from '../ports/clock.ts';
 import type { HistoryEntry, JournalEntry } from '../ports/control-journal.ts';
 import { HeldTimes } from './held-times.ts';
 import { LocationShell, type LocationShellOptions } from './location-shell.ts';
 import type { ControlEvent } from './node.ts';
 import { type RunnerEvent, StepRunner } from './step-runner.ts';
+
+/** How exactly the end of a crashed holder is known. */
+const ALIVE_MS = 1_000;
 
 interface ControlState {
   state: string;
@@ -20,8 +24,12 @@ export interface LocationControlOptions<State extends ControlState, Event extend
   stored: JournalEntry | null;
   /** Newest first, as the journal gives it. */
   history: HistoryEntry[];
+  /** Wall time at which an earlier boot last said that it drives alone. */
+  aliveMs: number | null;
+  /** Is somebody listening at the other end of the link? */
+  linked(): boolean;
   /** After each step, whatever it changed. */
-  onStep?(previous: State, next: State, reason: string): void;
+  onStep?(previous: State, next: State, event: Event): void;
 }
 
 /** One location under control of one machine: the pure steps, their runner and shell, and the history they write. */
@@ -31,10 +39,11 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   readonly #shell: LocationShell<Message, TimerName>;
   readonly #runner: StepRunner<State, Event, Message, TimerName>;
   readonly #listeners = new Set<(event: ControlEvent) => void>();
+  #alive: Timer | null = null;
 
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
     this.#options = options;
-    this.held = new HeldTimes(options.clock, [...options.history].reverse());
+    this.held = new HeldTimes(options.clock, [...options.history].reverse(), options.aliveMs);
     const fromShell = options.fromShell as (event: ShellEvent | { type: 'timer'; nowMs: number; timer: string }) => Event;
     const shell = new LocationShell<Message, TimerName>({ ...options, post: (event) => this.post(fromShell(event)) }, storedRecord(options.stored));
     this.#shell = shell;
@@ -49,7 +58,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
         send: (link, message) => shell.send(link, message),
         run: (action) => this.#run(action),
       },
-      onStep: (previous, next, reason) => this.#onStep(previous, next, reason),
+      onStep: (previous, next, reason, event) => this.#onStep({ previous, next, reason, event }),
     });
   }
 
@@ -83,7 +92,17 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     if (state === 'holding') this.#shell.converge(durable.epoch);
   }
 
+  /** While nobody hears this node drive, its journal does: should it crash, the time that both held is still known. */
+  #sayAlive(): void {
+    this.#alive?.cancel();
+    if (!this.held.holding) return;
+    const { clock, journal, linked, location } = this.#options;
+    if (!linked()) journal.alive(location, clock.wallMs());
+    this.#alive = clock.after(ALIVE_MS, () => this.#sayAlive());
+  }
+
   close(): void {
+    this.#alive?.cancel();
     this.#runner.stop();
     this.#shell.close();
   }
@@ -94,31 +113,35 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   }
 
   #run(action: Action<TimerName>): void {
-    if (action.type === 'start-modules') this.held.began(action.epoch);
+    if (action.type === 'start-modules') {
+      this.held.began(action.epoch);
+      this.#sayAlive();
+    }
+    if (action.type === 'set-lease') this.held.lease(action.untilMs);
     if (action.type === 'stop-modules') this.held.ended();
     this.#shell.run(action);
   }
 
-  #onStep(previous: State, next: State, reason: string): void {
+  #onStep({ previous, next, reason, event }: { previous: State; next: State; reason: string; event: Event }): void {
     const { location, clock, journal, log, metrics } = this.#options;
     const holderMoved = previous.durable.holder !== next.durable.holder;
     if (previous.state !== next.state || holderMoved || !sameEpoch(previous.durable.epoch, next.durable.epoch)) {
       const { holder, floor } = next.durable;
-      const event: ControlEvent = { location, holder, state: next.state, reason, epoch: floor, atMs: clock.wallMs() };
-      journal.record({ location, wallMs: event.atMs, holder, state: next.state, reason, epoch: next.durable.epoch });
+      const moved: ControlEvent = { location, holder, state: next.state, reason, epoch: floor, atMs: clock.wallMs() };
+      journal.record({ location, wallMs: moved.atMs, holder, state: next.state, reason, epoch: next.durable.epoch });
       log.info('control', { location, from: previous.state, to: next.state, holder, reason, epoch: formatEpoch(floor) });
       if (holderMoved) metrics.add('holdfast_control_moves_total', { location, to: holder, reason });
       for (const party of ['edge', 'master', 'none'] as const) {
         metrics.set('holdfast_control_holder', { location, holder: party }, party === holder ? 1 : 0);
       }
       metrics.set('holdfast_control_epoch', { location }, floor.number);
-      for (const listener of this.#listeners) listener(event);
+      for (const listener of this.#listeners) listener(moved);
     } else {
       log.debug('control-step', { location, state: next.state, reason });
     }
     // Documents may have changed while the modules were starting.
     if (previous.state !== 'holding' && next.state === 'holding') this.converge();
-    this.#options.onStep?.(previous, next, reason);
+    this.#options.onStep?.(previous, next, event);
   }
 }
 

@@ -24,7 +24,7 @@ export interface StepRunnerOptions<State, Event extends RunnerEvent, Message, Ti
   /** What a failed write is to the machine. */
   journalFailed(cause: Event): Event;
   shell: Shell<Message, TimerName>;
-  onStep(previous: State, next: State, reason: string): void;
+  onStep(previous: State, next: State, reason: string, event: Event): void;
 }
 
 /** More waiting events than this means that somebody floods a machine whose disk hangs. */
@@ -81,7 +81,10 @@ export class StepRunner<State, Event extends RunnerEvent, Message, TimerName ext
     const previous = this.#state;
     const { state, effects, reason } = this.#options.step(previous, event);
     for (const effect of effects.atOnce) this.#options.shell.atOnce(effect);
-    const proceed = (): void => this.#proceed(previous, state, effects, reason);
+    const proceed = (): void => {
+      this.#proceed(state, effects);
+      this.#options.onStep(previous, state, reason, event);
+    };
     if (effects.persist === null) {
       proceed();
       return;
@@ -103,10 +106,9 @@ export class StepRunner<State, Event extends RunnerEvent, Message, TimerName ext
     );
   }
 
-  #proceed(previous: State, next: State, effects: Effects<Message, TimerName>, reason: string): void {
+  #proceed(next: State, effects: Effects<Message, TimerName>): void {
     this.#state = next;
     for (const { link, message } of effects.thenSend) this.#options.shell.send(link, message);
     for (const action of effects.thenRun) this.#options.shell.run(action);
-    this.#options.onStep(previous, next, reason);
   }
 }

@@ -1,11 +1,11 @@
 import type { EdgeControl, EdgeEvent } from '../../shared/control/edge-control.ts';
 import { type HoldDown, noHoldDown } from '../../shared/control/hold-down.ts';
-import { drives, type MasterControl, type MasterEvent } from '../../shared/control/master-control.ts';
+import { drives, NEVER_HELD, type MasterControl, type MasterEvent } from '../../shared/control/master-control.ts';
 import { edgeStates, type FromEdge, type FromMaster, masterStates } from '../../shared/control/messages.ts';
 import { type Durable, isExclusive } from '../../shared/control/step.ts';
 import { sameEpoch } from '../../shared/control/epoch.ts';
 import type { Epoch, Terms } from '../../shared/model/control.ts';
-import type { Link, ModelConfig, Modules, Process, Queue, World } from './world.ts';
+import { isConfirmed, type Link, type ModelConfig, type Modules, type Process, type Queue, type World } from './world.ts';
 
 /**
  * When are two worlds the same? When they can only go on alike: times count from now and stop where they no longer
@@ -18,11 +18,15 @@ import type { Link, ModelConfig, Modules, Process, Queue, World } from './world.
 export function edgeLater(state: EdgeControl, units: number, config: ModelConfig): EdgeControl {
   const { disconnectMs, leaseMs } = config.timings;
   const { link, lease, noLinkSinceMs } = state;
+  const noLink = noLinkSinceMs === null ? null : Math.max(-disconnectMs, noLinkSinceMs - units);
+  // Of when a link came up, only whether it was late matters.
+  const late = link !== null && noLinkSinceMs !== null && link.upMs - noLinkSinceMs >= disconnectMs;
+  const upMs = noLink === null ? 0 : noLink + (late ? disconnectMs : 0);
   const sent = (lease?.sent ?? []).map(({ renewal, atMs }) => ({ renewal, atMs: Math.max(-leaseMs, atMs - units) }));
   return {
     ...state,
-    noLinkSinceMs: noLinkSinceMs === null ? null : Math.max(-disconnectMs, noLinkSinceMs - units),
-    link: link === null ? null : { ...link, helloSentMs: Math.max(-leaseMs, link.helloSentMs - units) },
+    noLinkSinceMs: noLink,
+    link: link === null ? null : { ...link, upMs, helloSentMs: Math.max(-leaseMs, link.helloSentMs - units) },
     lease: lease === null ? null : { ...lease, untilMs: Math.max(0, lease.untilMs - units), sent },
   };
 }
@@ -140,6 +144,8 @@ class Key {
     // How old an own epoch is that lies below the floor makes no difference.
     this.#n(sameEpoch(durable.epoch, durable.floor) ? 1 : 0);
     this.#n(holders.indexOf(durable.holder));
+    // The only words that decide anything: those of a master that restarts or has met nobody.
+    this.#n(durable.reason === 'master-restarted' ? 1 : durable.reason === NEVER_HELD ? 2 : 0);
     this.#n(this.#terms(durable.terms));
   }
 
@@ -163,7 +169,8 @@ class Key {
       this.#n(this.#negotiation(link.number, link.negotiation));
       // A lease counts from the hello until it is granted.
       this.#n(this.#leased() && !link.granted && verdict?.winner !== 'master' ? link.helloSentMs : 0);
-      this.#n(flags(link.granted));
+      const late = edge.noLinkSinceMs !== null && link.upMs - edge.noLinkSinceMs >= this.#config.timings.disconnectMs;
+      this.#n(flags(link.granted, !this.#onlyExclusive() && late));
       this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2);
       this.#n(verdict === null ? 0 : this.#terms(verdict.terms));
     }
@@ -189,15 +196,15 @@ class Key {
     this.#n(this.#terms(master.wanted));
     this.#n(master.dueMs ?? -1);
     this.#n(master.leaseOverMs);
-    this.#n(flags(window.open, window.open && master.spentWindow === window.occurrence));
+    this.#n(flags(window.open, window.open && master.spentWindow === window.occurrence, master.takeoverOrdered));
     this.#durable(master.durable);
     this.#n(master.grantTo === null ? 0 : master.grantTo === link?.negotiation ? 1 : 2);
     this.#n(link === null ? 0 : this.#linkNumber(link.number));
     if (link !== null) {
       this.#n(this.#negotiation(link.number, link.negotiation));
       // Its state matters until the hello is answered.
-      this.#n(link.phase === 'deferred' ? edgeStates.indexOf(link.edgeState) : 0);
-      this.#n(linkPhases.indexOf(link.phase));
+      this.#n(link.phase === 'deferred' || link.phase === 'ordered' ? edgeStates.indexOf(link.edgeState) : 0);
+      this.#n(linkPhases.indexOf(link.phase) * 2 + (link.orderedFor === 'timeout' ? 1 : 0));
       this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2);
       this.#n(this.#terms(link.terms));
     }
@@ -214,8 +221,7 @@ class Key {
     this.#n(ends.indexOf(link.masterEnd));
     this.#n(flags(link.broken));
     // For how long it is silent tells from when a confirmed edge is missing; else only that it is dead.
-    const dialogue = this.#world.master.machine?.link ?? null;
-    const counts = dialogue?.number === link.number && dialogue.phase === 'confirmed';
+    const counts = isConfirmed(this.#world, link);
     this.#n(counts ? link.silentFor : Math.min(link.silentFor, this.#config.linkDead));
     this.#queue(link.number, link.toMaster);
     this.#queue(link.number, link.toEdge);

@@ -3,7 +3,7 @@ import { assert } from '../../shared/foundation/assert.ts';
 import type { Terms } from '../../shared/model/control.ts';
 import { Coverage } from './coverage.ts';
 import { search, type SearchReport } from './search.ts';
-import type { Budget, ModelConfig } from './world.ts';
+import type { ModelConfig } from './world.ts';
 
 export type ModelPolicy = 'available' | 'exclusive' | 'no-failover';
 export type ModelSize = 'small' | 'full';
@@ -48,9 +48,47 @@ const termsOf: Record<ModelPolicy, Terms> = {
   exclusive: failover('exclusive'),
   'no-failover': { ...failover('available'), failover: false },
 };
+const others = (policy: ModelPolicy): Terms[] => Object.values(termsOf).filter((terms) => terms !== termsOf[policy]);
 
-const base = { timings: modelTimings, delay: Number(process.env['D'] ?? 1), linkDead: 1, loading: 2, holdDown: false } as const;
-const plain = (policy: ModelPolicy, budget: Budget): ModelConfig => ({ ...base, name: policy, terms: [termsOf[policy]], budget });
-void [leaseIsSafe, assert, Coverage];
-export const _plain = plain;
-export const _search = search;
+interface Shape {
+  name: string;
+  faults: number;
+  orders?: number;
+  windows?: number;
+  terms?: number;
+  delay?: number;
+  holdDown?: true;
+}
+
+/** What each size searches: a fault costs much more than an order, so that no search has most of everything. */
+export const shapes: Record<ModelSize, readonly Shape[]> = {
+  small: [
+    { name: 'faults', faults: 1 },
+    { name: 'orders and windows', faults: 0, orders: 1, windows: 1 },
+  ],
+  full: [
+    { name: 'faults', faults: 3 },
+    { name: 'slow messages', faults: 1, delay: 1 },
+    { name: 'faults, orders and windows', faults: 1, orders: 1, windows: 1 },
+    { name: 'orders and windows', faults: 0, orders: 3, windows: 2 },
+    { name: 'changes of policy', faults: 1, terms: 1 },
+    { name: 'flapping', faults: 2, windows: 1, holdDown: true },
+  ],
+};
+
+export function configOf(policy: ModelPolicy, shape: Shape): ModelConfig {
+  const { name, faults, orders = 0, windows = 0, terms = 0, delay = 0, holdDown = false } = shape;
+  const flap = holdDown ? { breaks: 2, withinMs: 4, firstMs: 2, capMs: 4 } : modelTimings.flap;
+  const timings = { ...modelTimings, flap };
+  assert(leaseIsSafe(timings), 'the model must keep the bound that it is to check');
+  return {
+    name: `${policy}: ${name}`,
+    terms: terms > 0 ? [termsOf[policy], ...others(policy)] : [termsOf[policy]],
+    timings,
+    budget: { faults, orders, windows, terms },
+    delay,
+    linkDead: 1,
+    loading: 2,
+    holdDown,
+  };
+}

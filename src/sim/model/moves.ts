@@ -1,10 +1,10 @@
 import { bootEdge, type EdgeEvent, refuseOverride } from '../../shared/control/edge-control.ts';
 import { bootMaster, type MasterEvent, type MasterOrder, refuseOrder } from '../../shared/control/master-control.ts';
-import { type Durable, sameDurable } from '../../shared/control/step.ts';
+import { type Durable, isExclusive, sameDurable } from '../../shared/control/step.ts';
 import type { Party } from '../../shared/model/control.ts';
 import { edgeLater, masterLater } from './canonical.ts';
 import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
-import { edgeLink, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, socketsOpen, type World } from './world.ts';
+import { edgeLink, isConfirmed, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, socketsOpen, type World } from './world.ts';
 
 /** One thing that can happen. `urgency`: what a fair world without faults does first; null: it never does it by itself. */
 export interface Move {
@@ -92,13 +92,15 @@ function boot(world: World, config: ModelConfig, party: Party): void {
   const terms = config.terms[world.terms] ?? config.terms[0];
   if (terms === undefined) return;
   if (party === 'edge') {
-    const machine = bootEdge(world.edge.journal, terms);
+    // What the documents say an edge learns from a master: where they change, it must have met one first.
+    const known = config.terms.length > 1 ? config.terms.find(isExclusive) : terms;
+    const machine = bootEdge(world.edge.journal, known ?? terms);
     world.edge.machine = machine;
     world.edge.writing = firstWrite(world.edge.journal, machine.durable);
     world.memory.saidHolding = false;
   } else {
-    const held = world.master.journal?.holder === 'master';
     const machine = bootMaster(world.master.journal, terms, 0, config.timings);
+    const held = machine.durable.reason === 'master-restarted';
     world.master.machine = machine;
     world.master.writing = firstWrite(world.master.journal, machine.durable);
     world.master.loadingFor = config.loading;
@@ -319,7 +321,7 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
         const lost = linkOf(next, number);
         // Closed here: heard until now. Lost: heard until it fell silent.
         // The claim itself was heard too, however late it came.
-        const silentMs = world.master.machine?.link?.phase === 'confirmed' ? Math.min(link.silentFor, world.memory.quiet) : link.silentFor;
+        const silentMs = isConfirmed(world, link) ? Math.min(link.silentFor, world.memory.quiet) : link.silentFor;
         const lastHeardMs = link.masterEnd === 'closed' ? 0 : -silentMs;
         noteFailedHandback(next, number);
         if (lost !== undefined) lost.masterEnd = 'gone';
@@ -438,8 +440,7 @@ function mayWait(world: World, config: ModelConfig, link: Link): boolean {
 }
 
 function tick(world: World, config: ModelConfig): void {
-  const healthy = world.links.some((link) => isHealthy(world, link) && link.number === world.master.machine?.link?.number);
-  const confirmed = healthy && world.master.machine?.link?.phase === 'confirmed';
+  const confirmed = world.links.some((link) => isHealthy(world, link) && isConfirmed(world, link));
   const timeoutMs = config.terms[0]?.timeoutMs ?? 0;
   world.memory.quiet = confirmed ? 0 : Math.min(timeoutMs, world.memory.quiet + 1);
   for (const link of world.links) {

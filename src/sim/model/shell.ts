@@ -2,14 +2,14 @@ import { assert } from '../../shared/foundation/assert.ts';
 import type { EdgeControl, EdgeEvent, EdgeTimer } from '../../shared/control/edge-control.ts';
 import { stepEdge } from '../../shared/control/edge-step.ts';
 import { isHeldDown } from '../../shared/control/hold-down.ts';
-import type { MasterControl, MasterEvent, MasterTimer } from '../../shared/control/master-control.ts';
+import { drives, type MasterControl, type MasterEvent, type MasterTimer } from '../../shared/control/master-control.ts';
 import { stepMaster } from '../../shared/control/master-step.ts';
 import type { ControlMessage, FromEdge, FromMaster } from '../../shared/control/messages.ts';
 import type { Action, Durable, Step } from '../../shared/control/step.ts';
 import { StepRunner } from '../../shared/runtime/step-runner.ts';
 import type { Party } from '../../shared/model/control.ts';
 import type { Coverage } from './coverage.ts';
-import { type Fact, findProblem, type NodeFacts } from '../invariants.ts';
+import { type Fact, findProblem, forbidsDualControl, type NodeFacts } from '../invariants.ts';
 import { masterLater, edgeLater } from './canonical.ts';
 import { linkOf, type ModelConfig, type Modules, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
 
@@ -81,7 +81,7 @@ export function post(world: World, config: ModelConfig, findings: Findings, part
 
 /** From when the master may count: the edge has confirmed its control, or the master's own ended. */
 function noteConfirmation(world: World, from: MasterControl, to: MasterControl, ago: number): void {
-  const confirmed = to.link?.phase === 'confirmed' && from.link?.phase !== 'confirmed';
+  const confirmed = to.durable.holder === 'edge' && to.dueMs === null && from.dueMs !== null && !drives(to);
   const ended = from.state === 'releasing' && to.state !== 'releasing';
   if (confirmed || ended) world.memory.quiet = ago;
 }
@@ -220,6 +220,17 @@ function run<State extends Control, Event extends { type: string; nowMs: number 
   process.machine = ago === 0 ? runner.state : machine.later(runner.state, ago);
 }
 
+/** Do these modules start beside those of the other side, where the edge's terms rule that out? */
+function startsDualControl(world: World, party: Party, starting: Control): boolean {
+  const other = world[party === 'edge' ? 'master' : 'edge'];
+  const { lease } = world[party].modules;
+  // A host opens no socket once the lease is over.
+  if (lease !== null && lease <= 0) return false;
+  const terms = (party === 'edge' ? starting : world.edge.machine)?.durable.terms;
+  const override = world.edge.modules.override || ('override' in starting && starting.override);
+  return socketsOpen(other.modules) && !override && terms !== undefined && forbidsDualControl(terms);
+}
+
 const nodeFacts = (world: World, party: Party): NodeFacts => {
   const { journal, behind, modules } = world[party];
   return { journal, behind, socketsOpen: socketsOpen(modules), gate: writes(modules) ? modules.gate : null };
@@ -278,9 +289,8 @@ function act(
     case 'clear-timer':
       return setTimer(world, party, action.timer, null);
     case 'start-modules':
-      findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), from: what.from.state });
+      findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), dual: startsDualControl(world, party, what.to) });
       process.modules = { ...modules, phase: 'starting', run: action.run, gate: action.epoch, stopIn: 0, lateStart: false, override: 'override' in what.to && what.to.override };
-      // A host opens no socket once the lease is over.
       if (modules.lease !== null && modules.lease <= 0) closeByHost(process.modules);
       return;
     case 'stop-modules':
@@ -301,6 +311,12 @@ function act(
     case 'set-lease':
       modules.lease = action.untilMs === null ? null : Math.max(-1, action.untilMs - ago);
       if (action.untilMs !== null) modules.override = false;
+      // What a host closed at the end of a lease connects again under a new one.
+      if (isClosedByHost(modules) && modules.gate !== null && (modules.lease === null || modules.lease > 0)) {
+        findings.note({ type: 'started-modules', party, epoch: modules.gate, node: nodeFacts(world, party), dual: startsDualControl(world, party, what.to) });
+        modules.phase = what.to.state === 'holding' ? 'running' : 'starting';
+        modules.stopIn = 0;
+      }
       return;
     case 'close-link': {
       const link = linkOf(world, action.link);
@@ -314,6 +330,7 @@ function act(
 /** The sockets are closed and the node has not asked for it: it will, when its own timer says so. */
 export function closeByHost(modules: Modules): void {
   modules.phase = 'closed';
-  modules.gate = null;
   modules.stopIn = -1;
 }
+
+const isClosedByHost = ({ phase, stopIn }: Modules): boolean => phase === 'closed' && stopIn < 0;

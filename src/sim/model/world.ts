@@ -169,5 +169,11 @@ export const linkOf = (world: World, number: number): Link | undefined => world.
 /** The link that the edge's process has. */
 export const edgeLink = (world: World): Link | undefined => world.links.find((link) => link.edgeEnd !== 'gone');
 
+/** Has the master's machine the edge's word, over this link, that it has control? */
+export function isConfirmed(world: World, link: Link): boolean {
+  const machine = world.master.machine;
+  return machine?.link?.number === link.number && (machine.state === 'standby' || (machine.state === 'loading' && machine.dueMs === null));
+}
+
 export const isHealthy = (world: World, link: Link): boolean =>
   !link.broken && link.edgeEnd === 'up' && link.masterEnd === 'up' && !world.edge.paused && !world.master.paused;

@@ -44,6 +44,7 @@ class SqliteJournal implements ControlJournal {
   readonly #thread: SqlThread<JournalEngine>;
   readonly #log: Log;
   #pending: RecordRow[] = [];
+  readonly #alive = new Map<string, number>();
   #dropped = 0;
   #gathering: NodeJS.Timeout | null = null;
   #flushed: Promise<void> = Promise.resolve();
@@ -70,6 +71,19 @@ class SqliteJournal implements ControlJournal {
       return;
     }
     this.#pending.push(toRecordRow(entry));
+    this.#gather();
+  }
+
+  alive(location: string, wallMs: number): void {
+    this.#alive.set(location, wallMs);
+    this.#gather();
+  }
+
+  lastAlive(location: string): Promise<number | null> {
+    return this.#thread.read('lastAlive', location);
+  }
+
+  #gather(): void {
     this.#gathering ??= setTimeout(() => {
       this.#gathering = null;
       void this.#flush();
@@ -96,6 +110,9 @@ class SqliteJournal implements ControlJournal {
 
   async #store(): Promise<void> {
     try {
+      const marks = [...this.#alive];
+      this.#alive.clear();
+      if (marks.length > 0) await this.#thread.write('alive', marks);
       while (this.#pending.length > 0) {
         const batch = this.#pending.slice(0, RECORD_BATCH);
         await this.#thread.write('record', batch);

@@ -24,11 +24,14 @@ export function journalEngine(db: Database, options: { historyEntries: number })
   const record = db.prepare('INSERT INTO history VALUES (?, ?, ?, ?)');
   const forget = db.prepare('DELETE FROM history WHERE location = ? AND sequence <= ?');
   const history = db.prepare<HistoryRow>('SELECT * FROM history WHERE location = ? ORDER BY sequence DESC LIMIT ?');
+  const alive = db.prepare('INSERT INTO alive VALUES (?, ?) ON CONFLICT (location) DO UPDATE SET wall_ms = excluded.wall_ms');
+  const lastAlive = db.prepare<{ wall_ms: number }>('SELECT wall_ms FROM alive WHERE location = ?');
 
   return {
     reads: {
       load: () => load.all(),
       history: (location: string, limit: number) => history.all(location, limit),
+      lastAlive: (location: string) => lastAlive.get(location)?.wall_ms ?? null,
     },
     writes: {
       write: (row: EntryRow): void => {
@@ -41,6 +44,9 @@ export function journalEngine(db: Database, options: { historyEntries: number })
         assert(stored !== undefined, 'only a stored entry can refuse another');
         const floor = `${stored.floor_generation}.${stored.floor_number}`;
         throw new HoldfastError('STALE_EPOCH', { location, epoch: `${epoch_generation}.${epoch_number}`, floor });
+      },
+      alive: (marks: [location: string, wallMs: number][]): void => {
+        for (const [location, wallMs] of marks) alive.run(location, wallMs);
       },
       record: (records: RecordRow[]): void => {
         for (const { location, body } of records) {

@@ -25,6 +25,10 @@ export const journalFile: FileKind = {
       body TEXT NOT NULL,
       checksum INTEGER NOT NULL,
       PRIMARY KEY (location, sequence)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE alive (
+      location TEXT PRIMARY KEY,
+      wall_ms REAL NOT NULL
     ) STRICT, WITHOUT ROWID`,
   problems: journalProblems,
 };

@@ -41,6 +41,7 @@ class SimulatedJournal implements MemoryJournal {
   readonly #historyEntries: number;
   readonly #entries = new Map<string, JournalEntry>();
   readonly #history = new Map<string, HistoryEntry[]>();
+  readonly #alive = new Map<string, number>();
   /** Oldest first: a disk syncs in order. */
   #writes: Write[] = [];
   #last: Promise<void> = Promise.resolve();
@@ -78,6 +79,14 @@ class SimulatedJournal implements MemoryJournal {
     history.push({ ...structuredClone(entry), sequence: (history.at(-1)?.sequence ?? 0) + 1 });
     if (history.length > this.#historyEntries) history.shift();
     this.#history.set(entry.location, history);
+  }
+
+  alive(location: string, wallMs: number): void {
+    this.#alive.set(location, wallMs);
+  }
+
+  async lastAlive(location: string): Promise<number | null> {
+    return this.#alive.get(location) ?? null;
   }
 
   async history(location: string, limit: number): Promise<HistoryEntry[]> {

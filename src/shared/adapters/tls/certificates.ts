@@ -52,7 +52,9 @@ interface KeyedCertificate {
 
 /** The CA and the server certificate of a master: made at the first start, renewed under the same CA. */
 export async function openServerIdentity(options: CertificateOptions): Promise<ServerIdentity> {
-  await mkdir(options.folder, { recursive: true, mode: 0o700 });
+  await mkdir(options.folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw storeFailed(options.folder, error);
+  });
   const ca = (await loadCa(options.folder)) ?? (await save(options.folder, 'ca', await createCa(options)));
   const known = await load(options.folder, 'server');
   const server = known !== null && isGood(known, ca, options) ? known : await save(options.folder, 'server', await createServer(ca, options));
@@ -174,18 +176,20 @@ async function readText(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw new HoldfastError('STORE_FAILED', { path, problem: error instanceof Error ? error.message : String(error) }, { cause: error });
+    if (hasCode(error, 'ENOENT')) return null;
+    throw storeFailed(path, error);
   }
 }
 
 /** The key first: a certificate without its key is of no use, a key without a certificate is made again. */
 async function save(folder: string, name: string, made: KeyedCertificate): Promise<KeyedCertificate> {
-  await replace(join(folder, `${name}.key`), made.key, 0o600);
-  await replace(join(folder, `${name}.pem`), made.pem, 0o644);
-  // The names are durable too before anybody pins this CA.
-  const directory = await open(folder);
-  await directory.sync().finally(() => directory.close());
+  try {
+    await replace(join(folder, `${name}.key`), made.key, 0o600);
+    await replace(join(folder, `${name}.pem`), made.pem, 0o644);
+    await syncFolder(folder);
+  } catch (error) {
+    throw storeFailed(join(folder, `${name}.pem`), error);
+  }
   return { ...made, pem: made.pem.trim() };
 }
 
@@ -194,4 +198,21 @@ async function replace(path: string, text: string, mode: number): Promise<void> 
   await writeFile(temporary, text, { mode, flush: true });
   await chmod(temporary, mode);
   await rename(temporary, path);
+}
+
+/** The names of the files are durable too before anybody pins this CA. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const hasCode = (error: unknown, code: string): boolean => error instanceof Error && 'code' in error && error.code === code;
+
+function storeFailed(path: string, error: unknown): HoldfastError {
+  if (hasCode(error, 'ENOSPC')) return new HoldfastError('STORE_FULL', { path }, { cause: error });
+  return new HoldfastError('STORE_FAILED', { path, problem: error instanceof Error ? error.message : String(error) }, { cause: error });
 }

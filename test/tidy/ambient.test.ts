@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { codeOf } from './support/code.ts';
+import { importsOf } from './support/imports.ts';
+import { type Line, linesOf, place, read, sourceFiles } from './support/sources.ts';
+
+/** Clock, randomness, I/O and the process are handed in as ports, so that the simulator can be all four. */
+type Kind = 'clock' | 'randomness' | 'io' | 'process';
+
+const reasons: Record<Kind, string> = {
+  clock: 'take a Clock: what reads the time by itself cannot be simulated, and its tests have to wait',
+  randomness: 'take a Random: a run that cannot be repeated cannot be debugged',
+  io: 'take a port: files, sockets, threads and processes belong to adapters',
+  process: 'take what is needed as an argument: environment, arguments and signals belong to entry files',
+};
+
+const calls: Record<Kind, RegExp | null> = {
+  clock: /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.|\bhrtime\b|\bset(?:Timeout|Interval|Immediate)\(/,
+  randomness: /\bMath\.random\b|\brandom(?:Bytes|UUID|Int)\b|\bgetRandomValues\b/,
+  io: /\bfetch\(|\bnew (?:Worker|WebSocket)\(/,
+  // Not every `process` is that of Node: the simulator and the driver hosts have their own.
+  process: /(?<![.#\w])process\.(?:(?:env|argv|exit|exitCode|execPath|cwd|std(?:in|out|err)|hrtime|memoryUsage|nextTick|title)\b|(?:on|once)\('|kill\(\w)/,
+};
+
+const modules: Record<Kind, RegExp | null> = {
+  clock: /^node:(?:timers|perf_hooks)/,
+  randomness: null,
+  io: /^node:(?:fs|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|cluster|readline|inspector|sqlite)(?:\/|$)/,
+  process: /^node:(?:process|os|tty)$/,
+};
+
+interface Allowance {
+  files: RegExp;
+  kinds: readonly Kind[];
+  reason: string;
+}
+
+/** The only places. One that does not need a kind that it is allowed is refused too. */
+const allowances: readonly Allowance[] = [
+  { files: /^src\/shared\/adapters\//, kinds: ['clock', 'randomness', 'io', 'process'], reason: 'adapters are where the world is touched' },
+  { files: /^src\/(?:main|serve|local-commands)\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'entry files of the program' },
+  { files: /^src\/driver-host\/main\.ts$/, kinds: ['clock', 'randomness', 'io', 'process'], reason: 'entry file of a driver host process' },
+  { files: /^src\/driver-host\/watchdog\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'entry file of the thread that ends a stuck driver host' },
+  { files: /^src\/driver-host\/(?:tcp-transport|write-journal)\.ts$/, kinds: ['io'], reason: 'device sockets and evidence live in the driver host, on purpose not in the node' },
+  { files: /^src\/drivers\/mock\/device-(?:main|program)\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'a program of its own that plays devices' },
+  { files: /^src\/demo\//, kinds: ['clock', 'io', 'process'], reason: 'the demo starts and breaks real processes' },
+  { files: /^src\/sim\/timeline\.ts$/, kinds: ['clock'], reason: 'lets the promises of simulated nodes settle between two moments of simulated time' },
+  { files: /^src\/client-sdk\/node-transport\.ts$/, kinds: ['clock', 'io'], reason: 'the client over the HTTP of Node; a browser brings its own transport' },
+];
+
+const kinds = Object.keys(reasons) as Kind[];
+const allowed = (file: string, kind: Kind): boolean => allowances.some((allowance) => allowance.files.test(file) && allowance.kinds.includes(kind));
+
+function usesOf(file: string, source: string = read(file)): { kind: Kind; line: Line }[] {
+  const original = linesOf(file, source);
+  const code = linesOf(file, codeOf(source));
+  const called = kinds.flatMap((kind) => code.flatMap(({ text }, i) => (calls[kind]?.test(text) === true ? [{ kind, line: original[i] ?? { file, number: 0, text } }] : [])));
+  const imported = importsOf(file, source).flatMap(({ to }) =>
+    kinds.filter((kind) => modules[kind]?.test(to) === true).map((kind) => ({ kind, line: { file, number: 1, text: `import of ${to}` } })),
+  );
+  return [...called, ...imported];
+}
+
+const uses = sourceFiles().flatMap((file) => usesOf(file));
+
+describe('clock, randomness, input and output', () => {
+  it.each(kinds)('%s: only where the world is touched', (kind) => {
+    const outside = uses.filter((use) => use.kind === kind && !allowed(use.line.file, kind)).map(({ line }) => `${place(line)}\n  ${reasons[kind]}`);
+    expect(outside).toEqual([]);
+  });
+
+  it('keeps no allowance that nothing needs', () => {
+    const needless = allowances.flatMap(({ files, kinds: granted }) =>
+      granted.filter((kind) => !uses.some((use) => use.kind === kind && files.test(use.line.file))).map((kind) => `${String(files)}: ${kind}`),
+    );
+    expect(needless).toEqual([]);
+  });
+
+  it('sees a use in code, and none in prose', () => {
+    const source = [
+      "import { readFileSync } from 'node:fs';",
+      '// Date.now() is banned',
+      "const text = 'Math.random()';",
+      'const a = `${Date.now()} process.env`;',
+      'const b = /setTimeout\\(/;',
+      'const c = new Date(5);',
+      'const d = this.#process.exit(1);',
+      'await sleep(1); setTimeout(go, 1);',
+    ].join('\n');
+    expect(usesOf('src/x.ts', source).map(({ kind, line }) => `${kind} ${line.number}`)).toEqual(['clock 4', 'clock 8', 'io 1']);
+  });
+});

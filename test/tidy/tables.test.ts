@@ -1,0 +1,114 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { routes } from '../../src/shared/client-api/routes.ts';
+import { edgeStates, masterStates } from '../../src/shared/control/messages.ts';
+import { clientVariables, configTable } from '../../src/shared/model/config.ts';
+import { errorTable } from '../../src/shared/model/errors.ts';
+import { metricTable } from '../../src/shared/ports/metrics.ts';
+import { calledWords, commandProblem, type Mention, mentions, mentionsIn, where } from './support/mentions.ts';
+import { programForDocs } from './support/program.ts';
+import { documentFiles, exists, filesOf, linesOf, read } from './support/sources.ts';
+import { peopleOf, render, rewrite, tables, written } from './support/tables.ts';
+
+/** `npm run docs` writes the tables of the documentation anew from the program. */
+beforeAll(() => {
+  if (process.env['UPDATE_DOCS'] === '1') for (const table of tables) rewrite(table);
+});
+
+describe('tables of the documentation', () => {
+  it.each(tables.map((table) => [`${table.file}, ${table.name}`, table] as const))('%s: the same as in the program, both ways', (_, table) => {
+    expect(written(table), `${table.file} lacks the marks of the table ${table.name}`).not.toBeNull();
+    expect(written(table), 'run `npm run docs`, and read what it changed').toBe(render(table));
+  });
+
+  it.each(tables.filter(({ people }) => people !== null))('$file, $name: each row is explained', (table) => {
+    const unexplained = [...peopleOf(table)].filter(([, words]) => words.length < 3).map(([name]) => name);
+    expect(unexplained, `write the column "${table.people}" of these rows`).toEqual([]);
+  });
+});
+
+/** Cells of the first column of the table below a heading. */
+function firstColumn(file: string, heading: string): string[] {
+  const [, section = ''] = read(file).split(`${heading}\n`);
+  const [table = ''] = section.split(/^#/m);
+  return [...table.matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
+}
+
+describe('words of the state machines', () => {
+  it('explains each state of both sides, and no other', () => {
+    const known = [...new Set<string>([...edgeStates, ...masterStates, 'waiting-window'])];
+    expect(firstColumn('docs/operations.md', '## States').toSorted()).toEqual(known.toSorted());
+  });
+
+  it('explains each reason that a story ever gave for a move, and no other', () => {
+    const given = filesOf(['test/scenarios'], /\.txt$/).flatMap((file) =>
+      [...read(file).matchAll(/^\+\S+ +\S+ (?:edge|master) +\S+ → \S+ +([a-z-]+)$/gm)].map((match) => match[1] ?? ''),
+    );
+    expect(given.length).toBeGreaterThan(100);
+    expect(firstColumn('docs/operations.md', '## Reasons').toSorted()).toEqual([...new Set(given)].toSorted());
+  });
+});
+
+describe('what the documentation names', () => {
+  const program = programForDocs();
+  const all = mentions();
+
+  /** Mentions of which a part that the pattern finds is not known. */
+  const unknown = (pattern: RegExp, known: (found: string) => boolean, among: readonly Mention[] = all): string[] =>
+    among.flatMap((mention) => [...mention.text.matchAll(pattern)].map((match) => match[1] ?? match[0]).filter((found) => !known(found)).map((found) => `${where(mention)}: ${found}`));
+
+  const wholeText = documentFiles().flatMap((file) => linesOf(file));
+
+  it('commands and options exist', () => {
+    const wrong = all.flatMap((mention) => {
+      const words = calledWords(mention.text);
+      const problem = words === null ? null : commandProblem(program, words);
+      return problem === null ? [] : [`${where(mention)}: ${mention.text.trim()}: ${problem}`];
+    });
+    expect(wrong).toEqual([]);
+    expect(all.filter(({ text }) => calledWords(text) !== null).length).toBeGreaterThan(30);
+  });
+
+  it('environment variables exist', () => {
+    expect(unknown(/\bHOLDFAST_[A-Z]\w*/g, (name) => Object.hasOwn(configTable, name) || clientVariables.includes(name), wholeText)).toEqual([]);
+  });
+
+  it('metrics exist', () => {
+    expect(unknown(/\bholdfast_[a-z]\w*/g, (name) => Object.hasOwn(metricTable, name), wholeText)).toEqual([]);
+  });
+
+  it('endpoints exist', () => {
+    const forms = Object.values(routes).map(({ path }) => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`));
+    const isRoute = (path: string): boolean => forms.some((form) => form.test(path));
+    expect(unknown(/(?:^|\s|\d)((?:\/api|\/health|\/metrics)[^\s?"'{[]*)/g, (path) => path === '/api/engine/v2' || isRoute(path))).toEqual([]);
+  });
+
+  it('error codes exist', () => {
+    const others = ['UPDATE_STORIES', 'UPDATE_DOCS', 'TEST_REPORT', 'NO_COLOR', 'X_API_KEY'];
+    const isKnown = (code: string): boolean => Object.hasOwn(errorTable, code) || others.includes(code) || code.startsWith('HOLDFAST_');
+    expect(unknown(/^([A-Z]+(?:_[A-Z]+)+)$/g, isKnown)).toEqual([]);
+  });
+
+  it('files exist', () => {
+    expect(unknown(/^((?:src|test|docs|bench|\.ci)\/[\w./-]*\w\/?)$/g, exists)).toEqual([]);
+    const links = documentFiles().flatMap((file) => [...read(file).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map((match) => ({ file, target: match[1] ?? '' })));
+    const folder = (file: string): string => file.slice(0, file.lastIndexOf('/') + 1);
+    const broken = links.filter(({ file, target }) => !exists(folder(file) + target)).map(({ file, target }) => `${file}: ${target}`);
+    expect(broken).toEqual([]);
+  });
+
+  it('and sees what is wrong', () => {
+    const [inline, ...fenced] = mentionsIn('x.md', 'Run `holdfast edge add berlin`.\n```\n$ npx holdfast status -w   # look\n```\n');
+    expect([inline, ...fenced].map((mention) => calledWords(mention?.text ?? ''))).toEqual([['edge', 'add', 'berlin'], ['status', '-w']]);
+    expect(calledWords('the holdfast program')).toBeNull();
+    const problems = ['status -w', 'status --wait', 'edge remove x', 'frobnicate', 'location pause x --dry-run', '--help', '-o json status'];
+    expect(problems.map((line) => commandProblem(program, line.split(' ')))).toEqual([
+      null,
+      'there is no option --wait here',
+      'edge has no command remove',
+      'there is no command frobnicate',
+      null,
+      null,
+      null,
+    ]);
+  });
+});

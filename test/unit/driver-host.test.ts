@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import { Reporter } from '../../src/driver-host/reporter.ts';
+import { DeviceFence, type Tenure } from '../../src/driver-host/tenure.ts';
+import { WriteJournal } from '../../src/driver-host/write-journal.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import type { FromHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const epoch = (number: number) => ({ generation: 0, number });
+const tenure = (number: number, run = 1): Tenure => ({ location: 'hq', run, epoch: epoch(number) });
+
+describe('the fence before a device', () => {
+  const setUp = () => {
+    const clock = new FakeClock();
+    const journal = new WriteJournal({ file: null, nodeId: 'node-1' });
+    return { clock, journal, fence: new DeviceFence(clock, journal) };
+  };
+
+  it('stamps what it lets through with epoch and time, and counts what it refuses', async () => {
+    const { clock, journal, fence } = setUp();
+    fence.gate.open('hq', epoch(2));
+    await clock.advance(5);
+    fence.stamp(tenure(2), 'mod-1', 9);
+    fence.gate.close('hq');
+    expect(() => fence.stamp(tenure(2), 'mod-1', 9)).toThrow(/does not control/);
+    expect(journal.newest('hq')).toEqual([{ module: 'mod-1', location: 'hq', epoch: epoch(2), wallMs: clock.wallMs(), monotonicMs: 5, bytes: 9 }]);
+    expect(fence.takeRefused()).toBe(1);
+    expect(fence.takeRefused()).toBe(0);
+  });
+
+  it('refuses a module that was left over from an earlier start', () => {
+    const { fence } = setUp();
+    const leftOver = tenure(2);
+    fence.gate.open('hq', epoch(2));
+    fence.stamp(leftOver, 'mod-1', 1);
+    fence.gate.close('hq');
+    fence.gate.open('hq', epoch(4));
+    fence.stamp(tenure(4, 2), 'mod-1', 1);
+    expect(() => fence.stamp(leftOver, 'mod-1', 1)).toThrow(/0\.2/);
+    expect(fence.allows(leftOver)).toBe(false);
+  });
+
+  it('refuses a write whose record took until after the lease', () => {
+    let nowMs = 0;
+    const clock = Object.assign(new FakeClock(), { monotonicMs: () => nowMs });
+    const slow = Object.assign(new WriteJournal({ file: null, nodeId: 'node-1' }), { stamp: () => void (nowMs += 100) });
+    const fence = new DeviceFence(clock, slow);
+    fence.gate.open('hq', epoch(2));
+    fence.gate.setLease('hq', 50);
+    expect(() => fence.stamp(tenure(2), 'mod-1', 1)).toThrow(/lease/);
+  });
+});
+
+describe('the write journal', () => {
+  it('keeps the newest entries, oldest first, by location', () => {
+    const journal = new WriteJournal({ file: null, nodeId: 'node-1' });
+    for (let index = 0; index < limits.writeJournalEntries + 10; index += 1) {
+      journal.stamp({ module: 'mod-1', location: index % 2 === 0 ? 'hq' : 'branch', epoch: epoch(2), wallMs: 0, monotonicMs: index, bytes: 1 });
+    }
+    const times = journal.newest('hq').map(({ monotonicMs }) => monotonicMs);
+    expect(times).toHaveLength(10_000);
+    expect(times.at(-1)).toBe(limits.writeJournalEntries + 8);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+  });
+});
+
+describe('what a host reports', () => {
+  const setUp = () => {
+    const sent: FromHost[] = [];
+    const pipe = { waiting: 0, send: (message: FromHost) => void sent.push(message), bufferedBytes: () => pipe.waiting };
+    const reporter = new Reporter(pipe);
+    const set = (key: string, value: number) => reporter.status({ location: 'hq', module: 'mod-1', epoch: epoch(2) }, key, value);
+    return { sent, pipe, reporter, set };
+  };
+
+  it('passes every value on while the node keeps up', () => {
+    const { sent, set } = setUp();
+    set('a', 1);
+    set('a', 2);
+    expect(sent).toMatchObject([{ key: 'a', value: 1 }, { key: 'a', value: 2 }]);
+  });
+
+  it('keeps the last value of each variable while it does not, and says how many log lines were lost', () => {
+    const { sent, pipe, reporter, set } = setUp();
+    pipe.waiting = limits.hostPipeBytes;
+    for (let value = 0; value < 100; value += 1) set('a', value);
+    set('b', 1);
+    reporter.log({ location: 'hq', module: 'mod-1', level: 'info', message: 'x' });
+    expect(sent).toEqual([]);
+    pipe.waiting = 0;
+    set('a', 100);
+    reporter.drained();
+    expect(sent).toMatchObject([{ key: 'a', value: 100 }, { key: 'b', value: 1 }, { t: 'log', message: '1 log lines of drivers were dropped' }]);
+  });
+});
