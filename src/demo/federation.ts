@@ -131,13 +131,26 @@ export class Federation {
       await this.#startEdge(site.id, enrolment);
     }
     progress('waiting until each edge controls its devices');
+    for (const { id, origin } of this.edges) {
+      const edge = this.client(origin);
+      try {
+        await this.#untilReady(edge, id, signal);
+      } finally {
+        edge.close();
+      }
+    }
+  }
+
+  /** The edge has its own copy of the documents, and drives every device in it. */
+  async #untilReady(edge: Client, id: string, signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + START_MS;
     for (;;) {
       signal.throwIfAborted();
-      const edges = await client.call(routes.edgeList, {});
-      if (edges.every(({ holder, modules }) => holder === 'edge' && modules.total > 0)) return;
-      if (Date.now() > deadline) throw new Error(`the federation did not come up: ${JSON.stringify(edges)}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      // Until its copy is there, it knows no key.
+      const seen = await edge.call(routes.edgeShow, { params: { id } }).catch(() => null);
+      if (seen?.holder === 'edge' && seen.state === 'holding' && seen.modules.total > 0 && seen.modules.running === seen.modules.total) return;
+      if (Date.now() > deadline) throw new Error(`the edge ${id} did not come up: ${JSON.stringify(seen)}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 

@@ -131,6 +131,7 @@ export class EdgeNode implements HoldfastNode {
       modules: () => this.#directory.modulesOf(this.id),
       sendControl: (link, message) => this.#send(link, message),
       closeLink: (link, reason) => this.#peer.close(link, reason),
+      tellStatus: (value) => sendStatus(this.#peer, value),
       initial,
       stored,
       history,

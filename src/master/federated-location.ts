@@ -190,6 +190,7 @@ export class FederatedLocation {
       modules: () => this.#ports.directory.modulesOf(this.id),
       sendControl: (link, message) => this.#peer.sendControl(link, message),
       closeLink: (link, reason) => this.#peer.close(link, reason),
+      tellStatus: (value) => sendStatus(this.#peer, value),
       initial: bootMaster(stored, termsOf(document, false), this.#now(), timings),
       stored,
       history,

@@ -8,7 +8,7 @@ import type { Epoch } from '../shared/model/control.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import { limits } from '../shared/model/limits.ts';
-import type { Clock } from '../shared/ports/clock.ts';
+import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
 import type { DeviceLink, DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
@@ -79,6 +79,7 @@ export class MasterNode implements HoldfastNode {
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
   #ownEpoch: Epoch = EPOCH_ZERO;
   #ownModules = '[]';
+  #windowCheck: Timer | null = null;
   #booted = false;
   #waitingFor: string[] = ['its own store'];
 
@@ -129,6 +130,7 @@ export class MasterNode implements HoldfastNode {
     this.#waitingFor = [];
     for (const location of this.#locations.values()) location.peer.post('ready', {});
     this.#checkWindows();
+    this.#scope.defer('window-check', () => this.#windowCheck?.cancel());
     this.#scope.defer('locations', async () => {
       await Promise.all([...this.#locations.values()].map((location) => location.close()));
     });
@@ -286,8 +288,7 @@ export class MasterNode implements HoldfastNode {
   #checkWindows(): void {
     if (this.#scope.closed) return;
     for (const location of this.#locations.values()) location.checkWindow();
-    const timer = this.#ports.clock.after(WINDOW_CHECK_MS, () => this.#checkWindows());
-    this.#scope.signal.addEventListener('abort', () => timer.cancel(), { once: true });
+    this.#windowCheck = this.#ports.clock.after(WINDOW_CHECK_MS, () => this.#checkWindows());
   }
 
   // ── Own modules ───────────────────────────────────────────────────────────

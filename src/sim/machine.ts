@@ -19,6 +19,8 @@ export class Machine {
   #process: Incarnation | null = null;
   #incarnations = 0;
   #paused = false;
+  #pausedFromMs = 0;
+  #pausedMs = 0;
   #held: (() => void)[] = [];
 
   constructor(name: string, timeline: Timeline, options: { drift: number; wallMs: number }) {
@@ -67,12 +69,20 @@ export class Machine {
     this.#held = [];
   }
 
+  /** Total time in which the process stood still. */
+  get pausedMs(): number {
+    return this.#pausedMs + (this.#paused ? this.monotonicMs() - this.#pausedFromMs : 0);
+  }
+
   pause(): void {
-    if (this.#process !== null) this.#paused = true;
+    if (this.#process === null || this.#paused) return;
+    this.#paused = true;
+    this.#pausedFromMs = this.monotonicMs();
   }
 
   resume(): void {
     if (!this.#paused) return;
+    this.#pausedMs = this.pausedMs;
     this.#paused = false;
     const held = this.#held;
     this.#held = [];

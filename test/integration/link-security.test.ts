@@ -116,7 +116,7 @@ describe('the link proves both sides to each other', () => {
       socket.on('message', (data: Buffer) => {
         const { proof } = JSON.parse(String(data)) as { proof: string };
         heard.push(proof);
-        const nonce = /r=([^,]+)/.exec(proof)![1]!;
+        const nonce = /r=([^,]+)/.exec(proof)!.at(1)!;
         const challenge = { proof: `r=${nonce}more,s=${Buffer.alloc(16).toString('base64')},i=4096` };
         socket.send(JSON.stringify(heard.length === 1 ? challenge : { proof: `v=${Buffer.alloc(32).toString('base64')}`, master: 'master-1' }));
       });
@@ -216,7 +216,7 @@ describe('rotation and revocation', () => {
     const master = await startMaster(scope, tempFolder());
     const edge = await enrolledEdge(master);
     const near = collect(await edge.dial(master.address));
-    const far = collect(master.connections[1]!);
+    const far = collect(master.connections.at(1)!);
     await master.authority.revoke('berlin');
     expect(await far.closed).toBe('revoked');
     expect(await near.closed).toBe('revoked');
@@ -332,14 +332,16 @@ async function startInterceptor(
 /** What a WebSocket client has sent: the text of its frames, after the request. */
 function unmask(bytes: Buffer): string {
   const end = bytes.indexOf('\r\n\r\n');
-  let [text, at] = ['', end + 4];
-  while (end >= 0 && at + 6 <= bytes.length) {
-    const short = bytes[at + 1]! & 0x7f;
+  if (end < 0) return bytes.toString('latin1');
+  let text = '';
+  let at = end + 4;
+  while (at + 6 <= bytes.length) {
+    const short = bytes.readUInt8(at + 1) & 0x7f;
     const [length, header] = short === 126 ? [bytes.readUInt16BE(at + 2), 4] : [short, 2];
     const mask = bytes.subarray(at + header, at + header + 4);
     const body = bytes.subarray(at + header + 4, at + header + 4 + length);
-    text += Buffer.from(body.map((byte, i) => byte ^ mask[i % 4]!)).toString();
+    text += Buffer.from(body.map((byte, i) => byte ^ mask.readUInt8(i % 4))).toString();
     at += header + 4 + length;
   }
-  return end >= 0 ? text : bytes.toString('latin1');
+  return text;
 }

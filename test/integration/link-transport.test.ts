@@ -40,7 +40,7 @@ async function linked(): Promise<{ master: TestMaster; edge: TestEdge; near: Con
   const master = await startMaster(scope, tempFolder());
   const edge = await enrolledEdge(master);
   const near = await edge.dial(master.address);
-  return { master, edge, near, far: master.connections[1]! };
+  return { master, edge, near, far: master.connections.at(1)! };
 }
 
 /** Whatever was on its way over loopback has come: a whole new link was made and closed since. */
@@ -73,7 +73,7 @@ describe('a connection', () => {
       },
     });
     const near = await edge.dial(relay);
-    const atMaster = collect(master.connections[1]!);
+    const atMaster = collect(master.connections.at(1)!);
     chunks.length = 0;
     for (let i = 0; i < 100; i += 1) near.send('x'.repeat(50));
     expect(near.bufferedBytes()).toBeGreaterThan(5_000);
@@ -169,11 +169,11 @@ describe('a connection', () => {
     const nothing = Buffer.alloc(0);
     const relay = await startRelay(scope, master, { toEdge: (chunk) => (silent ? nothing : chunk), toMaster: (chunk) => (silent ? nothing : chunk) });
     const near = await edge.dial(relay);
-    const atMaster = collect(master.connections[1]!);
+    const atMaster = collect(master.connections.at(1)!);
     const atEdge = collect(near);
     silent = true;
     const from = clock.monotonicMs();
-    master.connections[1]!.close('revoked');
+    master.connections.at(1)!.close('revoked');
     expect(await atMaster.closed).toBe('revoked');
     expect(clock.monotonicMs() - from).toBeLessThan(limits.linkCloseMs);
     // The socket is cut off, which the edge sees: it never got the close frame.
@@ -284,11 +284,11 @@ describe('the link port', () => {
     const master = await startMaster(scope, tempFolder(), { clock: fake });
     const edge = await enrolledEdge(master);
     const { closings } = collect(await edge.dial(master.address));
-    const { frames } = collect(master.connections[1]!);
+    const { frames } = collect(master.connections.at(1)!);
     await expect.poll(() => fake.pendingTimers).toBe(0);
     await fake.advance(60_000);
     (await edge.dial(master.address)).send('still here');
-    collect(master.connections[2]!);
+    collect(master.connections.at(2)!);
     expect([closings, frames]).toEqual([[], []]);
   });
 
@@ -304,7 +304,7 @@ describe('the link port', () => {
       if (i % 100 === 99) await once(socket, 'connect');
     }
     await expect.poll(() => fake.pendingTimers).toBe(limits.unprovedSockets);
-    const first = once(idle[0]!, 'close');
+    const first = once(idle.at(0)!, 'close');
     await hangUp(await edge.dial(master.address));
     await first;
     expect(idle.at(-1)!.destroyed).toBe(false);

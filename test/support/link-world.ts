@@ -151,7 +151,7 @@ function secretsOf(credentials: MemoryCredentials): string[] {
 export async function expectNoSecretLeaked(): Promise<void> {
   const kept = watched.splice(0);
   const texts = kept.map(({ log, credentials }) => `${log.text()}${JSON.stringify([...(credentials?.values ?? [])])}`);
-  texts.push(...(await Promise.all(kept.map(({ metrics }) => metrics?.text() ?? ''))));
+  texts.push(...(await Promise.all(kept.map(async ({ metrics }) => (await metrics?.text()) ?? ''))));
   for (const secret of secrets) for (const text of texts) expect(text).not.toContain(secret);
   secrets.clear();
 }

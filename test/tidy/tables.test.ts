@@ -3,10 +3,11 @@ import { routes } from '../../src/shared/client-api/routes.ts';
 import { edgeStates, masterStates } from '../../src/shared/control/messages.ts';
 import { clientVariables, configTable } from '../../src/shared/model/config.ts';
 import { errorTable } from '../../src/shared/model/errors.ts';
+import { limits } from '../../src/shared/model/limits.ts';
 import { metricTable } from '../../src/shared/ports/metrics.ts';
 import { calledWords, commandProblem, type Mention, mentions, mentionsIn, where } from './support/mentions.ts';
 import { programForDocs } from './support/program.ts';
-import { documentFiles, exists, filesOf, linesOf, read } from './support/sources.ts';
+import { documentFiles, exists, filesOf, linesOf, read, sourceFiles } from './support/sources.ts';
 import { peopleOf, render, rewrite, tables, written } from './support/tables.ts';
 
 /** `npm run docs` writes the tables of the documentation anew from the program. */
@@ -39,12 +40,36 @@ describe('words of the state machines', () => {
     expect(firstColumn('docs/operations.md', '## States').toSorted()).toEqual(known.toSorted());
   });
 
-  it('explains each reason that a story ever gave for a move, and no other', () => {
-    const given = filesOf(['test/scenarios'], /\.txt$/).flatMap((file) =>
-      [...read(file).matchAll(/^\+\S+ +\S+ (?:edge|master) +\S+ → \S+ +([a-z-]+)$/gm)].map((match) => match[1] ?? ''),
-    );
-    expect(given.length).toBeGreaterThan(100);
-    expect(firstColumn('docs/operations.md', '## Reasons').toSorted()).toEqual([...new Set(given)].toSorted());
+  it('explains each reason that a story ever gave for a move or stored, and none that the program does not have', () => {
+    const stories = filesOf(['test/scenarios'], /\.txt$/).map((file) => read(file)).join('\n');
+    const moves = [...stories.matchAll(/^\+\S+ +\S+ (?:edge|master) +\S+ → \S+ +([a-z-]+)/gm)];
+    const stored = [...stories.matchAll(/stored: holder \w+, epoch \S+, heard [\d.]+, ([a-z-]+)/g)];
+    expect(Math.min(moves.length, stored.length)).toBeGreaterThan(100);
+    const given = new Set([...moves, ...stored].map((match) => match[1] ?? ''));
+    const explained = firstColumn('docs/operations.md', '## Reasons');
+    expect([...given].filter((reason) => !explained.includes(reason))).toEqual([]);
+    const program = sourceFiles().map((file) => read(file)).join('\n');
+    expect(explained.filter((reason) => !program.includes(`'${reason}'`))).toEqual([]);
+  });
+});
+
+describe('tables of the program', () => {
+  const program = sourceFiles().map((file) => read(file));
+  const rest = (table: string): string => program.filter((text) => !text.includes(`export const ${table} = {`)).join('\n');
+
+  it('has no error that nothing throws', () => {
+    const used = rest('errorTable');
+    expect(Object.keys(errorTable).filter((code) => !used.includes(`'${code}'`))).toEqual([]);
+  });
+
+  it('has no limit that nothing keeps', () => {
+    const used = rest('limits');
+    expect(Object.keys(limits).filter((name) => !new RegExp(`\\blimits\\.${name}\\b`).test(used))).toEqual([]);
+  });
+
+  it('has no metric that nothing counts', () => {
+    const used = rest('metricTable');
+    expect(Object.keys(metricTable).filter((name) => !used.includes(`'${name}'`))).toEqual([]);
   });
 });
 

@@ -5,7 +5,7 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { ControlJournal } from '../ports/control-journal.ts';
-import type { DeviceLink, ModuleSpec, StartReport } from '../ports/device-link.ts';
+import type { DeviceLink, ModuleSpec, StartReport, StatusValue } from '../ports/device-link.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { StatusBoard } from './status-board.ts';
@@ -22,6 +22,8 @@ export interface LocationShellOptions<Message> {
   modules(): ModuleSpec[];
   sendControl(link: number, message: Message): void;
   closeLink(link: number, reason: string): void;
+  /** To the other node, if there is a link. */
+  tellStatus(value: StatusValue): void;
   /** Reports of modules and timers go back to the machine. */
   post(event: ShellEvent | { type: 'timer'; nowMs: number; timer: string }): void;
 }
@@ -77,7 +79,7 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
   }
 
   run(action: Action<TimerName>): void {
-    const { deviceLink, location, board, closeLink } = this.#options;
+    const { deviceLink, location, closeLink } = this.#options;
     switch (action.type) {
       case 'start-modules':
         void this.#start(action);
@@ -89,7 +91,7 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
         deviceLink.openGate(location, action.epoch);
         break;
       case 'restamp':
-        board.raiseFloor(location, action.epoch);
+        this.#adoptStatus(action.epoch, null);
         deviceLink.restamp(location, action.epoch);
         break;
       case 'set-lease':
@@ -153,11 +155,10 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
   }
 
   async #start(action: Extract<Action<TimerName>, { type: 'start-modules' }>): Promise<void> {
-    const { board, clock, deviceLink, location, log, modules, post } = this.#options;
+    const { clock, deviceLink, location, log, modules, post } = this.#options;
     const abort = new AbortController();
     this.#starting = abort;
-    board.raiseFloor(location, action.epoch);
-    if (action.snapshot !== null) board.apply(location, action.epoch, action.snapshot);
+    this.#adoptStatus(action.epoch, action.snapshot);
     const specs = modules();
     this.#running = JSON.stringify(specs);
     const order = { location, epoch: action.epoch, modules: specs, handover: action.snapshot?.handover ?? {} };
@@ -171,6 +172,13 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
       log.error('modules-not-started', { location, error });
       post({ type: 'modules-failed', nowMs: clock.monotonicMs(), run: action.run });
     }
+  }
+
+  /** The other node refuses values of an older epoch: it gets all of them anew. */
+  #adoptStatus(epoch: Epoch, snapshot: ControlSnapshot | null): void {
+    const { board, location, tellStatus } = this.#options;
+    board.adopt(location, epoch, snapshot);
+    for (const value of board.values(location)) tellStatus(value);
   }
 
   #note(report: StartReport): void {

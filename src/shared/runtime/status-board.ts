@@ -49,9 +49,14 @@ export class StatusBoard {
     if (floor === undefined || isOlder(floor, epoch)) this.#floors.set(location, epoch);
   }
 
-  /** The last values of the one before become values of the new epoch. */
-  apply(location: string, epoch: Epoch, snapshot: ControlSnapshot): void {
-    for (const { module, key, value } of snapshot.status) this.set({ location, module, key, value, epoch });
+  /**
+   * This node drives under a new epoch: what the one before handed over, and what was known here, become values of
+   * that epoch. Under their old one the other node would refuse them.
+   */
+  adopt(location: string, epoch: Epoch, snapshot: ControlSnapshot | null): void {
+    this.raiseFloor(location, epoch);
+    for (const keys of this.#values.get(location)?.values() ?? []) for (const entry of keys.values()) entry.epoch = epoch;
+    for (const { module, key, value } of snapshot?.status ?? []) this.set({ location, module, key, value, epoch });
   }
 
   /** Everything known of a location, as it travels with a hand-over or to a peer that just connected. */

@@ -1,7 +1,6 @@
 import { defaultTimings, leaseIsSafe, type ControlTimings } from '../../shared/control/lease.ts';
 import { assert } from '../../shared/foundation/assert.ts';
 import type { Terms } from '../../shared/model/control.ts';
-import { Coverage } from './coverage.ts';
 import { search, type SearchReport } from './search.ts';
 import type { ModelConfig } from './world.ts';
 
@@ -91,4 +90,59 @@ export function configOf(policy: ModelPolicy, shape: Shape): ModelConfig {
     loading: 2,
     holdDown,
   };
+}
+
+/** What the protocol consists of: each must be reached by some search of the policies that allow it. */
+const everywhere = [
+  'edge booting → connecting', 'edge connecting → claiming', 'edge claiming → holding', 'edge claiming → releasing',
+  'edge releasing → standby', 'edge standby → claiming',
+  'master loading → standby', 'master loading → suspect', 'master standby → suspect', 'master suspect → standby',
+  'phase granted', 'phase confirmed', 'verdict edge-kept-devices', 'verdict master-loading', 'verdict no-takeover-happened',
+  'message hello', 'message control.granted', 'message control.claimed',
+];
+const takeovers = [
+  'edge connecting → standby', 'edge holding → releasing',
+  'master suspect → taking-over', 'master taking-over → holding', 'master taking-over → releasing', 'master holding → releasing',
+  'master releasing → suspect', 'master releasing → standby',
+  'phase deferred', 'phase waits', 'phase rehello', 'phase ordered',
+  'verdict window-open', 'verdict operator-handback', 'verdict master-holds',
+  'message control.release', 'message control.released', 'message control.accepted', 'message control.renegotiate',
+];
+const required: Record<ModelPolicy, readonly string[]> = {
+  available: [...everywhere, ...takeovers, 'edge says master-unreachable'],
+  exclusive: [...everywhere, ...takeovers, 'edge says lease-ended', 'message control.renew', 'message control.renewed', 'edge says no-claim-without-lease'],
+  'no-failover': [...everywhere, 'edge says master-unreachable'],
+};
+
+/** Searches everything that can happen to one location, as far as each budget goes. */
+export function runModel(options: ModelOptions): ModelReport {
+  const { policy, size, onProgress, signal } = options;
+  const searches: SearchReport[] = [];
+  const reached = new Set<string>();
+  for (const shape of shapes[size]) {
+    const config = configOf(policy, shape);
+    const report = search(config, {
+      ...(signal === undefined ? {} : { signal }),
+      verifyKeys: size === 'small',
+      onProgress: (states, depth) => onProgress?.({ config: config.name, states, depth }),
+    });
+    searches.push(report);
+    for (const name of report.coverage.reached()) reached.add(name);
+    if (report.problem !== null || signal?.aborted) break;
+  }
+  const ok = searches.every(({ closed }) => closed);
+  const missing = ok ? required[policy].filter((name) => !reached.has(name)) : [];
+  return { policy, size, searches, missing, ok: ok && missing.length === 0 };
+}
+
+export function formatModelReport(report: ModelReport): string {
+  const lines = report.searches.map(({ config, states, transitions, depth, closed, settlesWithin }) => {
+    const end = closed ? `closed, settles within ${settlesWithin} steps` : 'not closed';
+    return `${config}: ${states} states, ${transitions} transitions, depth ${depth}: ${end}`;
+  });
+  for (const { problem, trace } of report.searches) if (problem !== null) lines.push('', problem, ...trace);
+  if (report.missing.length > 0) lines.push('', `never reached: ${report.missing.join(', ')}`);
+  const states = report.searches.reduce((sum, search) => sum + search.states, 0);
+  lines.push(`${report.policy}, ${report.size}: ${states} states, ${report.ok ? 'no invariant is broken' : 'FAILED'}`);
+  return lines.join('\n');
 }

@@ -23,11 +23,14 @@ export interface SearchReport {
 
 export interface SearchOptions {
   maxStates?: number;
+  /** Also checks that worlds taken for the same go on alike: every so many of them, for it costs a second expansion. */
+  verifyKeys?: boolean;
   signal?: AbortSignal;
   onProgress?(states: number, depth: number): void;
 }
 
 const NO_NEXT = -1;
+const VERIFY_EVERY = 7;
 
 /** Breadth first over every world that can be reached: a problem is found by one of its shortest ways. */
 export function search(config: ModelConfig, options: SearchOptions = {}): SearchReport {
@@ -45,6 +48,7 @@ class Search {
   readonly #settled: boolean[] = [];
   readonly #labelIds = new Map<string, number>();
   readonly #coverage = new Coverage();
+  readonly #samples = new Map<number, World>();
   #transitions = 0;
   #problem: { text: string; at: number; label: string | null } | null = null;
 
@@ -108,6 +112,9 @@ class Search {
         this.#ids.set(key, target);
         findings.problem ??= this.#add(id, move.label, next);
         reached.push({ id: target, world: next });
+        if (this.#options.verifyKeys && target % VERIFY_EVERY === 0) this.#samples.set(target, next);
+      } else if (this.#samples.has(target)) {
+        findings.problem ??= this.#compare(target, next);
       }
       if (findings.problem !== null) {
         this.#problem = { text: findings.problem, at: id, label: move.label };
@@ -118,6 +125,14 @@ class Search {
         this.#next[id] = target;
       }
     }
+  }
+
+  /** Two worlds with the same key must lead to the same worlds. */
+  #compare(id: number, other: World): string | null {
+    const known = this.#samples.get(id);
+    this.#samples.delete(id);
+    if (known === undefined) return null;
+    return successors(known, this.#config) === successors(other, this.#config) ? null : 'the model takes worlds for the same that go on differently';
   }
 
   /** Takes a new world in; says what is wrong with it. */
@@ -181,6 +196,17 @@ class Search {
     }
     return labels;
   }
+}
+
+function successors(world: World, config: ModelConfig): string {
+  const keys: string[] = [];
+  for (const move of movesOf(world, config)) {
+    const findings = new Findings(new Coverage());
+    const next = copyWorld(world);
+    move.apply(next, findings);
+    if (!findings.overflow) keys.push(`${keyOf(next, config)} ${findings.problem ?? ''}`);
+  }
+  return keys.sort().join('\n');
 }
 
 /** One line a step: what happened, and what both machines are then. `…` is whatever a fair world does next. */

@@ -311,6 +311,7 @@ function act(
     case 'set-lease':
       modules.lease = action.untilMs === null ? null : Math.max(-1, action.untilMs - ago);
       if (action.untilMs !== null) modules.override = false;
+      if (modules.lease !== null && modules.lease < 0 && socketsOpen(modules) && modules.phase !== 'stopping') closeByHost(modules);
       // What a host closed at the end of a lease connects again under a new one.
       if (isClosedByHost(modules) && modules.gate !== null && (modules.lease === null || modules.lease > 0)) {
         findings.note({ type: 'started-modules', party, epoch: modules.gate, node: nodeFacts(world, party), dual: startsDualControl(world, party, what.to) });

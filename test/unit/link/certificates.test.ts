@@ -19,8 +19,8 @@ const openAt = (folder: string, wallMs = NOW, hosts = ['master.example.org', '12
 
 /** The two certificates of a chain as they come over TLS. */
 function shown({ chain }: Pick<ServerIdentity, 'chain'>): { certificate: Buffer; ca: Buffer } {
-  const [certificate, ca] = (chain.match(/-----BEGIN[^]+?-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem).raw);
-  return { certificate: certificate!, ca: ca! };
+  const der = (chain.match(/-----BEGIN[^]+?-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem).raw);
+  return { certificate: der.at(0)!, ca: der.at(1)! };
 }
 const leaf = ({ chain }: ServerIdentity): X509Certificate => new X509Certificate(chain);
 
@@ -176,7 +176,7 @@ describe('what an edge thinks of a certificate', () => {
     const pinned = await openAt(tempFolder());
     const { certificate, ca } = shown(pinned);
     const flipped = Buffer.from(certificate);
-    flipped[flipped.length - 1]! ^= 1;
+    flipped.writeUInt8(flipped.readUInt8(flipped.length - 1) ^ 1, flipped.length - 1);
     for (const bytes of [Buffer.from('nonsense'), flipped, Buffer.alloc(0)]) {
       expect(() => verifyPinned({ certificate: bytes, ca, caFingerprint: pinned.caFingerprint, wallMs: NOW })).toThrow(expect.objectContaining(foreign));
     }
