@@ -10,6 +10,9 @@ export class Call {
   readonly deadlineMs: number;
   /** Rejects when the call is given up. */
   readonly abandoned: Promise<never>;
+  /** Resolves when it has a result of any kind. */
+  readonly finished: Promise<void>;
+  #finish: () => void = () => undefined;
   #reject: (error: HoldfastError) => void = () => undefined;
   #sent = false;
   #ended = false;
@@ -22,6 +25,9 @@ export class Call {
       this.#reject = reject;
     });
     this.abandoned.catch(() => undefined);
+    this.finished = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
   }
 
   /** Why its commands must not leave any more; null while they may. */
@@ -34,7 +40,11 @@ export class Call {
     return this.#ended && this.#error === null;
   }
 
-  /** Bytes of this call have left. */
+  /** Did bytes of this call leave? */
+  get sent(): boolean {
+    return this.#sent;
+  }
+
   markSent(): void {
     this.#sent = true;
   }
@@ -51,5 +61,6 @@ export class Call {
 
   end(): void {
     this.#ended = true;
+    this.#finish();
   }
 }

@@ -124,6 +124,8 @@ export class Module {
   async stop(hookMs: number): Promise<Json | null> {
     const hooks = this.#handlers.stop.map((handler) => this.#enter(null, async () => handler()));
     await this.#within(hookMs, Promise.all(hooks), 'its stop handler took too long').catch((error: unknown) => this.#complain('stop', error));
+    // Killed modules wait for nobody.
+    if (hookMs > 0) await this.#within(Math.min(hookMs, limits.moduleDrainMs), this.#answers(), '').catch(() => undefined);
     const state = this.#takeState();
     const id = this.spec.id;
     for (const call of this.#calls) {
@@ -133,6 +135,11 @@ export class Module {
     this.#queue?.close('the module stops');
     await this.#host.transport?.close();
     return state;
+  }
+
+  /** Commands that have left already: the gate is closed behind them, and devices usually answer at once. */
+  #answers(): Promise<unknown> {
+    return Promise.all([...this.#calls].filter(({ sent }) => sent).map(({ finished }) => finished));
   }
 
   #context(): ModuleContext {

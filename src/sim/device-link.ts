@@ -60,9 +60,11 @@ export class SimDeviceLink implements DeviceLink {
     this.#tap = tap;
   }
 
+  /** Device connections are open, or being opened. */
   socketsOpen(location: string): boolean {
-    for (const { socket } of this.#site(location).running.values()) if (socket?.open) return true;
-    return false;
+    const { running } = this.#site(location);
+    for (const { socket } of running.values()) if (socket?.open) return true;
+    return running.size > 0 && this.writesUnder(location) !== null;
   }
 
   /** Epoch under which writes can leave now; null: none can. */

@@ -48,8 +48,9 @@ export interface MasterEvidence {
 
 /** Both nodes at one instant. */
 export interface Instant {
-  edge: NodeFacts & { machine: EdgeControl | null; idle: boolean; leased: boolean; override: boolean };
-  master: NodeFacts & { machine: MasterControl | null; idle: boolean };
+  edge: NodeFacts & { machine: EdgeControl | null; idle: boolean; lettingGo: boolean; leased: boolean; override: boolean };
+  /** `lettingGo`: the disk is being told, whatever it answers. */
+  master: NodeFacts & { machine: MasterControl | null; idle: boolean; lettingGo: boolean };
   /** Both ends of a link are up, nothing is under way on it, and nothing waits to be handled. */
   quiet: boolean;
 }
@@ -110,6 +111,8 @@ const noStaleWriter: Checker = {
   observe(fact) {
     if (fact.type !== 'instant') return null;
     const { edge, master } = fact.instant;
+    if (edge.lettingGo && edge.gate !== null) return 'the edge writes while it stores that it lets go';
+    if (master.lettingGo && master.gate !== null && edge.gate !== null) return 'the master writes while it stores that it lets go';
     if (edge.idle && edge.machine !== null) {
       const { state, durable } = edge.machine;
       if (edge.gate !== null && !sameEpoch(edge.gate, durable.epoch)) return 'the edge writes under another epoch than its own';

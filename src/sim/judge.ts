@@ -11,7 +11,7 @@ import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import type { JournalEntry } from '../shared/ports/control-journal.ts';
 import type { SimCoverage } from './coverage.ts';
 import type { SeenWrite } from './devices.ts';
-import { type Fact, findProblem, type Instant, isSettled, type NodeFacts } from './invariants.ts';
+import { type Fact, findProblem, forbidsDualControl, type Instant, isSettled, type NodeFacts } from './invariants.ts';
 import type { Machine } from './machine.ts';
 import type { Line } from './network.ts';
 import type { Seat, SeatTap } from './seat.ts';
@@ -79,7 +79,7 @@ export class Judge {
     return {
       log: (level, event, facts) => {
         trace.add(id, event, facts);
-        if (event === 'node-failed' || event === 'shutdown-step-failed') this.#fail(`${id} logs ${event} at ${level}: ${JSON.stringify(facts)}`);
+        if (event === 'shutdown-step-failed') this.#fail(`${id} logs ${event} at ${level}: ${JSON.stringify(facts)}`);
       },
       booting: (entries) => this.#booting(party, id, entries),
       writing: (entry) => this.#onEntry(party, entry, (side) => (side.writing += 1)),
@@ -271,7 +271,8 @@ export class Judge {
     // Documents changed while it holds: what runs is brought in line.
     if (before?.state === 'holding' && sameEpoch(before.durable.epoch, epoch)) return;
     const node = { ...this.#facts(location, party === 'edge' ? edge : master), socketsOpen };
-    kase.pending.push({ party, complete: (from) => ({ type: 'started-modules', party, epoch, node, from }) });
+    const beside = this.#facts(location, party === 'edge' ? master : edge).socketsOpen;
+    kase.pending.push({ party, complete: () => ({ type: 'started-modules', party, epoch, node, dual: beside && this.#forbidsBoth(kase) }) });
   }
 
   #stopping(party: Party, location: string): void {
@@ -312,6 +313,7 @@ export class Judge {
   #measureBoth(kase: Case, { edge, master }: Instant): void {
     const { nowMs } = this.#options.timeline;
     const both = edge.gate !== null && master.gate !== null;
+    if (both && kase.bothSinceMs === null && this.#forbidsBoth(kase)) this.#fail('invariant 7: both write, which the terms rule out');
     if (both) kase.bothSinceMs ??= nowMs;
     else if (kase.bothSinceMs !== null) {
       kase.bothMs += nowMs - kase.bothSinceMs;
@@ -319,6 +321,12 @@ export class Judge {
     }
     const inTouch = both && master.machine?.link !== null;
     kase.inTouchSinceMs = inTouch ? (kase.inTouchSinceMs ?? nowMs) : null;
+  }
+
+  /** By the terms that bind the edge, unless the person on site overrode them. */
+  #forbidsBoth({ edge }: Case): boolean {
+    const terms = edge.machine?.durable.terms ?? edge.journal?.terms;
+    return terms !== undefined && forbidsDualControl(terms) && edge.machine?.override !== true;
   }
 
   /** Invariant 7: both drive, but they have met: it must end now. */

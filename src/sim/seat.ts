@@ -35,6 +35,8 @@ export interface SeatOptions {
   store: DocumentStore;
   devices: DeviceWorld;
   tap: SeatTap;
+  /** A node that cannot start ends its process. */
+  startFailed(seat: Seat): void;
   dialler?: (process: Incarnation) => LinkDialler;
   listener?: (process: Incarnation) => LinkListener;
 }
@@ -124,7 +126,10 @@ export class Seat {
   }
 
   #failed(process: Incarnation, error: unknown): void {
-    if (process.alive) this.#options.tap.log('error', 'node-failed', { error: String(error) });
+    if (!process.alive) return;
+    this.#options.tap.log('error', 'node-failed', { error });
+    if (error instanceof HoldfastError) this.#options.startFailed(this);
+    else throw error;
   }
 
   #log(process: Incarnation): Log {

@@ -40,6 +40,7 @@ export interface Site {
 }
 
 const MASTER = 'master-1';
+const RESTART_MS = 2_000;
 
 /** One master, its edges, their lines, disks, clocks and devices, in simulated time. */
 export class World {
@@ -79,6 +80,7 @@ export class World {
       store: this.#store,
       devices: this.devices,
       tap: this.judge.tapOf('master', MASTER),
+      startFailed: (seat) => this.#supervise(seat),
       listener: (process) => createListener(() => Array.from(this.sites.values(), ({ line }) => line), process),
     });
     for (const [id, site] of Object.entries(options.sites)) this.#addSite(id, site, machine(id), seed);
@@ -125,6 +127,12 @@ export class World {
     seat.kill(power);
     for (const { line } of this.sites.values()) line.processEnded(seat.machine, power);
     this.judge.ended(seat);
+  }
+
+  /** A supervisor starts again what could not start. */
+  #supervise(seat: Seat): void {
+    this.kill(seat, false);
+    this.timeline.after(RESTART_MS, () => this.boot(seat));
   }
 
   /** Stops in order; what is left after `limitMs` is killed. */
@@ -191,6 +199,7 @@ export class World {
       store: createMemoryStore({ generation: `replica-${id}` }),
       devices: this.devices,
       tap: this.judge.tapOf('edge', id),
+      startFailed: (failed) => this.#supervise(failed),
       dialler: (process) => createDialler(line, process),
     });
     const modules = Array.from({ length: options.modules ?? 2 }, (_, i) => moduleId(id, i + 1));

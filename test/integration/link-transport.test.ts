@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { connect, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Scope } from '../../src/shared/foundation/scope.ts';
+import { ScramClient, secretIdOf } from '../../src/shared/link/scram.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { Connection } from '../../src/shared/ports/transport.ts';
 import {
@@ -78,8 +79,8 @@ describe('a connection', () => {
     for (let i = 0; i < 100; i += 1) near.send('x'.repeat(50));
     expect(near.bufferedBytes()).toBeGreaterThan(5_000);
     await expect.poll(() => atMaster.frames.length).toBe(100);
-    // One TLS record has a header and a tag of 22 bytes: a hundred of them would be seen.
-    expect(chunks.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(100 * 58);
+    // A frame has 6 bytes of its own, a TLS record 22: there was one record.
+    expect(chunks.reduce((sum, bytes) => sum + bytes, 0)).toBe(100 * 56 + 22);
     expect(near.bufferedBytes()).toBe(0);
   });
 
@@ -109,13 +110,40 @@ describe('a connection', () => {
     expect(frames).toEqual(early);
   });
 
+  it('delivers frames that came in one TLS record with the last of the proof', async () => {
+    const master = await startMaster(scope, tempFolder());
+    await master.authority.setSecret('berlin', 'correct-horse-battery');
+    const socket = await stranger(scope, master.address);
+    // The socket below the WebSocket, to write both at once.
+    const tls = (socket as unknown as { _socket: TLSSocket })._socket;
+    const binding = tls.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0));
+    const user = `link:berlin:${await secretIdOf('berlin', 'correct-horse-battery')}`;
+    const scram = new ScramClient({ user, secret: 'correct-horse-battery', nonce: 'n'.repeat(36), binding });
+    const answer = once(socket, 'message');
+    socket.send(JSON.stringify({ proof: scram.first() }));
+    const { proof } = JSON.parse(String((await answer).at(0))) as { proof: string };
+    const final = await scram.final(proof);
+    tls.cork();
+    for (const frame of [JSON.stringify({ proof: final }), 'one', 'two']) socket.send(frame);
+    tls.uncork();
+    await expect.poll(() => master.connections.length).toBe(1);
+    const { frames } = collect(master.connections.at(0)!);
+    socket.send('three');
+    await expect.poll(() => frames).toEqual(['one', 'two', 'three']);
+  });
+
   it('reads nothing while nobody listens: the sender keeps what it has', async () => {
-    const { near, far, ...others } = await linked();
+    const { near, far } = await linked();
     const atMaster = collect(far);
     for (let i = 0; i < 40; i += 1) far.send('x'.repeat(1024 * 1024));
-    await expect.poll(() => far.bufferedBytes()).toBeGreaterThan(0);
-    await fence(others);
-    expect(far.bufferedBytes()).toBeGreaterThan(20 * 1024 * 1024);
+    let before = -1;
+    const settled = (): boolean => {
+      const same = far.bufferedBytes() === before;
+      before = far.bufferedBytes();
+      return same;
+    };
+    await expect.poll(settled, { interval: 100, timeout: 20_000 }).toBe(true);
+    expect(before).toBeGreaterThan(20 * 1024 * 1024);
     expect(atMaster.drained()).toBe(0);
     const atEdge = collect(near);
     await expect.poll(() => atEdge.frames.length, { timeout: 20_000 }).toBe(40);
@@ -140,8 +168,9 @@ describe('a connection', () => {
   });
 
   it('tells whoever listens later that it has closed', async () => {
-    const { near, far } = await linked();
+    const { near, far, ...others } = await linked();
     far.close('enough');
+    await fence(others);
     expect(await collect(far).closed).toBe('enough');
     expect(await collect(near).closed).toBe('enough');
   });
@@ -304,9 +333,8 @@ describe('the link port', () => {
       if (i % 100 === 99) await once(socket, 'connect');
     }
     await expect.poll(() => fake.pendingTimers).toBe(limits.unprovedSockets);
-    const first = once(idle.at(0)!, 'close');
     await hangUp(await edge.dial(master.address));
-    await first;
+    await expect.poll(() => idle.at(0)!.destroyed).toBe(true);
     expect(idle.at(-1)!.destroyed).toBe(false);
   });
 
@@ -446,12 +474,42 @@ describe('failed proofs', () => {
     await hangUp(await (await createEdge(enrolment)).dial(master.address));
   });
 
+  it('are not what a bad line causes: an edge gets in as soon as the line is good', async () => {
+    const master = await startMaster(scope, tempFolder());
+    const edge = await enrolledEdge(master);
+    let chunks = 0;
+    const badLine = await startRelay(scope, master, {
+      toEdge: (chunk) => {
+        chunks += 1;
+        return chunk.length < 300 && chunks > 2 ? null : chunk;
+      },
+    });
+    await expect.poll(async () => {
+      chunks = 0;
+      await expect(edge.dial(badLine)).rejects.toThrow();
+      return master.refused('closed-during-proof');
+    }).toBeGreaterThan(limits.proofFailures);
+    await hangUp(await edge.dial(master.address));
+  });
+
   it('of an edge that is set up wrongly do not use up the allowance of its address', async () => {
     const master = await startMaster(scope, tempFolder());
     const wrong = await impostorOf(await enrolledEdge(master));
-    for (let i = 0; i < limits.proofFailuresPerAddress + 10; i += 1) await fails(wrong, master.address);
+    const router = await startRelay(scope, master, { from: '127.0.0.2' });
+    for (let i = 0; i < limits.proofFailuresPerAddress + 10; i += 1) await fails(wrong, router);
     const { enrolment } = await master.authority.add('lisbon');
-    await hangUp(await (await createEdge(enrolment)).dial(master.address));
+    await hangUp(await (await createEdge(enrolment)).dial(router));
+  });
+
+  it('are forgiven an edge that proves itself', async () => {
+    const master = await startMaster(scope, tempFolder());
+    const edge = await enrolledEdge(master);
+    const impostor = await impostorOf(edge);
+    for (let round = 0; round < 3; round += 1) {
+      for (let i = 1; i < limits.proofFailures; i += 1) await fails(impostor, master.address);
+      await hangUp(await edge.dial(master.address));
+    }
+    expect(master.refused('rate-limited')).toBe(0);
   });
 
   it('are logged once in a while for each edge and reason, and for made-up names once for their address', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { limits } from '../../src/shared/model/limits.ts';
 import { z } from 'zod';
 import { Call } from '../../src/driver-sdk/call.ts';
 import { createHarness, defineDriver, delimiter, type DriverContext, method, type Methods } from '../../src/driver-sdk/index.ts';
@@ -243,6 +244,18 @@ describe('a call', () => {
     await module.stop(0);
     await outcome;
     await expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
+  });
+
+  it('is awaited for a moment when the module stops in good order', async () => {
+    const { clock, module, call } = await running(60_000);
+    const outcome = expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'CANCELLED' });
+    let stopped = false;
+    const stopping = module.stop(1_000).then(() => (stopped = true));
+    await clock.advance(limits.moduleDrainMs - 1);
+    expect(stopped).toBe(false);
+    await clock.advance(1);
+    await stopping;
+    await outcome;
   });
 
   it('has no say in what the driver does on its own afterwards', async () => {

@@ -40,7 +40,7 @@ export function stepMaster(state: MasterControl, event: MasterEvent, timings: Co
 function handle(state: MasterControl, event: MasterEvent, timings: ControlTimings): Outcome {
   switch (event.type) {
     case 'booted':
-      return onBooted(state, event.nowMs, timings);
+      return onBooted(state);
     case 'link-down':
       return onLinkDown(state, event, timings);
     case 'message':
@@ -72,10 +72,12 @@ const ignored = (state: MasterControl, reason: string): Outcome => ({ state, rea
 
 // ── Boot and loss of the link ───────────────────────────────────────────────
 
-function onBooted(state: MasterControl, nowMs: number, timings: ControlTimings): Outcome {
+function onBooted(state: MasterControl): Outcome {
   if (state.state !== 'loading') return ignored(state, 'already-booted');
   if (state.dueMs === null) return { state: { ...state, state: 'standby' }, reason: 'edge-confirmed' };
-  return considerTakeover({ ...state, state: 'suspect' }, nowMs, 'edge-awaited', timings);
+  // A takeover that is due is a step of its own: one that cannot be stored is tried again, the end of the wait never comes again.
+  const suspect: MasterControl = { ...state, state: 'suspect' };
+  return { state: suspect, reason: 'edge-awaited', run: mayTakeOver(suspect) ? [dueTimer(suspect)] : [] };
 }
 
 function onLinkDown(state: MasterControl, event: { nowMs: number; link: number; lastHeardMs: number }, timings: ControlTimings): Outcome {
@@ -439,7 +441,8 @@ function onTerms(state: MasterControl, event: Extract<MasterEvent, { type: 'term
   if (sameTerms(wanted, state.wanted)) return ignored(state, 'terms-unchanged');
   // No edge was ever heard of: nobody acts on the old terms.
   const fresh = state.durable.reason === NEVER_HELD;
-  return proclaim({ ...state, wanted, durable: fresh ? { ...state.durable, terms: wanted } : state.durable }, 'terms-changed', event.nowMs, timings);
+  const dueMs = state.dueMs === null ? null : state.dueMs + wanted.timeoutMs - state.wanted.timeoutMs;
+  return proclaim({ ...state, wanted, dueMs, durable: fresh ? { ...state.durable, terms: wanted } : state.durable }, 'terms-changed', event.nowMs, timings);
 }
 
 /** New terms reach the edge by a negotiation: now if one can begin, else with the next. */

@@ -34,6 +34,7 @@ export const limits = {
   masterWaitForEdgesMs: 6_000,
   orderMs: 15_000,
   moduleStopMs: 2_000,
+  moduleDrainMs: 100,
   claimMs: 30_000,
   changingQueue: 1_000,
   changingQueueMs: 5_000,

@@ -60,12 +60,14 @@ export class Proxy {
       const way = route(call.location);
       switch (way.via) {
         case 'here': {
-          const { requestId, ...rest } = call;
           try {
-            const value = await deviceLink.exec({ ...rest, requestId, epoch: way.epoch }, signal);
+            const value = await deviceLink.exec({ ...call, epoch: way.epoch }, signal);
             return { value, servedBy: nodeId };
           } catch (error) {
-            throw this.#explain(error, call);
+            // Not even begun, because its modules stop: it waits for the next holder like any other.
+            if (!isNotBegun(error)) throw this.#explain(error, call);
+            if (route(call.location).via === 'here') throw error;
+            break;
           }
         }
         case 'peer': {
@@ -116,6 +118,8 @@ export class Proxy {
     }
   }
 }
+
+const isNotBegun = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'MODULE_NOT_RUNNING';
 
 function readAnswer(answer: Json): ProxyAnswer {
   if (typeof answer === 'object' && answer !== null && !Array.isArray(answer) && typeof answer['servedBy'] === 'string') {

@@ -5,7 +5,7 @@ import { edgeStates, type FromEdge, type FromMaster, masterStates } from '../../
 import { type Durable, isExclusive } from '../../shared/control/step.ts';
 import { sameEpoch } from '../../shared/control/epoch.ts';
 import type { Epoch, Terms } from '../../shared/model/control.ts';
-import { isConfirmed, type Link, type ModelConfig, type Modules, type Process, type Queue, type World } from './world.ts';
+import type { Link, ModelConfig, Modules, Process, Queue, World } from './world.ts';
 
 /**
  * When are two worlds the same? When they can only go on alike: times count from now and stop where they no longer
@@ -104,8 +104,8 @@ class Key {
     this.#n(budget.terms);
     this.#n(world.terms);
     const [edge, master] = [world.edge.machine, world.master.machine];
-    const awaitsVerdict = edge !== null && edge.link !== null && edge.link.verdict === null;
-    this.#n(flags(world.networkUp, world.windowOpen, awaitsVerdict && memory.saidHolding, memory.failedHandback));
+    const said = edge !== null && edge.link !== null && memory.saidHolding;
+    this.#n(flags(world.networkUp, world.windowOpen, said, memory.failedHandback));
     this.#n(master === null || drives(master) || master.state === 'releasing' ? 0 : memory.quiet);
     this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
     this.#process(world.master, (machine) => this.#master(machine), (event) => this.#masterEvent(event));
@@ -203,7 +203,7 @@ class Key {
     if (link !== null) {
       this.#n(this.#negotiation(link.number, link.negotiation));
       // Its state matters until the hello is answered.
-      this.#n(link.phase === 'deferred' || link.phase === 'ordered' ? edgeStates.indexOf(link.edgeState) : 0);
+      this.#n(link.phase === 'deferred' ? edgeStates.indexOf(link.edgeState) : 0);
       this.#n(linkPhases.indexOf(link.phase) * 2 + (link.orderedFor === 'timeout' ? 1 : 0));
       this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2);
       this.#n(this.#terms(link.terms));
@@ -220,9 +220,7 @@ class Key {
     this.#n(ends.indexOf(link.edgeEnd));
     this.#n(ends.indexOf(link.masterEnd));
     this.#n(flags(link.broken));
-    // For how long it is silent tells from when a confirmed edge is missing; else only that it is dead.
-    const counts = isConfirmed(this.#world, link);
-    this.#n(counts ? link.silentFor : Math.min(link.silentFor, this.#config.linkDead));
+    this.#n(link.silentFor);
     this.#queue(link.number, link.toMaster);
     this.#queue(link.number, link.toEdge);
   }
@@ -240,7 +238,14 @@ class Key {
     if (message.t === 'hello') this.#n(edgeStates.indexOf(message.state));
     if (message.t === 'negotiate') this.#n(this.#terms(message.terms) * 2 + (message.winner === 'edge' ? 1 : 0));
     if (message.t === 'control.granted') this.#n(message.leaseMs === null ? 0 : 1);
-    if (message.t === 'control.renew' || message.t === 'control.renewed') this.#n(this.#renewal(message.renewal));
+    if (message.t === 'control.renew' || message.t === 'control.renewed') this.#n(this.#asked(link, message) ? this.#renewal(message.renewal) : 0);
+  }
+
+  /** Is this one of the renewals that the edge still waits for? The answer to any other is dropped. */
+  #asked(link: number, message: { negotiation: number; renewal: number }): boolean {
+    const edge = this.#world.edge.machine;
+    if (edge?.link?.number !== link || edge.link.negotiation !== message.negotiation || !edge.link.granted) return false;
+    return edge.lease?.sent.some(({ renewal }) => renewal === message.renewal) ?? false;
   }
 
   #edgeEvent(event: EdgeEvent): void {
@@ -318,7 +323,6 @@ function collectMessage(numbers: Numbers, link: number, message: FromEdge | From
   // The epoch of a renewal is for the gate of the link, not for the machine.
   if (message.t !== 'control.renew') numbers.epochs.add(message.epoch.number);
   numbers.negotiations.add(dialogue(link, message.negotiation));
-  if (message.t === 'control.renew' || message.t === 'control.renewed') numbers.renewals.add(message.renewal);
 }
 
 function rank(numbers: Set<number>): Map<number, number> {

@@ -4,7 +4,7 @@ import { type Durable, isExclusive, sameDurable } from '../../shared/control/ste
 import type { Party } from '../../shared/model/control.ts';
 import { edgeLater, masterLater } from './canonical.ts';
 import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
-import { edgeLink, isConfirmed, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, socketsOpen, type World } from './world.ts';
+import { edgeLink, isConfirmed, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, socketsOpen, type World, type Writing } from './world.ts';
 
 /** One thing that can happen. `urgency`: what a fair world without faults does first; null: it never does it by itself. */
 export interface Move {
@@ -36,7 +36,7 @@ export function movesOf(world: World, config: ModelConfig): Move[] {
 function processMoves(moves: Move[], world: World, config: ModelConfig, party: Party): void {
   const process = world[party];
   if (process.machine === null) {
-    moves.push({ label: `${party} starts`, urgency: 10, apply: (next) => boot(next, config, party) });
+    moves.push({ label: `${party} starts`, urgency: 10, apply: (next, findings) => boot(next, config, findings, party) });
     return;
   }
   const faults = world.budget.faults > 0;
@@ -88,19 +88,21 @@ function crash(world: World, party: Party): void {
   tidyLinks(world);
 }
 
-function boot(world: World, config: ModelConfig, party: Party): void {
+function boot(world: World, config: ModelConfig, findings: Findings, party: Party): void {
   const terms = config.terms[world.terms] ?? config.terms[0];
   if (terms === undefined) return;
   if (party === 'edge') {
     // What the documents say an edge learns from a master: where they change, it must have met one first.
     const known = config.terms.length > 1 ? config.terms.find(isExclusive) : terms;
     const machine = bootEdge(world.edge.journal, known ?? terms);
+    findings.note({ type: 'booted', party, stored: world.edge.journal, durable: machine.durable });
     world.edge.machine = machine;
     world.edge.writing = firstWrite(world.edge.journal, machine.durable);
     world.memory.saidHolding = false;
   } else {
     const machine = bootMaster(world.master.journal, terms, 0, config.timings);
     const held = machine.durable.reason === 'master-restarted';
+    findings.note({ type: 'booted', party, stored: world.master.journal, durable: machine.durable });
     world.master.machine = machine;
     world.master.writing = firstWrite(world.master.journal, machine.durable);
     world.master.loadingFor = config.loading;
@@ -109,8 +111,8 @@ function boot(world: World, config: ModelConfig, party: Party): void {
   }
 }
 
-const firstWrite = (journal: Durable | null, durable: Durable): { event: 'boot'; record: Durable; ago: number } | null =>
-  journal !== null && sameDurable(journal, durable) ? null : { event: 'boot', record: durable, ago: 0 };
+const firstWrite = (journal: Durable | null, durable: Durable): Writing<never> | null =>
+  journal !== null && sameDurable(journal, durable) ? null : { event: 'boot', record: durable, letsGo: false, ago: 0 };
 
 function moduleMoves(moves: Move[], world: World, config: ModelConfig, party: Party): void {
   const { modules } = world[party];
@@ -319,10 +321,8 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
       urgency: 31,
       apply: (next, findings) => {
         const lost = linkOf(next, number);
-        // Closed here: heard until now. Lost: heard until it fell silent.
-        // The claim itself was heard too, however late it came.
-        const silentMs = isConfirmed(world, link) ? Math.min(link.silentFor, world.memory.quiet) : link.silentFor;
-        const lastHeardMs = link.masterEnd === 'closed' ? 0 : -silentMs;
+        // Closed here: heard until now. Lost: heard until it fell silent, or until the claim if that came later.
+        const lastHeardMs = link.masterEnd === 'up' && isConfirmed(world, link) ? -world.memory.quiet : 0;
         noteFailedHandback(next, number);
         if (lost !== undefined) lost.masterEnd = 'gone';
         tidyLinks(next);
@@ -444,7 +444,7 @@ function tick(world: World, config: ModelConfig): void {
   const timeoutMs = config.terms[0]?.timeoutMs ?? 0;
   world.memory.quiet = confirmed ? 0 : Math.min(timeoutMs, world.memory.quiet + 1);
   for (const link of world.links) {
-    link.silentFor = isHealthy(world, link) ? 0 : Math.min(link.silentFor + 1, timeoutMs);
+    link.silentFor = isHealthy(world, link) ? 0 : Math.min(link.silentFor + 1, config.linkDead);
     if (link.toMaster.messages.length > 0) link.toMaster.age = Math.min(config.delay, link.toMaster.age + 1);
     if (link.toEdge.messages.length > 0) link.toEdge.age = Math.min(config.delay, link.toEdge.age + 1);
   }

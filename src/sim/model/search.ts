@@ -276,10 +276,11 @@ export function instantOf(world: World): Instant {
       ...facts(edge),
       machine: edge.machine,
       idle: isFree(edge),
+      lettingGo: edge.writing?.letsGo ?? false,
       leased: edge.modules.lease !== null,
       override: edge.modules.override,
     },
-    master: { ...facts(master), machine: master.machine, idle: isFree(master) },
+    master: { ...facts(master), machine: master.machine, idle: isFree(master), lettingGo: master.writing?.letsGo ?? false },
     quiet,
   };
 }

@@ -205,7 +205,7 @@ function run<State extends Control, Event extends { type: string; nowMs: number 
   runner.post(event);
   const [first] = held;
   if (first === undefined || ending === 'begins') {
-    if (first !== undefined) process.writing = { event, record: first.record, ago: 0 };
+    if (first !== undefined) process.writing = { event, record: first.record, letsGo: goesOn, ago: 0 };
     process.machine = runner.state;
     machine.done(world, from, runner.state, 0);
     return;

@@ -58,6 +58,8 @@ export interface Process<State, Event, Timer extends string> {
 export interface Writing<Event> {
   event: Event | 'boot';
   record: Durable;
+  /** Control is given up, whether or not the write succeeds. */
+  letsGo: boolean;
   /** Units since the write began; the machine's times stand still meanwhile. */
   ago: number;
 }

@@ -71,7 +71,7 @@ class WebSocketListener implements LinkListener {
     this.#options = options;
     this.#refusals = new Refusals(options.clock);
     this.#arrivals = new Arrivals(options.clock, (remote) => this.#note(stranger(remote), 'proof-timeout'));
-    this.#https = createServer({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3', handshakeTimeout: limits.proofMs });
+    this.#https = createServer({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3' });
     // Anything but an upgrade to the link is none of our business.
     this.#https.on('request', (_, response) => response.writeHead(404, { connection: 'close' }).end());
     this.#https.on('connection', (socket: Duplex) => {
@@ -195,10 +195,10 @@ class WebSocketListener implements LinkListener {
     channel.end(1008, 'refused');
   }
 
-  /** Counts a refusal; the first of its kind in a while is logged. What a limit refused must not feed the limit. */
+  /** Counts a refusal; the first of its kind in a while is logged. */
   #note({ remote, edge, known, keys }: Attempt, reason: string): void {
     this.#options.metrics.add('holdfast_link_refused_total', { reason });
-    if (reason !== 'rate-limited') for (const key of keys) this.#refusals.note(key);
+    if (guesses.has(reason)) for (const key of keys) this.#refusals.note(key);
     // By address unless the edge exists: names can be made up without end.
     if (this.#refusals.note(`log ${known ? edge : remote} ${reason}`)) this.#options.log.warn('link-refused', { edge, remote, reason });
   }
@@ -216,6 +216,21 @@ class WebSocketListener implements LinkListener {
 const refuse = (reason: string): HoldfastError => new HoldfastError('LINK_REFUSED', { reason });
 const stranger = (remote: string): Attempt => ({ remote, edge: null, known: false, keys: [addressKey(remote)] });
 const addressKey = (remote: string): string => `address ${remote}`;
+/**
+ * What somebody who tries out names and secrets causes, and what feeds the limits. A cut, a slow network or a fault of ours does not:
+ * an edge on a bad line must get in as soon as the line is good. Nor does what a limit refused: limits would never end.
+ */
+const guesses = new Set([
+  'malformed-proof',
+  'binding-required',
+  'wrong-nonce',
+  'wrong-secret',
+  'wrong-binding',
+  'unknown-edge',
+  'unknown-secret',
+  'token-spent',
+  'token-expired',
+]);
 /** Several edges may share an address (a router, a proxy), and one of them may be set up wrongly. */
 const maxFailures = (key: string): number => (key.startsWith('address ') ? limits.proofFailuresPerAddress : limits.proofFailures);
 
