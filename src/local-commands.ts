@@ -12,9 +12,12 @@ import { HoldfastError } from './shared/model/errors.ts';
 /** The commands that run in this process rather than at a server. */
 export const localCommands: LocalCommands = {
   async serve({ signal }) {
-    const server = await startServer(process.env).catch((error: unknown) => {
+    const server = await startServer(process.env, signal).catch((error: unknown) => {
+      // Told to end while it was starting.
+      if (signal.aborted && error === signal.reason) return null;
       throw error instanceof HoldfastError ? new CliFailure(error.message, error.help) : error;
     });
+    if (server === null) return;
     await aborted(signal);
     await server.close();
   },

@@ -1,22 +1,24 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism, hostname, networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { composeEdge } from './edge/compose.ts';
+import type { EdgeCertificate, ServedCertificate } from './edge/edge-certificate.ts';
 import { composeMaster } from './master/compose.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
 import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
-import { startHttpServer } from './shared/adapters/http/server.ts';
+import { type HttpServer, startHttpServer } from './shared/adapters/http/server.ts';
 import { openEmbeddedJournal } from './shared/adapters/journal-embedded/embedded-journal.ts';
 import { createPinoLog } from './shared/adapters/log/pino-log.ts';
 import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from './shared/adapters/random/system-random.ts';
 import { type EmbeddedStore, openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
-import { openServerIdentity, type ServerIdentity } from './shared/adapters/tls/certificates.ts';
+import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
 import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/api-keys.ts';
 import { Scope } from './shared/foundation/scope.ts';
+import { isLoopbackHost } from './shared/link/certificate-request.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
 import type { DeviceLink } from './shared/ports/device-link.ts';
 import type { Log } from './shared/ports/log.ts';
@@ -49,33 +51,27 @@ export const dataFiles = (data: string) => ({
   adminKey: join(data, 'admin.key'),
 });
 
-/** Starts the server that the environment describes. Throws CONFIG_INVALID, STORE_BUSY, STORE_DAMAGED. */
-export async function startServer(env: Readonly<Record<string, string | undefined>>): Promise<RunningServer> {
+/** Starts the server that the environment describes. Throws CONFIG_INVALID, STORE_BUSY, STORE_DAMAGED, and the reason of `signal` when it aborts first. */
+export async function startServer(env: Readonly<Record<string, string | undefined>>, signal: AbortSignal): Promise<RunningServer> {
   const config = parseConfig(env, { cores: availableParallelism(), hostname: hostname() });
   const log = createPinoLog({ level: config.log, fd: 1, base: { role: config.role } });
   log.info('starting', { config: describeConfig(config) });
   const scope = new Scope();
   try {
-    return await assemble(config, log, scope);
+    return await assemble(config, log, { scope, signal });
   } catch (error) {
     await closeScope(scope, log);
     throw error;
   }
 }
 
-async function assemble(config: Config, log: Log, scope: Scope): Promise<RunningServer> {
+async function assemble(config: Config, log: Log, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<RunningServer> {
   const files = dataFiles(config.data);
   await mkdir(config.data, { recursive: true, mode: 0o700 });
   const metrics = createPromMetrics();
   const parts = await openParts(config, { log, metrics, scope });
   const { clock, random, store } = parts;
-
-  let identity: ServerIdentity | null = null;
-  if (config.role === 'master') {
-    const hosts = [...new Set([config.advertise.host, config.http.host, 'localhost', '127.0.0.1'])].filter((host) => !/^(0\.0\.0\.0|::)$/.test(host));
-    identity = await openServerIdentity({ folder: files.tls, hosts, random, wallMs: clock.wallMs() });
-  }
-  const node = config.role === 'master' && identity !== null ? await composeMaster(parts, config, identity) : await composeEdge(parts, edgeConfig(config));
+  const { node, tls, certificate } = await composeNode(config, parts);
   scope.defer('node', () => node.stop());
 
   const api = createApi({
@@ -94,23 +90,48 @@ async function assemble(config: Config, log: Log, scope: Scope): Promise<Running
     },
     onProgrammerError: crash,
   });
-  const tls = identity === null || isLoopback(config.http.host) ? {} : { tls: { cert: identity.chain, key: identity.key } };
-  const http = await startHttpServer({ api, ...config.http, ...tls, clock, random });
-  scope.defer('api', () => http.close());
-  log.info('listening', { origin: http.origin, pid: process.pid });
+  const listen = async (): Promise<HttpServer> => {
+    const shown = certificate === null ? tls : await certificate.first(signal);
+    const http = await startHttpServer({ api, ...config.http, ...(shown === null ? {} : { tls: shown }), clock, random });
+    scope.defer('api', () => http.close());
+    log.info('listening', { origin: http.origin, pid: process.pid });
+    return http;
+  };
 
   if (config.role === 'master') await firstAdminKey(parts, files.adminKey);
+  // An edge without a certificate gets one over its link, so its node comes first: devices do not wait for it.
+  const early = certificate?.missing === true ? null : await listen();
   await node.start();
+  const http = early ?? (await listen());
+  if (certificate !== null) {
+    const kept = certificate.keep(scope.signal, (renewed) => http.replaceCertificate(renewed));
+    scope.defer('certificate', () => kept);
+  }
   log.info('ready', { id: node.id, origin: http.origin });
   return { node, origin: http.origin, close: () => closeScope(scope, log) };
 }
 
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.');
-
-function edgeConfig(config: Config): Extract<Config, { role: 'edge' }> {
-  if (config.role !== 'edge') throw new Error('unreachable: a master without an identity');
-  return config;
+interface ComposedNode {
+  node: HoldfastNode & { start(): Promise<void>; stop(): Promise<void> };
+  /** What the API shows; null: plain HTTP on loopback, or an edge, which has its `certificate`. */
+  tls: ServedCertificate | null;
+  certificate: EdgeCertificate | null;
 }
+
+async function composeNode(config: Config, parts: NodeParts): Promise<ComposedNode> {
+  const { tls: folder } = dataFiles(config.data);
+  const plain = isLoopbackHost(config.http.host);
+  if (config.role === 'edge') return { ...(await composeEdge(parts, config, plain ? null : { folder, machine })), tls: null };
+  const hosts = [...new Set([config.advertise.host, config.http.host, 'localhost', '127.0.0.1'])].filter((host) => !/^(0\.0\.0\.0|::)$/.test(host));
+  const identity = await openServerIdentity({ folder, hosts, random: parts.random, wallMs: parts.clock.wallMs() });
+  const node = await composeMaster(parts, config, { identity, folder });
+  return { node, tls: plain ? null : { cert: identity.chain, key: identity.key }, certificate: null };
+}
+
+const machine = (): { hostname: string; addresses: string[] } => ({
+  hostname: hostname(),
+  addresses: Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)),
+});
 
 async function openParts(config: Config, base: { log: Log; metrics: Metrics; scope: Scope }): Promise<ServerParts> {
   const { log, metrics, scope } = base;

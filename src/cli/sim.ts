@@ -7,9 +7,9 @@ export function addSim(program: Command, session: Session): void {
     .command('sim')
     .description('run the simulator: faults at random, every invariant checked')
     .option('--seed <seed>', 'repeat the run of this seed')
-    .option('--runs <count>', 'how many runs', wholeNumber, 100)
-    .action(async ({ seed, runs }: { seed?: string; runs: number }) => {
+    .option('--seeds <count>', 'how many seeds', wholeNumber, 100)
+    .action(async ({ seed, seeds }: { seed?: string; seeds: number }) => {
       const { signal } = session.deps;
-      showOutcome(session, await session.deps.sim({ seed, runs, signal, print: (line) => session.note(line) }));
+      showOutcome(session, await session.deps.sim({ seed, runs: seeds, signal, print: (line) => session.note(line) }));
     });
 }

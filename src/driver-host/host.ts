@@ -1,7 +1,6 @@
 import { Call } from '../driver-sdk/call.ts';
 import type { Driver } from '../driver-sdk/index.ts';
-import { Module } from '../driver-sdk/module.ts';
-import type { Transport } from '../driver-sdk/transport.ts';
+import { Module, type ModuleHost } from '../driver-sdk/module.ts';
 import { gateError } from '../shared/control/write-gate.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
@@ -35,7 +34,9 @@ type Of<T extends ToHost['t']> = Extract<ToHost, { t: T }>;
 
 const keyOf = (location: string, module: string): string => `${location}/${module}`;
 
-/** What a driver host process does with the messages of its node: modules, their devices, and the fence before these. */
+/**
+ * What a driver host process does with the messages of its node: modules, their devices, and the fence before these.
+ */
 export class DriverHost {
   readonly #options: DriverHostOptions;
   readonly #fence: DeviceFence;
@@ -52,6 +53,7 @@ export class DriverHost {
   }
 
   receive(message: ToHost): void {
+    const { pipe, journal } = this.#options;
     switch (message.t) {
       case 'gate':
         this.#setGate(message);
@@ -71,11 +73,13 @@ export class DriverHost {
         break;
       }
       case 'writes':
-        this.#options.pipe.send({ t: 'writes', id: message.id, writes: this.#options.journal.newest(message.location) });
+        pipe.send({ t: 'writes', id: message.id, writes: journal.newest(message.location) });
         break;
-      case 'ping':
-        this.#options.pipe.send({ t: 'pong', id: message.id, memoryBytes: this.#options.memoryBytes(), refused: this.#fence.takeRefused() });
+      case 'ping': {
+        const memoryBytes = this.#options.memoryBytes();
+        pipe.send({ t: 'pong', id: message.id, memoryBytes, refused: this.#fence.takeRefused() });
         break;
+      }
     }
   }
 
@@ -102,15 +106,17 @@ export class DriverHost {
     this.#leaseTimers.get(location)?.cancel();
     this.#leaseTimers.delete(location);
     if (!gate.open) this.#dropSockets(location, (transport) => transport.dropUnsent());
-    else if (gate.leaseUntilMs !== null) {
-      // Whether or not the node is still able to say so: at the end of the lease no device connection is left.
-      const timer = clock.after(gate.leaseUntilMs - clock.monotonicMs(), () => this.#dropSockets(location, (transport) => transport.reset()));
-      this.#leaseTimers.set(location, timer);
-    }
+    if (gate.leaseUntilMs === null) return;
+    // Also behind a closed gate, and whether or not the node is still able to say so:
+    // at the end of the lease no device connection is left.
+    const end = (): void => this.#dropSockets(location, (transport) => transport.reset());
+    this.#leaseTimers.set(location, clock.after(gate.leaseUntilMs - clock.monotonicMs(), end));
   }
 
   #dropSockets(location: string, drop: (transport: TcpTransport) => void): void {
-    for (const { tenure, transport } of this.#modules.values()) if (tenure.location === location && transport !== null) drop(transport);
+    for (const { tenure, transport } of this.#modules.values()) {
+      if (tenure.location === location && transport !== null) drop(transport);
+    }
   }
 
   async #start({ id, location, run, modules }: Of<'start'>): Promise<void> {
@@ -142,11 +148,13 @@ export class DriverHost {
     const driver = this.#options.drivers.get(spec.driver);
     if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
     const transport = this.#transportFor(driver, spec, tenure);
-    const host = {
+    const host: ModuleHost = {
       clock: this.#options.clock,
-      transport: transport satisfies Transport | null,
-      publish: (name: string, value: Json) => this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value),
-      log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => this.#reporter.log({ location, module: spec.id, level, message }),
+      transport,
+      publish: (name, value) => {
+        this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value);
+      },
+      log: (level, message) => this.#reporter.log({ location, module: spec.id, level, message }),
       entered: () => this.#options.entered(key),
     };
     const older = this.#modules.get(key);
@@ -165,11 +173,13 @@ export class DriverHost {
 
   #transportFor(driver: Driver, spec: ModuleSpec, tenure: Tenure): TcpTransport | null {
     if (driver.transport === 'none') return null;
+    const refuse = (field: string, problem: string): HoldfastError =>
+      new HoldfastError('INPUT_INVALID', { field, problem });
     for (const kind of ['tls', 'udp', 'makebreak'] as const) {
-      if (spec[kind]) throw new HoldfastError('INPUT_INVALID', { field: kind, problem: 'driver hosts speak plain TCP only' });
+      if (spec[kind]) throw refuse(kind, 'driver hosts speak plain TCP only');
     }
-    if (spec.ip === '') throw new HoldfastError('INPUT_INVALID', { field: 'ip', problem: 'must name the device' });
-    if (spec.port === 0) throw new HoldfastError('INPUT_INVALID', { field: 'port', problem: 'must be the port of the device' });
+    if (spec.ip === '') throw refuse('ip', 'must name the device');
+    if (spec.port === 0) throw refuse('port', 'must be the port of the device');
     const { clock, random } = this.#options;
     return new TcpTransport({
       module: spec.id,

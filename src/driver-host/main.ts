@@ -73,13 +73,15 @@ globalThis.console = new Console(printed('info'), printed('warn'));
 // The state of a driver that threw out of a callback is unknown, and it shares this process: start clean.
 process.on('uncaughtException', (error) => {
   const module = runningModule();
-  const words = { lastWords: 'crashed', culprit: module === null ? null : host.keyOf(module), problem: error.stack ?? error.message };
+  const culprit = module === null ? null : host.keyOf(module);
+  const words = { lastWords: 'crashed', culprit, problem: error.stack ?? error.message };
   writeSync(2, `\n${JSON.stringify(words)}\n`);
   host.abandon();
   process.exit(1);
 });
 process.on('unhandledRejection', (reason) => {
-  pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${reason instanceof Error ? reason.message : String(reason)}` });
+  const problem = reason instanceof Error ? reason.message : String(reason);
+  pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${problem}` });
 });
 // Terminals and supervisors signal every process of the group. The node decides, and the end of the pipe tells.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);

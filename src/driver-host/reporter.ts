@@ -12,7 +12,10 @@ export interface HostPipe {
   bufferedBytes(): number;
 }
 
-/** Status and log lines on their way to the node. When it is slow the last value of each variable waits, and log lines are counted. */
+/**
+ * Status and log lines on their way to the node. When it is slow the last value of each variable waits,
+ * and log lines are counted.
+ */
 export class Reporter {
   readonly #pipe: HostPipe;
   readonly #waiting = new Map<string, Extract<FromHost, { t: 'status' }>>();
@@ -22,10 +25,11 @@ export class Reporter {
     this.#pipe = pipe;
   }
 
-  status(module: { location: string; module: string; epoch: Epoch }, key: string, value: Json): void {
-    const message = { t: 'status' as const, location: module.location, module: module.module, key, value, epoch: module.epoch };
+  status(source: { location: string; module: string; epoch: Epoch }, key: string, value: Json): void {
+    const { location, module, epoch } = source;
+    const message = { t: 'status' as const, location, module, key, value, epoch };
     // Once one waits all do: an older value must not overtake a newer one.
-    if (this.#waiting.size > 0 || this.#congested()) this.#waiting.set(`${module.location}/${module.module}/${key}`, message);
+    if (this.#waiting.size > 0 || this.#congested()) this.#waiting.set(`${location}/${module}/${key}`, message);
     else this.#pipe.send(message);
   }
 
@@ -41,7 +45,8 @@ export class Reporter {
       this.#pipe.send(message);
     }
     if (this.#lostLines === 0) return;
-    this.#pipe.send({ t: 'log', location: '', module: '', level: 'warn', message: `${this.#lostLines} log lines of drivers were dropped` });
+    const message = `${this.#lostLines} log lines of drivers were dropped`;
+    this.#pipe.send({ t: 'log', location: '', module: '', level: 'warn', message });
     this.#lostLines = 0;
   }
 

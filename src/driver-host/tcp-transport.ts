@@ -98,8 +98,9 @@ export class TcpTransport implements Transport {
       }
       connectedMs = clock.monotonicMs();
       this.#connected = true;
-      this.#tried();
+      // In this order: a live device must not be taken for a dead one for a moment.
       this.#handler?.connected();
+      this.#tried();
     });
     socket.on('data', (chunk) => {
       if (!this.#closed) this.#handler?.received(chunk);

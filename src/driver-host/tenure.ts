@@ -38,11 +38,15 @@ export class DeviceFence {
     throw gateError(refusal, { location, module, epoch, floor: this.gate.state(location).epoch });
   }
 
-  /** Checks, puts on record, and checks again: writing the record may have taken until after the lease. Send right after it. */
+  /**
+   * Checks, puts on record, and checks again: writing the record may have taken until after the lease.
+   * Send right after it.
+   */
   stamp(tenure: Tenure, module: string, bytes: number): void {
     this.check(tenure, module);
     const { location, epoch } = tenure;
-    this.#journal.stamp({ module, location, epoch, wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs(), bytes });
+    const now = { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() };
+    this.#journal.stamp({ module, location, epoch, ...now, bytes });
     this.check(tenure, module);
   }
 

@@ -19,7 +19,8 @@ setInterval(() => {
   unchanged = beat === last ? unchanged + 1 : 0;
   last = beat;
   if (unchanged < LOOKS) return;
-  const words = { lastWords: 'stalled', culprit: readCulprit(shared), problem: `the driver kept its process busy for ${limits.hostStallMs} ms` };
+  const problem = `the driver kept its process busy for ${limits.hostStallMs} ms`;
+  const words = { lastWords: 'stalled', culprit: readCulprit(shared), problem };
   writeSync(2, `\n${JSON.stringify(words)}\n`);
   process.kill(process.pid, 'SIGKILL');
 }, LOOK_MS);

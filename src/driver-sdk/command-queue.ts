@@ -93,7 +93,8 @@ export class CommandQueue {
       if (refusal !== null) return reject(refusal);
       if (command.name === null && !this.#connected) return reject(new HoldfastError('DEVICE_OFFLINE', { module }));
       if (!this.#replace(command)) {
-        if (this.#queue.length >= limits.commandQueue) return reject(new HoldfastError('QUEUE_FULL', { module, limit: limits.commandQueue }));
+        const limit = limits.commandQueue;
+        if (this.#queue.length >= limit) return reject(new HoldfastError('QUEUE_FULL', { module, limit }));
         this.#insert(command);
       }
       this.#pump();
@@ -124,7 +125,10 @@ export class CommandQueue {
     this.#pump();
   }
 
-  /** What was in flight may or may not have arrived. Named commands are sent again after the reconnect, the others end. */
+  /**
+   * What was in flight may or may not have arrived. Named commands are sent again after the reconnect,
+   * the others end.
+   */
   disconnected(): void {
     this.#connected = false;
     const lost = this.#takeInFlight();
@@ -173,7 +177,8 @@ export class CommandQueue {
         transport.write(command.data);
       } catch (error) {
         // Refused now, but an earlier attempt did leave.
-        command.reject(command.sent ? new HoldfastError('CANCELLED', { fate: 'unknown' }) : toHoldfastError(error, module));
+        const unknown = new HoldfastError('CANCELLED', { fate: 'unknown' });
+        command.reject(command.sent ? unknown : toHoldfastError(error, module));
         continue;
       }
       command.sent = true;

@@ -33,7 +33,10 @@ export interface ModuleContext {
     /** Publishes the value again although it is the same. */
     signal(key: string): void;
   };
-  /** Queues a command. `reply` judges each message that comes while it is in flight. Resolves with its value, or null for `done`. */
+  /**
+   * Queues a command. `reply` judges each message that comes while it is in flight.
+   * Resolves with its value, or null for `done`.
+   */
   send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
   /** Without `reply` the next message of the device is the answer; null when none is awaited. */
   send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
@@ -97,12 +100,18 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
     tokeniser: definition.tokeniser ?? null,
     delayMs: definition.delayMs ?? 0,
     handoverVersion: definition.handoverVersion ?? 1,
-    load: (context, input) => setup(Object.assign(context, { settings: parse(definition.settings, input, 'settings') })),
+    load: (context, input) => {
+      const settings = parse(definition.settings, input, 'settings');
+      return setup(Object.assign(context, { settings }));
+    },
   };
 }
 
 /** A method whose arguments are checked before it runs: `method(z.tuple([z.boolean()]), (on) => …)`. */
-export function method<Arguments extends unknown[]>(parameters: z.ZodType<Arguments>, run: (...args: Arguments) => unknown): Method {
+export function method<Arguments extends unknown[]>(
+  parameters: z.ZodType<Arguments>,
+  run: (...args: Arguments) => unknown,
+): Method {
   return (...args) => run(...parse(parameters, args, 'args'));
 }
 

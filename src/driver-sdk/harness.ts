@@ -68,19 +68,25 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
     disconnect: () => line.disconnect(),
     expectSent: (data) => {
       const sent = line.sent.shift();
-      if (sent !== data) throw new Error(`expected ${JSON.stringify(data)} to be sent, got ${JSON.stringify(sent ?? null)}`);
+      if (sent === data) return;
+      throw new Error(`expected ${JSON.stringify(data)} to be sent, got ${JSON.stringify(sent ?? null)}`);
     },
     expectNothingSent: () => {
       if (line.sent.length > 0) throw new Error(`expected nothing to be sent, got ${JSON.stringify(line.sent)}`);
     },
     reply: (data) => line.receive(Buffer.from(data)),
-    exec: (method, ...args) => module.exec(method, args, new Call({ user: 'harness', deadlineMs: clock.monotonicMs() + 60_000 })),
+    exec: (method, ...args) => {
+      const call = new Call({ user: 'harness', deadlineMs: clock.monotonicMs() + 60_000 });
+      return module.exec(method, args, call);
+    },
     advance: (ms) => clock.advance(ms),
     stop: () => module.stop(0),
   };
 }
 
-/** Lets promises that are due run. Awaiting a few turns is enough: nothing in a driver under test waits for the world. */
+/**
+ * Lets promises that are due run. Awaiting a few turns is enough: nothing in a driver under test waits for the world.
+ */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
 }

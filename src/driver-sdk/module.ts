@@ -25,7 +25,10 @@ export interface ModuleHost {
   entered(): void;
 }
 
-/** Which driver code is running, and for which call. It follows promises and timers, also those that the driver starts by itself. */
+/**
+ * Which driver code is running, and for which call.
+ * It follows promises and timers, also those that the driver starts by itself.
+ */
 const running = new AsyncLocalStorage<{ module: Module; call: Call | null }>();
 
 /** The module whose code runs now, or whose callback just threw. */
@@ -44,7 +47,13 @@ export class Module {
   readonly #queue: CommandQueue | null;
   readonly #tokeniser: Tokeniser | null;
   readonly #calls = new Set<Call>();
-  readonly #handlers: { [E in keyof EventHandlers]: EventHandlers[E][] } = { connected: [], stop: [], disconnected: [], received: [] };
+  readonly #handlers: { [E in keyof EventHandlers]: EventHandlers[E][] } = {
+    connected: [],
+    stop: [],
+    disconnected: [],
+    received: [],
+  };
+  #connected = false;
   /** null until its setup has ended. */
   #methods: ReadonlyMap<string, Method> | null = null;
   #save: (() => Json) | null = null;
@@ -59,7 +68,8 @@ export class Module {
     this.#status = new StatusMemory((key, value) => host.publish(key, value));
     this.#tokeniser = driver.tokeniser?.() ?? null;
     const { clock, transport } = host;
-    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs: driver.delayMs });
+    const { delayMs } = driver;
+    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs });
   }
 
   get methods(): string[] {
@@ -68,16 +78,24 @@ export class Module {
 
   /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
   async start(): Promise<void> {
-    const loaded = this.#enter(null, async () => this.#driver.load(this.#context(), this.spec.settings));
-    const methods = await this.#within(limits.driverSetupMs, loaded, 'its setup took too long');
-    if (this.#abort.signal.aborted) throw this.#stopped();
-    this.#methods = new Map(Object.entries(methods));
+    try {
+      const loaded = this.#enter(null, async () => this.#driver.load(this.#context(), this.spec.settings));
+      const methods = await this.#within(limits.driverSetupMs, loaded, 'its setup took too long');
+      if (this.#abort.signal.aborted) throw this.#stopped();
+      this.#methods = new Map(Object.entries(methods));
+    } catch (error) {
+      this.#tried();
+      throw error;
+    }
     const { transport } = this.#host;
     if (transport === null) return;
     await new Promise<void>((resolve) => {
       this.#abort.signal.addEventListener('abort', () => resolve(), { once: true });
       transport.open({
-        attempted: resolve,
+        attempted: () => {
+          this.#tried();
+          resolve();
+        },
         connected: () => this.#onConnected(),
         disconnected: (reason) => this.#onDisconnected(reason),
         received: (chunk) => this.#onReceived(chunk),
@@ -89,7 +107,9 @@ export class Module {
   /** Runs a public method. Settles by the deadline of the call, whatever the driver does. */
   async exec(name: string, args: Json[], call: Call): Promise<Json> {
     if (this.#abort.signal.aborted) throw this.#stopped();
-    if (this.#methods === null) throw new HoldfastError('MODULE_NOT_RUNNING', { module: this.spec.id, reason: 'it is starting' });
+    if (this.#methods === null) {
+      throw new HoldfastError('MODULE_NOT_RUNNING', { module: this.spec.id, reason: 'it is starting' });
+    }
     const method = this.#methods.get(name);
     if (method === undefined) throw new HoldfastError('METHOD_NOT_FOUND', { module: this.spec.id, method: name });
     const { clock } = this.#host;
@@ -118,18 +138,21 @@ export class Module {
   }
 
   /**
-   * Ends everything and returns the hand-over state. `stop` handlers get `hookMs`; the connection is closed in any case.
+   * Ends everything and returns the hand-over state. `stop` handlers get `hookMs`;
+   * the connection is closed in any case.
    * Running calls end: the caller learns whether something of them has left.
    */
   async stop(hookMs: number): Promise<Json | null> {
     const hooks = this.#handlers.stop.map((handler) => this.#enter(null, async () => handler()));
-    await this.#within(hookMs, Promise.all(hooks), 'its stop handler took too long').catch((error: unknown) => this.#complain('stop', error));
+    const hooked = this.#within(hookMs, Promise.all(hooks), 'its stop handler took too long');
+    await hooked.catch((error: unknown) => this.#complain('stop', error));
     // Killed modules wait for nobody.
-    if (hookMs > 0) await this.#within(Math.min(hookMs, limits.moduleDrainMs), this.#answers(), '').catch(() => undefined);
+    const drainMs = Math.min(hookMs, limits.moduleDrainMs);
+    if (hookMs > 0) await this.#within(drainMs, this.#answers(), '').catch(() => undefined);
     const state = this.#takeState();
-    const id = this.spec.id;
+    const notSent = new HoldfastError('GATE_CLOSED', { module: this.spec.id, reason: 'the module stops' });
     for (const call of this.#calls) {
-      call.abandon((fate) => (fate === 'unknown' ? new HoldfastError('CANCELLED', { fate }) : new HoldfastError('GATE_CLOSED', { module: id, reason: 'the module stops' })));
+      call.abandon((fate) => (fate === 'unknown' ? new HoldfastError('CANCELLED', { fate }) : notSent));
     }
     this.#abort.abort(this.#stopped());
     this.#queue?.close('the module stops');
@@ -145,23 +168,30 @@ export class Module {
   #context(): ModuleContext {
     const { id, name } = this.spec;
     const status = this.#status;
-    const enqueue = (data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> => this.#send(data, options);
+    const enqueue = (data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> =>
+      this.#send(data, options);
     function send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
     function send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
     function send(data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> } = {}): Promise<unknown> {
       return enqueue(data, options);
     }
-    const log = (level: ModuleLogLine['level']) => (message: string) => this.#host.log(level, message.slice(0, limits.logLineBytes));
+    const log = (level: ModuleLogLine['level']) => (message: string) =>
+      this.#host.log(level, message.slice(0, limits.logLineBytes));
+    const { signal } = this.#abort;
     return {
       id,
       name,
-      status: { set: (key, value) => status.set(key, value), get: (key) => status.get(key), signal: (key) => status.signal(key) },
+      status: {
+        set: (key, value) => status.set(key, value),
+        get: (key) => status.get(key),
+        signal: (key) => status.signal(key),
+      },
       send,
       on: (event, handler) => void this.#handlers[event].push(handler),
-      schedule: createSchedule({ clock: this.#host.clock, signal: this.#abort.signal, run: (task) => this.#run('schedule', task) }),
+      schedule: createSchedule({ clock: this.#host.clock, signal, run: (task) => this.#run('schedule', task) }),
       handover: { restore: (schema) => this.#restore(schema), save: (take) => void (this.#save = take) },
       log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
-      signal: this.#abort.signal,
+      signal,
       get user() {
         return running.getStore()?.call?.user ?? null;
       },
@@ -178,7 +208,14 @@ export class Module {
     return sent;
   }
 
+  /** The first attempt is over. Also a dead device has its value: that of an earlier holder must not stay. */
+  #tried(): void {
+    if (this.#queue === null || this.#connected || this.#abort.signal.aborted) return;
+    this.#status.set('connected', false);
+  }
+
   #onConnected(): void {
+    this.#connected = true;
     this.#tokeniser?.reset();
     this.#status.set('connected', true);
     this.#queue?.connected();
@@ -186,6 +223,7 @@ export class Module {
   }
 
   #onDisconnected(reason: string): void {
+    this.#connected = false;
     this.#status.set('connected', false);
     this.#queue?.disconnected();
     for (const handler of this.#handlers.disconnected) void this.#run('disconnected', () => handler(reason));
@@ -258,7 +296,8 @@ export class Module {
     const { signal } = this.#abort;
     let giveUp: () => void = () => undefined;
     const late = new Promise<never>((_, reject) => {
-      const timer = this.#host.clock.after(deadlineMs, () => reject(new HoldfastError('DRIVER_FAILED', { module: this.spec.id, problem })));
+      const expire = (): void => reject(new HoldfastError('DRIVER_FAILED', { module: this.spec.id, problem }));
+      const timer = this.#host.clock.after(deadlineMs, expire);
       const aborted = (): void => reject(this.#stopped());
       signal.addEventListener('abort', aborted, { once: true });
       giveUp = () => {

@@ -11,7 +11,8 @@ interface ScheduleOptions {
 /** Timers of a module. All end when it stops. */
 export function createSchedule({ clock, signal, run }: ScheduleOptions): ModuleContext['schedule'] {
   const plan = (delayMs: number, task: () => void | Promise<void>, again: boolean): Timer => {
-    if (!Number.isFinite(delayMs) || delayMs < (again ? 1 : 0)) throw new RangeError(`${delayMs} ms cannot be scheduled`);
+    const leastMs = again ? 1 : 0;
+    if (!Number.isFinite(delayMs) || delayMs < leastMs) throw new RangeError(`${delayMs} ms cannot be scheduled`);
     let timer: Timer | null = null;
     let ended = false;
     const cancel = (): void => {
@@ -33,5 +34,8 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): ModuleC
     arm(delayMs);
     return { cancel };
   };
-  return { every: (intervalMs, task) => plan(intervalMs, task, true), in: (delayMs, task) => plan(delayMs, task, false) };
+  return {
+    every: (intervalMs, task) => plan(intervalMs, task, true),
+    in: (delayMs, task) => plan(delayMs, task, false),
+  };
 }

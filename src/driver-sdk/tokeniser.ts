@@ -11,7 +11,8 @@ export class TokeniserError extends Error {
   override readonly name = 'TokeniserError';
 }
 
-const tooLong = (limit: number): TokeniserError => new TokeniserError(`the device sent ${limit} bytes without the end of a message`);
+const tooLong = (limit: number): TokeniserError =>
+  new TokeniserError(`the device sent ${limit} bytes without the end of a message`);
 
 /** Messages end with a separator, which is not part of them. */
 export function delimiter(separator: string, limit: number = limits.receiveBufferBytes): Tokeniser {
@@ -57,7 +58,9 @@ export function lengthPrefix(
       const tokens: Buffer[] = [];
       while (rest.length >= headerBytes) {
         const length = lengthOf(rest.subarray(0, headerBytes));
-        if (!Number.isInteger(length) || length < headerBytes) throw new TokeniserError(`the device announced a message of ${length} bytes`);
+        if (!Number.isInteger(length) || length < headerBytes) {
+          throw new TokeniserError(`the device announced a message of ${length} bytes`);
+        }
         if (length > limit) throw tooLong(limit);
         if (rest.length < length) break;
         tokens.push(rest.subarray(0, length));

@@ -1,10 +1,15 @@
-/** A connection to one device that keeps itself up. The driver host has one kind per protocol; the harness has its own. */
+/**
+ * A connection to one device that keeps itself up. The driver host has one kind per protocol; the harness has its own.
+ */
 export interface Transport {
   /** Connects, and again after every loss, until `close`. */
   open(handler: TransportHandler): void;
   /** Connected, and the last bytes were passed on. */
   readonly ready: boolean;
-  /** Hands bytes over if the write gate lets them: throws GATE_CLOSED, STALE_EPOCH or DEVICE_OFFLINE, and nothing has left then. */
+  /**
+   * Hands bytes over if the write gate lets them: throws GATE_CLOSED, STALE_EPOCH or DEVICE_OFFLINE,
+   * and nothing has left then.
+   */
   write(data: Uint8Array): void;
   /** Drops the connection (the device talks nonsense) and connects anew. */
   reset(reason: string): void;
@@ -13,7 +18,7 @@ export interface Transport {
 }
 
 export interface TransportHandler {
-  /** The first attempt to connect has ended, well or not. Once. */
+  /** The first attempt to connect has ended, well (and after `connected` then) or not. Once. */
   attempted(): void;
   connected(): void;
   disconnected(reason: string): void;

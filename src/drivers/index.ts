@@ -2,4 +2,6 @@ import type { Driver } from '../driver-sdk/index.ts';
 import { mockDriver } from './mock/driver.ts';
 
 /** The drivers that come with Holdfast, by name; `builtin` of a driver document names one of them. */
-export const builtinDrivers: Readonly<Record<string, Driver>> = Object.fromEntries([mockDriver].map((driver) => [driver.name, driver]));
+export const builtinDrivers: Readonly<Record<string, Driver>> = Object.fromEntries(
+  [mockDriver].map((driver) => [driver.name, driver]),
+);

@@ -60,6 +60,8 @@ export interface EdgeOptions {
   /** Addresses of the masters, `host:port`. */
   addresses: readonly string[];
   timings?: ControlTimings;
+  /** The client API cannot be served yet: it has no certificate. */
+  certificateMissing?(): boolean;
   /** Told of each step of the control machine: for a judge. */
   onStep?(previous: EdgeControl, next: EdgeControl, event: EdgeEvent): void;
 }
@@ -162,7 +164,9 @@ export class EdgeNode implements HoldfastNode {
 
   readiness(): Readiness {
     const started = this.#control !== null;
-    return { started, ready: started, waitingFor: started ? [] : ['its own store'] };
+    const waitingFor = started ? [] : ['its own store'];
+    if (this.#options.certificateMissing?.() === true) waitingFor.push('certificate');
+    return { started, ready: waitingFor.length === 0, waitingFor };
   }
 
   locations(): LocationView[] {
@@ -243,6 +247,11 @@ export class EdgeNode implements HoldfastNode {
 
   deviceWrites(location: string): Promise<DeviceWrite[]> {
     return this.#ports.deviceLink.writes(location);
+  }
+
+  /** Asks the master to certify the key of this edge's client API. Throws LINK_DOWN while there is no link. */
+  requestCertificate(body: Json, signal: AbortSignal): Promise<Json> {
+    return this.#peer.request('certificate', body, { signal, timeoutMs: limits.requestMs });
   }
 
   // ── The link ──────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 import { createLinkListener } from '../shared/adapters/link-ws/listener.ts';
 import type { ServerIdentity } from '../shared/adapters/tls/certificates.ts';
+import { createCertifier } from '../shared/adapters/tls/edge-certificates.ts';
 import { formatAddress, type MasterConfig } from '../shared/model/config.ts';
 import { LinkAuthority } from '../shared/runtime/link-authority.ts';
 import type { LinkListener } from '../shared/ports/transport.ts';
@@ -7,7 +8,8 @@ import type { NodeParts } from '../shared/runtime/node-parts.ts';
 import { MasterNode } from './master-node.ts';
 
 /** A master of real parts: its id, its CA, the authority over edges, and the listener for their links. */
-export async function composeMaster(parts: NodeParts, config: MasterConfig, identity: ServerIdentity): Promise<MasterNode> {
+export async function composeMaster(parts: NodeParts, config: MasterConfig, tls: { identity: ServerIdentity; folder: string }): Promise<MasterNode> {
+  const { identity } = tls;
   const id = await masterId(parts);
   let linkPort = config.link.port;
   const authority = new LinkAuthority({
@@ -26,7 +28,8 @@ export async function composeMaster(parts: NodeParts, config: MasterConfig, iden
     closePeer: (edge, reason) => webSockets.closePeer(edge, reason),
     close: () => webSockets.close(),
   };
-  return new MasterNode({ ...parts, deviceLink: parts.createDeviceLink(id), listener, enrolment: authority }, { id });
+  const certify = createCertifier({ ...parts, folder: tls.folder, chain: identity.chain });
+  return new MasterNode({ ...parts, deviceLink: parts.createDeviceLink(id), listener, enrolment: authority, certify }, { id });
 }
 
 /** Made at the first start; devices' evidence and answers name it. */

@@ -1,4 +1,6 @@
 import type { Json } from '../shared/foundation/json.ts';
+import { type CertificateRequest, parseCertificateRequest } from '../shared/link/certificate-request.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { CommandDesk } from '../shared/runtime/command-desk.ts';
@@ -8,6 +10,9 @@ import { FeedSource } from '../shared/runtime/replication.ts';
 import { readStatus } from '../shared/runtime/status-feed.ts';
 import type { StatusBoard } from '../shared/runtime/status-board.ts';
 
+/** Signs a certificate for the client API of this edge: PEM of it followed by the CA. Throws INPUT_INVALID. */
+export type Certify = (edge: string, request: CertificateRequest) => Promise<string>;
+
 export interface EdgeHandlersOptions {
   location: string;
   store: DocumentStore;
@@ -15,6 +20,7 @@ export interface EdgeHandlersOptions {
   desk: CommandDesk;
   board: StatusBoard;
   order(body: Json, signal: AbortSignal): Promise<Json>;
+  certify?: Certify;
 }
 
 /** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
@@ -28,6 +34,9 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
           return desk.serveExec(body, { signal, deadlineMs, location });
         case 'order':
           return options.order(body, signal);
+        case 'certificate':
+          if (options.certify === undefined) throw new HoldfastError('UNKNOWN_TYPE', { type: kind });
+          return { chain: await options.certify(location, parseCertificateRequest(body)) };
         case 'replicate.pull':
         case 'replicate.snapshot':
           return feed.serve(kind, body);

@@ -164,9 +164,14 @@ export class FederatedLocation {
       dueInMs: dueAtMs === null ? null : Math.max(0, dueAtMs - nowMs),
       holdDownMs: isHeldDown(holdDown, nowMs) ? holdDown.untilMs - nowMs : 0,
       dualControlSeconds: this.#dual.totalMs / 1_000,
-      modules: { total: this.#ports.directory.modulesOf(this.id).length, ...this.#control.modules },
+      modules: { total: this.#ports.directory.modulesOf(this.id).length, ...this.#modules() },
     };
     return locationView(facts, this.#ports.clock.wallMs());
+  }
+
+  /** Ours while we drive; otherwise what the edge reports of its own. */
+  #modules(): { running: number; failing: number } {
+    return this.state.state === 'standby' ? { running: this.#ports.board.connected(this.id), failing: 0 } : this.#control.modules;
   }
 
   linkView(): LinkView {

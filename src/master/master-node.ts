@@ -37,7 +37,7 @@ import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import { parseOrder } from '../shared/runtime/orders.ts';
 import { until } from '../shared/runtime/until.ts';
-import { edgeHandlers } from './edge-service.ts';
+import { type Certify, edgeHandlers } from './edge-service.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
 export interface MasterPorts {
@@ -50,6 +50,8 @@ export interface MasterPorts {
   deviceLink: DeviceLink;
   listener: LinkListener;
   enrolment: EdgeEnrolment;
+  /** Absent: edges get no certificates here. */
+  certify?: Certify;
 }
 
 export interface MasterOptions {

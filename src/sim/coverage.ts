@@ -18,7 +18,6 @@ const transitions: readonly string[] = [
   'edge releasing → standby',
   'master loading → suspect',
   'master loading → standby',
-  'master loading → taking-over',
   'master suspect → standby',
   'master standby → suspect',
   'master suspect → taking-over',

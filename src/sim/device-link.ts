@@ -47,7 +47,6 @@ export class SimDeviceLink implements DeviceLink {
   readonly #tap: DeviceLinkTap;
   readonly #sites = new Map<string, Site>();
   readonly #status = new Set<(value: StatusValue) => void>();
-  #calls = 0;
   /** The next start fails as a whole: no driver host comes up. */
   broken = false;
   /** How long stopping takes. */
@@ -142,7 +141,6 @@ export class SimDeviceLink implements DeviceLink {
   }
 
   exec(call: ExecCall, signal: AbortSignal): Promise<Json> {
-    this.#calls += 1;
     return new Promise<Json>((resolve, reject) => {
       let settled = false;
       const settle = (act: () => void): void => {
@@ -346,7 +344,7 @@ export class SimDeviceLink implements DeviceLink {
       this.#machine.after(delayMs, () => {
         if (!this.#process.alive) return;
         const result = act();
-        this.#machine.deliver(this.#process, () => result.then(resolve, reject));
+        this.#machine.deliver(this.#process, () => void result.then(resolve, reject));
         // Held by a pause: the rejection is looked at later.
         result.catch(() => undefined);
       });

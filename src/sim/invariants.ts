@@ -125,6 +125,7 @@ const noStaleWriter: Checker = {
       if (master.gate !== null && !sameEpoch(master.gate, durable.epoch)) return 'the master writes under another epoch than its own';
       if (master.gate !== null && !masterDrives(state)) return `the master writes while ${state}`;
       if (master.socketsOpen && !masterDrives(state) && state !== 'releasing') return `the master has device sockets while ${state}`;
+      if (state === 'standby' && master.machine.link === null) return 'the master takes the word of an edge that is gone';
       if (state === 'suspect' && master.machine.dueMs === null) return 'the master suspects and will never take over';
       if ((durable.holder === 'master') !== masterDrives(state)) return `holder is ${durable.holder} while the master is ${state}`;
     }
@@ -145,6 +146,11 @@ const storedBeforePromised: Checker = {
     const stored = node.journal;
     if (!node.behind && message.epoch.number > 0 && (stored === null || isOlder(stored.floor, message.epoch))) return `${message.t} tells an epoch that is not stored`;
     switch (message.t) {
+      case 'hello':
+        if (edgeDrives(state)) return node.socketsOpen || node.gate !== null ? null : `says that it is ${state} though its sockets are closed`;
+        return node.socketsOpen ? 'hello before everything stopped' : null;
+      case 'negotiate':
+        return message.winner === 'master' && !masterDrives(state) ? 'the master keeps control that it does not have' : null;
       case 'control.claimed':
         if (stored === null || stored.holder !== 'edge' || !sameEpoch(stored.epoch, message.epoch)) return 'claimed without having stored it';
         return state === 'holding' ? null : 'claimed without holding';
@@ -208,7 +214,7 @@ function masterMoveProblem({ from, to, event, evidence }: Extract<Fact, { type: 
     // An order that had to wait for the end of a lease is carried out, whatever was ordered since.
     if (from.takeoverOrdered) return null;
     if (to.wanted.paused) return 'took over a paused location';
-    return evidence.quietMs >= from.wanted.timeoutMs ? null : 'took over before the timeout';
+    return evidence.quietMs >= to.wanted.timeoutMs ? null : 'took over before the timeout';
   }
   if (masterDrives(from.state) && !masterDrives(to.state)) {
     if (to.state !== 'releasing') return `went from ${from.state} to ${to.state} without stopping`;
@@ -218,6 +224,8 @@ function masterMoveProblem({ from, to, event, evidence }: Extract<Fact, { type: 
     const usable = from.window.open && !evidence.failedHandback && !evidence.heldDown && !from.wanted.paused;
     return hello.state === 'holding' || ordered || usable || !from.wanted.failover ? null : 'handed back outside the window, without an order';
   }
+  const asked = event.type === 'message' && from.link?.number === event.link && from.link.phase === 'rehello' ? from.link.handback : null;
+  if (hello !== null && asked === 'operator' && masterDrives(to.state)) return 'an order to hand back was not carried out';
   if (hello !== null && hello.state !== 'holding' && from.state === 'suspect' && to.state === 'suspect') {
     if (from.dueMs !== null && (to.dueMs === null || to.dueMs > from.dueMs)) return 'a connection put the takeover off';
   }

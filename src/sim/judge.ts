@@ -39,6 +39,8 @@ interface Side<Machine> {
   booted: { stored: Durable | null } | null;
   behind: boolean;
   writing: number;
+  /** The record under way gives control up. */
+  lettingGo: boolean;
   stopping: boolean;
 }
 
@@ -50,13 +52,15 @@ interface Case {
   saidHolding: boolean;
   /** On the clock of the master: the last sign that the edge has control, or the end of its own. */
   confirmedMs: number;
+  /** On the same clock: the last frame of the edge. */
+  heardMs: number;
   bothSinceMs: number | null;
   bothMs: number;
   /** Since when both write although they are in touch. */
   inTouchSinceMs: number | null;
 }
 
-const newSide = <M>(): Side<M> => ({ machine: null, journal: null, booted: null, behind: false, writing: 0, stopping: false });
+const newSide = <M>(): Side<M> => ({ machine: null, journal: null, booted: null, behind: false, writing: 0, lettingGo: false, stopping: false });
 
 /** After a partition the verdict ends dual control within this time. */
 const HEAL_MS = 1_000;
@@ -82,11 +86,17 @@ export class Judge {
         if (event === 'shutdown-step-failed') this.#fail(`${id} logs ${event} at ${level}: ${JSON.stringify(facts)}`);
       },
       booting: (entries) => this.#booting(party, id, entries),
-      writing: (entry) => this.#onEntry(party, entry, (side) => (side.writing += 1)),
+      writing: (entry) =>
+        this.#onEntry(party, entry, (side) => {
+          side.writing += 1;
+          // The master may also plan to let go: then its devices wait for the disk.
+          side.lettingGo = party === 'edge' && entry.holder !== 'edge';
+        }),
       written: (entry) => this.#onEntry(party, entry, (side) => this.#written(party, side, entry)),
       notWritten: (entry) =>
         this.#onEntry(party, entry, (side) => {
           side.writing -= 1;
+          side.lettingGo = false;
           side.behind = true;
         }),
       edgeStepped: (previous, next, event) => this.#edgeStepped(id, { previous, next, event }),
@@ -113,7 +123,9 @@ export class Judge {
   frameArrived(location: string, at: Machine): void {
     const { master } = this.#options.seats(location);
     const kase = this.#case(location);
-    if (at === master.machine && kase.master.machine?.link?.phase === 'confirmed') kase.confirmedMs = at.monotonicMs();
+    if (at !== master.machine) return;
+    kase.heardMs = at.monotonicMs();
+    if (kase.master.machine?.link?.phase === 'confirmed') kase.confirmedMs = kase.heardMs;
   }
 
   wrote({ location, module, machine, epoch, gate }: SeenWrite): void {
@@ -136,6 +148,7 @@ export class Judge {
       side.machine = null;
       side.booted = null;
       side.writing = 0;
+      side.lettingGo = false;
       side.stopping = false;
       side.behind = false;
       kase.pending = kase.pending.filter(({ party }) => party !== seat.party);
@@ -211,7 +224,9 @@ export class Judge {
     this.#complete(kase, 'master', previous.state, next.state);
     const confirmed = next.link?.phase === 'confirmed' && previous.link?.phase !== 'confirmed';
     const ended = previous.state === 'releasing' && next.state !== 'releasing';
-    if (confirmed || ended) kase.confirmedMs = nowMs;
+    // The step may have waited for the disk: what counts is when the claim arrived.
+    if (confirmed) kase.confirmedMs = kase.heardMs;
+    if (ended) kase.confirmedMs = nowMs;
     this.#touched.add(location);
   }
 
@@ -258,6 +273,7 @@ export class Judge {
     const record = durableOf(entry);
     this.#judge({ type: 'journal-written', party, before: side.journal, record });
     side.writing -= 1;
+    side.lettingGo = false;
     side.journal = record;
     side.behind = false;
   }
@@ -292,10 +308,11 @@ export class Judge {
         ...this.#facts(location, edge),
         machine: kase.edge.machine,
         idle: kase.edge.writing === 0,
+        lettingGo: kase.edge.lettingGo,
         leased: lease !== null,
         override: kase.edge.machine?.override ?? false,
       },
-      master: { ...this.#facts(location, master), machine: kase.master.machine, idle: kase.master.writing === 0 },
+      master: { ...this.#facts(location, master), machine: kase.master.machine, idle: kase.master.writing === 0, lettingGo: kase.master.lettingGo },
       quiet: false,
     };
   }
@@ -347,6 +364,7 @@ export class Judge {
         pending: [],
         saidHolding: false,
         confirmedMs: -Infinity,
+        heardMs: -Infinity,
         bothSinceMs: null,
         bothMs: 0,
         inTouchSinceMs: null,

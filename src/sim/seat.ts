@@ -156,17 +156,7 @@ export class Seat {
         guarded(() => {
           this.#unsynced += 1;
           tap.writing(entry);
-          const done = (tell: (entry: JournalEntry) => void): void => {
-            this.#unsynced -= 1;
-            tell.call(tap, entry);
-          };
-          return journal.write(entry).then(
-            () => done(tap.written),
-            (error: unknown) => {
-              done(tap.notWritten);
-              throw error;
-            },
-          );
+          return this.#written(journal.write(entry), entry);
         }),
       record: (entry) => {
         if (process.alive) journal.record(entry);
@@ -178,6 +168,19 @@ export class Seat {
       lastAlive: (location) => guarded(() => journal.lastAlive(location)),
       close: () => journal.close(),
     };
+  }
+
+  async #written(write: Promise<void>, entry: JournalEntry): Promise<void> {
+    const { tap } = this.#options;
+    try {
+      await write;
+      tap.written(entry);
+    } catch (error) {
+      tap.notWritten(entry);
+      throw error;
+    } finally {
+      this.#unsynced -= 1;
+    }
   }
 
   #storeOf(process: Incarnation): DocumentStore {

@@ -22,6 +22,11 @@ export interface SeedReport {
   violation: { problem: string; atMs: number; trace: string[] } | null;
 }
 
+export interface SeedOptions {
+  /** Gets the way to report what a node threw where nobody waits: who runs the process sees that. */
+  onCrash?(crashed: (error: unknown) => void): void;
+}
+
 const SAFETY_MS = 480_000;
 /** Invariant 9: within this time after the last fault everything has settled. */
 export const SETTLE_MS = 100_000;
@@ -30,8 +35,9 @@ const TRACE_LINES = 40;
 const names = ['a', 'b', 'c'];
 
 /** Ten simulated minutes of one master and its edges: first faults at random, then none. */
-export async function runSeed(seed: string): Promise<SeedReport> {
+export async function runSeed(seed: string, options: SeedOptions = {}): Promise<SeedReport> {
   const run = await SeedRun.create(seed);
+  options.onCrash?.((error) => run.crashed(error));
   return run.play();
 }
 
@@ -63,6 +69,11 @@ class SeedRun {
     const world = await World.create({ seed, sites, coverage, invoked: (args) => clients?.invoked(args) });
     clients = new Clients(world, new SimRandom(`${seed}/clients`));
     return new SeedRun(seed, world, clients, coverage);
+  }
+
+  /** A bug in a node: in a real one it ends the process. */
+  crashed(error: unknown): void {
+    this.#world.judge.fail(`a node crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   }
 
   async play(): Promise<SeedReport> {

@@ -76,7 +76,7 @@ export class Timeline {
           this.#fire(next);
           setImmediate(pump);
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       };
       setImmediate(pump);

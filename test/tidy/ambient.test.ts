@@ -44,6 +44,8 @@ const allowances: readonly Allowance[] = [
   { files: /^src\/drivers\/mock\/device-(?:main|program)\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'a program of its own that plays devices' },
   { files: /^src\/demo\//, kinds: ['clock', 'io', 'process'], reason: 'the demo starts and breaks real processes' },
   { files: /^src\/sim\/timeline\.ts$/, kinds: ['clock'], reason: 'lets the promises of simulated nodes settle between two moments of simulated time' },
+  { files: /^src\/sim\/pool\.ts$/, kinds: ['io'], reason: 'plays seeds on several cores' },
+  { files: /^src\/sim\/worker\.ts$/, kinds: ['io', 'process'], reason: 'entry file of a thread that plays seeds' },
   { files: /^src\/client-sdk\/node-transport\.ts$/, kinds: ['clock', 'io'], reason: 'the client over the HTTP of Node; a browser brings its own transport' },
 ];
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/shared/client-api/routes.ts';
-import { edgeStates, masterStates } from '../../src/shared/control/messages.ts';
+import { controlMessageSchemas, edgeStates, masterStates } from '../../src/shared/control/messages.ts';
 import { clientVariables, configTable } from '../../src/shared/model/config.ts';
 import { errorTable } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
@@ -35,6 +35,10 @@ function firstColumn(file: string, heading: string): string[] {
 }
 
 describe('words of the state machines', () => {
+  it('explains each control message, and no other', () => {
+    expect(firstColumn('docs/control.md', '### Messages').toSorted()).toEqual(Object.keys(controlMessageSchemas).toSorted());
+  });
+
   it('explains each state of both sides, and no other', () => {
     const known = [...new Set<string>([...edgeStates, ...masterStates, 'waiting-window'])];
     expect(firstColumn('docs/operations.md', '## States').toSorted()).toEqual(known.toSorted());

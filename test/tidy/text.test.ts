@@ -44,7 +44,7 @@ const bans: readonly Ban[] = [
     reason: 'wait for a condition (test/support), or drive a fake clock: a sleep is either too short or too long',
     files: testFiles,
     codeOnly: true,
-    except: /^test\/support\//,
+    except: /^(?:test\/support|bench)\//,
   },
   {
     name: 'a package registry by name',
@@ -83,11 +83,11 @@ describe('what no file says', () => {
   it.each([
     ['the type any', 'const a: any = 1', 'const a = { any: 1 }'],
     ['the type any', 'x as any', 'if (any(x))'],
-    ['a note of unfinished work', `// TO${'DO'} later`, 'const todos = 1'],
+    ['a note of unfinished work', '// TO\u0044O later', 'const todos = 1'],
     ['a test that does not run', 'it.skip(', 'items.skip('],
     ['a test that does not run', 'describe.each([]).only(', 'it.skipIf(true)('],
     ['a wait for real time', 'await sleep(5)', 'clock.sleep(5, signal)'],
-    ['a path of one machine', `'/ho${'me'}/me/x'`, "'src/work/x'"],
+    ['a path of one machine', '/h\u006fme/me/x', "'src/work/x'"],
   ])('%s: sees %s, and lets %s pass', (name, bad, good) => {
     const ban = bans.find((candidate) => candidate.name === name);
     expect(ban?.pattern.test(bad)).toBe(true);

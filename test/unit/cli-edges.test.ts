@@ -58,7 +58,7 @@ describe('exit codes and errors', () => {
   });
 
   it('2 for wrong usage, with one error line and where to look', async () => {
-    for (const argv of [['statsu'], ['status', '--wach'], ['location'], ['location', 'show'], ['-o', 'xml', 'status'], ['sim', '--runs', '0'], []]) {
+    for (const argv of [['statsu'], ['status', '--wach'], ['location'], ['location', 'show'], ['-o', 'xml', 'status'], ['sim', '--seeds', '0'], []]) {
       const { code, out, err } = await alone({}, ...argv);
       expect([argv, code, out]).toEqual([argv, 2, '']);
       expect(err).toMatch(/(^|\n)error: .+\nnext: .+\n$/);
@@ -166,7 +166,7 @@ describe('commands that run here', () => {
       seen.push([options, signal.aborted]);
       return { ok, summary: ok ? 'all held' : 'invariant 2 broke at seed 7', facts: { states: 12 } };
     };
-    expect(await alone({ sim: outcome(true) }, 'sim', '--seed', '7', '--runs', '3')).toEqual({ code: 0, out: 'all held\n', err: 'progress\n' });
+    expect(await alone({ sim: outcome(true) }, 'sim', '--seed', '7', '--seeds', '3')).toEqual({ code: 0, out: 'all held\n', err: 'progress\n' });
     expect(await alone({ sim: outcome(false) }, 'sim')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('error: invariant 2 broke at seed 7\n') as string });
     expect(JSON.parse((await alone({ model: outcome(true) }, 'model', '--depth', '9', '-o', 'json')).out)).toMatchObject({ ok: true, facts: { states: 12 } });
     expect(seen).toEqual([

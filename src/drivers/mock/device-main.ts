@@ -1,7 +1,10 @@
 import { parseArgs } from 'node:util';
 import { startMockDevices } from './device-program.ts';
 
-/** `device-main --ports 3 --base-port 9000 --control-port 9999 --log writes.jsonl --single`: prints its ports as one line of JSON. */
+/**
+ * `device-main --ports 3 --base-port 9000 --control-port 9999 --log writes.jsonl --single`:
+ * prints its ports as one line of JSON.
+ */
 const { values } = parseArgs({
   options: {
     ports: { type: 'string', default: '1' },
@@ -26,7 +29,8 @@ const number = (name: string, text: string): number => {
   process.exit(2);
 };
 
-const optional = (name: string, text: string | undefined): number | null => (text === undefined ? null : number(name, text));
+const optional = (name: string, text: string | undefined): number | null =>
+  text === undefined ? null : number(name, text);
 
 const devices = await startMockDevices({
   ports: number('ports', values.ports),

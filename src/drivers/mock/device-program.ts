@@ -65,6 +65,8 @@ type ControlOrder = z.output<typeof controlSchema>;
 
 const MAX_LINE = 1024 * 1024;
 
+const goodBehaviour: DeviceScript = { delayMs: 0, refuse: false, dropAfterBytes: null, single: false, mute: false };
+
 /** Serves simulated devices: what they were told is on record, and how they behave is up to a script. */
 export async function startMockDevices(options: MockDevicesOptions): Promise<MockDevices> {
   const { host = '127.0.0.1', basePort = 0, controlPort = null, log = null } = options;
@@ -75,7 +77,7 @@ export async function startMockDevices(options: MockDevicesOptions): Promise<Moc
   };
   const devices: MockDevice[] = [];
   for (let index = 0; index < options.ports; index += 1) {
-    const device = new MockDevice(index, record, { delayMs: 0, refuse: false, dropAfterBytes: null, single: false, mute: false, ...options.script });
+    const device = new MockDevice(index, record, { ...goodBehaviour, ...options.script });
     await device.listen(host, basePort === 0 ? 0 : basePort + index);
     devices.push(device);
   }
@@ -123,7 +125,8 @@ class MockDevice {
     Object.assign(this.#script, changes);
     if (this.#script.refuse && !before) this.#unlisten();
     if (!this.#script.refuse && before) await this.listen(this.#host, this.port);
-    if (push !== undefined) for (const socket of this.#open) socket.write(`event ${push.name} ${JSON.stringify(push.value)}\n`);
+    if (push === undefined) return;
+    for (const socket of this.#open) socket.write(`event ${push.name} ${JSON.stringify(push.value)}\n`);
   }
 
   close(): void {
@@ -215,7 +218,11 @@ class MockDevice {
 }
 
 /** Lines of JSON, each answered by one: `{"ok":true}` or `{"ok":false,"problem":"…"}`. */
-async function serveControl(host: string, port: number, devices: MockDevice[]): Promise<{ port: number; close: () => Promise<void> }> {
+async function serveControl(
+  host: string,
+  port: number,
+  devices: MockDevice[],
+): Promise<{ port: number; close: () => Promise<void> }> {
   const open = new Set<net.Socket>();
   const server = net.createServer((socket) => {
     let rest = '';

@@ -43,8 +43,11 @@ export const mockDriver = defineDriver({
 
     ctx.on('received', (message) => {
       const [word, key, ...rest] = message.toString().split(' ');
-      if (word === 'event' && key !== undefined && nameSchema.safeParse(key).success) learn(key, json.parse(JSON.parse(rest.join(' '))));
-      else ctx.log.debug(`not understood: ${message.toString()}`);
+      if (word === 'event' && key !== undefined && nameSchema.safeParse(key).success) {
+        learn(key, json.parse(JSON.parse(rest.join(' '))));
+      } else {
+        ctx.log.debug(`not understood: ${message.toString()}`);
+      }
     });
     if (own.pollMs !== null) {
       ctx.schedule.every(own.pollMs, async () => {
@@ -79,7 +82,9 @@ export const mockDriver = defineDriver({
   },
 });
 
-/** `answer` and then, after a space, the value as JSON if there is one. A late answer to an older command is ignored. */
+/**
+ * `answer` and then, after a space, the value as JSON if there is one. A late answer to an older command is ignored.
+ */
 function judge(message: string, answer: string): Verdict<z.output<typeof json>> {
   if (message === answer) return 'done';
   if (message.startsWith(`${answer} `)) return { value: json.parse(JSON.parse(message.slice(answer.length + 1))) };

@@ -13,6 +13,7 @@ export const PROTOCOL: readonly [min: number, max: number] = [1, 1];
 export const requestKinds = {
   exec: { epoch: true, bulk: false },
   order: { epoch: true, bulk: false },
+  certificate: { epoch: false, bulk: false },
   'replicate.pull': { epoch: false, bulk: true },
   'replicate.snapshot': { epoch: false, bulk: true },
 } as const;

@@ -1,5 +1,5 @@
 import { gateError, WriteGate } from '../control/write-gate.ts';
-import { type Json, jsonEqual } from '../foundation/json.ts';
+import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -10,7 +10,6 @@ import type {
   ExecCall,
   ModuleLogLine,
   ModuleSnapshot,
-  ModuleSpec,
   StartOrder,
   StartReport,
   StatusValue,
@@ -22,6 +21,7 @@ import type { Random } from '../ports/random.ts';
 import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
+import { batchesOf, bySlot, type Location, type Placed, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -36,32 +36,17 @@ export interface DriverHostsOptions {
   writeLog?: string;
 }
 
-interface Placed {
-  spec: ModuleSpec;
-  slot: Slot;
-  connected: boolean;
-  /** Why it does not run; null: it does, or is being started. */
-  problem: string | null;
+interface LaunchOptions {
+  handover: Record<string, Json>;
+  signal: AbortSignal;
 }
 
-interface Location {
-  readonly id: string;
-  /** Counts the starts, so that the authority of an earlier one is never taken for this one's. */
-  readonly run: number;
-  readonly modules: Map<string, Placed>;
-  /** Aborts when the location stops. */
-  readonly abort: AbortController;
-  /** Starts and changes, one after the other. */
-  tail: Promise<unknown>;
-  stopping: Promise<ModuleSnapshot> | null;
-}
-
-/** Modules in one message: no round trip per module, and no message that holds the pipe. */
-const BATCH = 100;
 const LEAST_STEP_MS = 100;
 const LOST = 'its driver host ended; it is being started again';
 
-/** The hands of a node: a pool of processes that run drivers and own the device sockets. The processes start at once. */
+/**
+ * The hands of a node: a pool of processes that run drivers and own the device sockets. The processes start at once.
+ */
 export function createDriverHosts(options: DriverHostsOptions): DeviceLink {
   return new DriverHosts(options);
 }
@@ -87,7 +72,7 @@ class DriverHosts implements DeviceLink {
       {
         status: (message) => this.#onStatus(message),
         log: ({ location, module, level, message }) => this.#onLog({ location, module, level, message }),
-        refused: (count) => this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'device-write' }, count),
+        refused: (count) => this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'device' }, count),
         ended: (slot, end) => this.#onHostEnded(slot, end),
         started: (slot, peer) => this.#onHostStarted(slot, peer),
       },
@@ -104,7 +89,8 @@ class DriverHosts implements DeviceLink {
     const done = location.tail.then(() => this.#converge(location, order, both));
     location.tail = done.catch(() => undefined);
     await untilAborted(done, both);
-    const failed = [...location.modules.values()].flatMap(({ spec, problem }) => (problem === null ? [] : [{ module: spec.id, problem }]));
+    const failed: StartReport['failed'] = [];
+    for (const [module, { problem }] of location.modules) if (problem !== null) failed.push({ module, problem });
     return { started: location.modules.size - failed.length, failed };
   }
 
@@ -114,7 +100,9 @@ class DriverHosts implements DeviceLink {
   }
 
   openGate(location: string, epoch: Epoch): void {
-    this.#gate.open(location, epoch);
+    // Modules that stop or have stopped do not write again: then only the next start opens the gate.
+    if (this.#locations.get(location)?.stopping === null) this.#gate.open(location, epoch);
+    else this.#gate.restamp(location, epoch);
     this.#tellGate(location);
   }
 
@@ -140,11 +128,13 @@ class DriverHosts implements DeviceLink {
     const { location, module, epoch, deadlineMs } = call;
     const nowMs = this.#clock.monotonicMs();
     const refusal = this.#gate.check(location, epoch, nowMs);
-    if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor: this.#gate.state(location).epoch });
+    const floor = this.#gate.state(location).epoch;
+    if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor });
+    const notRunning = (reason: string): HoldfastError => new HoldfastError('MODULE_NOT_RUNNING', { module, reason });
     const placed = this.#locations.get(location)?.modules.get(module);
-    if (placed === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it was not started here' });
-    if (placed.problem !== null) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: placed.problem });
-    if (placed.slot.peer === null) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: LOST });
+    if (placed === undefined) throw notRunning('it was not started here');
+    if (placed.problem !== null) throw notRunning(placed.problem);
+    if (placed.slot.peer === null) throw notRunning(LOST);
     if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
     if (nowMs >= deadlineMs) throw new HoldfastError('DEADLINE', { fate: 'not-sent' });
     return placed.slot.peer.exec(call, signal);
@@ -203,7 +193,8 @@ class DriverHosts implements DeviceLink {
     const fresh: Placed[] = [];
     for (const spec of order.modules) {
       if (location.modules.has(spec.id)) continue;
-      const placed: Placed = { spec, slot: this.#pool.place(spec.driver), connected: false, problem: null };
+      const slot = this.#pool.place(spec.driver);
+      const placed: Placed = { spec, slot, connected: false, leaving: false, problem: null };
       location.modules.set(spec.id, placed);
       fresh.push(placed);
     }
@@ -211,11 +202,14 @@ class DriverHosts implements DeviceLink {
   }
 
   /** Role by role; resolves when each module was tried once. */
-  async #launch(location: Location, modules: Placed[], how: { handover: Record<string, Json>; signal: AbortSignal }): Promise<void> {
+  async #launch(location: Location, modules: Placed[], how: LaunchOptions): Promise<void> {
+    const { handover, signal } = how;
     for (const role of startOrder) {
-      const batches = batchesOf(modules.filter(({ spec }) => spec.role === role));
-      await untilAborted(Promise.all(batches.map((batch) => this.#startBatch(location, batch, how.handover))), how.signal);
-      how.signal.throwIfAborted();
+      // A change under way may be stopping one that its host, just restarted, would get to run for ever.
+      const due = modules.filter(({ spec, leaving }) => spec.role === role && !leaving);
+      const tried = batchesOf(due).map((batch) => this.#startBatch(location, batch, handover));
+      await untilAborted(Promise.all(tried), signal);
+      signal.throwIfAborted();
     }
     this.#count();
   }
@@ -249,13 +243,18 @@ class DriverHosts implements DeviceLink {
   async #stopModules(location: Location, modules: Placed[], deadlineMs: number): Promise<ModuleSnapshot> {
     const endMs = this.#clock.monotonicMs() + deadlineMs;
     const handover: Record<string, Json> = {};
-    const steps = stopOrder.map((role) => modules.filter(({ spec }) => spec.role === role)).filter((step) => step.length > 0);
+    for (const placed of modules) placed.leaving = true;
+    const ofRole = stopOrder.map((role) => modules.filter(({ spec }) => spec.role === role));
+    const steps = ofRole.filter((step) => step.length > 0);
     for (const [index, step] of steps.entries()) {
       const share = (endMs - this.#clock.monotonicMs()) / (steps.length - index);
       Object.assign(handover, await this.#stopStep(location, step, Math.max(LEAST_STEP_MS, share)));
-      for (const { spec, slot } of step) {
-        // A change under way may have been stopping it too.
-        if (location.modules.delete(spec.id)) this.#pool.release(slot, spec.driver);
+      for (const placed of step) {
+        const { spec, slot } = placed;
+        // A change under way may have been stopping it too, and its place is given back once.
+        if (location.modules.get(spec.id) !== placed) continue;
+        location.modules.delete(spec.id);
+        this.#pool.release(slot, spec.driver);
       }
     }
     return { handover };
@@ -267,9 +266,11 @@ class DriverHosts implements DeviceLink {
       [...bySlot(modules)].map(async ([{ peer }, placed]) => {
         // Its sockets went with it.
         if (peer === null) return;
-        const late = this.#clock.after(stepMs, () => peer.kill(`it did not stop the modules of ${location.id} in time`));
+        const { id } = location;
+        const late = this.#clock.after(stepMs, () => peer.kill(`it did not stop the modules of ${id} in time`));
+        const ids = placed.map(({ spec }) => spec.id);
         // The hooks of drivers get half of the time, so that the host can close the sockets in the other half.
-        const answer = await peer.ask({ t: 'stop', location: location.id, modules: placed.map(({ spec }) => spec.id), hookMs: stepMs / 2 });
+        const answer = await peer.ask({ t: 'stop', location: id, modules: ids, hookMs: stepMs / 2 });
         late.cancel();
         if (answer?.t === 'stopped') Object.assign(handover, answer.handover);
         else await peer.gone;
@@ -354,34 +355,4 @@ class DriverHosts implements DeviceLink {
     this.#metrics.set('holdfast_modules', { state: 'running' }, total - failed);
     this.#metrics.set('holdfast_modules', { state: 'failed' }, failed);
   }
-}
-
-const sameSpec = (a: ModuleSpec, b: ModuleSpec | undefined): boolean => b !== undefined && jsonEqual({ ...a }, { ...b });
-
-function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
-  const groups = new Map<Slot, Placed[]>();
-  for (const placed of modules) {
-    const group = groups.get(placed.slot);
-    if (group === undefined) groups.set(placed.slot, [placed]);
-    else group.push(placed);
-  }
-  return groups;
-}
-
-function batchesOf(modules: Placed[]): Placed[][] {
-  const batches: Placed[][] = [];
-  for (const placed of bySlot(modules).values()) {
-    for (let at = 0; at < placed.length; at += BATCH) batches.push(placed.slice(at, at + BATCH));
-  }
-  return batches;
-}
-
-/** The work goes on; only the waiting ends. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = (): void => reject(signal.reason as Error);
-    if (signal.aborted) aborted();
-    else signal.addEventListener('abort', aborted, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
-  });
 }

@@ -19,6 +19,8 @@ const KEPT = 100;
 export class HeldTimes {
   readonly #clock: Clock;
   readonly #held: Held[] = [];
+  /** The boot before this one ended while it held: when, as far as anybody knows. */
+  readonly crashed: { epoch: Epoch; wallMs: number } | null = null;
   /** Under a lease nothing is held beyond its end, whether this process noticed or not. */
   #leaseUntilMs: number | null = null;
 
@@ -34,7 +36,9 @@ export class HeldTimes {
     }
     // A crash left no end. While it was heard nobody else held; while it was not, it said how long it lived.
     const last = this.#held.at(-1);
-    if (last?.untilMs === null) last.untilMs = Math.max(last.fromMs, aliveMs === null ? 0 : nowMs - Math.max(0, wallMs - aliveMs));
+    if (last?.untilMs !== null || last === undefined) return;
+    last.untilMs = Math.max(last.fromMs, aliveMs === null ? 0 : nowMs - Math.max(0, wallMs - aliveMs));
+    this.crashed = { epoch: last.epoch, wallMs: wallMs - (nowMs - last.untilMs) };
   }
 
   get holding(): boolean {

@@ -44,6 +44,12 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
     this.#options = options;
     this.held = new HeldTimes(options.clock, [...options.history].reverse(), options.aliveMs);
+    const { crashed } = this.held;
+    // Without this line the next boot would take the crashed interval for one that lasted until now.
+    if (crashed !== null) {
+      const { state, durable } = options.initial;
+      options.journal.record({ location: options.location, wallMs: crashed.wallMs, holder: 'none', state, reason: durable.reason, epoch: crashed.epoch });
+    }
     const fromShell = options.fromShell as (event: ShellEvent | { type: 'timer'; nowMs: number; timer: string }) => Event;
     const shell = new LocationShell<Message, TimerName>({ ...options, post: (event) => this.post(fromShell(event)) }, storedRecord(options.stored));
     this.#shell = shell;

@@ -78,6 +78,13 @@ export class StatusBoard {
     return { values, epoch };
   }
 
+  /** How many modules of a location say that they are connected. */
+  connected(location: string): number {
+    let count = 0;
+    for (const keys of this.#values.get(location)?.values() ?? []) if (keys.get('connected')?.value === true) count += 1;
+    return count;
+  }
+
   onChange(listener: StatusListener): () => void {
     this.#listeners.add(listener);
     return () => {

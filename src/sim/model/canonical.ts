@@ -158,8 +158,7 @@ class Key {
   #edge(edge: EdgeControl): void {
     const { link, release, lease } = edge;
     this.#n(edgeStates.indexOf(edge.state));
-    // Under `exclusive` nobody claims for want of a link.
-    this.#n(this.#onlyExclusive() ? 0 : (edge.noLinkSinceMs ?? 9));
+    this.#n(edge.noLinkSinceMs ?? 9);
     this.#n(flags(edge.override, lease !== null));
     this.#durable(edge.durable);
     this.#n(release === null ? 0 : release.after === 'answer' ? 1 : release.after === 'hello' ? 2 : 3);
@@ -170,7 +169,7 @@ class Key {
       // A lease counts from the hello until it is granted.
       this.#n(this.#leased() && !link.granted && verdict?.winner !== 'master' ? link.helloSentMs : 0);
       const late = edge.noLinkSinceMs !== null && link.upMs - edge.noLinkSinceMs >= this.#config.timings.disconnectMs;
-      this.#n(flags(link.granted, !this.#onlyExclusive() && late));
+      this.#n(flags(link.granted, late));
       this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2);
       this.#n(verdict === null ? 0 : this.#terms(verdict.terms));
     }
@@ -180,10 +179,6 @@ class Key {
     // Without the link over which they were asked for, renewals are never answered.
     if (link?.granted) for (const { renewal, atMs } of lease.sent) this.#n(this.#renewal(renewal) * 16 - atMs);
     this.#n(-9);
-  }
-
-  #onlyExclusive(): boolean {
-    return this.#config.terms.every(isExclusive);
   }
 
   #leased(): boolean {

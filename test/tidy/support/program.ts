@@ -51,7 +51,7 @@ export function commandsOf(command: Command, itself = false, path = 'holdfast'):
   });
   const options = command.options.map(({ flags, description, defaultValue }) => {
     const standard: unknown = defaultValue;
-    return { flags, description, standard: standard === undefined ? null : String(standard) };
+    return { flags, description, standard: typeof standard === 'string' || typeof standard === 'number' ? String(standard) : null };
   });
   return [{ usage: [path, ...args].join(' '), description: command.description(), options }];
 }

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { defaultTimings } from '../../../src/shared/control/lease.ts';
 import { type Route, routes } from '../../../src/shared/client-api/routes.ts';
+import { postTypes, requestKinds } from '../../../src/shared/link/frames.ts';
 import { configTable } from '../../../src/shared/model/config.ts';
 import { errorTable } from '../../../src/shared/model/errors.ts';
 import { limits } from '../../../src/shared/model/limits.ts';
@@ -25,6 +26,7 @@ export interface Table {
 
 const code = (text: string): string => `\`${text}\``;
 const cell = (text: string): string => text.replaceAll('|', String.raw`\|`).replaceAll('\n', ' ');
+const yesOrNo = (value: boolean): string => (value ? 'yes' : 'no');
 const option = ({ flags, description, standard }: Option): string => `${code(flags)} ${description}${standard === null ? '' : ` (default ${code(standard)})`}`;
 
 export const tables: readonly Table[] = [
@@ -55,6 +57,20 @@ export const tables: readonly Table[] = [
     head: ['name', 'value'],
     people: 'meaning',
     rows: () => Object.entries({ ...defaultTimings, ...flapTimings() }).flatMap(([name, value]) => (typeof value === 'number' ? [[code(name), readable(name, value)]] : [])),
+  },
+  {
+    file: 'docs/link.md',
+    name: 'requests',
+    head: ['request', 'epoch', 'bulk'],
+    people: 'meaning',
+    rows: () => Object.entries(requestKinds).map(([kind, { epoch, bulk }]) => [code(kind), yesOrNo(epoch), yesOrNo(bulk)]),
+  },
+  {
+    file: 'docs/link.md',
+    name: 'posts',
+    head: ['post', 'epoch'],
+    people: 'meaning',
+    rows: () => Object.entries(postTypes).map(([type, { epoch }]) => [code(type), yesOrNo(epoch)]),
   },
   {
     file: 'docs/operations.md',
@@ -103,12 +119,12 @@ function roleOf({ role, locationAdmins, masterOnly }: Route): string {
 
 /** `10,000 ms`, `8 MiB`, `4,096`: the unit is in the name. */
 function readable(name: string, value: number): string {
-  if (/Bytes$/.test(name)) {
+  if (name.endsWith('Bytes')) {
     if (value % (1024 * 1024) === 0) return `${value / (1024 * 1024)} MiB`;
     return value % 1024 === 0 ? `${value / 1024} KiB` : `${value.toLocaleString('en')} B`;
   }
-  if (/Megabytes$/.test(name)) return `${value} MiB`;
-  if (!/Ms$/.test(name)) return value.toLocaleString('en');
+  if (name.endsWith('Megabytes')) return `${value} MiB`;
+  if (!name.endsWith('Ms')) return value.toLocaleString('en');
   if (value % 86_400_000 === 0) return `${value / 86_400_000} d`;
   return value % 1_000 === 0 ? `${(value / 1_000).toLocaleString('en')} s` : `${value.toLocaleString('en')} ms`;
 }

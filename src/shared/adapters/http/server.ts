@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import helmet from '@fastify/helmet';
 import rateLimit, { normalizeIP } from '@fastify/rate-limit';
@@ -34,12 +34,16 @@ export interface HttpServer {
   readonly origin: string;
   /** For `upgrade` requests. */
   readonly server: Server;
+  /** For connections from now on. */
+  replaceCertificate(tls: { cert: string; key: string }): void;
   /** Refuses new requests, ends streams, gives requests under way `shutdownStepMs`, then cuts what is left. */
   close(): Promise<void>;
 }
 
 /** A client that sends its request slowly, or not at all, is cut off. */
 const timeouts = { headersTimeout: limits.apiHeadersMs, requestTimeout: limits.apiRequestMs, connectionsCheckingInterval: 1_000 };
+
+const TLS_MIN = 'TLSv1.2';
 
 type Contexts = WeakMap<FastifyRequest, RequestContext>;
 
@@ -71,6 +75,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   return {
     origin: `${tls === undefined ? 'http' : 'https'}://${name}:${actual}`,
     server: app.server,
+    replaceCertificate: (renewed) => {
+      if (app.server instanceof TlsServer) app.server.setSecureContext({ ...renewed, minVersion: TLS_MIN });
+    },
     close: () => closeGently(app, options, open),
   };
 }
@@ -92,7 +99,7 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
       return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
     },
     serverFactory: (handler) => {
-      const server = tls === undefined ? createServer(timeouts, handler) : createTlsServer({ ...timeouts, ...tls, minVersion: 'TLSv1.2' }, handler);
+      const server = tls === undefined ? createServer(timeouts, handler) : createTlsServer({ ...timeouts, ...tls, minVersion: TLS_MIN }, handler);
       server.maxConnections = limits.apiConnections;
       return server;
     },

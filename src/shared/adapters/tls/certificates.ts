@@ -1,6 +1,5 @@
 import 'reflect-metadata';
 import { createHash, createPrivateKey, webcrypto, X509Certificate as NodeCertificate } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   AuthorityKeyIdentifierExtension,
@@ -8,6 +7,7 @@ import {
   cryptoProvider,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
+  type JsonName,
   KeyUsageFlags,
   KeyUsagesExtension,
   PemConverter,
@@ -18,14 +18,17 @@ import {
 } from '@peculiar/x509';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Random } from '../../ports/random.ts';
+import { makeFolder, readText, replaceFile, storeFailed, syncFolder } from './pem-files.ts';
 
 cryptoProvider.set(webcrypto);
 
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-const DAY_MS = 86_400_000;
+export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+export const DAY_MS = 86_400_000;
 const CA_DAYS = 3_650 * 2;
 const SERVER_DAYS = 825;
-const RENEW_DAYS = 60;
+export const RENEW_DAYS = 60;
+/** Organisational unit in the certificates of edges. */
+export const EDGE_UNIT = 'Holdfast edge';
 
 export interface ServerIdentity {
   /** PEM: the server's certificate followed by that of its CA. */
@@ -44,7 +47,7 @@ export interface CertificateOptions {
   wallMs: number;
 }
 
-interface KeyedCertificate {
+export interface KeyedCertificate {
   certificate: X509Certificate;
   pem: string;
   key: string;
@@ -52,9 +55,7 @@ interface KeyedCertificate {
 
 /** The CA and the server certificate of a master: made at the first start, renewed under the same CA. */
 export async function openServerIdentity(options: CertificateOptions): Promise<ServerIdentity> {
-  await mkdir(options.folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw storeFailed(options.folder, error);
-  });
+  await makeFolder(options.folder);
   const ca = (await loadCa(options.folder)) ?? (await save(options.folder, 'ca', await createCa(options)));
   const known = await load(options.folder, 'server');
   const server = known !== null && isGood(known, ca, options) ? known : await save(options.folder, 'server', await createServer(ca, options));
@@ -68,7 +69,8 @@ export const fingerprint = (der: Buffer): string => createHash('sha256').update(
  * no error text of the TLS library is interpreted.
  *
  * `expired` is a warning: an edge that was offline for a year must come back, and the proof of the secret still stands.
- * Throws LINK_REFUSED `foreign-ca`.
+ * Edges have certificates of the same CA for their own API, and none of them may stand in for a master: it would be
+ * given proofs to guess secrets from. Throws LINK_REFUSED `foreign-ca`, `not-a-master`.
  */
 export function verifyPinned(options: { certificate: Buffer; caFingerprint: string; ca: Buffer; wallMs: number }): { expired: boolean } {
   const foreign = new HoldfastError('LINK_REFUSED', { reason: 'foreign-ca' });
@@ -82,6 +84,7 @@ export function verifyPinned(options: { certificate: Buffer; caFingerprint: stri
     throw foreign;
   }
   if (!ca.ca || !shown.checkIssued(ca) || !shown.verify(ca.publicKey)) throw foreign;
+  if (shown.toLegacyObject().subject.OU === EDGE_UNIT) throw new HoldfastError('LINK_REFUSED', { reason: 'not-a-master' });
   return { expired: Date.parse(shown.validTo) < options.wallMs || Date.parse(shown.validFrom) > options.wallMs };
 }
 
@@ -105,27 +108,38 @@ async function createCa({ random, wallMs }: CertificateOptions): Promise<KeyedCe
 
 /** A certificate of this CA for these hosts; exported for tests that play a master with an expired one, or a man in the middle. */
 export async function createServer(ca: KeyedCertificate, options: CertificateOptions & { days?: number }): Promise<KeyedCertificate> {
-  const { random, wallMs, hosts, days = SERVER_DAYS } = options;
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const certificate = await X509CertificateGenerator.create({
+  const certificate = await issue(ca, { ...options, subject: [{ CN: ['Holdfast'] }], publicKey: keys.publicKey });
+  return { certificate, pem: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+}
+
+export interface IssueOptions extends Pick<CertificateOptions, 'hosts' | 'random' | 'wallMs'> {
+  subject: JsonName;
+  publicKey: webcrypto.CryptoKey;
+  days?: number;
+}
+
+/** Good for one thing: to be the server of these hosts. */
+export async function issue(ca: KeyedCertificate, options: IssueOptions): Promise<X509Certificate> {
+  const { subject, publicKey, hosts, random, wallMs, days = SERVER_DAYS } = options;
+  return X509CertificateGenerator.create({
     serialNumber: serial(random),
-    subject: 'CN=Holdfast',
+    subject,
     issuer: ca.certificate.subject,
     notBefore: new Date(wallMs - DAY_MS),
     notAfter: new Date(wallMs + days * DAY_MS),
     signingAlgorithm: ALGORITHM,
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: await importKey(ca.key),
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await SubjectKeyIdentifierExtension.create(publicKey),
       await AuthorityKeyIdentifierExtension.create(ca.certificate.publicKey),
       new SubjectAlternativeNameExtension(hosts.map((value) => ({ type: isAddress(value) ? ('ip' as const) : ('dns' as const), value }))),
     ],
   });
-  return { certificate, pem: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
 }
 
 /** The CA of a folder; null: none was made yet. A new one in place of a damaged one would lock every edge out: STORE_DAMAGED. */
@@ -139,10 +153,15 @@ export async function loadCa(folder: string): Promise<KeyedCertificate | null> {
 }
 
 const isAddress = (host: string): boolean => /^[\d.]+$/.test(host) || host.includes(':');
+
+/** What a certificate was issued for. */
+export const hostsOf = (certificate: X509Certificate): string[] =>
+  certificate.getExtension(SubjectAlternativeNameExtension)?.names.items.map(({ value }) => value) ?? [];
+
 const serial = (random: Random): string => `1${random.hex(8)}`.slice(0, 16);
 
 function isGood({ certificate, pem }: KeyedCertificate, ca: KeyedCertificate, options: CertificateOptions): boolean {
-  const names = certificate.getExtension(SubjectAlternativeNameExtension)?.names.items.map(({ value }) => value) ?? [];
+  const names = hostsOf(certificate);
   return (
     certificate.notAfter.getTime() - options.wallMs > RENEW_DAYS * DAY_MS &&
     certificate.notBefore.getTime() <= options.wallMs &&
@@ -151,7 +170,7 @@ function isGood({ certificate, pem }: KeyedCertificate, ca: KeyedCertificate, op
   );
 }
 
-async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
+export async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   return PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
 }
 
@@ -171,48 +190,15 @@ async function load(folder: string, name: string): Promise<KeyedCertificate | nu
   }
 }
 
-/** Null: there is no such file. */
-async function readText(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return null;
-    throw storeFailed(path, error);
-  }
-}
-
 /** The key first: a certificate without its key is of no use, a key without a certificate is made again. */
 async function save(folder: string, name: string, made: KeyedCertificate): Promise<KeyedCertificate> {
   try {
-    await replace(join(folder, `${name}.key`), made.key, 0o600);
-    await replace(join(folder, `${name}.pem`), made.pem, 0o644);
+    await replaceFile(join(folder, `${name}.key`), made.key, 0o600);
+    await replaceFile(join(folder, `${name}.pem`), made.pem, 0o644);
+    // Before anybody pins this CA.
     await syncFolder(folder);
   } catch (error) {
     throw storeFailed(join(folder, `${name}.pem`), error);
   }
   return { ...made, pem: made.pem.trim() };
-}
-
-async function replace(path: string, text: string, mode: number): Promise<void> {
-  const temporary = `${path}.new`;
-  await writeFile(temporary, text, { mode, flush: true });
-  await chmod(temporary, mode);
-  await rename(temporary, path);
-}
-
-/** The names of the files are durable too before anybody pins this CA. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-const hasCode = (error: unknown, code: string): boolean => error instanceof Error && 'code' in error && error.code === code;
-
-function storeFailed(path: string, error: unknown): HoldfastError {
-  if (hasCode(error, 'ENOSPC')) return new HoldfastError('STORE_FULL', { path }, { cause: error });
-  return new HoldfastError('STORE_FAILED', { path, problem: error instanceof Error ? error.message : String(error) }, { cause: error });
 }

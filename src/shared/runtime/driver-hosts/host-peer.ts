@@ -5,7 +5,8 @@ import type { Clock, Timer } from '../../ports/clock.ts';
 import type { ExecCall } from '../../ports/device-link.ts';
 import type { HostProcess } from '../../ports/host-process.ts';
 import type { Log } from '../../ports/log.ts';
-import { type Answer, fromHostSchema, type LastWords, lastWordsSchema, type LogMessage, type StatusMessage, type ToHost } from './messages.ts';
+import { type Answer, fromHostSchema, type LastWords, lastWordsSchema } from './messages.ts';
+import type { LogMessage, StatusMessage, ToHost } from './messages.ts';
 
 export interface HostPeerEvents {
   status(message: StatusMessage): void;
@@ -28,7 +29,8 @@ interface Pending {
 }
 
 /** Messages that are answered, without the id that `ask` adds. */
-type Question = { [T in 'start' | 'stop' | 'writes']: Omit<Extract<ToHost, { t: T }>, 'id'> }['start' | 'stop' | 'writes'];
+type Asked = 'start' | 'stop' | 'writes';
+type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
 
 /** The host answers calls by their deadline; this much later it is not going to. */
 const LATE_MS = 100;
@@ -107,7 +109,8 @@ export class HostPeer {
         settle(() => reject(error));
       };
       const aborted = (): void => giveUp(new HoldfastError('CANCELLED', { fate: 'unknown' }));
-      const late = this.#clock.after(deadlineMs - this.#clock.monotonicMs() + LATE_MS, () => giveUp(new HoldfastError('DEADLINE', { fate: 'unknown' })));
+      const expired = (): void => giveUp(new HoldfastError('DEADLINE', { fate: 'unknown' }));
+      const late = this.#clock.after(deadlineMs - this.#clock.monotonicMs() + LATE_MS, expired);
       signal.addEventListener('abort', aborted, { once: true });
       this.#pending.set(id, {
         answer: (message) =>
@@ -116,7 +119,10 @@ export class HostPeer {
             else if (message.t === 'error') reject(fromWire(message.error));
             else reject(new HoldfastError('LINK_PROTOCOL', { problem: `a call was answered by ${message.t}` }));
           }),
-        lost: () => settle(() => reject(new HoldfastError('DRIVER_HOST_LOST', { module, fate: this.#ready ? 'unknown' : 'not-sent' }))),
+        lost: () => {
+          const fate = this.#ready ? 'unknown' : 'not-sent';
+          settle(() => reject(new HoldfastError('DRIVER_HOST_LOST', { module, fate })));
+        },
       });
       this.post({ t: 'exec', id, location, module, method, args, epoch, deadlineMs, user });
     });
@@ -189,7 +195,9 @@ export class HostPeer {
     this.#heartbeat.cancel();
     const words = readLastWords(output);
     const reason = this.#killed ?? words?.problem ?? exit;
-    if (this.#killed !== 'closed') this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
+    if (this.#killed !== 'closed') {
+      this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
+    }
     for (const pending of this.#pending.values()) pending.lost();
     this.#pending.clear();
     this.#events.ended({ reason, words });

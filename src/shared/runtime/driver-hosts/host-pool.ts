@@ -45,8 +45,8 @@ const TOGETHER = 64;
 /**
  * The driver host processes of a node. They are started with it, so that a takeover does not wait for a process.
  *
- * Placement: by driver, so that a bad driver costs the modules of few others: the first 64 modules of a driver go to the
- * host that the driver's name points to. Further ones go to the host with the fewest modules, because a driver with
+ * Placement: by driver, so that a bad driver costs the modules of few others: the first 64 modules of a driver go to
+ * the host that the driver's name points to. Further ones go to the host with the fewest modules, because a driver with
  * hundreds of modules is better served by all cores. A driver that ended its host twice gets a host of its own.
  */
 export class HostPool {
@@ -63,7 +63,8 @@ export class HostPool {
   }
 
   open(): void {
-    for (let index = 0; index < Math.max(1, this.#options.hosts); index += 1) this.#startProcess(this.#addSlot(`host-${index}`, null));
+    const hosts = Math.max(1, this.#options.hosts);
+    for (let index = 0; index < hosts; index += 1) this.#startProcess(this.#addSlot(`host-${index}`, null));
   }
 
   /** Where a module of this driver goes. Give the place back with `release`. */
@@ -90,7 +91,10 @@ export class HostPool {
     slot.load += 1;
   }
 
-  /** The driver ended its host. At the second time it gets one of its own, after a pause. Returns that; null: it has none. */
+  /**
+   * The driver ended its host. At the second time it gets one of its own, after a pause.
+   * Returns that; null: it has none.
+   */
   blame(driver: string): Slot | null {
     const { clock, log } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -146,7 +150,8 @@ export class HostPool {
     if (slot.startedMs > 0 && clock.monotonicMs() - slot.startedMs > maxMs) slot.failures = 0;
     const firstMs = isolated ? limits.driverRestartMinMs : limits.hostRestartMinMs;
     // Its other modules must be back within a second: the first replacement comes at once.
-    const delayMs = !isolated && slot.failures === 0 ? 0 : backoffMs({ firstMs, maxMs, factor: 2, jitter: 0.2 }, slot.failures, random.next());
+    const backoff = { firstMs, maxMs, factor: 2, jitter: 0.2 };
+    const delayMs = !isolated && slot.failures === 0 ? 0 : backoffMs(backoff, slot.failures, random.next());
     slot.failures += 1;
     slot.restart = clock.after(delayMs, () => this.#startProcess(slot));
   }
@@ -155,6 +160,8 @@ export class HostPool {
 /** FNV-1a. */
 function hash(text: string): number {
   let value = 0x811c9dc5;
-  for (let index = 0; index < text.length; index += 1) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
+  for (let index = 0; index < text.length; index += 1) {
+    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
+  }
   return value;
 }

@@ -6,7 +6,8 @@ import type { DeviceWrite, ModuleLogLine, ModuleSpec, StatusValue } from '../../
 
 /**
  * What a node and its driver hosts say to each other. Both are of one build, so there is no version.
- * `id` ties an answer to its question; `run` counts the starts of a location, so that what belongs to an earlier one is known.
+ * `id` ties an answer to its question; `run` counts the starts of a location, so that what belongs to an earlier one
+ * is known.
  */
 
 /** It came out of JSON.parse: JSON it is, and walking through it again would cost more than the rest of the message. */
@@ -32,7 +33,11 @@ const moduleSpec: z.ZodType<ModuleSpec> = z.object({
   settings: z.record(z.string(), json),
 });
 
-const gateState: z.ZodType<GateState> = z.object({ epoch: epochSchema, open: z.boolean(), leaseUntilMs: z.number().nullable() });
+const gateState: z.ZodType<GateState> = z.object({
+  epoch: epochSchema,
+  open: z.boolean(),
+  leaseUntilMs: z.number().nullable(),
+});
 const deviceWrite: z.ZodType<DeviceWrite> = z.object({
   module: text,
   location: text,
@@ -45,10 +50,26 @@ const deviceWrite: z.ZodType<DeviceWrite> = z.object({
 export const toHostSchema = z.discriminatedUnion('t', [
   /** The whole gate each time: to hear it twice does no harm. */
   z.object({ t: z.literal('gate'), location: text, run: id, gate: gateState }),
-  z.object({ t: z.literal('start'), id, location: text, run: id, modules: z.array(z.object({ spec: moduleSpec, handover: json })) }),
+  z.object({
+    t: z.literal('start'),
+    id,
+    location: text,
+    run: id,
+    modules: z.array(z.object({ spec: moduleSpec, handover: json })),
+  }),
   /** Stops these modules; `hookMs` is how long their own clean-up may take. */
   z.object({ t: z.literal('stop'), id, location: text, modules: z.array(text), hookMs: z.number() }),
-  z.object({ t: z.literal('exec'), id, location: text, module: text, method: text, args: z.array(json), epoch: epochSchema, deadlineMs: z.number(), user: text }),
+  z.object({
+    t: z.literal('exec'),
+    id,
+    location: text,
+    module: text,
+    method: text,
+    args: z.array(json),
+    epoch: epochSchema,
+    deadlineMs: z.number(),
+    user: text,
+  }),
   z.object({ t: z.literal('cancel'), id }),
   z.object({ t: z.literal('writes'), id, location: text }),
   z.object({ t: z.literal('ping'), id }),
@@ -61,10 +82,20 @@ export const fromHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('started'), id, failed: z.array(z.object({ module: text, problem: text })) }),
   z.object({ t: z.literal('stopped'), id, handover: z.record(z.string(), json) }),
   z.object({ t: z.literal('answer'), id, value: json }),
-  z.object({ t: z.literal('error'), id, error: z.object({ code: text, message: text, help: text, facts: z.record(z.string(), json) }) }),
+  z.object({
+    t: z.literal('error'),
+    id,
+    error: z.object({ code: text, message: text, help: text, facts: z.record(z.string(), json) }),
+  }),
   z.object({ t: z.literal('writes'), id, writes: z.array(deviceWrite) }),
   z.object({ t: z.literal('status'), location: text, module: text, key: text, value: json, epoch: epochSchema }),
-  z.object({ t: z.literal('log'), location: text, module: text, level: z.enum(['debug', 'info', 'warn', 'error']), message: text }),
+  z.object({
+    t: z.literal('log'),
+    location: text,
+    module: text,
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    message: text,
+  }),
   /** `refused`: writes that the gate refused since the last answer. */
   z.object({ t: z.literal('pong'), id, memoryBytes: z.number(), refused: z.number() }),
 ]);

@@ -1,0 +1,62 @@
+import { jsonEqual } from '../../foundation/json.ts';
+import type { ModuleSnapshot, ModuleSpec } from '../../ports/device-link.ts';
+import type { Slot } from './host-pool.ts';
+
+/** A module and the driver host that it belongs to. */
+export interface Placed {
+  readonly spec: ModuleSpec;
+  slot: Slot;
+  connected: boolean;
+  /** It is being stopped: nothing starts it any more. */
+  leaving: boolean;
+  /** Why it does not run; null: it does, or is being started. */
+  problem: string | null;
+}
+
+/** A location from its start to its stop. */
+export interface Location {
+  readonly id: string;
+  /** Counts the starts, so that the authority of an earlier one is never taken for this one's. */
+  readonly run: number;
+  readonly modules: Map<string, Placed>;
+  /** Aborts when the location stops. */
+  readonly abort: AbortController;
+  /** Starts and changes, one after the other. */
+  tail: Promise<unknown>;
+  stopping: Promise<ModuleSnapshot> | null;
+}
+
+/** Modules in one message: no round trip per module, and no message that holds the pipe. */
+const BATCH = 100;
+
+export const sameSpec = (a: ModuleSpec, b: ModuleSpec | undefined): boolean =>
+  b !== undefined && jsonEqual({ ...a }, { ...b });
+
+export function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
+  const groups = new Map<Slot, Placed[]>();
+  for (const placed of modules) {
+    const group = groups.get(placed.slot);
+    if (group === undefined) groups.set(placed.slot, [placed]);
+    else group.push(placed);
+  }
+  return groups;
+}
+
+/** Each batch is for one host. */
+export function batchesOf(modules: Placed[]): Placed[][] {
+  const batches: Placed[][] = [];
+  for (const placed of bySlot(modules).values()) {
+    for (let at = 0; at < placed.length; at += BATCH) batches.push(placed.slice(at, at + BATCH));
+  }
+  return batches;
+}
+
+/** The work goes on; only the waiting ends. */
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => reject(signal.reason as Error);
+    if (signal.aborted) aborted();
+    else signal.addEventListener('abort', aborted, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+  });
+}
