@@ -145,8 +145,9 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
   const store = await openEmbeddedStore({ path: files.documents, log });
   scope.defer('store', () => store.close());
   const hostProcesses = createHostProcesses({ entry: join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js'), log });
+  const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>
-    createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...(config.writeLog === null ? {} : { writeLog: config.writeLog }) });
+    createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...writeLog });
   return { clock, random, log, metrics, store, journal, credentials, createDeviceLink };
 }
 

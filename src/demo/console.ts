@@ -31,7 +31,7 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
   input.on('line', (line) => {
     const [verb = '', target = ''] = line.trim().split(/\s+/);
     if (verb === 'quit' || verb === 'exit') done.abort();
-    else if (verb !== '') void act(options, verb, target).catch((error: unknown) => print(`error: ${error instanceof Error ? error.message : String(error)}\n`));
+    else if (verb !== '') void act(options, verb, target).catch((error: unknown) => print(`error: ${messageOf(error)}\n`));
   });
   const ended = AbortSignal.any([signal, done.signal]);
   try {
@@ -40,6 +40,8 @@ export async function runConsole(options: ConsoleOptions): Promise<void> {
     input.close();
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function welcome({ master, edges, apiKey, dataDir }: Federation): string {
   const rows = [
@@ -61,6 +63,8 @@ function welcome({ master, edges, apiKey, dataDir }: Federation): string {
   ].join('\n');
 }
 
+const whatMoves = ({ holder, state, reason, link, epoch, modules }: Location) => ({ holder, state, reason, link, epoch, modules });
+
 /** The master's table whenever it differs from the last one, without what only counts seconds. */
 async function showMoves({ federation, print, table }: ConsoleOptions, signal: AbortSignal): Promise<void> {
   const client = federation.client();
@@ -68,7 +72,7 @@ async function showMoves({ federation, print, table }: ConsoleOptions, signal: A
   try {
     while (!signal.aborted) {
       const locations = await client.call(routes.edgeList, {}, { timeoutMs: 2_000 }).catch(() => null);
-      const now = locations === null ? 'the master does not answer' : JSON.stringify(locations.map(({ holder, state, reason, link, epoch, modules }) => ({ holder, state, reason, link, epoch, modules })));
+      const now = locations === null ? 'the master does not answer' : JSON.stringify(locations.map(whatMoves));
       if (now !== shown) {
         shown = now;
         print(locations === null ? `${now}\n\n` : `${table(locations)}\n`);

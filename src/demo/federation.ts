@@ -114,7 +114,8 @@ export class Federation {
     await this.#scope.close('demo ends');
   }
 
-  async #start({ timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, singleConnection = false, signal, progress }: DemoOptions): Promise<void> {
+  async #start(options: DemoOptions): Promise<void> {
+    const { timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, singleConnection = false, signal, progress } = options;
     progress('starting simulated devices');
     const withPorts: DemoSite[] = [];
     for (const site of sites) withPorts.push({ ...site, ports: await this.#startDevices(site.id, devicesPerSite, singleConnection) });
@@ -157,13 +158,21 @@ export class Federation {
   async #startDevices(site: string, count: number, single: boolean): Promise<number[]> {
     const log = join(this.dataDir, `devices-${site}.jsonl`);
     const args = ['--ports', String(count), '--base-port', '0', '--control-port', '0', '--log', log, '--with-parent', ...(single ? ['--single'] : [])];
-    const child = this.#own(new Child({ name: `devices ${site}`, script: join(this.#dist, 'drivers', 'mock', 'device-main.js'), args, env: {}, logFile: join(this.dataDir, `devices-${site}.log`) }));
+    const script = join(this.#dist, 'drivers', 'mock', 'device-main.js');
+    const logFile = join(this.dataDir, `devices-${site}.log`);
+    const child = this.#own(new Child({ name: `devices ${site}`, script, args, env: {}, logFile }));
     const line = await child.line((said) => Array.isArray(said['ports']), START_MS);
     return line['ports'] as number[];
   }
 
   async #startMaster(): Promise<void> {
-    const env = { HOLDFAST_ROLE: 'master', HOLDFAST_DATA: join(this.dataDir, 'master'), HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_LINK: '127.0.0.1:0', HOLDFAST_LOG: 'info' };
+    const env = {
+      HOLDFAST_ROLE: 'master',
+      HOLDFAST_DATA: join(this.dataDir, 'master'),
+      HOLDFAST_HTTP: '127.0.0.1:0',
+      HOLDFAST_LINK: '127.0.0.1:0',
+      HOLDFAST_LOG: 'info',
+    };
     this.#master = this.#serve('master', 'master', env);
     const { link } = await this.#master.line(({ event }) => event === 'master-loaded', START_MS);
     const { origin, id } = await this.#master.line(({ event }) => event === 'ready', START_MS);
@@ -190,7 +199,10 @@ export class Federation {
   }
 
   #serve(name: string, folder: string, env: Record<string, string>): Child {
-    return this.#own(new Child({ name, script: join(this.#dist, 'main.js'), args: ['serve'], env: { ...env, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') }, logFile: join(this.dataDir, `${folder}.log`) }));
+    const script = join(this.#dist, 'main.js');
+    const logFile = join(this.dataDir, `${folder}.log`);
+    const withLog = { ...env, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
+    return this.#own(new Child({ name, script, args: ['serve'], env: withLog, logFile }));
   }
 
   #own(child: Child): Child {

@@ -32,7 +32,14 @@ export function siteFile(sites: readonly DemoSite[], timeoutSeconds: number): st
       modules: ports.map((_, i) => moduleId(id, i)),
     })),
     modules: sites.flatMap(({ id, ports }) =>
-      ports.map((port, i) => ({ id: moduleId(id, i), name: DEVICES[i % DEVICES.length], driver_id: 'driver-mock', edge_control_id: id, ip: '127.0.0.1', port })),
+      ports.map((port, i) => ({
+        id: moduleId(id, i),
+        name: DEVICES[i % DEVICES.length],
+        driver_id: 'driver-mock',
+        edge_control_id: id,
+        ip: '127.0.0.1',
+        port,
+      })),
     ),
   });
 }

@@ -70,6 +70,8 @@ export class FederatedLocation {
   readonly #control: Control;
   readonly #peer: PeerLink;
   readonly #dual: DualControl;
+  /** The earliest moment at which the hello that comes next can have been sent. */
+  #helloAskedMs = 0;
   #document: EdgeDocument;
   #window: RestoreWindow | null;
 
@@ -95,6 +97,8 @@ export class FederatedLocation {
 
   /** A proved connection of this location's edge; an older one is replaced. */
   attach(connection: Connection): void {
+    // The edge says hello after we have proved ourselves: not before now.
+    this.#helloAskedMs = this.#now();
     this.#peer.attach(connection);
   }
 
@@ -193,7 +197,7 @@ export class FederatedLocation {
       ...this.#ports,
       location: this.id,
       modules: () => this.#ports.directory.modulesOf(this.id),
-      sendControl: (link, message) => this.#peer.sendControl(link, message),
+      sendControl: (link, message) => this.#send(link, message),
       closeLink: (link, reason) => this.#peer.close(link, reason),
       tellStatus: (value) => sendStatus(this.#peer, value),
       initial: bootMaster(stored, termsOf(document, false), this.#now(), timings),
@@ -205,6 +209,11 @@ export class FederatedLocation {
       fromShell: (event) => event,
       onStep: (previous, next, event) => this.#afterStep(previous, next, event),
     });
+  }
+
+  #send(link: number, message: FromMaster): void {
+    if (message.t === 'control.renegotiate') this.#helloAskedMs = this.#now();
+    this.#peer.sendControl(link, message);
   }
 
   #createPeer(): PeerLink {
@@ -245,7 +254,7 @@ export class FederatedLocation {
 
   /** A partition may have ended: what both journals say of who held when. */
   #compareHeldTimes(held: HeldInterval[]): void {
-    this.#dual.heard(held, this.#control.held);
+    this.#dual.heard(held, this.#control.held, this.#now() - this.#helloAskedMs);
   }
 
   #afterStep(previous: MasterControl, next: MasterControl, event: MasterEvent): void {

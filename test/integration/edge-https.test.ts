@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { hostname, networkInterfaces, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -40,7 +40,8 @@ function serve(name: 'master' | 'edge', env: Record<string, string>): Child {
 }
 
 const startMaster = (): Child => serve('master', masterEnv);
-const startEdge = (http: string): Child => serve('edge', { HOLDFAST_HTTP: http, HOLDFAST_MASTERS: masterEnv['HOLDFAST_LINK'] ?? '', HOLDFAST_ENROL: enrolment });
+const startEdge = (http: string): Child =>
+  serve('edge', { HOLDFAST_HTTP: http, HOLDFAST_MASTERS: masterEnv['HOLDFAST_LINK'] ?? '', HOLDFAST_ENROL: enrolment });
 
 async function originOf(child: Child): Promise<URL> {
   return new URL(String((await child.line(is('ready'), WAIT_MS))['origin']));
@@ -53,7 +54,8 @@ function client(origin: string, trusted?: string): Client {
 }
 
 /** An address of this machine that other machines can dial, if it has one. */
-const outside = Object.values(networkInterfaces()).flatMap((all) => all ?? []).find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? hostname();
+const interfaces = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+const outside = interfaces.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? hostname();
 
 /** What is shown to a client that trusts the CA; it throws when that is for another host. */
 async function shownAt(port: string, host = '127.0.0.1'): Promise<X509Certificate> {

@@ -18,7 +18,7 @@ const calls: Record<Kind, RegExp | null> = {
   randomness: /\bMath\.random\b|\brandom(?:Bytes|UUID|Int)\b|\bgetRandomValues\b/,
   io: /\bfetch\(|\bnew (?:Worker|WebSocket)\(/,
   // Not every `process` is that of Node: the simulator and the driver hosts have their own.
-  process: /(?<![.#\w])process\.(?:(?:env|argv|exit|exitCode|execPath|cwd|std(?:in|out|err)|hrtime|memoryUsage|nextTick|title)\b|(?:on|once)\('|kill\(\w)/,
+  process: /(?<![.#\w])process\.(?:(?:env|argv|exit|exitCode|execPath|cwd|std\w+|hrtime|memoryUsage|nextTick)\b|on(?:ce)?\('|kill\(\w)/,
 };
 
 const modules: Record<Kind, RegExp | null> = {
@@ -36,43 +36,78 @@ interface Allowance {
 
 /** The only places. One that does not need a kind that it is allowed is refused too. */
 const allowances: readonly Allowance[] = [
-  { files: /^src\/shared\/adapters\//, kinds: ['clock', 'randomness', 'io', 'process'], reason: 'adapters are where the world is touched' },
+  {
+    files: /^src\/shared\/adapters\//,
+    kinds: ['clock', 'randomness', 'io', 'process'],
+    reason: 'adapters are where the world is touched',
+  },
   { files: /^src\/(?:main|serve|local-commands)\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'entry files of the program' },
-  { files: /^src\/driver-host\/main\.ts$/, kinds: ['clock', 'randomness', 'io', 'process'], reason: 'entry file of a driver host process' },
-  { files: /^src\/driver-host\/watchdog\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'entry file of the thread that ends a stuck driver host' },
-  { files: /^src\/driver-host\/(?:tcp-transport|write-journal)\.ts$/, kinds: ['io'], reason: 'device sockets and evidence live in the driver host, on purpose not in the node' },
-  { files: /^src\/drivers\/mock\/device-(?:main|program)\.ts$/, kinds: ['clock', 'io', 'process'], reason: 'a program of its own that plays devices' },
+  {
+    files: /^src\/driver-host\/main\.ts$/,
+    kinds: ['clock', 'randomness', 'io', 'process'],
+    reason: 'entry file of a driver host process',
+  },
+  {
+    files: /^src\/driver-host\/watchdog\.ts$/,
+    kinds: ['clock', 'io', 'process'],
+    reason: 'entry file of the thread that ends a stuck driver host',
+  },
+  {
+    files: /^src\/driver-host\/(?:tcp-transport|write-journal)\.ts$/,
+    kinds: ['io'],
+    reason: 'device sockets and evidence live in the driver host, on purpose not in the node',
+  },
+  {
+    files: /^src\/drivers\/mock\/device-(?:main|program)\.ts$/,
+    kinds: ['clock', 'io', 'process'],
+    reason: 'a program of its own that plays devices',
+  },
   { files: /^src\/demo\//, kinds: ['clock', 'io', 'process'], reason: 'the demo starts and breaks real processes' },
-  { files: /^src\/sim\/timeline\.ts$/, kinds: ['clock'], reason: 'lets the promises of simulated nodes settle between two moments of simulated time' },
+  {
+    files: /^src\/sim\/timeline\.ts$/,
+    kinds: ['clock'],
+    reason: 'lets the promises of simulated nodes settle between two moments of simulated time',
+  },
   { files: /^src\/sim\/pool\.ts$/, kinds: ['io'], reason: 'plays seeds on several cores' },
   { files: /^src\/sim\/worker\.ts$/, kinds: ['io', 'process'], reason: 'entry file of a thread that plays seeds' },
-  { files: /^src\/client-sdk\/node-transport\.ts$/, kinds: ['clock', 'io'], reason: 'the client over the HTTP of Node; a browser brings its own transport' },
+  {
+    files: /^src\/client-sdk\/node-transport\.ts$/,
+    kinds: ['clock', 'io'],
+    reason: 'the client over the HTTP of Node; a browser brings its own transport',
+  },
 ];
 
 const kinds = Object.keys(reasons) as Kind[];
-const allowed = (file: string, kind: Kind): boolean => allowances.some((allowance) => allowance.files.test(file) && allowance.kinds.includes(kind));
+const allowed = (file: string, kind: Kind): boolean =>
+  allowances.some((allowance) => allowance.files.test(file) && allowance.kinds.includes(kind));
 
-function usesOf(file: string, source: string = read(file)): { kind: Kind; line: Line }[] {
+interface Use {
+  kind: Kind;
+  line: Line;
+}
+
+function usesOf(file: string, source: string = read(file)): Use[] {
   const original = linesOf(file, source);
   const code = linesOf(file, codeOf(source));
-  const called = kinds.flatMap((kind) => code.flatMap(({ text }, i) => (calls[kind]?.test(text) === true ? [{ kind, line: original[i] ?? { file, number: 0, text } }] : [])));
-  const imported = importsOf(file, source).flatMap(({ to }) =>
-    kinds.filter((kind) => modules[kind]?.test(to) === true).map((kind) => ({ kind, line: { file, number: 1, text: `import of ${to}` } })),
-  );
-  return [...called, ...imported];
+  return kinds.flatMap((kind): Use[] => {
+    const called = code.filter(({ text }) => calls[kind]?.test(text)).map((line) => ({ kind, line: original[line.number - 1] ?? line }));
+    const imported = importsOf(file, source).filter(({ to }) => modules[kind]?.test(to));
+    return [...called, ...imported.map(({ to }) => ({ kind, line: { file, number: 1, text: `import of ${to}` } }))];
+  });
 }
 
 const uses = sourceFiles().flatMap((file) => usesOf(file));
 
 describe('clock, randomness, input and output', () => {
   it.each(kinds)('%s: only where the world is touched', (kind) => {
-    const outside = uses.filter((use) => use.kind === kind && !allowed(use.line.file, kind)).map(({ line }) => `${place(line)}\n  ${reasons[kind]}`);
-    expect(outside).toEqual([]);
+    const outside = uses.filter((use) => use.kind === kind && !allowed(use.line.file, kind));
+    expect(outside.map(({ line }) => `${place(line)}\n  ${reasons[kind]}`)).toEqual([]);
   });
 
   it('keeps no allowance that nothing needs', () => {
+    const isNeeded = (files: RegExp, kind: Kind): boolean => uses.some((use) => use.kind === kind && files.test(use.line.file));
     const needless = allowances.flatMap(({ files, kinds: granted }) =>
-      granted.filter((kind) => !uses.some((use) => use.kind === kind && files.test(use.line.file))).map((kind) => `${String(files)}: ${kind}`),
+      granted.filter((kind) => !isNeeded(files, kind)).map((kind) => `${String(files)}: ${kind}`),
     );
     expect(needless).toEqual([]);
   });

@@ -12,20 +12,19 @@ const length = (file: string): number => linesOf(file).length - 1;
 
 describe('sizes', () => {
   it(`files have at most ${FILE_LINES} lines: a longer one decides too much`, () => {
-    const long = [...sourceFiles(), ...testFiles()].filter((file) => length(file) > FILE_LINES).map((file) => `${file}: ${length(file)} lines; split it by what it is about`);
-    expect(long).toEqual([]);
+    const long = [...sourceFiles(), ...testFiles()].filter((file) => length(file) > FILE_LINES);
+    expect(long.map((file) => `${file}: ${length(file)} lines; split it by what it is about`)).toEqual([]);
   });
 
   it(`functions have at most ${FUNCTION_LINES} lines: a longer one has parts that want names`, () => {
-    const long = sourceFiles().flatMap((file) =>
-      functionsOf(read(file)).filter(({ lines }) => lines > FUNCTION_LINES).map(({ line, lines, name }) => `${file}:${line}: ${name} has ${lines} lines`),
-    );
-    expect(long).toEqual([]);
+    const all = sourceFiles().flatMap((file) => functionsOf(read(file)).map((one) => ({ ...one, file })));
+    const long = all.filter(({ lines }) => lines > FUNCTION_LINES);
+    expect(long.map(({ file, line, lines, name }) => `${file}:${line}: ${name} has ${lines} lines`)).toEqual([]);
   });
 
   it(`lines have at most ${LINE_LENGTH} characters: nobody reads the end of a longer one`, () => {
-    const long = sourceFiles().flatMap((file) => linesOf(file).filter(({ text }) => text.length > LINE_LENGTH).map(({ number, text }) => `${file}:${number}: ${text.length} characters`));
-    expect(long).toEqual([]);
+    const long = sourceFiles().flatMap((file) => linesOf(file)).filter(({ text }) => text.length > LINE_LENGTH);
+    expect(long.map(({ file, number, text }) => `${file}:${number}: ${text.length} characters`)).toEqual([]);
   });
 
   it('measures functions of every form', () => {
@@ -40,6 +39,10 @@ describe('sizes', () => {
     expect(functionsOf(source).map(({ name, lines }) => `${name} ${lines}`)).toEqual(['declared 5', 'arrow 5', 'wide 8', '#method 5']);
     const found = sourceFiles().flatMap((file) => functionsOf(read(file)));
     expect(found.length).toBeGreaterThan(600);
-    expect(PARAMETERS).toBe((JSON.parse(read('.oxlintrc.json')) as { rules: Record<string, [string, { max: number }]> }).rules['max-params']?.[1].max);
+  });
+
+  it('has the linter count parameters', () => {
+    const { rules } = JSON.parse(read('.oxlintrc.json')) as { rules: Record<string, [string, { max: number }]> };
+    expect(rules['max-params']).toEqual(['error', { max: PARAMETERS }]);
   });
 });

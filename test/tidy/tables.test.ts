@@ -16,7 +16,7 @@ beforeAll(() => {
 });
 
 describe('tables of the documentation', () => {
-  it.each(tables.map((table) => [`${table.file}, ${table.name}`, table] as const))('%s: the same as in the program, both ways', (_, table) => {
+  it.each(tables)('$file, $name: the same as in the program, both ways', (table) => {
     expect(written(table), `${table.file} lacks the marks of the table ${table.name}`).not.toBeNull();
     expect(written(table), 'run `npm run docs`, and read what it changed').toBe(render(table));
   });
@@ -83,7 +83,10 @@ describe('what the documentation names', () => {
 
   /** Mentions of which a part that the pattern finds is not known. */
   const unknown = (pattern: RegExp, known: (found: string) => boolean, among: readonly Mention[] = all): string[] =>
-    among.flatMap((mention) => [...mention.text.matchAll(pattern)].map((match) => match[1] ?? match[0]).filter((found) => !known(found)).map((found) => `${where(mention)}: ${found}`));
+    among.flatMap((mention) => {
+      const found = [...mention.text.matchAll(pattern)].map((match) => match[1] ?? match[0]);
+      return found.filter((name) => !known(name)).map((name) => `${where(mention)}: ${name}`);
+    });
 
   const wholeText = documentFiles().flatMap((file) => linesOf(file));
 
@@ -98,7 +101,8 @@ describe('what the documentation names', () => {
   });
 
   it('environment variables exist', () => {
-    expect(unknown(/\bHOLDFAST_[A-Z]\w*/g, (name) => Object.hasOwn(configTable, name) || clientVariables.includes(name), wholeText)).toEqual([]);
+    const isVariable = (name: string): boolean => Object.hasOwn(configTable, name) || clientVariables.includes(name);
+    expect(unknown(/\bHOLDFAST_[A-Z]\w*/g, isVariable, wholeText)).toEqual([]);
   });
 
   it('metrics exist', () => {
@@ -107,8 +111,8 @@ describe('what the documentation names', () => {
 
   it('endpoints exist', () => {
     const forms = Object.values(routes).map(({ path }) => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`));
-    const isRoute = (path: string): boolean => forms.some((form) => form.test(path));
-    expect(unknown(/(?:^|\s|\d)((?:\/api|\/health|\/metrics)[^\s?"'{[]*)/g, (path) => path === '/api/engine/v2' || isRoute(path))).toEqual([]);
+    const isRoute = (path: string): boolean => path === '/api/engine/v2' || forms.some((form) => form.test(path));
+    expect(unknown(/(?:^|\s|\d)((?:\/api|\/health|\/metrics)[^\s?"'{[]*)/g, isRoute)).toEqual([]);
   });
 
   it('error codes exist', () => {
@@ -119,9 +123,11 @@ describe('what the documentation names', () => {
 
   it('files exist', () => {
     expect(unknown(/^((?:src|test|docs|bench|\.ci)\/[\w./-]*\w\/?)$/g, exists)).toEqual([]);
-    const links = documentFiles().flatMap((file) => [...read(file).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map((match) => ({ file, target: match[1] ?? '' })));
-    const folder = (file: string): string => file.slice(0, file.lastIndexOf('/') + 1);
-    const broken = links.filter(({ file, target }) => !exists(folder(file) + target)).map(({ file, target }) => `${file}: ${target}`);
+    const broken = documentFiles().flatMap((file) => {
+      const folder = file.slice(0, file.lastIndexOf('/') + 1);
+      const targets = [...read(file).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map((match) => match[1] ?? '');
+      return targets.filter((target) => !exists(folder + target)).map((target) => `${file}: ${target}`);
+    });
     expect(broken).toEqual([]);
   });
 

@@ -13,7 +13,11 @@ interface Ban {
 }
 
 const code = (): string[] => [...sourceFiles(), ...testFiles()];
-const everything = (): string[] => [...code(), ...documentFiles(), ...filesOf(['test/scenarios', '.ci', 'package.json', 'vitest.config.ts'], /./)];
+const everything = (): string[] => [
+  ...code(),
+  ...documentFiles(),
+  ...filesOf(['test/scenarios', '.ci', 'package.json', 'vitest.config.ts'], /./),
+];
 
 /** Patterns are written so that this file does not contain what it bans. */
 const bans: readonly Ban[] = [
@@ -24,7 +28,12 @@ const bans: readonly Ban[] = [
     files: code,
     codeOnly: true,
   },
-  { name: 'a silenced compiler', pattern: /@ts-(?:ignore|expect-error|nocheck)/, reason: 'the compiler is right until proved wrong; then the types are', files: code },
+  {
+    name: 'a silenced compiler',
+    pattern: /@ts-(?:ignore|expect-error|nocheck)/,
+    reason: 'the compiler is right; if it is not, the types are wrong',
+    files: code,
+  },
   {
     name: 'a note of unfinished work',
     pattern: /\b(?:TO[D]O|FIX[M]E|XX[X])\b/,

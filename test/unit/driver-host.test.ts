@@ -1,7 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import net from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { DriverHost } from '../../src/driver-host/host.ts';
 import { Reporter } from '../../src/driver-host/reporter.ts';
 import { DeviceFence, type Tenure } from '../../src/driver-host/tenure.ts';
 import { WriteJournal } from '../../src/driver-host/write-journal.ts';
+import { defineDriver } from '../../src/driver-sdk/index.ts';
+import { Scope } from '../../src/shared/foundation/scope.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { FromHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -91,5 +96,76 @@ describe('what a host reports', () => {
     set('a', 100);
     reporter.drained();
     expect(sent).toMatchObject([{ key: 'a', value: 100 }, { key: 'b', value: 1 }, { t: 'log', message: '1 log lines of drivers were dropped' }]);
+  });
+});
+
+describe('device connections of a host', () => {
+  let scope = new Scope();
+  afterEach(async () => {
+    await scope.close();
+    scope = new Scope();
+  });
+
+  /** A device that notes how its connections come and go, and a host that is told to drive it. */
+  const setUp = async () => {
+    const events: string[] = [];
+    const device = net.createServer((socket) => {
+      events.push('open');
+      socket.on('error', (error) => events.push(error.message));
+      socket.on('close', () => events.push('closed'));
+      socket.resume();
+    });
+    await new Promise<void>((resolve) => device.listen(0, '127.0.0.1', resolve));
+    scope.defer('device', () => void device.close());
+    const { port } = device.address() as net.AddressInfo;
+    const clock = new FakeClock();
+    const sent: FromHost[] = [];
+    const driver = defineDriver({ name: 'plain', role: 'device', settings: z.strictObject({}), setup: () => ({}) });
+    const host = new DriverHost({
+      clock,
+      random: { next: () => 0.5 },
+      drivers: new Map([['plain', driver]]),
+      journal: new WriteJournal({ file: null, nodeId: 'node-1' }),
+      pipe: { send: (message) => void sent.push(message), bufferedBytes: () => 0 },
+      entered: () => undefined,
+      memoryBytes: () => 0,
+    });
+    scope.defer('host', () => host.abandon());
+    const gate = (open: boolean, leaseUntilMs: number | null = null) =>
+      host.receive({ t: 'gate', location: 'hq', run: 1, gate: { epoch: epoch(2), open, leaseUntilMs } });
+    const start = async () => {
+      const flags = { tls: false, udp: false, makebreak: false, uri: '', settings: {} };
+      const spec = { id: 'mod-1', driver: 'plain', role: 'device' as const, name: 'M', ip: '127.0.0.1', port, ...flags };
+      host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null }] });
+      await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);
+    };
+    const connected = () => sent.flatMap((message) => (message.t === 'status' ? [message.value] : []));
+    return { events, device, clock, gate, start, connected };
+  };
+
+  it('are reported before the start is: a live device is never called dead, a dead one is', async () => {
+    const live = await setUp();
+    live.gate(true);
+    await live.start();
+    expect(live.connected()).toEqual([true]);
+    const dead = await setUp();
+    await new Promise((resolve) => dead.device.close(resolve));
+    dead.gate(true);
+    await dead.start();
+    expect(dead.connected()).toEqual([false]);
+  });
+
+  it('end with the lease although the gate closed before and the node says no more', async () => {
+    const { events, clock, gate, start, connected } = await setUp();
+    gate(true, 1_000);
+    await start();
+    gate(false, 1_000);
+    await clock.advance(999);
+    expect(connected()).toEqual([true]);
+    await clock.advance(1);
+    await expect.poll(() => events, { interval: 5 }).toEqual(['open', 'read ECONNRESET', 'closed']);
+    expect(connected()).toEqual([true, false]);
+    await clock.advance(60_000);
+    expect(events).toHaveLength(3);
   });
 });

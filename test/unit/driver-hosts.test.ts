@@ -199,6 +199,59 @@ describe('the gate', () => {
   });
 });
 
+describe('the gate of a location that stops', () => {
+  it('stays closed until the next start, whatever else is asked for; calls are refused at once', async () => {
+    const { start, link, host, call } = setUp();
+    await start();
+    host().answersStops = false;
+    const stopped = link.stop('hq', 1_000);
+    const refused = async () => {
+      const asked = host().of('exec').length;
+      await expect(link.exec(call({ epoch: epoch(4) }), never)).rejects.toMatchObject({ code: 'GATE_CLOSED' });
+      expect(host().of('exec')).toHaveLength(asked);
+    };
+    for (const act of [() => link.openGate('hq', epoch(4)), () => link.restamp('hq', epoch(4)), () => link.setLease('hq', null)]) {
+      act();
+      await refused();
+      expect(host().of('gate').at(-1)).toMatchObject({ gate: { open: false } });
+    }
+    host().say({ t: 'stopped', id: host().of('stop')[0]?.id ?? 0, handover: {} });
+    await stopped;
+    link.openGate('hq', epoch(4));
+    await refused();
+    expect(host().of('gate').at(-1)).toMatchObject({ gate: { open: false } });
+
+    await start([spec('mod-1')], { epoch: epoch(6) });
+    expect(host().of('gate').at(-1)).toMatchObject({ gate: { open: true, epoch: epoch(6) } });
+    void link.exec(call({ epoch: epoch(6) }), never).catch(() => undefined);
+    await Promise.resolve();
+    expect(host().of('exec')).toHaveLength(1);
+  });
+
+  it('is not opened by a host that starts meanwhile', async () => {
+    const { start, link, host, clock, processes } = setUp();
+    await start();
+    host().answersStops = false;
+    const stopped = link.stop('hq', 1_000);
+    host().die('SIGSEGV');
+    await stopped;
+    await clock.advance(10);
+    expect(processes).toHaveLength(2);
+    expect(host().of('start')).toEqual([]);
+    expect(host().of('gate').filter(({ gate }) => gate.open)).toEqual([]);
+  });
+});
+
+describe('device writes that a host refused', () => {
+  it('are counted under the fence `device`', async () => {
+    const { start, host, metrics, clock } = setUp();
+    await start();
+    host().say({ t: 'pong', id: 0, memoryBytes: 1, refused: 3 });
+    await clock.advance(0);
+    expect(metrics.read('holdfast_fencing_refusals_total', { fence: 'device' })).toBe(3);
+  });
+});
+
 describe('calls', () => {
   it('end with the answer, or with the error of the host', async () => {
     const { start, host, link, call } = setUp();
@@ -315,6 +368,43 @@ describe('a host that ends', () => {
     expect(processes.length).toBeLessThan(9);
   });
 
+  it('of a driver that has one of its own already: what else it lost goes there, and starts at once', async () => {
+    const { start, host, clock, processes } = setUp(2);
+    await start(Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'bad' })));
+    const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
+    expect([startedAt(0).length, startedAt(1).length]).toEqual([100, 100]);
+    const [first = ''] = startedAt(0);
+    const others = startedAt(1);
+    host(0).die('exit code 1', `hq/${first}`);
+    await clock.advance(300);
+    host(2).die('exit code 1', `hq/${first}`);
+    await clock.advance(5_000);
+    // Its own one is there, the hundred modules of the other host are still where they were.
+    expect(processes).toHaveLength(5);
+    expect(startedAt(4)).toHaveLength(100);
+    host(1).die('exit code 1', `hq/${others[0]}`);
+    await clock.advance(0);
+    expect(startedAt(4)).toHaveLength(200);
+    expect(startedAt(4)).toEqual(expect.arrayContaining(others));
+  });
+
+  it('does not get back what a change is stopping', async () => {
+    const { start, host, processes, clock } = setUp(2);
+    const large = Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'large' }));
+    await start([...large, spec('stays')]);
+    const slow = host(1);
+    slow.answersStops = false;
+    const changed = start([spec('stays')]);
+    await clock.advance(0);
+    host(0).die('SIGSEGV');
+    await clock.advance(300);
+    expect(processes).toHaveLength(3);
+    for (const { id } of slow.of('stop')) slow.say({ t: 'stopped', id, handover: {} });
+    expect(await changed).toEqual({ started: 1, failed: [] });
+    const again = host(2).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
+    expect(again.filter((id) => id !== 'stays')).toEqual([]);
+  });
+
   it('that keeps ending is started less and less often', async () => {
     const { clock, processes, host } = setUp();
     for (let time = 0; time < 200; time += 1) {
@@ -363,6 +453,24 @@ describe('stopping', () => {
     expect(both[0]).toBe(both[1]);
     await Promise.all(both);
     await expect(link.stop('nowhere', 1_000)).resolves.toEqual({ handover: {} });
+  });
+
+  it('during a change gives each place back once', async () => {
+    const { start, link, processes } = setUp(2);
+    await start([spec('mod-1'), spec('mod-2')]);
+    for (const host of processes) host.answersStops = false;
+    const changed = start([spec('mod-1', { settings: { a: 1 } }), spec('mod-2', { settings: { a: 1 } })]).catch(() => null);
+    await expect.poll(() => processes.flatMap((host) => host.of('stop')).length).toBe(1);
+    const stopped = link.stop('hq', 1_000);
+    for (const host of processes) {
+      host.answersStops = true;
+      for (const { id } of host.of('stop')) host.say({ t: 'stopped', id, handover: {} });
+    }
+    await Promise.all([changed, stopped]);
+    for (const host of processes) host.heard.length = 0;
+    await start(Array.from({ length: 400 }, (_, index) => spec(`large-${index}`, { driver: 'large' })));
+    const counts = processes.map((host) => host.of('start').flatMap(({ modules }) => modules).length);
+    expect(counts).toEqual([200, 200]);
   });
 
   it('a start during a stop waits for it and counts as a new one', async () => {

@@ -266,6 +266,50 @@ describe('a call', () => {
   });
 });
 
+describe('`connected`', () => {
+  const attempt = async (driver: ReturnType<typeof device>, live: boolean) => {
+    const published: [string, unknown][] = [];
+    const transport = {
+      ready: true,
+      open: (handler: { attempted(): void; connected(): void }) => {
+        if (live) handler.connected();
+        handler.attempted();
+      },
+      write: () => undefined,
+      reset: () => undefined,
+      close: () => Promise.resolve(),
+    };
+    const plain = { tls: false, udp: false, makebreak: false, uri: '', settings: {} };
+    const spec = { id: 'm', driver: 'test', role: 'device' as const, name: 'M', ip: 'x', port: 1, ...plain };
+    const publish = (key: string, value: unknown) => void published.push([key, value]);
+    const base = { clock: new FakeClock(), transport, publish, log: () => undefined, entered: () => undefined };
+    await new Module(driver, spec, base, null).start().catch(() => undefined);
+    return published;
+  };
+
+  it('is published once the first attempt is over, also of a device that was dead from the start', async () => {
+    const plain = device(() => ({}));
+    expect(await attempt(plain, false)).toEqual([['connected', false]]);
+    expect(await attempt(plain, true)).toEqual([['connected', true]]);
+  });
+
+  it('is false, too, when the driver fails: the value of an earlier holder must not stay', async () => {
+    const broken = device(() => {
+      throw new Error('setup failed');
+    });
+    expect(await attempt(broken, true)).toEqual([['connected', false]]);
+  });
+
+  it('has its place although the driver used up all others', async () => {
+    const greedy = device(({ status }) => {
+      for (let index = 0; index < limits.statusKeys; index += 1) status.set(`key-${index}`, index);
+      expect(() => status.set('one more', 1)).toThrow(RangeError);
+      return {};
+    });
+    expect((await attempt(greedy, false)).at(-1)).toEqual(['connected', false]);
+  });
+});
+
 describe('the mock driver', () => {
   it('matches answers to commands and learns from events', async () => {
     const harness = createHarness(mockDriver);

@@ -118,6 +118,9 @@ const also = (outcome: Outcome, run: Action<MasterTimer>[]): Outcome => ({ ...ou
 
 // ── What the edge says ──────────────────────────────────────────────────────
 
+/** What the edge said, and when it arrived. */
+type Said<T extends FromEdge['t']> = Extract<FromEdge, { t: T }> & { nowMs: number };
+
 function onMessage(state: MasterControl, event: { nowMs: number; link: number; message: FromEdge }, timings: ControlTimings): Outcome {
   const { message, nowMs } = event;
   if (message.t === 'hello') return onHello(state, { nowMs, link: event.link, hello: message }, timings);
@@ -145,7 +148,15 @@ function onHello(
   // What an older connection still had to say came too late.
   if (state.link !== null && event.link < state.link.number) return ignored(state, 'stale-link');
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
-  const link: MasterLink = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state, phase: 'deferred', handback, orderedFor: '', terms: state.wanted };
+  const link: MasterLink = {
+    number: event.link,
+    negotiation: hello.negotiation,
+    edgeState: hello.state,
+    phase: 'deferred',
+    handback,
+    orderedFor: '',
+    terms: state.wanted,
+  };
   const heard: MasterControl = { ...stale(state, event.link), durable: meet(hear(state.durable, hello.epoch)), link };
   // An order overrides the table: it is given again in the negotiation that crossed it.
   if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(heard, link, state.link.orderedFor, nowMs, timings);
@@ -243,7 +254,7 @@ function grant(state: MasterControl, link: MasterLink, snapshot: ControlSnapshot
   };
 }
 
-function onClaimed(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.claimed' }> & { nowMs: number }, timings: ControlTimings): Outcome {
+function onClaimed(state: MasterControl, link: MasterLink, message: Said<'control.claimed'>, timings: ControlTimings): Outcome {
   if (link.phase === 'ordered') return { state: { ...state, durable: hear(state.durable, message.epoch) }, reason: 'claim-crossed-order' };
   // ◆ A claim that no running negotiation asked for: this link and we do not agree any more.
   if (link.phase !== 'granted' || isOlder(message.epoch, state.durable.floor)) {
@@ -274,7 +285,7 @@ function tellNewTerms(outcome: Outcome, nowMs: number, timings: ControlTimings):
   return { ...outcome, state: again.state, send: [...(outcome.send ?? []), ...(again.send ?? [])], run: [...(outcome.run ?? []), ...(again.run ?? [])] };
 }
 
-function onReleased(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.released' }> & { nowMs: number }, timings: ControlTimings): Outcome {
+function onReleased(state: MasterControl, link: MasterLink, message: Said<'control.released'>, timings: ControlTimings): Outcome {
   const heard: MasterControl = { ...state, durable: hear(state.durable, message.epoch) };
   // Failover may have been switched off meanwhile: then the edge negotiates anew.
   if (link.phase === 'ordered' && state.state === 'suspect' && state.wanted.failover) {
@@ -304,7 +315,7 @@ function onAccepted(state: MasterControl, link: MasterLink): Outcome {
   };
 }
 
-function onRenew(state: MasterControl, link: MasterLink, message: Extract<FromEdge, { t: 'control.renew' }> & { nowMs: number }, timings: ControlTimings): Outcome {
+function onRenew(state: MasterControl, link: MasterLink, message: Said<'control.renew'>, timings: ControlTimings): Outcome {
   if (link.phase !== 'granted' && link.phase !== 'confirmed') return ignored(state, 'renewal-refused');
   return {
     state: { ...state, leaseOverMs: leaseSurelyOverMs(message.nowMs, timings) },
@@ -338,7 +349,12 @@ function considerTakeover(state: MasterControl, nowMs: number, waitReason: strin
 function orderRelease(state: MasterControl, link: MasterLink, reason: string, nowMs: number, timings: ControlTimings): Outcome {
   return {
     // An edge that had to be stopped does not get control back by itself in the same window.
-    state: { ...spendWindow(state), state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs, link: { ...link, phase: 'ordered', handback: null, orderedFor: reason } },
+    state: {
+      ...spendWindow(state),
+      state: 'suspect',
+      dueMs: nowMs + state.wanted.timeoutMs,
+      link: { ...link, phase: 'ordered', handback: null, orderedFor: reason },
+    },
     reason,
     send: [{ t: 'control.release', negotiation: link.negotiation, epoch: state.durable.floor, reason }],
     run: [{ type: 'clear-timer', timer: 'due' }, { type: 'set-timer', timer: 'dialogue', atMs: nowMs + timings.releaseWaitMs }],

@@ -36,7 +36,13 @@ export const controlMessageSchemas = {
   /** Master: the verdict. For the edge it is not yet the grant. */
   negotiate: z.strictObject({ t: z.literal('negotiate'), negotiation, winner: z.enum(['edge', 'master']), reason, epoch: epochSchema, terms: termsSchema }),
   /** Master: the edge may drive the devices. `leaseMs` under `exclusive`, counted from when the hello was sent. */
-  'control.granted': z.strictObject({ t: z.literal('control.granted'), negotiation, epoch: epochSchema, leaseMs: z.number().nullable(), snapshot: snapshotSchema.nullable() }),
+  'control.granted': z.strictObject({
+    t: z.literal('control.granted'),
+    negotiation,
+    epoch: epochSchema,
+    leaseMs: z.number().nullable(),
+    snapshot: snapshotSchema.nullable(),
+  }),
   /** Master: the edge must stop driving the devices. */
   'control.release': z.strictObject({ t: z.literal('control.release'), negotiation, epoch: epochSchema, reason }),
   /** Edge: every device socket is closed. */
@@ -58,7 +64,13 @@ export type ControlMessage = Body<ControlMessageType>;
 export type FromEdge = Body<'hello' | 'control.released' | 'control.claimed' | 'control.accepted' | 'control.renew'>;
 export type FromMaster = Body<'negotiate' | 'control.granted' | 'control.release' | 'control.renegotiate' | 'control.renewed'>;
 
-const edgeTypes: ReadonlySet<ControlMessageType> = new Set<FromEdge['t']>(['hello', 'control.released', 'control.claimed', 'control.accepted', 'control.renew']);
+const edgeTypes: ReadonlySet<ControlMessageType> = new Set<FromEdge['t']>([
+  'hello',
+  'control.released',
+  'control.claimed',
+  'control.accepted',
+  'control.renew',
+]);
 
 /** Who may say this: each side refuses what only it says itself. */
 export const isFromEdge = (message: ControlMessage): message is FromEdge => edgeTypes.has(message.t);

@@ -70,7 +70,11 @@ export const configTable = {
   },
   HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
   HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
-  HOLDFAST_WRITE_LOG: { roles, default: 'none', description: 'File to which every device write is appended with its time, epoch and node: evidence for audits and tests' },
+  HOLDFAST_WRITE_LOG: {
+    roles,
+    default: 'none',
+    description: 'File to which every device write is appended with its time, epoch and node: evidence for audits and tests',
+  },
   HOLDFAST_LINK: { roles: ['master'], default: '0.0.0.0:7443', description: 'host:port on which edges are listened for' },
   HOLDFAST_ADVERTISE: {
     roles: ['master'],

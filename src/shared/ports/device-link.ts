@@ -75,7 +75,11 @@ export interface DeviceWrite {
 
 /** The hands of a node: driver hosts in production, simulated devices in the simulator. */
 export interface DeviceLink {
-  /** Opens the write gate at the order's epoch, connects devices, starts modules: devices, logic, triggers. Resolves when each device was tried once. Called again while the location runs it converges: starts what is new, stops what is gone, restarts what changed. Aborting leaves everything stopped after `stop`. */
+  /**
+   * Opens the write gate at the order's epoch, connects devices, starts modules: devices, services, logic, triggers.
+   * Resolves when each device was tried once. Called again while the location runs it converges: starts what is new,
+   * stops what is gone, restarts what changed. Aborting leaves everything stopped after `stop`.
+   */
   start(order: StartOrder, signal: AbortSignal): Promise<StartReport>;
   /** At once: not a byte leaves for this location any more. */
   closeGate(location: string): void;

@@ -21,7 +21,8 @@ import type { Random } from '../ports/random.ts';
 import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
-import { batchesOf, bySlot, type Location, type Placed, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
+import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
+import { batchesOf, bySlot, countModules, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -34,11 +35,6 @@ export interface DriverHostsOptions {
   nodeId: string;
   /** Every device write is also appended to this file, as evidence that outlives all processes. */
   writeLog?: string;
-}
-
-interface LaunchOptions {
-  handover: Record<string, Json>;
-  signal: AbortSignal;
 }
 
 const LEAST_STEP_MS = 100;
@@ -202,8 +198,7 @@ class DriverHosts implements DeviceLink {
   }
 
   /** Role by role; resolves when each module was tried once. */
-  async #launch(location: Location, modules: Placed[], how: LaunchOptions): Promise<void> {
-    const { handover, signal } = how;
+  async #launch(location: Location, modules: Placed[], { handover, signal }: Launch): Promise<void> {
     for (const role of startOrder) {
       // A change under way may be stopping one that its host, just restarted, would get to run for ever.
       const due = modules.filter(({ spec, leaving }) => spec.role === role && !leaving);
@@ -346,13 +341,8 @@ class DriverHosts implements DeviceLink {
   }
 
   #count(): void {
-    let failed = 0;
-    let total = 0;
-    for (const { modules } of this.#locations.values()) {
-      total += modules.size;
-      for (const { problem } of modules.values()) if (problem !== null) failed += 1;
-    }
-    this.#metrics.set('holdfast_modules', { state: 'running' }, total - failed);
+    const { running, failed } = countModules(this.#locations.values());
+    this.#metrics.set('holdfast_modules', { state: 'running' }, running);
     this.#metrics.set('holdfast_modules', { state: 'failed' }, failed);
   }
 }

@@ -25,7 +25,7 @@ export class DualControl {
   /** Milliseconds by pair of epochs: each hello tells the past again. */
   readonly #known = new Map<string, number>();
   #totalMs: number;
-  #heard: { atMs: number; held: HeldInterval[] } | null = null;
+  #heard: { atMs: number; held: HeldInterval[]; onTheWayMs: number } | null = null;
 
   constructor(options: DualControlOptions) {
     this.#options = options;
@@ -39,30 +39,29 @@ export class DualControl {
     return this.#totalMs;
   }
 
-  /** The edge said hello and when it held. */
-  heard(held: HeldInterval[], own: HeldTimes): void {
-    this.#heard = { atMs: this.#options.clock.monotonicMs(), held };
-    this.#compare(held, own);
+  /**
+   * The edge said hello and when it held, as ages. `onTheWayMs` is the longest that the message can have travelled:
+   * what may be its journey alone is not counted. The next hello tells the same again.
+   */
+  heard(held: HeldInterval[], own: HeldTimes, onTheWayMs: number): void {
+    this.#heard = { atMs: this.#options.clock.monotonicMs(), held, onTheWayMs };
+    this.#compare(held, own, onTheWayMs);
   }
 
   /** Our write gate has closed: an edge that held when it said hello has held until now. */
   settle(own: HeldTimes): void {
     if (this.#heard === null) return;
-    const passedMs = this.#options.clock.monotonicMs() - this.#heard.atMs;
-    const held = this.#heard.held.map((interval) => ({
-      ...interval,
-      fromAgoMs: interval.fromAgoMs + passedMs,
-      untilAgoMs: interval.untilAgoMs === 0 ? 0 : interval.untilAgoMs + passedMs,
-    }));
-    this.#compare(held, own);
+    const { atMs, held, onTheWayMs } = this.#heard;
+    this.#compare(older(held, this.#options.clock.monotonicMs() - atMs), own, onTheWayMs);
     this.#heard = null;
   }
 
-  #compare(edge: HeldInterval[], own: HeldTimes): void {
+  #compare(edge: HeldInterval[], own: HeldTimes, onTheWayMs: number): void {
     for (const theirs of edge) {
       for (const ours of own.intervals()) {
         const ms = dualControlMs([theirs], [ours]);
-        if (ms > NOISE_MS) this.#note(theirs.epoch, `${formatEpoch(theirs.epoch)}/${formatEpoch(ours.epoch)}`, ms);
+        const certain = dualControlMs(older([theirs], onTheWayMs), [ours]) > NOISE_MS;
+        if (certain && ms > NOISE_MS) this.#note(theirs.epoch, `${formatEpoch(theirs.epoch)}/${formatEpoch(ours.epoch)}`, ms);
       }
     }
   }
@@ -79,3 +78,7 @@ export class DualControl {
     journal.record({ ...entry, dualControl: { epochs, ms: more } });
   }
 }
+
+/** The same ages, so much later; whoever still held has held until then. */
+const older = (held: HeldInterval[], ms: number): HeldInterval[] =>
+  held.map(({ epoch, fromAgoMs, untilAgoMs }) => ({ epoch, fromAgoMs: fromAgoMs + ms, untilAgoMs: untilAgoMs === 0 ? 0 : untilAgoMs + ms }));

@@ -90,7 +90,8 @@ export class EdgeIdentity {
       return identity;
     }
     if (known === null) {
-      throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem: 'is needed at the first start; `holdfast edge add` at the master prints it' });
+      const problem = 'is needed at the first start; `holdfast edge add` at the master prints it';
+      throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem });
     }
     return new EdgeIdentity(credentials, random, known);
   }

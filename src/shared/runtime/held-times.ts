@@ -37,7 +37,7 @@ export class HeldTimes {
     // A crash left no end. While it was heard nobody else held; while it was not, it said how long it lived.
     const last = this.#held.at(-1);
     if (last?.untilMs !== null || last === undefined) return;
-    last.untilMs = Math.max(last.fromMs, aliveMs === null ? 0 : nowMs - Math.max(0, wallMs - aliveMs));
+    last.untilMs = Math.max(last.fromMs, aliveMs === null ? -Infinity : nowMs - Math.max(0, wallMs - aliveMs));
     this.crashed = { epoch: last.epoch, wallMs: wallMs - (nowMs - last.untilMs) };
   }
 

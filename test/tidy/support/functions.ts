@@ -7,29 +7,27 @@ export interface FunctionSize {
   name: string;
 }
 
+/** Ends in what opens a body: `=> {`, `) {`, `): Promise<void> {`. */
+const OPENS = /(?:=>|\)|\)\s*:[^=;]*)\s*\{\s*$/;
+const IS_NONE = /^\s*(?:\}|if|for|while|switch|do|else|try|catch|class|interface)\b|^\s*\}/;
+const NAME = /^\s*(?:(?:export|default|async|function\*?|const|readonly|static|get|set|return)\s+)*\*?(#?\w+)/;
+
 /**
- * The functions of a file and how long they are. Code is indented by a formatter, so a function ends at the first line
- * that is indented like its first one and closes what that one opened.
+ * The functions of a file and how long they are, from head to closing brace. A formatter indented the code, so the
+ * lines between a head and its end are indented deeper than both.
  */
 export function functionsOf(source: string): FunctionSize[] {
   const lines = codeOf(source).split('\n');
   return lines.flatMap((text, at) => {
-    const name = nameOf(text);
-    if (name === null) return [];
+    if (!OPENS.test(text) || IS_NONE.test(text)) return [];
     const indent = indentOf(text);
-    const end = lines.findIndex((line, i) => i > at && line.trim() !== '' && indentOf(line) <= indent && /^\s*[})\]]+[);,]*$/.test(line));
-    return end === -1 ? [] : [{ line: at + 1, lines: end - at + 1, name }];
+    const end = lines.findIndex((line, i) => i > at && indentOf(line) === indent && line.trimStart().startsWith('}'));
+    // A head of several lines ends in one that begins with its closing parenthesis.
+    const head = text.trimStart().startsWith(')') ? lines.findLastIndex((line, i) => i < at && indentOf(line) === indent) : at;
+    const name = NAME.exec(lines[head] ?? '')?.[1] ?? 'a function';
+    return end === -1 || head === -1 ? [] : [{ line: head + 1, lines: end - head + 1, name }];
   });
 }
 
-const indentOf = (line: string): number => line.length - line.trimStart().length;
-
-/** A function or method whose head is not also its end. */
-function nameOf(line: string): string | null {
-  if (/[};]\s*$/.test(line) || /^\s*(?:if|for|while|switch|catch|return|do|else|try|case|new|throw|await)\b/.test(line)) return null;
-  const declared = /^\s*(?:export\s+)?(?:default\s+)?(?:async\s+)?function\s*\*?\s*(\w+)/.exec(line);
-  const method = /^\s+(?:static\s+|async\s+|get\s+|set\s+|private\s+|override\s+)*\*?(#?\w+)\s*(?:<[^(]*>)?\((?:[^()]|\([^()]*\))*(?:\)\s*(?::[^=]*)?\{|)\s*$/.exec(line);
-  const arrow = /^\s*(?:export\s+)?(?:const|let|readonly)?\s*(#?\w+)\s*(?::[^=]*)?(?:=|:)\s*(?:async\s*)?(?:<[^(]*>)?\(?.*(?:=>\s*\{|=>\s*\(|\()\s*$/.exec(line);
-  const found = declared ?? method ?? (arrow !== null && /=>|=\s*(?:async\s*)?\($/.test(line) ? arrow : null);
-  return found?.[1] ?? null;
-}
+/** -1 of an empty line: it is as deep as what is around it. */
+const indentOf = (line: string): number => (line.trim() === '' ? -1 : line.length - line.trimStart().length);

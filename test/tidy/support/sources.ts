@@ -34,6 +34,7 @@ export interface Line {
   text: string;
 }
 
-export const linesOf = (file: string, text: string = read(file)): Line[] => text.split('\n').map((line, i) => ({ file, number: i + 1, text: line }));
+export const linesOf = (file: string, text: string = read(file)): Line[] =>
+  text.split('\n').map((line, i) => ({ file, number: i + 1, text: line }));
 
 export const place = ({ file, number, text }: Line): string => `${file}:${number}: ${text.trim().slice(0, 100)}`;

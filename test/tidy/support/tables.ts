@@ -27,7 +27,8 @@ export interface Table {
 const code = (text: string): string => `\`${text}\``;
 const cell = (text: string): string => text.replaceAll('|', String.raw`\|`).replaceAll('\n', ' ');
 const yesOrNo = (value: boolean): string => (value ? 'yes' : 'no');
-const option = ({ flags, description, standard }: Option): string => `${code(flags)} ${description}${standard === null ? '' : ` (default ${code(standard)})`}`;
+const option = ({ flags, description, standard }: Option): string =>
+  `${code(flags)} ${description}${standard === null ? '' : ` (default ${code(standard)})`}`;
 
 export const tables: readonly Table[] = [
   {
@@ -56,7 +57,7 @@ export const tables: readonly Table[] = [
     name: 'timings',
     head: ['name', 'value'],
     people: 'meaning',
-    rows: () => Object.entries({ ...defaultTimings, ...flapTimings() }).flatMap(([name, value]) => (typeof value === 'number' ? [[code(name), readable(name, value)]] : [])),
+    rows: () => timings().map(([name, value]) => [code(name), readable(name, value)]),
   },
   {
     file: 'docs/link.md',
@@ -77,8 +78,7 @@ export const tables: readonly Table[] = [
     name: 'variables',
     head: ['variable', 'role', 'default', 'meaning'],
     people: null,
-    rows: () =>
-      Object.entries(configTable).map(([name, { roles, default: standard, description }]) => [code(name), roles.join(', '), standard, description]),
+    rows: () => Object.entries(configTable).map(([name, row]) => [code(name), row.roles.join(', '), row.default, row.description]),
   },
   {
     file: 'docs/operations.md',
@@ -92,14 +92,25 @@ export const tables: readonly Table[] = [
     name: 'routes',
     head: ['route', 'role', 'answer', 'meaning'],
     people: null,
-    rows: () => Object.values<Route>(routes).map((route) => [code(`${route.method} ${route.path}`), roleOf(route), route.answer, route.description]),
+    rows: () =>
+      Object.values<Route>(routes).map((route) => [
+        code(`${route.method} ${route.path}`),
+        roleOf(route),
+        route.answer,
+        route.description,
+      ]),
   },
   {
     file: 'docs/cli.md',
     name: 'commands',
     head: ['command', 'what it does', 'options'],
     people: null,
-    rows: () => commandsOf(programForDocs()).map(({ usage, description, options }) => [code(usage), description, options.map(option).join('<br>')]),
+    rows: () =>
+      commandsOf(programForDocs()).map(({ usage, description, options }) => [
+        code(usage),
+        description,
+        options.map(option).join('<br>'),
+      ]),
   },
   {
     file: 'docs/cli.md',
@@ -110,7 +121,10 @@ export const tables: readonly Table[] = [
   },
 ];
 
-const flapTimings = (): Record<string, number> => Object.fromEntries(Object.entries(defaultTimings.flap).map(([name, value]) => [`flap.${name}`, value]));
+function timings(): [name: string, value: number][] {
+  const { flap, ...others } = defaultTimings;
+  return [...Object.entries(others), ...Object.entries(flap).map(([name, value]): [string, number] => [`flap.${name}`, value])];
+}
 
 function roleOf({ role, locationAdmins, masterOnly }: Route): string {
   const more = [...(locationAdmins ? ['listed in `admins`'] : []), ...(masterOnly ? ['at the master'] : [])];
@@ -144,14 +158,16 @@ export function written({ file, name }: Table): string | null {
 /** What people wrote, by the first cell of its row. */
 export function peopleOf(table: Table): Map<string, string> {
   const rows = (written(table) ?? '').split('\n').slice(2);
-  return new Map(rows.map((row) => row.split(/(?<!\\)\|/).slice(1, -1).map((text) => text.trim())).map((cells) => [cells[0] ?? '', cells.at(-1) ?? '']));
+  const cells = rows.map((row) => row.split(/(?<!\\)\|/).slice(1, -1).map((text) => text.trim()));
+  return new Map(cells.map((row) => [row[0] ?? '', row.at(-1) ?? '']));
 }
 
 /** The table as it should stand there. */
 export function render(table: Table): string {
   const people = table.people === null ? null : peopleOf(table);
   const head = people === null || table.people === null ? table.head : [...table.head, table.people];
-  const rows = table.rows().map((row) => (people === null ? row.map(cell) : [...row.map(cell), people.get(cell(row[0] ?? '')) ?? '']));
+  const rows = table.rows().map((row) => row.map(cell));
+  if (people !== null) for (const row of rows) row.push(people.get(row[0] ?? '') ?? '');
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
 }
 

@@ -19,7 +19,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const HOSTS = ['edge.example.org', '10.0.0.7', 'fd00::7'];
 const spki = (curve: string): string => generateKeyPairSync('ec', { namedCurve: curve }).publicKey.export({ type: 'spki', format: 'pem' }).toString();
-const certificatesOf = (chain: string): X509Certificate[] => (chain.match(/-----BEGIN[^]+?-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem));
+const certificatesOf = (chain: string): X509Certificate[] =>
+  (chain.match(/-----BEGIN[^]+?-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem));
 
 async function masterAt(clock = new FakeClock(), folder = tempFolder()) {
   const log = createMemoryLog();
@@ -40,7 +41,8 @@ describe('what an edge may ask for', () => {
     expect(leaf?.ca).toBe(false);
     expect(ca?.toString().trim()).toBe(identity.caPem);
     expect(leaf?.verify(ca!.publicKey)).toBe(true);
-    expect(log.lines.filter(({ event }) => event === 'audit').map(({ facts }) => facts)).toMatchObject([{ action: 'certificate', edge: 'berlin', hosts: HOSTS }]);
+    const audited = log.lines.filter(({ event }) => event === 'audit').map(({ facts }) => facts);
+    expect(audited).toMatchObject([{ action: 'certificate', edge: 'berlin', hosts: HOSTS }]);
   });
 
   it.each([
@@ -50,7 +52,8 @@ describe('what an edge may ask for', () => {
     '2001:DB8:0:0::0:1',
   ])('is not the name %s, which is the master’s in one spelling or another', async (host) => {
     const { ask, log } = await masterAt();
-    await expect(ask({ publicKey: spki('P-256'), hosts: ['edge.example.org', host] })).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'certificate.hosts' } });
+    const refused = { code: 'INPUT_INVALID', facts: { field: 'certificate.hosts' } };
+    await expect(ask({ publicKey: spki('P-256'), hosts: ['edge.example.org', host] })).rejects.toMatchObject(refused);
     expect(log.lines.map(({ event }) => event)).toEqual(['certificate-refused']);
   });
 

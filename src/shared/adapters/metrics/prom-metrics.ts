@@ -17,7 +17,10 @@ export function createPromMetrics(): PromMetrics {
     if (type === 'counter') counters.set(name, new Counter(options));
     else gauges.set(name, new Gauge(options));
   }
-  const key = (name: string, labels: Record<string, string>): string => `${name} ${Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`).join(',')}`;
+  const key = (name: string, labels: Record<string, string>): string => {
+    const sorted = Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`);
+    return `${name} ${sorted.join(',')}`;
+  };
   return {
     add<M extends MetricName>(name: M, labels: MetricLabels<M>, amount = 1) {
       counters.get(name)?.inc(labels, amount);

@@ -86,10 +86,7 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
     writes: {
       apply,
       applyFeed,
-      stage: (documents: DocumentRow[], first: boolean) => {
-        if (first) db.exec('DELETE FROM staged');
-        for (const row of documents) rows.stage(row);
-      },
+      stage: rows.stage,
       replaceByStaged,
     },
   };
@@ -136,7 +133,11 @@ function rowStatements(db: Database) {
     put: file,
     putAll: (changed: DocumentRow[], from: number) => changed.forEach((row, i) => file(row, from + i)),
     differs: (row: DocumentRow): boolean => (find.get(row.id)?.body ?? null) !== row.body,
-    stage: (row: DocumentRow) => stage.run(row.id, row.kind, row.location, row.body, documentChecksum(row)),
+    /** Part of a snapshot; `first`: what an earlier one left is of no use. */
+    stage: (documents: DocumentRow[], first: boolean): void => {
+      if (first) db.exec('DELETE FROM staged');
+      for (const row of documents) stage.run(row.id, row.kind, row.location, row.body, documentChecksum(row));
+    },
   };
 }
 

@@ -31,7 +31,8 @@ export function createCertifier({ folder, chain, clock, random, log }: Certifier
     const taken = [...hosts, canonicalHost(edge)].filter((host) => reserved.has(host));
     if (taken.length > 0) {
       log.warn('certificate-refused', { edge, hosts, taken });
-      throw new HoldfastError('INPUT_INVALID', { field: 'certificate.hosts', problem: `${taken.join(', ')} belongs to the master; an edge gets a certificate for its own names only` });
+      const problem = `${taken.join(', ')} belongs to the master; an edge gets a certificate for its own names only`;
+      throw new HoldfastError('INPUT_INVALID', { field: 'certificate.hosts', problem });
     }
     const ca = await loadCa(folder);
     if (ca === null) throw new HoldfastError('STORE_DAMAGED', { path: join(folder, 'ca.pem'), problem: 'there is no CA any more' });
@@ -129,9 +130,9 @@ function readKey(pem: string | null): string | null {
 }
 
 async function createKey(folder: string, path: string): Promise<string> {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256', privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' } });
-  await write(folder, path, privateKey, 0o600);
-  return privateKey;
+  const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  await write(folder, path, pem, 0o600);
+  return pem;
 }
 
 async function write(folder: string, path: string, text: string, mode: number): Promise<void> {

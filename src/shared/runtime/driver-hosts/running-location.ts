@@ -1,4 +1,4 @@
-import { jsonEqual } from '../../foundation/json.ts';
+import { type Json, jsonEqual } from '../../foundation/json.ts';
 import type { ModuleSnapshot, ModuleSpec } from '../../ports/device-link.ts';
 import type { Slot } from './host-pool.ts';
 
@@ -26,6 +26,13 @@ export interface Location {
   stopping: Promise<ModuleSnapshot> | null;
 }
 
+/** How modules are started. */
+export interface Launch {
+  /** By module. */
+  handover: Record<string, Json>;
+  signal: AbortSignal;
+}
+
 /** Modules in one message: no round trip per module, and no message that holds the pipe. */
 const BATCH = 100;
 
@@ -49,6 +56,12 @@ export function batchesOf(modules: Placed[]): Placed[][] {
     for (let at = 0; at < placed.length; at += BATCH) batches.push(placed.slice(at, at + BATCH));
   }
   return batches;
+}
+
+export function countModules(locations: Iterable<Location>): { running: number; failed: number } {
+  const placed = [...locations].flatMap(({ modules }) => [...modules.values()]);
+  const failed = placed.filter(({ problem }) => problem !== null).length;
+  return { running: placed.length - failed, failed };
 }
 
 /** The work goes on; only the waiting ends. */

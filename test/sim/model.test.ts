@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { configOf, formatModelReport, type ModelPolicy, runModel, shapes } from '../../src/sim/model/model.ts';
+import { search } from '../../src/sim/model/search.ts';
+
+const policies: ModelPolicy[] = ['available', 'exclusive', 'no-failover'];
+
+describe('every history of one location', () => {
+  it.each(policies)('keeps the invariants under %s, at the size of a test', (policy) => {
+    const report = runModel({ policy, size: 'small' });
+    const text = formatModelReport(report);
+    expect(report.missing, text).toEqual([]);
+    expect(report.ok, text).toBe(true);
+    // Every state that can be reached was looked at, and says how many those were.
+    expect(report.searches.map(({ closed }) => closed)).toEqual(shapes.small.map(() => true));
+    for (const { states, transitions, settlesWithin } of report.searches) {
+      expect(states).toBeGreaterThan(1_000);
+      expect(transitions).toBeGreaterThan(states);
+      expect(settlesWithin).toBeGreaterThan(0);
+    }
+    expect(text).toMatch(/\d+ states, \d+ transitions, depth \d+: closed/);
+  });
+
+  it('keeps them while the document changes its policy', () => {
+    for (const policy of policies) {
+      const report = search(configOf(policy, { name: 'changes of policy', faults: 0, orders: 1, terms: 1 }));
+      expect(report.problem, report.trace.join('\n')).toBeNull();
+      expect(report.closed).toBe(true);
+    }
+  });
+
+  it('is not called closed when it was stopped early', () => {
+    const report = search(configOf('available', { name: 'cut short', faults: 1 }), { maxStates: 100 });
+    expect(report.closed).toBe(false);
+    const stopped = runModel({ policy: 'available', size: 'small', signal: AbortSignal.abort() });
+    expect(stopped.ok).toBe(false);
+    expect(formatModelReport(stopped)).toContain('not closed');
+  });
+
+  it('reports how far it is', () => {
+    const seen: number[] = [];
+    runModel({ policy: 'no-failover', size: 'small', onProgress: ({ states }) => seen.push(states) });
+    expect(seen.length).toBeGreaterThan(10);
+  });
+});

@@ -1,0 +1,294 @@
+import { describe, expect, it } from 'vitest';
+import { Town } from './support/town.ts';
+
+const available = { policy: 'available', timeout: 20 } as const;
+const exclusive = { policy: 'exclusive', timeout: 20 } as const;
+
+describe('an edge and its master', () => {
+  it('boot, negotiate, and the edge drives its devices', async () => {
+    const t = await Town.settled({ a: available, b: exclusive });
+    for (const id of ['a', 'b']) {
+      expect(t.holder(id)).toBe('edge');
+      expect(t.edge(id).view(id)).toMatchObject({ holder: 'edge', state: 'holding', link: 'up', modules: { total: 2, running: 2 } });
+      expect(t.writers(id)).toEqual(['edge']);
+    }
+    const answer = t.set('a', 42);
+    await t.run('1s');
+    expect(answer.ended).toBe('ok 42');
+    expect(await t.master.value('a')).toBe(42);
+  });
+
+  it('an edge that is gone is replaced after the timeout, waits when it is back, and gets control back by an order', async () => {
+    const t = await Town.settled({ a: available });
+    t.edge('a').crash();
+    await t.run('19s');
+    expect(t.holder('a')).toBe('edge');
+    await t.run('6s');
+    expect(t.holder('a')).toBe('master');
+    t.edge('a').boot();
+    await t.run('10s');
+    expect(t.holder('a')).toBe('master');
+    expect(t.edge('a').view('a')).toMatchObject({ holder: 'master', state: 'standby' });
+    t.order('a', 'handback');
+    await t.run('3s');
+    expect(t.holder('a')).toBe('edge');
+    expect(t.writers('a')).toEqual(['edge']);
+  });
+
+  it('an edge boots alone from its own store and drives', async () => {
+    const t = await Town.settled({ a: available });
+    t.link('a').cut();
+    t.edge('a').powerCut();
+    await t.run('1s');
+    t.edge('a').boot();
+    const seconds = await t.until(() => t.edge('a').view('a')?.state === 'holding', '10s');
+    expect(seconds).toBeGreaterThan(3);
+    expect(t.writers('a')).toContain('edge');
+  });
+
+  it('a master that restarts finds the edge holding', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.master.crash();
+    await t.run('4s');
+    t.master.boot();
+    await t.run('20s');
+    expect(t.master.view('a')).toMatchObject({ holder: 'edge', state: 'standby' });
+    expect(t.world.devices.of('a').map(({ connects }) => connects)).toEqual([1, 1]);
+  });
+
+  it('a master that is stopped while it waits for its edges leaves nothing running', async () => {
+    const t = await Town.dark({ a: available });
+    t.master.boot();
+    await t.run('1s');
+    t.master.shutDown();
+    await t.run('30s');
+    expect(t.master.seat.running).toBe(false);
+    expect(t.world.trace.last(30).join('\n')).not.toContain('taking-over');
+  });
+});
+
+describe('a cut', () => {
+  it('available: both drive, the time is reported exactly, and it ends at heal', async () => {
+    const t = await Town.settled({ a: available }, { drift: 0 });
+    t.link('a').cut();
+    await t.run('60s');
+    expect(t.writers('a')).toEqual(['edge', 'master']);
+    t.link('a').heal();
+    await t.until(() => t.world.judge.settled('a'), '10s');
+    expect(t.writers('a')).toEqual(['edge']);
+    const reported = t.master.view('a')?.dualControlSeconds ?? 0;
+    const measured = t.world.judge.dualControlMs('a') / 1_000;
+    expect(measured).toBeGreaterThan(30);
+    expect(Math.abs(reported - measured)).toBeLessThan(0.1);
+  });
+
+  it('exclusive: the edge lets go before the master takes over', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.link('a').cut();
+    await t.until(() => t.writers('a').length === 0, '12s');
+    await t.until(() => t.holder('a') === 'master', '15s');
+    expect(t.writers('a')).toEqual(['master']);
+    expect(t.world.judge.dualControlMs('a')).toBe(0);
+  });
+
+  it('failover off: the edge goes on and the master never takes over', async () => {
+    const t = await Town.settled({ a: { failover: false } });
+    t.link('a').cut();
+    await t.run('2min');
+    expect(t.writers('a')).toEqual(['edge']);
+    expect(t.holder('a')).toBe('edge');
+  });
+
+  it.each(['to-master', 'to-edge'] as const)('one way (%s): both ends notice within 3 s', async (direction) => {
+    const t = await Town.settled({ a: available });
+    t.link('a').cut(direction);
+    await t.run('4.2s');
+    expect(t.master.view('a')?.link).toBe('down');
+    expect(t.edge('a').view('a')?.link).toBe('down');
+  });
+
+  it('half-open: both ends notice within 3 s and a new link is made', async () => {
+    const t = await Town.settled({ a: available });
+    t.link('a').halfOpen();
+    await t.run('4.2s');
+    expect([t.master.view('a')?.link, t.edge('a').view('a')?.link]).toContain('down');
+    await t.until(() => t.world.judge.settled('a'), '10s');
+  });
+
+  it('that heals before the timeout costs no device connection', async () => {
+    const t = await Town.settled({ a: available });
+    t.link('a').cut();
+    await t.run('10s');
+    t.link('a').heal();
+    await t.run('10s');
+    expect(t.holder('a')).toBe('edge');
+    expect(t.world.devices.of('a').map(({ connects }) => connects)).toEqual([1, 1]);
+  });
+
+  it('short: a command under way is answered once, after the link is back', async () => {
+    const t = await Town.settled({ a: available });
+    const answer = t.set('a', 7, t.master, 15_000);
+    t.link('a').reset();
+    await t.run('9s');
+    expect(answer.ended).toBe('ok 7');
+  });
+
+  it('long: a command under way is answered with its fate', async () => {
+    const t = await Town.settled({ a: available });
+    t.link('a').cut('to-edge');
+    const answer = t.set('a', 7, t.master, 60_000);
+    await t.run('20s');
+    expect(answer.ended).toBe('LINK_LOST unknown');
+  });
+});
+
+describe('values', () => {
+  it('that the edge reported before a partition reach the master after it, under the new epoch', async () => {
+    const t = await Town.settled({ a: available });
+    t.link('a').cut();
+    await t.run('1s');
+    t.set('a', 5, t.edge('a'));
+    await t.run('30s');
+    expect(t.holder('a')).toBe('master');
+    t.link('a').heal();
+    await t.until(() => t.world.judge.settled('a'), '10s');
+    await t.run('1s');
+    expect(await t.master.value('a')).toBe(5);
+  });
+
+  it('that the master set while it held are known at an edge that was restarted', async () => {
+    const t = await Town.settled({ a: available });
+    t.edge('a').crash();
+    await t.until(() => t.holder('a') === 'master', '30s');
+    t.set('a', 9);
+    await t.run('1s');
+    t.edge('a').boot();
+    await t.run('10s');
+    expect(await t.edge('a').value('a')).toBe(9);
+    t.order('a', 'handback');
+    await t.run('3s');
+    expect(await t.edge('a').value('a')).toBe(9);
+  });
+
+  it('that the edge kept through a restart of the master are known there again', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.set('a', 3, t.edge('a'));
+    await t.run('1s');
+    t.master.crash();
+    // Longer than the lease: the edge lets go and is granted control anew.
+    await t.run('15s');
+    t.master.boot();
+    await t.until(() => t.world.judge.settled('a'), '30s');
+    await t.run('1s');
+    expect(await t.master.value('a')).toBe(3);
+  });
+});
+
+describe('disks, clocks and pauses', () => {
+  it('a full disk at the end of the boot of a master puts a takeover off, not away', async () => {
+    const t = await Town.dark({ a: { ...available, timeout: 6 } });
+    t.master.boot();
+    await t.run('1s');
+    t.master.disk.full = true;
+    await t.run('20s');
+    expect(t.holder('a')).toBe('none');
+    t.master.disk.full = false;
+    await t.until(() => t.holder('a') === 'master', '5s');
+  });
+
+  it('a timeout that is raised while the edge is suspected counts at once', async () => {
+    const t = await Town.settled({ a: { ...available, timeout: 8 } });
+    t.edge('a').crash();
+    await t.run('5s');
+    t.world.edit('a', { timeout: 20 });
+    await t.run('13s');
+    expect(t.holder('a')).toBe('edge');
+    await t.until(() => t.holder('a') === 'master', '6s');
+  });
+
+  it('an edge that keeps crashing while it claims does not put the takeover off', async () => {
+    const t = await Town.settled({ a: available });
+    t.edge('a').crash();
+    for (let i = 0; i < 8; i += 1) {
+      await t.run('2.5s');
+      t.edge('a').boot();
+      await t.until(() => ['claiming', 'standby', 'holding'].includes(t.edge('a').view('a')?.state ?? ''), '5s');
+      t.edge('a').crash();
+    }
+    await t.run('5s');
+    expect(t.holder('a')).toBe('master');
+  });
+
+  it('exclusive: an edge that stands still loses its devices at the end of its lease', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.edge('a').pause();
+    await t.until(() => t.holder('a') === 'master', '30s');
+    expect(t.writers('a')).toEqual(['master']);
+    t.edge('a').resume();
+    await t.run('15s');
+    expect(t.writers('a')).toEqual(['master']);
+    expect(t.world.judge.dualControlMs('a')).toBe(0);
+  });
+
+  it('a wall clock that jumps moves no control', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.edge('a').jumpWall('60min');
+    t.master.jumpWall('300min');
+    await t.run('1min');
+    expect(t.holder('a')).toBe('edge');
+    expect(t.world.devices.of('a').map(({ connects }) => connects)).toEqual([1, 1]);
+  });
+
+  it('a master that runs for long keeps nothing of each second', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error): void => void warnings.push(warning.message);
+    process.on('warning', note);
+    const t = await Town.settled({ a: available });
+    await t.run('5min');
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+  });
+
+  it('power loss takes back what was not synced, never what was', async () => {
+    const t = await Town.settled({ a: available });
+    const before = t.edge('a').view('a')?.epoch.number ?? 0;
+    t.edge('a').disk.slowMs = 5_000;
+    t.edge('a').powerCut();
+    await t.run('1s');
+    t.edge('a').boot();
+    await t.until(() => t.edge('a').view('a')?.state === 'claiming', '20s');
+    expect(t.edge('a').view('a')?.epoch.number).toBeGreaterThan(before);
+  });
+});
+
+describe('orders', () => {
+  it('take over and hand back again, both ways without a moment of two', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.order('a', 'takeover');
+    await t.run('3s');
+    expect(t.writers('a')).toEqual(['master']);
+    t.order('a', 'handback');
+    await t.run('3s');
+    expect(t.writers('a')).toEqual(['edge']);
+    expect(t.world.judge.dualControlMs('a')).toBe(0);
+  });
+
+  it('the person on site takes over while the master cannot be reached', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.link('a').cut();
+    await t.until(() => t.writers('a').length === 0, '12s');
+    t.order('a', 'takeover', t.edge('a'));
+    await t.run('2s');
+    expect(t.writers('a')).toContain('edge');
+  });
+
+  it('a window that opens gives control back by itself', async () => {
+    const t = await Town.settled({ a: available });
+    t.order('a', 'takeover');
+    await t.run('3s');
+    expect(t.holder('a')).toBe('master');
+    const opens = new Date(t.world.master.machine.wallMs() + 60_000);
+    t.world.edit('a', { window_start: `${opens.getUTCMinutes()} ${opens.getUTCHours()} * * *`, window_length: 60 });
+    await t.until(() => t.holder('a') === 'edge', '65s');
+  });
+});
