@@ -110,9 +110,8 @@ describe('a cut', () => {
   it('half-open: both ends notice within 3 s and a new link is made', async () => {
     const t = await Town.settled({ a: available });
     t.link('a').halfOpen();
-    await t.run('4.2s');
-    expect([t.master.view('a')?.link, t.edge('a').view('a')?.link]).toContain('down');
-    await t.until(() => t.world.judge.settled('a'), '10s');
+    await t.until(() => t.master.view('a')?.link === 'down' || t.edge('a').view('a')?.link === 'down', '4.2s');
+    await t.until(() => t.master.view('a')?.link === 'up' && t.world.judge.settled('a'), '10s');
   });
 
   it('that heals before the timeout costs no device connection', async () => {
@@ -279,6 +278,7 @@ describe('orders', () => {
     await t.until(() => t.writers('a').length === 0, '12s');
     t.order('a', 'takeover', t.edge('a'));
     await t.run('2s');
+    console.log(t.world.trace.last(20).join('\n'));
     expect(t.writers('a')).toContain('edge');
   });
 

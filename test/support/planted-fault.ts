@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
+import type * as model from '../../src/sim/model/model.ts';
+import type * as search from '../../src/sim/model/search.ts';
 
 const source = resolve(import.meta.dirname, '../../src');
 
@@ -15,7 +17,7 @@ export interface PlantedFault {
   to: string;
 }
 
-type Model = typeof import('../../src/sim/model/model.ts') & typeof import('../../src/sim/model/search.ts');
+type Model = typeof model & typeof search;
 
 /** The model, built from the source of production with one fault in it. The source itself is not touched. */
 export async function modelWith(fault: PlantedFault): Promise<Model> {

@@ -148,15 +148,8 @@ function onHello(
   // What an older connection still had to say came too late.
   if (state.link !== null && event.link < state.link.number) return ignored(state, 'stale-link');
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
-  const link: MasterLink = {
-    number: event.link,
-    negotiation: hello.negotiation,
-    edgeState: hello.state,
-    phase: 'deferred',
-    handback,
-    orderedFor: '',
-    terms: state.wanted,
-  };
+  const said = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state };
+  const link: MasterLink = { ...said, phase: 'deferred', handback, orderedFor: '', terms: state.wanted };
   const heard: MasterControl = { ...stale(state, event.link), durable: meet(hear(state.durable, hello.epoch)), link };
   // An order overrides the table: it is given again in the negotiation that crossed it.
   if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(heard, link, state.link.orderedFor, nowMs, timings);
@@ -347,14 +340,10 @@ function considerTakeover(state: MasterControl, nowMs: number, waitReason: strin
 }
 
 function orderRelease(state: MasterControl, link: MasterLink, reason: string, nowMs: number, timings: ControlTimings): Outcome {
+  const ordered: MasterLink = { ...link, phase: 'ordered', handback: null, orderedFor: reason };
   return {
     // An edge that had to be stopped does not get control back by itself in the same window.
-    state: {
-      ...spendWindow(state),
-      state: 'suspect',
-      dueMs: nowMs + state.wanted.timeoutMs,
-      link: { ...link, phase: 'ordered', handback: null, orderedFor: reason },
-    },
+    state: { ...spendWindow(state), state: 'suspect', dueMs: nowMs + state.wanted.timeoutMs, link: ordered },
     reason,
     send: [{ t: 'control.release', negotiation: link.negotiation, epoch: state.durable.floor, reason }],
     run: [{ type: 'clear-timer', timer: 'due' }, { type: 'set-timer', timer: 'dialogue', atMs: nowMs + timings.releaseWaitMs }],

@@ -47,6 +47,7 @@ class HeldWrite extends Promise<void> {
     return Promise;
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- it stands in for a promise, and is never awaited
   override then<A = void, B = never>(
     onStored?: ((value: void) => A | PromiseLike<A>) | null,
     onFailed?: ((reason: unknown) => B | PromiseLike<B>) | null,
