@@ -144,7 +144,8 @@ const storedBeforePromised: Checker = {
     if (fact.type !== 'sent') return null;
     const { message, node, state } = fact;
     const stored = node.journal;
-    if (!node.behind && message.epoch.number > 0 && (stored === null || isOlder(stored.floor, message.epoch))) return `${message.t} tells an epoch that is not stored`;
+    const untold = message.epoch.number > 0 && (stored === null || isOlder(stored.floor, message.epoch));
+    if (!node.behind && untold) return `${message.t} tells an epoch that is not stored`;
     switch (message.t) {
       case 'hello':
         if (edgeDrives(state)) return node.socketsOpen || node.gate !== null ? null : `says that it is ${state} though its sockets are closed`;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
-import { command, startFederation, type TestFederation } from '../support/federation.ts';
+import { command, later, startFederation, type TestFederation } from '../support/federation.ts';
 import { staleWrites } from '../support/write-log.ts';
 
 /**
@@ -46,8 +46,6 @@ const faults: Record<string, Fault> = {
     return () => world.federation.edge(site)?.relay.set('open');
   },
 };
-
-const later = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
 /** One holder, both views agree, commands are answered again. */
 async function settled(site: string): Promise<void> {

@@ -54,6 +54,9 @@ export async function startFederation(scope: Scope, options: Partial<DemoOptions
   };
 }
 
+/** How long a fault lasts is real time: nothing else tells a frozen process that time passes. */
+export const later = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
 /** One command to the first device of a site; null when it was refused, with its code in `refusals`. */
 export async function command(client: Client, site: string, refusals: string[] = []): Promise<unknown> {
   try {

@@ -121,13 +121,14 @@ describe('commands that run here', () => {
     const setting = {
       signal: abort.signal,
       serve: async ({ signal }: { signal: AbortSignal }) => void seen.push(signal),
-      demo: async ({ signal, print }: { signal: AbortSignal; print: (line: string) => void }) => {
+      demo: async ({ signal, print, note }: { signal: AbortSignal; print: (line: string) => void; note: (line: string) => void }) => {
         seen.push(signal);
-        print('running \u001b[2J');
+        print('a table\n');
+        note('starting \u001b[2J');
       },
     };
     expect((await alone(setting, 'serve')).code).toBe(0);
-    expect(await alone(setting, 'demo')).toEqual({ code: 0, out: '', err: 'running \\u001b[2J\n' });
+    expect(await alone(setting, 'demo')).toEqual({ code: 0, out: 'a table\n', err: 'starting \\u001b[2J\n' });
     expect(seen).toEqual([abort.signal, abort.signal]);
   });
 

@@ -114,8 +114,9 @@ function setUp(hosts = 1) {
   });
   const start = (modules = [spec('mod-1')], more: object = {}) =>
     link.start({ location: 'hq', epoch: epoch(2), modules, handover: {}, ...more }, never);
+  const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
   const restarts = () => metrics.read('holdfast_driver_host_restarts_total', {});
-  return { clock, metrics, processes, link, host, call, start, restarts };
+  return { clock, metrics, processes, link, host, call, start, startedAt, restarts };
 }
 
 describe('starting', () => {
@@ -346,11 +347,10 @@ describe('a host that ends', () => {
   });
 
   it('twice by the same driver: that driver gets a host of its own after a pause, the others stay where they are', async () => {
-    const { start, host, clock, processes } = setUp();
+    const { start, startedAt, host, clock, processes } = setUp();
     await start([spec('good', { driver: 'good' }), spec('bad', { driver: 'bad' })]);
     host().die('exit code 1', 'hq/bad');
     await clock.advance(300);
-    const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
     expect(startedAt(1)).toEqual(['good', 'bad']);
     host().die('exit code 1', 'hq/bad');
     await clock.advance(300);
@@ -369,9 +369,8 @@ describe('a host that ends', () => {
   });
 
   it('of a driver that has one of its own already: what else it lost goes there, and starts at once', async () => {
-    const { start, host, clock, processes } = setUp(2);
+    const { start, startedAt, host, clock, processes } = setUp(2);
     await start(Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'bad' })));
-    const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
     expect([startedAt(0).length, startedAt(1).length]).toEqual([100, 100]);
     const [first = ''] = startedAt(0);
     const others = startedAt(1);
@@ -389,7 +388,7 @@ describe('a host that ends', () => {
   });
 
   it('does not get back what a change is stopping', async () => {
-    const { start, host, processes, clock } = setUp(2);
+    const { start, startedAt, host, processes, clock } = setUp(2);
     const large = Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'large' }));
     await start([...large, spec('stays')]);
     const slow = host(1);
@@ -401,8 +400,7 @@ describe('a host that ends', () => {
     expect(processes).toHaveLength(3);
     for (const { id } of slow.of('stop')) slow.say({ t: 'stopped', id, handover: {} });
     expect(await changed).toEqual({ started: 1, failed: [] });
-    const again = host(2).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
-    expect(again.filter((id) => id !== 'stays')).toEqual([]);
+    expect(startedAt(2).filter((id) => id !== 'stays')).toEqual([]);
   });
 
   it('that keeps ending is started less and less often', async () => {

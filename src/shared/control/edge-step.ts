@@ -86,10 +86,9 @@ const ignored = (state: EdgeControl, reason: string): Outcome => ({ state, reaso
 function onLinkUp(state: EdgeControl, event: { nowMs: number; link: number }, timings: ControlTimings): Outcome {
   const link: EdgeLink = { number: event.link, negotiation: 0, helloSentMs: 0, upMs: event.nowMs, verdict: null, granted: false };
   const linked = { ...state, link };
+  const release = { reason: state.release?.reason ?? '', after: 'hello' as const };
   // ◆ An edge that is letting go closes its sockets before it says hello.
-  if (state.state === 'releasing') {
-    return { state: { ...linked, release: { reason: state.release?.reason ?? '', after: 'hello' } }, reason: 'hello-after-release' };
-  }
+  if (state.state === 'releasing') return { state: { ...linked, release }, reason: 'hello-after-release' };
   return sayHello(linked, event.nowMs, timings);
 }
 

@@ -20,11 +20,13 @@ import { Heartbeat } from '../link/heartbeat.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
 import { Outbox } from '../link/outbox.ts';
 import { RequestTable } from '../link/request-table.ts';
+import { Warnings } from '../link/warnings.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError, toHoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Connection } from '../ports/transport.ts';
+import { EarliestTimer } from './earliest-timer.ts';
 import type { PeerLinkOptions, PeerLinkView } from './peer-link-options.ts';
 
 interface Socket {
@@ -49,10 +51,7 @@ interface Session {
 const ACK_EVERY = 256;
 const NOTHING_HEARD: Session = { id: '', peerBoot: '', received: 0 };
 
-/**
- * The session with one peer over its sockets: negotiation first, heartbeats with an answer deadline, requests with
- * ids in both directions, and resumption of what a cut interrupted. docs/link.md.
- */
+/** The session with one peer over its sockets: negotiation, heartbeats, requests in both directions, resumption. docs/link.md. */
 export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #requests = new RequestTable(limits.pendingRequests);
@@ -62,19 +61,21 @@ export class PeerLink {
     unackedBytes: limits.resumeBufferBytes,
   });
   readonly #incoming = new IncomingRequests();
-  readonly #warned = new Set<string>();
+  readonly #warnings: Warnings;
+  readonly #deadlines: EarliestTimer;
   #socket: Socket | null = null;
   #sockets = 0;
   #session: Session = NOTHING_HEARD;
   #unackedReceived = 0;
   #forget: Timer | null = null;
-  #deadline: { timer: Timer; atMs: number } | null = null;
   #sinceMs: number;
   #roundTripMs: number | null = null;
   #downReason = 'never connected';
 
   constructor(options: PeerLinkOptions) {
     this.#options = options;
+    this.#deadlines = new EarliestTimer(options.clock, () => this.#expire());
+    this.#warnings = new Warnings(options.log, options.peer);
     this.#sinceMs = options.clock.wallMs();
   }
 
@@ -88,7 +89,8 @@ export class PeerLink {
     const remote = this.#socket?.connection.remote ?? '';
     const reason = this.#socket === null ? this.#downReason : '';
     const roundTripMs = up ? this.#roundTripMs : null;
-    return { state: up ? 'up' : this.#socket === null ? 'down' : 'negotiating', remote, sinceMs: this.#sinceMs, roundTripMs, inFlight: this.#requests.size, reason };
+    const state = up ? 'up' : this.#socket === null ? 'down' : 'negotiating';
+    return { state, remote, sinceMs: this.#sinceMs, roundTripMs, inFlight: this.#requests.size, reason };
   }
 
   /** Takes over a new socket and returns its number. An older one is closed and can never remove the new one. */
@@ -149,24 +151,33 @@ export class PeerLink {
         fate: 'not-sent',
         settle: (outcome) => {
           options.signal.removeEventListener('abort', cancel);
+          this.#countInFlight();
           if ('error' in outcome) reject(outcome.error);
           else resolve(outcome.value);
         },
       });
       options.signal.addEventListener('abort', cancel, { once: true });
+      this.#countInFlight();
       const ep = requestKinds[kind].epoch ? this.#options.floor() : null;
       const queued = this.#outbox.push(
         {
-          encode: (seq) => this.#encode({ t: 'request', seq, ack: this.#ack(), id, kind, body, ep, ttl: Math.max(0, Math.round(deadlineMs - clock.monotonicMs())) }),
+          encode: (seq) => {
+            const ttl = Math.max(0, Math.round(deadlineMs - clock.monotonicMs()));
+            return this.#encode({ t: 'request', seq, ack: this.#ack(), id, kind, body, ep, ttl });
+          },
           onSent: () => this.#requests.sent(id),
           stillWanted: () => this.#requests.has(id) && this.#isCurrent(ep),
         },
         requestKinds[kind].bulk,
       );
       if (!queued) this.#requests.settle(id, { error: new HoldfastError('LINK_BUSY', { limit: limits.resumeBufferFrames }) });
-      this.#watchDeadlines(deadlineMs);
+      this.#deadlines.watch(deadlineMs);
       this.#flush(socket);
     });
+  }
+
+  #countInFlight(): void {
+    this.#options.metrics.set('holdfast_requests_in_flight', { peer: this.#options.peer }, this.#requests.size);
   }
 
   /** Tells the peer something. `conflateKey`: while it waits, a newer one takes its place. Dropped while there is no link. */
@@ -195,7 +206,7 @@ export class PeerLink {
     if (this.#socket !== null) this.#drop(this.#socket, reason);
     this.#endSession();
     this.#forget?.cancel();
-    this.#deadline?.timer.cancel();
+    this.#deadlines.cancel();
   }
 
   // ── Session ───────────────────────────────────────────────────────────────
@@ -218,7 +229,7 @@ export class PeerLink {
 
   #opened(socket: Socket, resumed: boolean, peerReceived: number): void {
     socket.open = true;
-    this.#warned.clear();
+    this.#warnings.reset();
     this.#options.metrics.set('holdfast_link_up', { peer: this.#options.peer }, 1);
     if (resumed) {
       const skip = (seq: number): string => this.#encode({ t: 'skip', seq, ack: this.#ack() });
@@ -302,11 +313,11 @@ export class PeerLink {
         this.#drop(socket, 'invalid-frame');
         break;
       case 'unknown':
-        this.#warnOnce(`unknown-type ${frame.type}`, 'unknown-type', { type: frame.type });
+        this.#warnings.once(`unknown-type ${frame.type}`, 'unknown-type', { type: frame.type });
         this.#write(socket, JSON.stringify({ t: 'error', code: 'UNKNOWN_TYPE', about: frame.type }));
         break;
       case 'error':
-        this.#warnOnce(`peer-error ${frame.about}`, 'peer-refused-frame', { code: frame.code, about: frame.about });
+        this.#warnings.once(`peer-error ${frame.about}`, 'peer-refused-frame', { code: frame.code, about: frame.about });
         break;
       case 'control':
         this.#onControl(socket, frame);
@@ -373,7 +384,7 @@ export class PeerLink {
     const { clock, handlers, peer } = this.#options;
     const { id, kind, body, ep } = frame;
     if (!isRequestKind(kind)) {
-      this.#warnOnce(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
+      this.#warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
       return this.#answer(id, false, { error: new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }) });
     }
     const { bulk } = requestKinds[kind];
@@ -384,7 +395,7 @@ export class PeerLink {
     }
     const deadlineMs = clock.monotonicMs() + Math.min(frame.ttl, limits.requestMaxMs);
     const { signal, finish } = this.#incoming.begin(id, deadlineMs);
-    this.#watchDeadlines(deadlineMs);
+    this.#deadlines.watch(deadlineMs);
     handlers.request(kind, body, { signal, deadlineMs, epoch: ep }).then(
       (value) => finish() && this.#answer(id, bulk, { value }),
       (error: unknown) => finish() && this.#answer(id, bulk, { error: toHoldfastError(error, peer) }),
@@ -393,14 +404,14 @@ export class PeerLink {
 
   #onPost(frame: Extract<SequencedFrame, { t: 'post' }>): void {
     const { type, body, ep } = frame;
-    if (!isPostType(type)) return this.#warnOnce(`unknown-post ${type}`, 'unknown-type', { type: type.slice(0, 100) });
+    if (!isPostType(type)) return this.#warnings.once(`unknown-post ${type}`, 'unknown-type', { type: type.slice(0, 100) });
     if (this.#gate(type, postTypes[type].epoch, ep) !== null) return;
     try {
       this.#options.handlers.post(type, body, { epoch: ep });
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       this.#options.metrics.add('holdfast_link_refused_total', { reason: 'invalid-post' });
-      this.#warnOnce(`post ${type}`, 'invalid-post', { type, error });
+      this.#warnings.once(`post ${type}`, 'invalid-post', { type, error });
     }
   }
 
@@ -419,7 +430,7 @@ export class PeerLink {
 
   #fenced(type: string): void {
     this.#options.metrics.add('holdfast_fencing_refusals_total', { fence: 'link' });
-    this.#warnOnce(`fenced ${type}`, 'stale-epoch-refused', { type });
+    this.#warnings.once(`fenced ${type}`, 'stale-epoch-refused', { type });
   }
 
   #isCurrent(ep: Epoch | null): boolean {
@@ -471,33 +482,17 @@ export class PeerLink {
     return this.#session.received;
   }
 
-  // ── Deadlines and warnings ────────────────────────────────────────────────
+  // ── Deadlines ─────────────────────────────────────────────────────────────
 
-  /** One timer for all deadlines of both directions: the earliest. */
-  #watchDeadlines(atMs: number): void {
-    const { clock } = this.#options;
-    if (this.#deadline !== null && this.#deadline.atMs <= atMs) return;
-    this.#deadline?.timer.cancel();
-    const timer = clock.after(Math.max(0, atMs - clock.monotonicMs()), () => this.#expire());
-    this.#deadline = { timer, atMs };
-  }
-
-  #expire(): void {
-    this.#deadline = null;
+  /** Both directions; the next deadline there is. */
+  #expire(): number | null {
     const nowMs = this.#options.clock.monotonicMs();
     for (const id of this.#requests.expire(nowMs)) {
       this.#outbox.push({ encode: (seq) => this.#encode({ t: 'cancel', seq, ack: this.#ack(), re: id }) }, false);
     }
     this.#incoming.expire(nowMs);
-    const next = Math.min(this.#requests.nextDeadlineMs() ?? Infinity, this.#incoming.nextDeadlineMs() ?? Infinity);
-    if (next !== Infinity) this.#watchDeadlines(next);
     if (this.#socket !== null) this.#flush(this.#socket);
-  }
-
-  /** One line per cause and socket: a peer that repeats itself must not fill the disk. */
-  #warnOnce(cause: string, event: string, facts: object): void {
-    if (this.#warned.has(cause) || this.#warned.size >= 100) return;
-    this.#warned.add(cause);
-    this.#options.log.warn(event, { peer: this.#options.peer, ...facts });
+    const next = Math.min(this.#requests.nextDeadlineMs() ?? Infinity, this.#incoming.nextDeadlineMs() ?? Infinity);
+    return next === Infinity ? null : next;
   }
 }

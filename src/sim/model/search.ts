@@ -162,7 +162,8 @@ class Search {
         path.push(at);
         const next = this.#next[at] ?? NO_NEXT;
         if (next === NO_NEXT || distance[next] === -2) {
-          this.#problem = { text: next === NO_NEXT ? 'invariant 9: nothing can happen any more' : 'invariant 9: a world without faults never settles', at: start, label: null };
+          const what = next === NO_NEXT ? 'nothing can happen any more' : 'a world without faults never settles';
+          this.#problem = { text: `invariant 9: ${what}`, at: start, label: null };
           return 0;
         }
         at = next;

@@ -257,8 +257,8 @@ function send(world: World, party: Party, what: { link: number; message: Control
   }
 }
 
-const isFromEdge = (message: ControlMessage): message is FromEdge =>
-  message.t === 'hello' || message.t === 'control.claimed' || message.t === 'control.released' || message.t === 'control.accepted' || message.t === 'control.renew';
+const fromEdge: readonly string[] = ['hello', 'control.claimed', 'control.released', 'control.accepted', 'control.renew'];
+const isFromEdge = (message: ControlMessage): message is FromEdge => fromEdge.includes(message.t);
 
 const isEdgeTimer = (timer: string): timer is EdgeTimer => timer === 'grant' || timer === 'renew' || timer === 'lease';
 const isMasterTimer = (timer: string): timer is MasterTimer => timer === 'due' || timer === 'dialogue' || timer === 'hold-down';
@@ -291,7 +291,15 @@ function act(
       return setTimer(world, party, action.timer, null);
     case 'start-modules':
       findings.note({ type: 'started-modules', party, epoch: action.epoch, node: nodeFacts(world, party), dual: startsDualControl(world, party, what.to) });
-      process.modules = { ...modules, phase: 'starting', run: action.run, gate: action.epoch, stopIn: 0, lateStart: false, override: 'override' in what.to && what.to.override };
+      process.modules = {
+        ...modules,
+        phase: 'starting',
+        run: action.run,
+        gate: action.epoch,
+        stopIn: 0,
+        lateStart: false,
+        override: 'override' in what.to && what.to.override,
+      };
       if (modules.lease !== null && modules.lease <= 0) closeByHost(process.modules);
       return;
     case 'stop-modules':
