@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { model, sim } from './checks.ts';
 import type { DemoReport, LocalCommands } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
 import { runConsole } from './demo/console.ts';
@@ -53,8 +54,8 @@ export const localCommands: LocalCommands = {
     return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
   },
 
-  sim: () => Promise.reject(new CliFailure('this build has no simulator', 'holdfast --help')),
-  model: () => Promise.reject(new CliFailure('this build has no model', 'holdfast --help')),
+  sim,
+  model,
 };
 
 function describe({ dataDir, apiKey, master, edges }: Federation): DemoReport {

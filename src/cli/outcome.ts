@@ -1,12 +1,12 @@
 import { InvalidArgumentError } from 'commander';
 import type { Outcome } from './deps.ts';
 import { CliFailure } from './failures.ts';
-import { clean } from './format.ts';
+import { clean, cleanLines } from './format.ts';
 import type { Session } from './session.ts';
 
 /** Prints how a check ended; a failed one fails the command. */
 export function showOutcome(session: Session, outcome: Outcome): void {
-  session.result(outcome, () => (outcome.ok ? `${clean(outcome.summary)}\n` : ''));
+  session.result(outcome, () => (outcome.ok ? `${cleanLines(outcome.summary)}\n` : ''));
   if (!outcome.ok) throw new CliFailure(outcome.summary, 'run it again with the same options to see the same');
 }
 

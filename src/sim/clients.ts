@@ -90,7 +90,8 @@ export class Clients {
   checkClosed(): void {
     for (const command of this.#commands) {
       const { seat, incarnation, settled, number } = command;
-      if (settled === 0 && seat.machine.incarnations === incarnation && seat.running) this.#judge.fail(`invariant 6: command ${number} to ${seat.id} was never answered`);
+      const lives = seat.machine.incarnations === incarnation && seat.running;
+      if (settled === 0 && lives) this.#judge.fail(`invariant 6: command ${number} to ${seat.id} was never answered`);
     }
   }
 
@@ -106,13 +107,19 @@ export class Clients {
     this.#world.trace.add('client', outcome, { command: command.number, at: command.seat.id, fate });
     const { machine } = command.seat;
     const tookMs = machine.monotonicMs() - command.sentMs - (machine.pausedMs - command.pausedMs);
-    if (tookMs > command.timeoutMs + SLACK_MS) this.#judge.fail(`invariant 6: command ${command.number} was answered ${Math.round(tookMs)} ms after it was sent, not within ${command.timeoutMs} ms`);
-    if (outcome === 'ok' && (command.invoked !== 1 || value !== command.number)) this.#judge.fail(`invariant 6: command ${command.number} succeeded but did not run`);
+    if (tookMs > command.timeoutMs + SLACK_MS) {
+      const late = `${Math.round(tookMs)} ms after it was sent, not within ${command.timeoutMs} ms`;
+      this.#judge.fail(`invariant 6: command ${command.number} was answered ${late}`);
+    }
+    if (outcome === 'ok' && (command.invoked !== 1 || value !== command.number)) {
+      this.#judge.fail(`invariant 6: command ${command.number} succeeded but did not run`);
+    }
     this.#checkFate(command);
   }
 
   #checkFate({ number, invoked, settled, outcome, fate }: Command): void {
     if (settled === 0 || invoked === 0) return;
-    if (neverRan.has(outcome) || fate === 'not-sent') this.#judge.fail(`invariant 6: command ${number} ended in ${outcome} (${fate}), which says that it did not run, but it did`);
+    if (!neverRan.has(outcome) && fate !== 'not-sent') return;
+    this.#judge.fail(`invariant 6: command ${number} ended in ${outcome} (${fate}), which says that it did not run, but it did`);
   }
 }

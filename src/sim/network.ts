@@ -243,7 +243,12 @@ class End implements Connection {
   close(reason: string): void {
     if (this.#closed || !this.#process.alive) return;
     this.#ship({ end: `peer: ${reason}` });
-    this.#end(reason);
+    this.#closed = true;
+    this.#pipe.closedEnd();
+    // The event comes later, when its owner may have a new connection already.
+    const { line } = this.#pipe;
+    const laterMs = line.lanes[this.direction].cut ? line.random.between(100, 5_000) : 2 * line.transitMs(this.direction);
+    line.timeline.after(laterMs, () => this.machine.deliver(this.#process, () => this.#tell(reason)));
   }
 
   unstall(): void {
@@ -310,6 +315,10 @@ class End implements Connection {
     // What a cut still holds back arrives later: the kernel goes on for a closed socket.
     this.#closed = true;
     this.#pipe.closedEnd();
+    this.#tell(reason);
+  }
+
+  #tell(reason: string): void {
     if (this.#told) return;
     this.#told = true;
     this.#handler?.closed(reason);

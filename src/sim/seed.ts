@@ -1,4 +1,5 @@
 import { SimCoverage } from './coverage.ts';
+import { isExclusive } from '../shared/control/step.ts';
 import { Clients } from './clients.ts';
 import { faultKinds, repair, strike } from './faults.ts';
 import { Violation } from './judge.ts';
@@ -30,6 +31,8 @@ export interface SeedOptions {
 const SAFETY_MS = 480_000;
 /** Invariant 9: within this time after the last fault everything has settled. */
 export const SETTLE_MS = 100_000;
+/** Disconnected for 3 s, then an attempt that fails: two attempts and two pauses between them at most. */
+const ALONE_MS = 15_000;
 const END_MS = 600_000;
 const TRACE_LINES = 40;
 const names = ['a', 'b', 'c'];
@@ -47,6 +50,7 @@ class SeedRun {
   readonly #clients: Clients;
   readonly #coverage: SimCoverage;
   readonly #random: SimRandom;
+  readonly #aloneSinceMs = new Map<string, number>();
   #faults = 0;
   #settledMs = 0;
   /** Faults strike and clients call until then. */
@@ -82,6 +86,7 @@ class SeedRun {
       this.#boot();
       this.#planFaults();
       this.#planCommands();
+      this.#watchAlone();
       await this.#world.run(SAFETY_MS);
       await this.#settle();
     } catch (error) {
@@ -143,6 +148,21 @@ class SeedRun {
     timeline.at(6_000, next);
   }
 
+  /** An edge that is cut off from its master, and may claim alone, does so. */
+  #watchAlone(): void {
+    const { timeline, sites, judge } = this.#world;
+    for (const [id, { seat }] of sites) {
+      const machine = judge.machines(id).edge;
+      const idle = machine !== null && machine.link === null && (machine.state === 'standby' || machine.state === 'connecting');
+      const hindered = seat.machine.paused || seat.disk.full || seat.disk.slowMs > 0;
+      const bound = machine !== null && (isExclusive(machine.durable.terms) || machine.durable.terms.paused);
+      if (!idle || hindered || bound) this.#aloneSinceMs.delete(id);
+      else if (!this.#aloneSinceMs.has(id)) this.#aloneSinceMs.set(id, timeline.nowMs);
+      else if (timeline.nowMs - (this.#aloneSinceMs.get(id) ?? 0) > ALONE_MS) judge.fail(`invariant 9: the edge of ${id} is cut off and claims nothing`);
+    }
+    if (!this.#calm) timeline.after(1_000, () => this.#watchAlone());
+  }
+
   /** No more faults: within a bound each location has one holder, all views agree, and nothing is open. */
   async #settle(): Promise<void> {
     const { judge, sites, timeline } = this.#world;
@@ -185,14 +205,17 @@ class SeedRun {
       const edge = this.#world.edgeNode(id);
       if (master === null || edge === null) return judge.fail(`invariant 9: a node of ${id} does not run`);
       const [here, there] = [master.location(id), edge.location(id)];
-      if (here?.holder !== there?.holder) judge.fail(`invariant 9: the master says ${here?.holder} holds ${id}, the edge says ${there?.holder}`);
+      for (const fact of ['holder', 'policy', 'failover', 'timeoutSeconds', 'paused'] as const) {
+        if (here?.[fact] !== there?.[fact]) judge.fail(`invariant 9: ${fact} of ${id} is ${here?.[fact]} for the master, ${there?.[fact]} for the edge`);
+      }
       for (const link of [...edge.links(), ...master.links()]) if (link.inFlight > 0) judge.fail(`invariant 9: a request to ${link.peer} is still open`);
       for (let index = 1; index <= modules.length; index += 1) {
         const [mine, theirs] = await Promise.all([master, edge].map((node) => node.status(`sys-${id}`, 'Display', index)));
         const holder = here?.holder === 'edge' ? theirs : mine;
         // What only the one knows who does not hold stays until the holder says otherwise.
         for (const key of ['value', 'connected'].filter((name) => holder?.values[name] !== undefined)) {
-          if (mine?.values[key] !== theirs?.values[key]) judge.fail(`invariant 9: ${key} of ${modules[index - 1]} is ${JSON.stringify(mine?.values[key])} at the master, ${JSON.stringify(theirs?.values[key])} at the edge`);
+          const [ours, others] = [mine, theirs].map((status) => JSON.stringify(status?.values[key]));
+          if (ours !== others) judge.fail(`invariant 9: ${key} of ${modules[index - 1]} is ${ours} at the master, ${others} at the edge`);
         }
       }
     }

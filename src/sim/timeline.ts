@@ -7,6 +7,8 @@ interface Entry extends Timer {
   run: (() => void) | null;
 }
 
+const MOST_AT_ONCE = 10_000;
+
 /**
  * Simulated time: one queue of events, in order of time, then of creation. After each event every promise that can
  * settle does, so that the seed alone decides what happens next.
@@ -15,6 +17,8 @@ export class Timeline {
   #nowMs = 0;
   #created = 0;
   #events = 0;
+  /** Events of this very instant: a timer that is due again and again for ever would hide in it. */
+  #atOnce = 0;
   #hash = 0x811c9dc5;
   #hashHigh = 0x01000193;
   readonly #heap: Entry[] = [];
@@ -84,6 +88,8 @@ export class Timeline {
   }
 
   #fire(entry: Entry): void {
+    this.#atOnce = entry.atMs === this.#nowMs ? this.#atOnce + 1 : 0;
+    if (this.#atOnce > MOST_AT_ONCE) throw new Error(`time stands still: more than ${MOST_AT_ONCE} events at ${entry.atMs} ms`);
     this.#nowMs = entry.atMs;
     this.#events += 1;
     this.#mixNumber(Math.round(entry.atMs * 1_000) | 0);

@@ -26,7 +26,10 @@ export class Trace {
   }
 
   last(count: number): string[] {
-    return this.#lines.slice(-count).map(({ atMs, who, what, facts }) => `${(atMs / 1_000).toFixed(3).padStart(9)}s ${who.padEnd(9)} ${what} ${show(facts)}`.trimEnd());
+    return this.#lines.slice(-count).map(({ atMs, who, what, facts }) => {
+      const time = `${(atMs / 1_000).toFixed(3).padStart(9)}s`;
+      return `${time} ${who.padEnd(9)} ${what} ${show(facts)}`.trimEnd();
+    });
   }
 }
 

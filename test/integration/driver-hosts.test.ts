@@ -128,6 +128,8 @@ describe('modules on driver hosts', () => {
     const beganMs = monotonicMs();
     const report = await start(hands, devices.ports.map((port, index) => moduleSpec(`mod-${index}`, port)));
     const startMs = monotonicMs() - beganMs;
+    // Should a host have ended: why.
+    expect(hands.log.lines.filter(({ event }) => event === 'driver-host-ended')).toEqual([]);
     expect(report).toEqual({ started: 1_000, failed: [] });
     await waitFor('all connected', () => [...hands.status].filter(([key, value]) => key.endsWith('.connected') && value === true).length === 1_000);
     const stoppedMs = monotonicMs();
@@ -263,7 +265,7 @@ describe('changing hands', () => {
     const lost = exec(hands, 'rogue', 'loop').catch((error: unknown) => error);
     const beganMs = monotonicMs();
     await hands.link.stop('hq', 800);
-    console.info(`a host that does not stop within 800 ms: killed after ${Math.round(monotonicMs() - beganMs)} ms`);
+    console.info(`stopping a host that does not obey, within 800 ms: ${Math.round(monotonicMs() - beganMs)} ms`);
     expect(await lost).toMatchObject({ code: 'DRIVER_HOST_LOST' });
     await waitFor('the device to be let go', () => devices.log().some(({ device, event }) => device === 0 && event === 'closed'), 1_000);
     await waitFor('the other location', () => devices.log().filter(({ device, event }) => device === 1 && event === 'open').length === 2, 3_000);

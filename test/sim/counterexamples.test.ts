@@ -127,6 +127,14 @@ describe('a master that holds', () => {
   });
 });
 
+describe('a master that fails to take over', () => {
+  it('closes its write gate before it has stored that it lets go', () => {
+    const master = new MasterScript(available).on({ type: 'booted', nowMs: 6_000 }).on({ type: 'timer', nowMs: 21_000, timer: 'due' });
+    master.on({ type: 'modules-failed', nowMs: 22_000, run: master.state.run });
+    expect(master.last?.effects.atOnce).toEqual([{ type: 'close-gate' }]);
+  });
+});
+
 describe('a master that does not hold', () => {
   it('hears no hello of an older connection', () => {
     const master = new MasterScript(available).hello(2, 1, 'connecting', 1_000).hello(1, 7, 'connecting', 1_001);

@@ -169,11 +169,11 @@ describe('commands that run here', () => {
     };
     expect(await alone({ sim: outcome(true) }, 'sim', '--seed', '7', '--seeds', '3')).toEqual({ code: 0, out: 'all held\n', err: 'progress\n' });
     expect(await alone({ sim: outcome(false) }, 'sim')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('error: invariant 2 broke at seed 7\n') as string });
-    expect(JSON.parse((await alone({ model: outcome(true) }, 'model', '--depth', '9', '-o', 'json')).out)).toMatchObject({ ok: true, facts: { states: 12 } });
+    expect(JSON.parse((await alone({ model: outcome(true) }, 'model', '--policy', 'exclusive', '--size', 'small', '-o', 'json')).out)).toMatchObject({ ok: true, facts: { states: 12 } });
     expect(seen).toEqual([
       [{ seed: '7', runs: 3 }, false],
       [{ seed: undefined, runs: 100 }, false],
-      [{ depth: 9 }, false],
+      [{ policies: ['exclusive'], size: 'small' }, false],
     ]);
   });
 });

@@ -213,10 +213,10 @@ function keepControl(state: MasterControl, link: MasterLink, verdict: Verdict): 
 function letGo(state: MasterControl, link: MasterLink, verdict: Verdict, negotiate: FromMaster, timings: ControlTimings): Outcome {
   const handback = link.handback ?? (verdict.reason === 'window-open' ? 'window' : null);
   const releasing = enterReleasing({ ...state, link: { ...link, handback } }, verdict.reason, link.negotiation, timings);
-  // Both drive the devices after a partition: our gate closes before anything else, whatever the journal does.
-  if (verdict.reason === 'edge-kept-devices') return { ...releasing, atOnce: [{ type: 'close-gate' }], loses: true, send: [negotiate] };
+  // Both drive the devices after a partition: that ends whatever the journal does.
+  if (verdict.reason === 'edge-kept-devices') return { ...releasing, send: [negotiate] };
   // A planned move can wait: not stored, not begun.
-  const { loses: _, ...planned } = releasing;
+  const { atOnce: _, loses: __, ...planned } = releasing;
   return { ...planned, send: [negotiate] };
 }
 
@@ -310,10 +310,12 @@ function onAccepted(state: MasterControl, link: MasterLink): Outcome {
 
 function onRenew(state: MasterControl, link: MasterLink, message: Said<'control.renew'>, timings: ControlTimings): Outcome {
   if (link.phase !== 'granted' && link.phase !== 'confirmed') return ignored(state, 'renewal-refused');
+  // A claiming edge has an epoch of which its `claimed` has not told yet: under an older one our answer would be refused.
+  const durable = hear(state.durable, message.epoch);
   return {
-    state: { ...state, leaseOverMs: leaseSurelyOverMs(message.nowMs, timings) },
+    state: { ...state, durable, leaseOverMs: leaseSurelyOverMs(message.nowMs, timings) },
     reason: 'lease-renewed',
-    send: [{ t: 'control.renewed', negotiation: link.negotiation, epoch: state.durable.floor, renewal: message.renewal }],
+    send: [{ t: 'control.renewed', negotiation: link.negotiation, epoch: durable.floor, renewal: message.renewal }],
   };
 }
 
@@ -385,6 +387,7 @@ function enterReleasing(state: MasterControl, reason: string, grantTo: number | 
       dueMs: null,
     },
     reason,
+    atOnce: [{ type: 'close-gate' }],
     run: [...run, { type: 'stop-modules', run: state.run + 1, deadlineMs: timings.stopMs }],
     loses: true,
   };

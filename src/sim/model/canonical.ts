@@ -229,7 +229,7 @@ class Key {
   #message(link: number, message: FromEdge | FromMaster): void {
     this.#n(messages.indexOf(message.t));
     this.#n(this.#negotiation(link, message.negotiation));
-    if (message.t !== 'control.renew') this.#epoch(message.epoch);
+    this.#epoch(message.epoch);
     if (message.t === 'hello') this.#n(edgeStates.indexOf(message.state));
     if (message.t === 'negotiate') this.#n(this.#terms(message.terms) * 2 + (message.winner === 'edge' ? 1 : 0));
     if (message.t === 'control.granted') this.#n(message.leaseMs === null ? 0 : 1);
@@ -315,8 +315,7 @@ function collect(world: World): Numbers {
 const dialogue = (link: number, negotiation: number): number => (negotiation === 0 ? 0 : link * 4_096 + negotiation);
 
 function collectMessage(numbers: Numbers, link: number, message: FromEdge | FromMaster): void {
-  // The epoch of a renewal is for the gate of the link, not for the machine.
-  if (message.t !== 'control.renew') numbers.epochs.add(message.epoch.number);
+  numbers.epochs.add(message.epoch.number);
   numbers.negotiations.add(dialogue(link, message.negotiation));
 }
 

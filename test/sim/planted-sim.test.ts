@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { firstSeedThatShows, type PlantedFault } from './support/planted-sim.ts';
+
+const gate = 'shared/control/write-gate.ts';
+const shell = 'shared/runtime/location-shell.ts';
+const runner = 'shared/runtime/step-runner.ts';
+const link = 'shared/runtime/peer-link.ts';
+const requests = 'shared/link/request-table.ts';
+const board = 'shared/runtime/status-board.ts';
+const edge = 'edge/edge-node.ts';
+const dialling = 'edge/dial-loop.ts';
+const location = 'master/federated-location.ts';
+
+/** What the pure steps cannot show: the parts around them. The others are planted in planted-faults.test.ts. */
+const planted: PlantedFault[] = [
+  // ── Fences ──
+  { name: 'writes pass a closed gate', file: gate, from: "if (!gate.open) return 'closed';", to: '' },
+  { name: 'writes go on after the end of the lease', file: gate, from: "if (gate.leaseUntilMs !== null && nowMs >= gate.leaseUntilMs) return 'lease-ended';", to: '' },
+  { name: 'control given up does not close the gate at once', file: shell, from: "this.#options.deviceLink.closeGate(this.#options.location);\n  }", to: '}' },
+  { name: 'no lease reaches the driver hosts', file: shell, from: 'deviceLink.setLease(location, action.untilMs);', to: 'deviceLink.setLease(location, null);' },
+  { name: 'a re-stamp does not reach the driver hosts', file: shell, from: 'deviceLink.restamp(location, action.epoch);', to: '' },
+
+  // ── The order of things ──
+  { name: 'messages leave before the record is stored', file: runner, from: 'this.#store(effects.persist, proceed,', to: 'for (const { link, message } of effects.thenSend) this.#options.shell.send(link, message);\n    this.#store(effects.persist, proceed,' },
+  { name: 'modules start before the record is stored', file: runner, from: 'this.#store(effects.persist, proceed,', to: 'for (const action of effects.thenRun) this.#options.shell.run(action);\n    this.#store(effects.persist, proceed,' },
+  { name: 'a record that was not stored counts as stored', file: runner, from: "() => settle(persist.onFailure === 'go-on' ? proceed : refuse)", to: '() => settle(proceed)' },
+  { name: 'stopping is not awaited', file: shell, from: 'const { handover } = await deviceLink.stop(location, action.deadlineMs);', to: 'const handover = {};\n    void deviceLink.stop(location, action.deadlineMs);\n    await Promise.resolve();' },
+  { name: 'two events are handled at a time', file: runner, from: 'if (this.#busy) {', to: 'if (this.#stopped) {' },
+
+  // ── Requests ──
+  { name: 'a session goes on with another process', file: link, from: 'offer.id === known.id && offer.boot === known.peerBoot && offer.peerBoot === this.#options.bootId', to: 'offer.boot !== undefined' },
+  { name: 'a command that has left is said not to have been sent', file: requests, from: "request.fate = 'unknown'", to: "request.fate = 'not-sent'" },
+
+  { name: 'a request has no deadline', file: requests, from: 'deadlineMs <= nowMs).map(', to: 'deadlineMs <= nowMs - 60_000).map(' },
+  { name: 'what a cut swallowed is not sent again', file: 'shared/link/outbox.ts', from: 'return this.#unacked.map(({ seq, text, stillWanted }) =>', to: 'return this.#unacked.slice(1).map(({ seq, text, stillWanted }) =>' },
+  { name: 'everything is sent again, and nothing is dropped', file: link, from: 'if (frame.seq <= this.#session.received) return;\n    if (frame.seq !== this.#session.received + 1)', to: 'if (frame.seq > this.#session.received + 1)' },
+
+  // ── The link ──
+  { name: 'a dead line is never noticed', file: 'shared/link/heartbeat.ts', from: 'return nowMs - this.#answeredMs >= limits.linkDeadMs;', to: 'return nowMs < 0;' },
+  { name: 'a socket that ended late removes the new one', file: link, from: 'if (this.#socket !== socket) return;\n    this.#socket = null;', to: 'this.#socket = null;' },
+  { name: 'an attempt to dial has no deadline', file: dialling, from: "deadline.abort(new HoldfastError('DEADLINE', { fate: 'not-sent' }));", to: '' },
+  { name: 'the edge gives up dialling', file: dialling, from: 'attempt += 1) {', to: 'attempt += 1) {\n    if (attempt > 3) return;' },
+  { name: 'a failed attempt is not told to the machine', file: edge, from: "failed: () => control.post({ type: 'dial-failed', nowMs: clock.monotonicMs() }),", to: 'failed: () => undefined,' },
+  { name: 'the loss of a link is not told to the master', file: location, from: "this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });", to: 'void [link, lastHeardMs];' },
+
+  // ── Status ──
+  { name: 'known values keep the epoch of the one before', file: board, from: 'entry.epoch = epoch;', to: 'void entry;' },
+  { name: 'values are not told again under a new epoch', file: shell, from: 'for (const value of board.values(location)) tellStatus(value);', to: 'void tellStatus;' },
+  { name: 'values are not told when a link opens', file: edge, from: 'if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);', to: '' },
+  { name: 'documents do not travel to the edge', file: edge, from: "if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);", to: '' },
+];
+
+const SEEDS = 60;
+
+describe('a seed shows', () => {
+  it.concurrent.each(planted)('$name', async (fault) => {
+    const caught = await firstSeedThatShows(fault, SEEDS);
+    console.log(fault.name, '=>', JSON.stringify(caught)?.slice(0, 200));
+    expect(caught, `${SEEDS} seeds and none shows it`).not.toBeNull();
+  });
+});
