@@ -55,7 +55,12 @@ export interface LocalCommands {
   /** Runs the simulator. */
   sim(options: { seed: string | undefined; runs: number; print: Print; signal: AbortSignal }): Promise<Outcome>;
   /** Checks the control rules exhaustively. */
-  model(options: { policies: readonly ('available' | 'exclusive' | 'no-failover')[]; size: 'small' | 'full'; print: Print; signal: AbortSignal }): Promise<Outcome>;
+  model(options: {
+    policies: readonly ('available' | 'exclusive' | 'no-failover')[];
+    size: 'small' | 'full';
+    print: Print;
+    signal: AbortSignal;
+  }): Promise<Outcome>;
 }
 
 /** Everything that the commands need of the world. */

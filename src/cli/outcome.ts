@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { Outcome } from './deps.ts';
 import { CliFailure } from './failures.ts';
-import { clean, cleanLines } from './format.ts';
+import { cleanLines } from './format.ts';
 import type { Session } from './session.ts';
 
 /** Prints how a check ended; a failed one fails the command. */

@@ -141,6 +141,28 @@ describe('a cut', () => {
   });
 });
 
+describe('sessions', () => {
+  it('what an edge acknowledged in the session before takes nothing from the new one', async () => {
+    const t = await Town.settled({ a: available });
+    // Much was heard in the first session.
+    for (let i = 0; i < 20; i += 1) t.set('a', i);
+    await t.run('5s');
+    t.master.crash();
+    await t.run('1s');
+    t.master.boot();
+    // The verdict is held back, so that heartbeats leave the edge before it knows of the new session.
+    await t.until(() => t.edge('a').seat.node?.links()[0]?.state === 'negotiating', '10s');
+    t.link('a').cut('to-edge');
+    await t.until(() => t.master.view('a')?.link === 'up', '5s');
+    const answer = t.set('a', 77, t.master, 20_000);
+    await t.run('1.5s');
+    t.link('a').heal();
+    t.link('a').reset();
+    await t.run('15s');
+    expect(answer.ended).toBe('ok 77');
+  });
+});
+
 describe('values', () => {
   it('that the edge reported before a partition reach the master after it, under the new epoch', async () => {
     const t = await Town.settled({ a: available });

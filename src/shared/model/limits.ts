@@ -1,5 +1,5 @@
 /**
- * Every limit and deadline of the system, with its reason. `docs/limits.md` lists the same rows; a test compares them both ways.
+ * Every limit and deadline of the system. `docs/limits.md` lists the same rows, with their reasons; a test compares them both ways.
  * Milliseconds, bytes or counts, as the name says.
  */
 export const limits = {

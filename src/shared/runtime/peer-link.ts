@@ -477,9 +477,10 @@ export class PeerLink {
     return text;
   }
 
+  /** Before the socket is open the peer may be in another session already, whose frames were not heard yet. */
   #ack(): number {
     this.#unackedReceived = 0;
-    return this.#session.received;
+    return this.#socket?.open ? this.#session.received : 0;
   }
 
   // ── Deadlines ─────────────────────────────────────────────────────────────
