@@ -54,7 +54,7 @@ export const dataFiles = (data: string) => ({
 /** Starts the server that the environment describes. Throws CONFIG_INVALID, STORE_BUSY, STORE_DAMAGED, and the reason of `signal` when it aborts first. */
 export async function startServer(env: Readonly<Record<string, string | undefined>>, signal: AbortSignal): Promise<RunningServer> {
   const config = parseConfig(env, { cores: availableParallelism(), hostname: hostname() });
-  const log = createPinoLog({ level: config.log, fd: 1, base: { role: config.role } });
+  const log = createPinoLog({ level: config.log, fd: 1, base: { server: config.role } });
   log.info('starting', { config: describeConfig(config) });
   const scope = new Scope();
   try {

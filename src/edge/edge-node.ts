@@ -77,9 +77,9 @@ export class EdgeNode implements HoldfastNode {
   readonly id: string;
   readonly store: DocumentStore;
   readonly enrolment: EdgeEnrolment = {
-    add: () => Promise.reject(this.#masterOnly()),
-    rotate: () => Promise.reject(this.#masterOnly()),
-    revoke: () => Promise.reject(this.#masterOnly()),
+    add: () => Promise.reject(masterOnly('adding an edge')),
+    rotate: () => Promise.reject(masterOnly('rotating a secret')),
+    revoke: () => Promise.reject(masterOnly('revoking an edge')),
   };
   readonly #ports: EdgePorts;
   readonly #options: EdgeOptions;
@@ -211,8 +211,8 @@ export class EdgeNode implements HoldfastNode {
     }
     const refusal = request.kind === 'takeover' ? refuseOverride(control.state) : 'the master cannot be reached; only `takeover` works here';
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: request.location, reason: refusal });
-    if (request.dryRun) return { before, after: before, summary: `the edge would take control of ${this.id} without asking the master` };
-    this.#ports.log.warn('audit', { action: 'override', location: this.id, by: request.by });
+    const after = { ...before, holder: 'edge' as const, state: 'holding', reason: 'operator-override' };
+    if (request.dryRun) return { before, after, summary: `the edge would take control of ${this.id} without asking the master` };
     control.post({ type: 'override', nowMs: this.#ports.clock.monotonicMs() });
     await until(() => control.state.state === 'holding', (listener) => control.onChange(listener), {
       clock: this.#ports.clock,
@@ -332,6 +332,7 @@ export class EdgeNode implements HoldfastNode {
   #onPost(type: string, body: Json, epoch: Epoch | null): void {
     if (type === 'status' && epoch !== null && !this.#drives()) this.#board.set(readStatus(this.id, body, epoch));
     if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
+    if (type === 'ready') this.#ports.log.info('master-ready', { location: this.id });
   }
 
   #drives(): boolean {
@@ -361,8 +362,6 @@ export class EdgeNode implements HoldfastNode {
     if (this.#control === null) throw new HoldfastError('NOT_READY', { waitingFor: 'its own store', retryAfterMs: 1_000 });
     return this.#control;
   }
-
-  #masterOnly(): HoldfastError {
-    return new HoldfastError('ORDER_REFUSED', { location: this.id, reason: 'edges are added and revoked at the master' });
-  }
 }
+
+const masterOnly = (action: string): HoldfastError => new HoldfastError('MASTER_ONLY', { action });

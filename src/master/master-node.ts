@@ -166,8 +166,7 @@ export class MasterNode implements HoldfastNode {
     const refusal = location.refuseOrder(request.kind);
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
     const summary = describeOrder(request.kind, before);
-    if (request.dryRun) return { before, after: before, summary };
-    this.#ports.log.info('audit', { action: request.kind, location: location.id, by: request.by });
+    if (request.dryRun) return { before, after: foresee(request.kind, before), summary };
     location.order(request.kind);
     await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onControl(listener), {
       clock: this.#ports.clock,
@@ -336,6 +335,7 @@ export class MasterNode implements HoldfastNode {
     const request = parseOrder(body);
     // An edge acts on its own location only.
     if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
+    this.#ports.log.info('audit', { action: request.kind, location, by: request.by, at: location });
     return (await this.order(request, signal)).summary;
   }
 }
@@ -350,6 +350,19 @@ function describeOrder(kind: MasterOrder, before: LocationView): string {
       return `control of ${before.id} stays where it is until it is resumed`;
     case 'resume':
       return `control of ${before.id} moves by itself again`;
+  }
+}
+
+/** What the view would show after the order, for whoever wants to see it before. */
+function foresee(kind: MasterOrder, before: LocationView): LocationView {
+  switch (kind) {
+    case 'takeover':
+      return { ...before, holder: 'master', state: 'holding', reason: 'operator-takeover' };
+    case 'handback':
+      return { ...before, holder: 'edge', state: 'standby', reason: 'operator-handback' };
+    case 'pause':
+    case 'resume':
+      return { ...before, paused: kind === 'pause' };
   }
 }
 

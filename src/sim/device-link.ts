@@ -103,10 +103,6 @@ export class SimDeviceLink implements DeviceLink {
     if (this.#process.alive) this.gate.close(location);
   }
 
-  openGate(location: string, epoch: Epoch): void {
-    if (this.#process.alive) this.gate.open(location, epoch);
-  }
-
   restamp(location: string, epoch: Epoch): void {
     if (!this.#process.alive) return;
     this.gate.restamp(location, epoch);

@@ -62,6 +62,9 @@ interface Case {
 
 const newSide = <M>(): Side<M> => ({ machine: null, journal: null, booted: null, behind: false, writing: 0, lettingGo: false, stopping: false });
 
+/** Differences of two readings of a drifting clock are not exact. */
+const ROUNDING_MS = 0.001;
+
 /** After a partition the verdict ends dual control within this time. */
 const HEAL_MS = 1_000;
 
@@ -214,7 +217,7 @@ export class Judge {
     this.#firstStep(location, 'master', previous.durable);
     const nowMs = this.#options.seats(location).master.machine.monotonicMs();
     const evidence = {
-      quietMs: nowMs - kase.confirmedMs,
+      quietMs: nowMs - kase.confirmedMs + ROUNDING_MS,
       failedHandback: previous.window.open && previous.spentWindow === previous.window.occurrence,
       heldDown: isHeldDown(previous.holdDown, event.nowMs),
     };

@@ -33,7 +33,6 @@ export class SeedPool {
       worker.on('message', answered);
       worker.on('error', reject);
       worker.on('exit', ended);
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
       worker.postMessage(seed);
     });
   }

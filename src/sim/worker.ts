@@ -24,7 +24,6 @@ async function play(seed: string): Promise<SeedReport> {
 
 port.on('message', (seed: string) => {
   void play(seed).then((report) => {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     port.postMessage(report);
   });
 });

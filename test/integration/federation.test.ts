@@ -155,7 +155,8 @@ describe('a master that dies', () => {
 describe('an operator', () => {
   it('takes control and hands it back, with an audit line for each', async () => {
     const dry = await world.client.call(routes.takeover, { params: { id: 'berlin' }, body: { dry_run: true } });
-    expect(dry.after.holder).toBe('edge');
+    expect(dry).toMatchObject({ before: { holder: 'edge' }, after: { holder: 'master' } });
+    expect(await world.location('berlin')).toMatchObject({ holder: 'edge' });
     await world.client.call(routes.takeover, { params: { id: 'berlin' }, body: {} });
     expect(await world.location('berlin')).toMatchObject({ holder: 'master', reason: 'operator-takeover' });
     await world.client.call(routes.handback, { params: { id: 'berlin' }, body: {} });

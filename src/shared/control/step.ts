@@ -29,7 +29,6 @@ export type AtOnce = { type: 'close-gate' };
 export type Action<TimerName extends string> =
   | { type: 'start-modules'; run: number; epoch: Epoch; snapshot: ControlSnapshot | null }
   | { type: 'stop-modules'; run: number; deadlineMs: number }
-  | { type: 'open-gate'; epoch: Epoch }
   | { type: 'restamp'; epoch: Epoch }
   | { type: 'set-lease'; untilMs: number | null }
   | { type: 'set-timer'; timer: TimerName; atMs: number }

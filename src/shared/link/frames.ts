@@ -23,7 +23,6 @@ export type RequestKind = keyof typeof requestKinds;
 export const postTypes = {
   status: { epoch: true },
   ready: { epoch: false },
-  drain: { epoch: false },
   'replicate.head': { epoch: false },
 } as const;
 export type PostType = keyof typeof postTypes;

@@ -270,4 +270,3 @@ export function toHoldfastError(error: unknown, module: string): HoldfastError {
 }
 
 export const isLinkLoss = (error: unknown): boolean => error instanceof HoldfastError && (error.code === 'LINK_LOST' || error.code === 'LINK_DOWN');
-export const isRetryable = (error: unknown): boolean => error instanceof HoldfastError && (error.status === 503 || error.status === 429);

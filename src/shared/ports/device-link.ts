@@ -83,8 +83,6 @@ export interface DeviceLink {
   start(order: StartOrder, signal: AbortSignal): Promise<StartReport>;
   /** At once: not a byte leaves for this location any more. */
   closeGate(location: string): void;
-  /** A closed gate of modules that still run opens again (a release that could not be stored). */
-  openGate(location: string, epoch: Epoch): void;
   /** The holder stays, its epoch rose: running commands go on under the new one. */
   restamp(location: string, epoch: Epoch): void;
   /** Writes end at this monotonic time; null: no lease. */

@@ -39,11 +39,6 @@ export class Directory {
     });
   }
 
-  /** Resolves when every change committed before the call is in the directory. */
-  async settled(): Promise<void> {
-    await this.#following;
-  }
-
   edge(id: string): EdgeDocument | null {
     return this.#edges.get(id) ?? null;
   }

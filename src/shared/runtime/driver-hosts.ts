@@ -95,13 +95,6 @@ class DriverHosts implements DeviceLink {
     this.#tellGate(location);
   }
 
-  openGate(location: string, epoch: Epoch): void {
-    // Modules that stop or have stopped do not write again: then only the next start opens the gate.
-    if (this.#locations.get(location)?.stopping === null) this.#gate.open(location, epoch);
-    else this.#gate.restamp(location, epoch);
-    this.#tellGate(location);
-  }
-
   restamp(location: string, epoch: Epoch): void {
     this.#gate.restamp(location, epoch);
     this.#tellGate(location);
@@ -175,7 +168,9 @@ class DriverHosts implements DeviceLink {
       stopping: null,
     };
     this.#locations.set(location.id, location);
-    this.openGate(location.id, order.epoch);
+    // Modules that stop or have stopped do not write again: only a start opens the gate.
+    this.#gate.open(location.id, order.epoch);
+    this.#tellGate(location.id);
     return location;
   }
 

@@ -87,9 +87,6 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
       case 'stop-modules':
         void this.#stop(action);
         break;
-      case 'open-gate':
-        deviceLink.openGate(location, action.epoch);
-        break;
       case 'restamp':
         this.#adoptStatus(action.epoch, null);
         deviceLink.restamp(location, action.epoch);

@@ -313,7 +313,6 @@ function act(
         lateStart: modules.phase === 'starting',
       };
       return;
-    case 'open-gate':
     case 'restamp':
       if (modules.gate !== null) modules.gate = action.epoch;
       return;

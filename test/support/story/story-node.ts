@@ -145,10 +145,6 @@ export class StoryNode<
           this.#fromShell({ type: 'modules-stopped', nowMs: clock.monotonicMs(), run: action.run, snapshot });
         });
         break;
-      case 'open-gate':
-        this.#deeds.push(`gate opens under ${formatEpoch(action.epoch)}`);
-        modules.openGate(action.epoch);
-        break;
       case 'restamp':
         this.#deeds.push(`running commands go on under ${formatEpoch(action.epoch)}; no module restarts`);
         modules.restamp(action.epoch);

@@ -34,13 +34,13 @@ async function masterAt(clock = new FakeClock(), folder = tempFolder()) {
 describe('what an edge may ask for', () => {
   it('is a certificate in its own name for its hosts, to be a server and nothing else', async () => {
     const { ask, identity, log } = await masterAt();
-    const [leaf, ca] = certificatesOf(await ask({ publicKey: spki('P-256'), hosts: HOSTS }));
+    const [leaf, ca] = certificatesOf(await ask({ publicKey: spki('P-256'), hosts: HOSTS })) as [X509Certificate, X509Certificate];
     expect(leaf?.toLegacyObject().subject.CN).toBe('berlin');
     expect(leaf?.subjectAltName).toBe('DNS:edge.example.org, IP Address:10.0.0.7, IP Address:FD00:0:0:0:0:0:0:7');
     expect(leaf?.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1']);
     expect(leaf?.ca).toBe(false);
     expect(ca?.toString().trim()).toBe(identity.caPem);
-    expect(leaf?.verify(ca!.publicKey)).toBe(true);
+    expect(leaf?.verify(ca.publicKey)).toBe(true);
     const audited = log.lines.filter(({ event }) => event === 'audit').map(({ facts }) => facts);
     expect(audited).toMatchObject([{ action: 'certificate', edge: 'berlin', hosts: HOSTS }]);
   });
@@ -87,8 +87,8 @@ describe('what an edge may ask for', () => {
 
   it('never makes an edge a master to other edges', async () => {
     const { ask, identity, clock } = await masterAt();
-    const [leaf, ca] = certificatesOf(await ask({ publicKey: spki('P-256'), hosts: HOSTS }));
-    const shown = { certificate: leaf!.raw, ca: ca!.raw, caFingerprint: identity.caFingerprint, wallMs: clock.wallMs() };
+    const [leaf, ca] = certificatesOf(await ask({ publicKey: spki('P-256'), hosts: HOSTS })) as [X509Certificate, X509Certificate];
+    const shown = { certificate: leaf.raw, ca: ca.raw, caFingerprint: identity.caFingerprint, wallMs: clock.wallMs() };
     expect(() => verifyPinned(shown)).toThrow(new HoldfastError('LINK_REFUSED', { reason: 'not-a-master' }));
   });
 });

@@ -114,7 +114,6 @@ export class SqlThread<E extends Engine> {
   }
 
   #send(request: Request): void {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(request);
   }
 
