@@ -296,10 +296,17 @@ export class MasterNode implements HoldfastNode {
 
   /** Modules without a location belong to the master: their epoch rises at each boot, like any holder's. */
   async #startOwnModules(stored: JournalEntry | null): Promise<void> {
-    const { clock, deviceLink, journal } = this.#ports;
+    const { clock, deviceLink, journal, log } = this.#ports;
     const epoch = nextEpoch('master', stored?.floor ?? EPOCH_ZERO);
     const terms = { failover: true, policy: 'available' as const, timeoutMs: 20_000, paused: false };
-    await journal.write({ location: MASTER_LOCATION, epoch, floor: epoch, holder: 'master', reason: 'own-modules', sinceMs: clock.wallMs(), terms });
+    const entry = { location: MASTER_LOCATION, epoch, floor: epoch, holder: 'master' as const, reason: 'own-modules', sinceMs: clock.wallMs(), terms };
+    try {
+      await journal.write(entry);
+    } catch (error) {
+      // A full disk keeps us from gaining control, here as everywhere. It must not keep the sites from their master.
+      log.error('own-modules-not-started', { error });
+      return;
+    }
     this.#ownEpoch = epoch;
     this.#scope.defer('own-modules', async () => {
       await deviceLink.stop(MASTER_LOCATION, limits.moduleStopMs);
@@ -311,7 +318,7 @@ export class MasterNode implements HoldfastNode {
     const { deviceLink, log } = this.#ports;
     const modules = this.#directory.modulesOf(MASTER_LOCATION);
     const wanted = JSON.stringify(modules);
-    if (wanted === this.#ownModules || this.#scope.closed) return;
+    if (wanted === this.#ownModules || this.#scope.closed || this.#ownEpoch === EPOCH_ZERO) return;
     this.#ownModules = wanted;
     try {
       const report = await deviceLink.start({ location: MASTER_LOCATION, epoch: this.#ownEpoch, modules, handover: {} }, this.#scope.signal);
@@ -322,7 +329,9 @@ export class MasterNode implements HoldfastNode {
   }
 
   #route(location: string): Route {
-    if (location === MASTER_LOCATION) return { via: 'here', epoch: this.#ownEpoch };
+    if (location === MASTER_LOCATION) {
+      return this.#ownEpoch === EPOCH_ZERO ? { via: 'nobody', reason: 'own-modules-not-started' } : { via: 'here', epoch: this.#ownEpoch };
+    }
     return this.#locations.get(location)?.route() ?? { via: 'nobody', reason: 'unknown-location' };
   }
 

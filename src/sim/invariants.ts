@@ -228,7 +228,9 @@ function masterMoveProblem({ from, to, event, evidence }: Extract<Fact, { type: 
   const asked = event.type === 'message' && from.link?.number === event.link && from.link.phase === 'rehello' ? from.link.handback : null;
   if (hello !== null && asked === 'operator' && masterDrives(to.state)) return 'an order to hand back was not carried out';
   if (hello !== null && hello.state !== 'holding' && from.state === 'suspect' && to.state === 'suspect') {
-    if (from.dueMs !== null && (to.dueMs === null || to.dueMs > from.dueMs)) return 'a connection put the takeover off';
+    // An order that it crossed is given again.
+    const later = from.dueMs !== null && (to.dueMs === null || to.dueMs > from.dueMs);
+    if (later && to.link?.phase !== 'ordered') return 'a connection put the takeover off';
   }
   if (from.state === 'suspect' && to.state === 'standby' && !(event.type === 'message' && event.message.t === 'control.claimed')) {
     return 'suspicion ended without claimed';

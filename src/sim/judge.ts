@@ -262,7 +262,10 @@ export class Judge {
       if (record !== null) this.#judge({ type: 'journal-written', party, before: side.journal, record });
       side.journal = record;
       side.booted = { stored: record };
-      if (party === 'master') kase.confirmedMs = record?.holder === 'master' ? -Infinity : this.#options.seats(location).master.machine.monotonicMs();
+      if (party === 'edge') continue;
+      // What it held when it went down is due at once, also when it went down again before anybody held.
+      const held = record?.holder === 'master' || record?.reason === 'master-restarted';
+      kase.confirmedMs = held ? -Infinity : this.#options.seats(location).master.machine.monotonicMs();
     }
   }
 

@@ -145,6 +145,23 @@ describe('a master that dies', () => {
     edgeClient.close();
   });
 
+  it('is not needed by an edge that loses its power meanwhile: it boots from its own copy and drives', async () => {
+    const { federation } = world;
+    const edge = federation.edge('berlin')!;
+    federation.master.process.signal('SIGKILL');
+    edge.process.signal('SIGKILL');
+    await Promise.all([federation.master.process.exited, edge.process.exited]);
+    await federation.restartEdge('berlin');
+    const alone = await world.untilEdge('berlin', { holder: 'edge', state: 'holding', reason: 'master-unreachable' });
+    expect(alone.modules).toMatchObject({ total: 3, running: 3 });
+    const edgeClient = federation.client(edge.origin);
+    expect(await command(edgeClient, 'berlin')).toBe('hello');
+    edgeClient.close();
+    await federation.restartMaster();
+    await world.until('berlin', { holder: 'edge', state: 'standby' });
+    expect(await world.atEdge('berlin')).toMatchObject({ epoch: alone.epoch, since: alone.since });
+  });
+
   it('refuses to start twice on the same store', async () => {
     const second = await world.federation.tryServe('master');
     expect(second).toMatchObject({ exited: 'code 1' });

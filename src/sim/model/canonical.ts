@@ -104,8 +104,10 @@ class Key {
     this.#n(budget.terms);
     this.#n(world.terms);
     const [edge, master] = [world.edge.machine, world.master.machine];
-    const said = edge !== null && edge.link !== null && memory.saidHolding;
-    this.#n(flags(world.networkUp, world.windowOpen, said, memory.failedHandback));
+    // Until the master has taken the edge's word, and no longer than its timeout.
+    const said = edge !== null && edge.link !== null ? memory.saidHolding : null;
+    this.#n(said === null ? -1 : master?.state === 'standby' ? 0 : said);
+    this.#n(flags(world.networkUp, world.windowOpen, memory.failedHandback));
     this.#n(master === null || drives(master) || master.state === 'releasing' ? 0 : memory.quiet);
     this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
     this.#process(world.master, (machine) => this.#master(machine), (event) => this.#masterEvent(event));

@@ -4,7 +4,7 @@ import { type Durable, isExclusive, sameDurable } from '../../shared/control/ste
 import type { Party } from '../../shared/model/control.ts';
 import { edgeLater, masterLater } from './canonical.ts';
 import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
-import { edgeLink, isConfirmed, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, socketsOpen, type World, type Writing } from './world.ts';
+import { edgeLink, isConfirmed, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, type Queue, socketsOpen, type World, type Writing } from './world.ts';
 
 /** One thing that can happen. `urgency`: what a fair world without faults does first; null: it never does it by itself. */
 export interface Move {
@@ -98,7 +98,7 @@ function boot(world: World, config: ModelConfig, findings: Findings, party: Part
     findings.note({ type: 'booted', party, stored: world.edge.journal, durable: machine.durable });
     world.edge.machine = machine;
     world.edge.writing = firstWrite(world.edge.journal, machine.durable);
-    world.memory.saidHolding = false;
+    world.memory.saidHolding = null;
   } else {
     const machine = bootMaster(world.master.journal, terms, 0, config.timings);
     const held = machine.durable.reason === 'master-restarted';
@@ -279,9 +279,7 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
         label: `${message.t} arrives at the master (link ${number})`,
         urgency: 55,
         apply: (next, findings) => {
-          const queue = linkOf(next, number)?.toMaster;
-          queue?.messages.shift();
-          if (queue !== undefined) queue.age = 0;
+          takeFirst(linkOf(next, number)?.toMaster);
           if (message.t === 'hello' && next.master.machine?.link?.number !== number) noteFailedHandback(next, next.master.machine?.link?.number ?? 0);
           post(next, config, findings, 'master', { type: 'message', nowMs: 0, link: number, message });
         },
@@ -295,9 +293,7 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
         label: `${message.t} arrives at the edge (link ${number})`,
         urgency: 54,
         apply: (next, findings) => {
-          const queue = linkOf(next, number)?.toEdge;
-          queue?.messages.shift();
-          if (queue !== undefined) queue.age = 0;
+          takeFirst(linkOf(next, number)?.toEdge);
           post(next, config, findings, 'edge', { type: 'message', nowMs: 0, link: number, message });
         },
       });
@@ -332,11 +328,18 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
   }
 }
 
+/** The next message counts as being under way for as long as the first was: the bound is kept, for some more tightly. */
+function takeFirst(queue: Queue<unknown> | undefined): void {
+  queue?.messages.shift();
+  if (queue?.messages.length === 0) queue.age = 0;
+}
+
 /** A hand-back that was under way over this link has failed: it is not tried again in this window. */
 function noteFailedHandback(world: World, link: number): void {
   const machine = world.master.machine;
   if (machine === null || machine.link?.number !== link || machine.link.handback === null) return;
-  if (machine.state === 'releasing' && machine.window.open) world.memory.failedHandback = true;
+  // A window that has closed since does not count, whether the master knows that already or not.
+  if (machine.state === 'releasing' && machine.window.open && world.windowOpen) world.memory.failedHandback = true;
 }
 
 /** Its own end closed, the other end gone, or silent for too long. */
@@ -443,6 +446,7 @@ function tick(world: World, config: ModelConfig): void {
   const confirmed = world.links.some((link) => isHealthy(world, link) && isConfirmed(world, link));
   const timeoutMs = config.terms[0]?.timeoutMs ?? 0;
   world.memory.quiet = confirmed ? 0 : Math.min(timeoutMs, world.memory.quiet + 1);
+  if (world.memory.saidHolding !== null) world.memory.saidHolding = Math.min(timeoutMs, world.memory.saidHolding + 1);
   for (const link of world.links) {
     link.silentFor = isHealthy(world, link) ? 0 : Math.min(link.silentFor + 1, config.linkDead);
     if (link.toMaster.messages.length > 0) link.toMaster.age = Math.min(config.delay, link.toMaster.age + 1);

@@ -114,7 +114,8 @@ const edgeMachine = (config: ModelConfig): Machine<EdgeControl, EdgeEvent> => ({
     from,
     to,
     event,
-    saidHolding: world.memory.saidHolding,
+    // For as long as its timeout.
+    saidHolding: world.memory.saidHolding !== null && world.memory.saidHolding < from.durable.terms.timeoutMs,
     disconnectMs: config.timings.disconnectMs,
   }),
   done: () => undefined,
@@ -244,7 +245,7 @@ function send(world: World, party: Party, what: { link: number; message: Control
   const link = linkOf(world, what.link);
   if (link === undefined) return;
   if (isFromEdge(message)) {
-    if (message.t === 'hello') world.memory.saidHolding = message.state === 'holding';
+    if (message.t === 'hello') world.memory.saidHolding = message.state === 'holding' ? 0 : null;
     if (link.edgeEnd !== 'up') return;
     // Nobody reads any more.
     if (link.masterEnd !== 'up') return;

@@ -32,8 +32,8 @@ export interface Budget {
 
 /** What only the invariants need to know of the past. */
 export interface Memory {
-  /** The edge's newest hello said `holding`. */
-  saidHolding: boolean;
+  /** Units since the edge's newest hello, if that said `holding`; not beyond the timeout. */
+  saidHolding: number | null;
   /** A hand-back failed in the window that is open now. */
   failedHandback: boolean;
   /** Units since the master last had a sign that the edge has control; not beyond the timeout. */
@@ -140,7 +140,7 @@ export const initialWorld = (config: ModelConfig): World => ({
   windowOpen: false,
   terms: 0,
   budget: config.budget,
-  memory: { saidHolding: false, failedHandback: false, quiet: 0 },
+  memory: { saidHolding: null, failedHandback: false, quiet: 0 },
 });
 
 /** A world that may be changed without changing this one. Machines, records and messages are never changed in place. */
