@@ -4,7 +4,20 @@ import { type Durable, isExclusive, sameDurable } from '../../shared/control/ste
 import type { Party } from '../../shared/model/control.ts';
 import { edgeLater, masterLater } from './canonical.ts';
 import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
-import { edgeLink, isConfirmed, isFree, isHealthy, type Link, linkOf, type ModelConfig, noModules, type Queue, socketsOpen, type World, type Writing } from './world.ts';
+import {
+  edgeLink,
+  isConfirmed,
+  isFree,
+  isHealthy,
+  type Link,
+  linkOf,
+  type ModelConfig,
+  noModules,
+  type Queue,
+  socketsOpen,
+  type World,
+  type Writing,
+} from './world.ts';
 
 /** One thing that can happen. `urgency`: what a fair world without faults does first; null: it never does it by itself. */
 export interface Move {
