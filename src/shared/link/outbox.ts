@@ -5,8 +5,10 @@ export interface OutboxItem {
   encode(seq: number): string;
   /** It left this process for the first time. */
   onSent?(): void;
-  /** Null: replay as it is. False at replay: its deadline or epoch is over, a `skip` takes its place. */
+  /** False when its deadline or epoch is over: it is not sent any more; at replay a `skip` takes its place. */
   stillWanted?(): boolean;
+  /** It was left out for that reason. */
+  onUnwanted?(): void;
   /** While it waits, a newer item with the same key takes its place. */
   conflateKey?: string;
 }
@@ -22,7 +24,7 @@ export interface OutboxLimits {
 interface Unacked {
   seq: number;
   text: string;
-  stillWanted: (() => boolean) | undefined;
+  item: OutboxItem;
 }
 
 /**
@@ -71,15 +73,18 @@ export class Outbox {
 
   /** The next frame to hand over; null when nothing waits, or only bulk and `bulkAllowed` is false. */
   next(bulkAllowed: boolean): string | null {
-    const slot = this.#normal.shift() ?? (bulkAllowed ? this.#bulk.shift() : undefined);
-    if (slot === undefined) return null;
-    const { item } = slot;
-    if (item.conflateKey !== undefined) this.#conflated.delete(item.conflateKey);
-    const seq = (this.#lastSeq += 1);
-    const text = item.encode(seq);
-    this.#keep({ seq, text, stillWanted: item.stillWanted });
-    item.onSent?.();
-    return text;
+    for (;;) {
+      const slot = this.#normal.shift() ?? (bulkAllowed ? this.#bulk.shift() : undefined);
+      if (slot === undefined) return null;
+      const { item } = slot;
+      if (item.conflateKey !== undefined) this.#conflated.delete(item.conflateKey);
+      if (!isWanted(item)) continue;
+      const seq = (this.#lastSeq += 1);
+      const text = item.encode(seq);
+      this.#keep({ seq, text, item });
+      item.onSent?.();
+      return text;
+    }
   }
 
   acknowledged(seq: number): void {
@@ -95,7 +100,7 @@ export class Outbox {
   /** What the peer missed, in order, under the old numbers. */
   replay(received: number, skip: (seq: number) => string): string[] {
     this.acknowledged(received);
-    return this.#unacked.map(({ seq, text, stillWanted }) => (stillWanted?.() === false ? skip(seq) : text));
+    return this.#unacked.map(({ seq, text, item }) => (isWanted(item) ? text : skip(seq)));
   }
 
   /** A new session begins: nothing of the old one is sent any more. */
@@ -118,4 +123,11 @@ export class Outbox {
       this.#unackedBytes = 0;
     }
   }
+}
+
+/** What is said to be settled must not be sent after that. */
+function isWanted(item: OutboxItem): boolean {
+  if (item.stillWanted?.() !== false) return true;
+  item.onUnwanted?.();
+  return false;
 }

@@ -2,20 +2,8 @@ import { formatEpoch, isOlder } from '../control/epoch.ts';
 import { type ControlMessage, isFromEdge } from '../control/messages.ts';
 import { assert } from '../foundation/assert.ts';
 import type { Json } from '../foundation/json.ts';
-import {
-  decodeFrame,
-  type Frame,
-  isClaim,
-  isPostType,
-  isRequestKind,
-  postTypes,
-  PROTOCOL,
-  type PostType,
-  type RequestKind,
-  requestKinds,
-  type SequencedFrame,
-  type SessionOffer,
-} from '../link/frames.ts';
+import { decodeFrame, type Frame, isClaim, isPostType, isRequestKind, postTypes, PROTOCOL, requestKinds } from '../link/frames.ts';
+import type { PostType, RequestKind, SequencedFrame, SessionOffer } from '../link/frames.ts';
 import { Heartbeat } from '../link/heartbeat.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
 import { Outbox } from '../link/outbox.ts';
@@ -111,8 +99,6 @@ export class PeerLink {
     };
     this.#socket = socket;
     this.#sinceMs = clock.wallMs();
-    this.#forget?.cancel();
-    this.#forget = null;
     const present = (): boolean => this.#socket === socket;
     connection.listen({
       frame: (text) => present() && this.#receive(socket, text),
@@ -167,6 +153,7 @@ export class PeerLink {
           },
           onSent: () => this.#requests.sent(id),
           stillWanted: () => this.#requests.has(id) && this.#isCurrent(ep),
+          onUnwanted: () => ep !== null && this.#requests.settle(id, { error: this.#stale(ep) }),
         },
         requestKinds[kind].bulk,
       );
@@ -205,7 +192,6 @@ export class PeerLink {
   shutdown(reason: string): void {
     if (this.#socket !== null) this.#drop(this.#socket, reason);
     this.#endSession();
-    this.#forget?.cancel();
     this.#deadlines.cancel();
   }
 
@@ -229,6 +215,8 @@ export class PeerLink {
 
   #opened(socket: Socket, resumed: boolean, peerReceived: number): void {
     socket.open = true;
+    this.#forget?.cancel();
+    this.#forget = null;
     this.#warnings.reset();
     this.#options.metrics.set('holdfast_link_up', { peer: this.#options.peer }, 1);
     if (resumed) {
@@ -245,6 +233,8 @@ export class PeerLink {
   }
 
   #endSession(): void {
+    this.#forget?.cancel();
+    this.#forget = null;
     this.#session = NOTHING_HEARD;
     this.#outbox.reset();
     this.#unackedReceived = 0;
@@ -263,8 +253,8 @@ export class PeerLink {
     metrics.set('holdfast_link_up', { peer }, 0);
     metrics.add('holdfast_link_losses_total', { peer, reason });
     log.info('link-down', { peer, reason, link: socket.number });
-    this.#forget?.cancel();
-    this.#forget = clock.after(resumeWindowMs, () => this.#endSession());
+    // The window counts from the loss of the session, not of a later socket on which nobody negotiated.
+    this.#forget ??= clock.after(resumeWindowMs, () => this.#endSession());
     handlers.down(socket.number, { lastHeardMs: socket.lastHeardMs, reason });
   }
 
@@ -342,6 +332,8 @@ export class PeerLink {
       if (max < PROTOCOL[0] || min > PROTOCOL[1]) return this.#drop(socket, 'version');
       if (side === 'master') socket.offer = session;
       else {
+        // The window ended while the answer was on its way.
+        if (session.resumed && session.id !== this.#session.id) return this.#drop(socket, 'session-over');
         if (!session.resumed) this.#newSession({ id: session.id, peerBoot: session.boot, received: 0 });
         handlers.control(message, socket.number);
         if (this.#socket === socket) this.#opened(socket, session.resumed, session.received);
@@ -424,8 +416,11 @@ export class PeerLink {
     }
     if (this.#isCurrent(ep)) return null;
     this.#fenced(type);
-    const { peer, floor } = this.#options;
-    return new HoldfastError('STALE_EPOCH', { location: peer, epoch: formatEpoch(ep), floor: formatEpoch(floor()) });
+    return this.#stale(ep);
+  }
+
+  #stale(ep: Epoch): HoldfastError {
+    return new HoldfastError('STALE_EPOCH', { location: this.#options.peer, epoch: formatEpoch(ep), floor: formatEpoch(this.#options.floor()) });
   }
 
   #fenced(type: string): void {
@@ -473,8 +468,14 @@ export class PeerLink {
 
   #encode(frame: SequencedFrame): string {
     const text = JSON.stringify(frame);
-    assert(text.length <= limits.maxFrameBytes, `a ${frame.t} frame is larger than a frame may be`);
-    return text;
+    if (text.length <= limits.maxFrameBytes) return text;
+    // A driver decides how large its values are; clients are held to less.
+    assert(frame.t === 'response' || frame.t === 'post', `a ${frame.t} frame is larger than a frame may be`);
+    this.#options.metrics.add('holdfast_link_dropped_total', { peer: this.#options.peer });
+    const { seq, ack } = frame;
+    if (frame.t === 'post') return JSON.stringify({ t: 'skip', seq, ack });
+    const error = new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.maxFrameBytes }).toJSON();
+    return JSON.stringify({ t: 'response', seq, ack, re: frame.re, error });
   }
 
   /** Before the socket is open the peer may be in another session already, whose frames were not heard yet. */
