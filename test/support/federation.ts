@@ -60,7 +60,7 @@ export const later = (ms: number): Promise<void> => new Promise((done) => setTim
 /** One command to the first device of a site; null when it was refused, with its code in `refusals`. */
 export async function command(client: Client, site: string, refusals: string[] = []): Promise<unknown> {
   try {
-    return await client.call(routes.exec, { params: { id: `sys-${site}`, module: 'Display_1', method: 'echo' }, body: ['hello'] }, { timeoutMs: 8_000 });
+    return await client.call(routes.exec, { params: { id: `sys-${site}`, module: 'Display_1', method: 'echo' }, body: ['hello'] }, { timeoutMs: 15_000 });
   } catch (error) {
     refusals.push(error instanceof Error && 'code' in error ? String(error.code) : String(error));
     return null;

@@ -99,6 +99,8 @@ export class Proxy {
   async #controlToSettle(location: string, untilMs: number, signal: AbortSignal): Promise<void> {
     const { clock, onControlChange } = this.#options;
     if (this.#waiting >= limits.changingQueue || clock.monotonicMs() >= untilMs) throw this.#changing(location);
+    // An event that has passed calls nobody.
+    if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
     this.#waiting += 1;
     try {
       await new Promise<void>((resolve, reject) => {

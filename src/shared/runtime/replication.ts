@@ -108,18 +108,17 @@ export class ReplicaFeed {
 
   async #run(signal: AbortSignal): Promise<void> {
     this.#pulling = true;
-    try {
-      while (this.#again && !signal.aborted) {
-        this.#again = false;
+    while (this.#again && !signal.aborted) {
+      this.#again = false;
+      try {
         while (!(await this.#pull(signal)));
+      } catch (error) {
+        // A bug is not a lost link: only operating errors are waited out, until the next wake, which may have come already.
+        if (!(error instanceof HoldfastError)) throw error;
+        if (!signal.aborted) this.#options.log.warn('replication-failed', { error });
       }
-    } catch (error) {
-      // A bug is not a lost link: only operating errors are waited out.
-      if (!(error instanceof HoldfastError)) throw error;
-      if (!signal.aborted) this.#options.log.warn('replication-failed', { error });
-    } finally {
-      this.#pulling = false;
     }
+    this.#pulling = false;
   }
 
   /** True when there is nothing more to pull. */

@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
+import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import type { AnyDocument } from '../../src/shared/model/documents.ts';
+import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
+import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { later } from '../support/link-pipe.ts';
+import { createMemoryLog } from '../support/memory-log.ts';
+import { edgeDocument, moduleDocument, systemDocument } from '../support/sample-documents.ts';
+
+type Ask = (kind: 'replicate.pull' | 'replicate.snapshot', body: Json) => Promise<Json>;
+
+/** A master's store and an edge's, joined by what `ask` lets through. */
+function createReplication(source = createMemoryStore({ generation: 'first' })) {
+  const replica = createMemoryStore({ generation: 'replica' });
+  const clock = new FakeClock();
+  const log = createMemoryLog();
+  const asked: string[] = [];
+  const world = { source, replica, log, asked, ask: ((kind, body) => new FeedSource(world.source).serve(kind, body)) as Ask, pull: () => Promise.resolve(), wake: () => {} };
+  const { signal } = new AbortController();
+  const request: Ask = (kind, body) => {
+    asked.push(kind);
+    return world.ask(kind, body);
+  };
+  const feed = new ReplicaFeed({ clock, log, metrics: createPromMetrics(), store: replica, request });
+  world.wake = () => feed.wake(signal);
+  world.pull = async () => {
+    feed.wake(signal);
+    // Memory only: every answer is there within a few turns.
+    for (let turn = 0; turn < 50; turn += 1) await clock.advance(0);
+  };
+  return world;
+}
+
+const put = async (store: DocumentStore, ...documents: AnyDocument[]): Promise<void> => {
+  for (const document of documents) {
+    const known = await store.get(document.id);
+    await store.apply([{ op: 'put', document, expect: known?.version ?? null }]);
+  }
+};
+const remove = async (store: DocumentStore, id: string): Promise<void> => {
+  const known = await store.get(id);
+  if (known !== null) await store.apply([{ op: 'remove', id, expect: known.version }]);
+};
+const contents = async (store: DocumentStore): Promise<AnyDocument[]> => {
+  const lists = await Promise.all((['edge', 'sys', 'mod'] as const).map((kind) => store.list(kind, { limit: 10_000 })));
+  return lists.flat().map(({ document }) => document);
+};
+const modules = (count: number): AnyDocument[] => Array.from({ length: count }, (_, i) => moduleDocument(`mod-${i}`, { notes: 'x'.repeat(500) }));
+const lost = new HoldfastError('LINK_LOST', { fate: 'unknown' });
+
+describe('replication to an edge', () => {
+  it('gives a fresh replica everything, in pages, then only what is new', async () => {
+    const world = createReplication();
+    await put(world.source, edgeDocument('edge-1'), systemDocument('sys-1'), ...modules(1_200));
+    await world.pull();
+    expect(await contents(world.replica)).toEqual(await contents(world.source));
+    expect(await world.replica.cursor()).toEqual(await world.source.head());
+    expect(world.asked.filter((kind) => kind === 'replicate.snapshot').length).toBeGreaterThan(8);
+    world.asked.length = 0;
+    await put(world.source, moduleDocument('mod-7', { notes: 'new' }), moduleDocument('mod-new'));
+    await remove(world.source, 'mod-8');
+    await world.pull();
+    expect(await contents(world.replica)).toEqual(await contents(world.source));
+    expect(await world.replica.get('mod-8')).toBeNull();
+    expect(new Set(world.asked)).toEqual(new Set(['replicate.pull']));
+  });
+
+  it.each(['another generation', 'a cursor that is too old'])('takes a snapshot again for %s', async (why) => {
+    const world = createReplication(createMemoryStore({ generation: 'first', tombstones: 1 }));
+    await put(world.source, edgeDocument('edge-1'), ...modules(3));
+    await world.pull();
+    if (why === 'another generation') {
+      world.source = createMemoryStore({ generation: 'second' });
+      await put(world.source, edgeDocument('edge-1', { name: 'restored' }));
+    } else for (let i = 0; i < 3; i += 1) await remove(world.source, `mod-${i}`);
+    world.asked.length = 0;
+    await world.pull();
+    expect(world.asked).toContain('replicate.snapshot');
+    expect(await contents(world.replica)).toEqual(await contents(world.source));
+    expect(await world.replica.cursor()).toEqual(await world.source.head());
+  });
+
+  it('changes nothing when it is cut in the middle of a snapshot, and takes it at the next wake', async () => {
+    const world = createReplication();
+    await put(world.source, edgeDocument('edge-1'), ...modules(500));
+    const whole = world.ask;
+    world.ask = (kind, body) => (world.asked.length > 2 ? Promise.reject(lost) : whole(kind, body));
+    await world.pull();
+    expect(await contents(world.replica)).toEqual([]);
+    expect(await world.replica.cursor()).toBeNull();
+    world.ask = whole;
+    await world.pull();
+    expect(await contents(world.replica)).toEqual(await contents(world.source));
+  });
+
+  it('misses no wake that comes while a request of the lost link is still under way', async () => {
+    const world = createReplication();
+    await put(world.source, edgeDocument('edge-1'));
+    const whole = world.ask;
+    const hanging = later<Json>();
+    world.ask = () => hanging.promise;
+    await world.pull();
+    world.ask = whole;
+    world.wake();
+    hanging.reject(lost);
+    for (let turn = 0; turn < 10; turn += 1) await new FakeClock().advance(0);
+    expect(await contents(world.replica)).toEqual(await contents(world.source));
+  });
+
+  it.each([
+    ['is no page', () => 'nonsense'],
+    ['has a document that is not valid', () => ({ head: { generation: 'first', sequence: 99 }, tooOld: false, entries: [{ sequence: 99, id: 'edge-1', kind: 'edge', document: { id: 'edge-1' } }] })],
+  ])('refuses an answer that %s, and changes nothing', async (_, answer) => {
+    const world = createReplication();
+    await put(world.source, edgeDocument('edge-1'));
+    await world.pull();
+    const before = { documents: await contents(world.replica), cursor: await world.replica.cursor() };
+    world.ask = async () => answer();
+    await world.pull();
+    expect({ documents: await contents(world.replica), cursor: await world.replica.cursor() }).toEqual(before);
+    expect(world.log.lines.at(-1)).toMatchObject({ level: 'warn', event: 'replication-failed' });
+  });
+
+  it('refuses a question that is not one', async () => {
+    await expect(new FeedSource(createMemoryStore()).serve('replicate.pull', { sequence: -1 })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+});
