@@ -23,7 +23,8 @@ interface Known {
 function run(steps: (typeof step extends fc.Arbitrary<infer S> ? S : never)[]): Known[] {
   const table = new RequestTable(LIMIT);
   const known = new Map<number, Known>();
-  const end = (request: Known, outcome: string): number => request.expected.push(outcome === 'value' ? outcome : `${outcome} ${request.sent ? '"unknown"' : '"not-sent"'}`);
+  const end = (request: Known, outcome: string): number =>
+    request.expected.push(outcome === 'value' ? outcome : `${outcome} ${request.sent ? '"unknown"' : '"not-sent"'}`);
   const open = (): Known[] => [...known.values()].filter(({ expected }) => expected.length === 0);
   for (const now of steps) {
     if (now.do === 'add') {

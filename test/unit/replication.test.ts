@@ -19,7 +19,8 @@ function createReplication(source = createMemoryStore({ generation: 'first' })) 
   const clock = new FakeClock();
   const log = createMemoryLog();
   const asked: string[] = [];
-  const world = { source, replica, log, asked, ask: ((kind, body) => new FeedSource(world.source).serve(kind, body)) as Ask, pull: () => Promise.resolve(), wake: () => {} };
+  const ask: Ask = (kind, body) => new FeedSource(world.source).serve(kind, body);
+  const world = { source, replica, log, asked, ask, pull: () => Promise.resolve(), wake: () => {} };
   const { signal } = new AbortController();
   const request: Ask = (kind, body) => {
     asked.push(kind);
@@ -50,6 +51,8 @@ const contents = async (store: DocumentStore): Promise<AnyDocument[]> => {
   return lists.flat().map(({ document }) => document);
 };
 const modules = (count: number): AnyDocument[] => Array.from({ length: count }, (_, i) => moduleDocument(`mod-${i}`, { notes: 'x'.repeat(500) }));
+const badEntry = { sequence: 99, id: 'edge-1', kind: 'edge', document: { id: 'edge-1' } };
+const badPage = { head: { generation: 'first', sequence: 99 }, tooOld: false, entries: [badEntry] };
 const lost = new HoldfastError('LINK_LOST', { fate: 'unknown' });
 
 describe('replication to an edge', () => {
@@ -113,7 +116,7 @@ describe('replication to an edge', () => {
 
   it.each([
     ['is no page', () => 'nonsense'],
-    ['has a document that is not valid', () => ({ head: { generation: 'first', sequence: 99 }, tooOld: false, entries: [{ sequence: 99, id: 'edge-1', kind: 'edge', document: { id: 'edge-1' } }] })],
+    ['has a document that is not valid', () => badPage],
   ])('refuses an answer that %s, and changes nothing', async (_, answer) => {
     const world = createReplication();
     await put(world.source, edgeDocument('edge-1'));
