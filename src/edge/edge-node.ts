@@ -269,6 +269,7 @@ export class EdgeNode implements HoldfastNode {
       resumeWindowMs: limits.resumeWindowMs,
       peer: 'master',
       handlers: {
+        up: (link) => this.#control?.post({ type: 'link-up', nowMs: clock.monotonicMs(), link }),
         control: (message, link) => {
           if (isFromEdge(message)) return;
           if (message.t === 'negotiate') this.#negotiated = true;
@@ -299,9 +300,7 @@ export class EdgeNode implements HoldfastNode {
           const gone = new Promise<{ negotiated: boolean }>((resolve) => {
             this.#linkClosed = resolve;
           });
-          const link = this.#peer.attach(connection);
-          // A connection that is gone already has been reported as down.
-          if (this.#peer.state !== 'down') control.post({ type: 'link-up', nowMs: clock.monotonicMs(), link });
+          this.#peer.attach(connection);
           return gone;
         },
         failed: () => control.post({ type: 'dial-failed', nowMs: clock.monotonicMs() }),

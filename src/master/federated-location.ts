@@ -97,8 +97,6 @@ export class FederatedLocation {
 
   /** A proved connection of this location's edge; an older one is replaced. */
   attach(connection: Connection): void {
-    // The edge says hello after we have proved ourselves: not before now.
-    this.#helloAskedMs = this.#now();
     this.#peer.attach(connection);
   }
 
@@ -231,6 +229,10 @@ export class FederatedLocation {
       peer: this.id,
       handlers: {
         ...handlers,
+        up: () => {
+          // The edge says hello after we have proved ourselves: not before now.
+          this.#helloAskedMs = this.#now();
+        },
         control: (message, link) => this.#onControl(message, link),
         open: () => this.#onOpen(),
         down: (link, { lastHeardMs }) => {

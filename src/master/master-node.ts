@@ -235,7 +235,7 @@ export class MasterNode implements HoldfastNode {
   /** Edges pull: they only need to know that there is something new. */
   #announce(head: FeedHead): void {
     this.#ports.metrics.set('holdfast_replication_sequence', {}, head.sequence);
-    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...head });
+    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...head }, { conflateKey: 'replicate.head' });
   }
 
   #onConnection(connection: Connection): void {

@@ -32,7 +32,7 @@ const planted: PlantedFault[] = [
   { name: 'a command that has left is said not to have been sent', file: requests, from: "request.fate = 'unknown'", to: "request.fate = 'not-sent'" },
 
   { name: 'a request has no deadline', file: requests, from: 'deadlineMs <= nowMs).map(', to: 'deadlineMs <= nowMs - 60_000).map(' },
-  { name: 'what a cut swallowed is not sent again', file: 'shared/link/outbox.ts', from: 'return this.#unacked.map(({ seq, text, item }) =>', to: 'return this.#unacked.slice(1).map(({ seq, text, item }) =>' },
+  { name: 'what a cut swallowed is not sent again', file: 'shared/link/outbox.ts', from: 'this.#handedOver = this.#acked;', to: 'this.#handedOver = Math.min(this.#acked + 1, this.#lastSeq);' },
 
   // ── The link ──
   { name: 'a dead line is never noticed', file: 'shared/link/heartbeat.ts', from: 'return nowMs - this.#answeredMs >= limits.linkDeadMs;', to: 'return nowMs < 0;' },

@@ -142,6 +142,7 @@ export interface LinkSide {
   floor: Epoch;
   calls: Call[];
   posts: { type: PostType; body: Json }[];
+  ups: number[];
   control: ControlMessage[];
   opened: { link: number; resumed: boolean }[];
   downs: { link: number; reason: string; atMs: number }[];
@@ -177,6 +178,7 @@ export function createSide(clock: FakeClock, side: Side, options: SideOptions = 
     resumeWindowMs,
     peer: side === 'edge' ? 'master' : 'edge-1',
     handlers: {
+      up: (number) => here.ups.push(number),
       control: (message, socket) => {
         here.control.push(message);
         if (message.t !== 'hello' || !negotiates) return;
@@ -200,6 +202,7 @@ export function createSide(clock: FakeClock, side: Side, options: SideOptions = 
     floor: epoch(0),
     calls: [],
     posts: [],
+    ups: [],
     control: [],
     opened: [],
     downs: [],
@@ -228,8 +231,8 @@ export function createLinkPair(options: { edge?: SideOptions; master?: SideOptio
     connect: async (pipeOptions = {}) => {
       const pipe = createPipe(clock, pipeOptions);
       pair.master.link.attach(pipe.master);
-      const number = pair.edge.link.attach(pipe.edge);
-      pair.edge.link.sendControl(number, hello((connections += 1)));
+      pair.edge.link.attach(pipe.edge);
+      pair.edge.link.sendControl(pair.edge.ups.at(-1) ?? 0, hello((connections += 1)));
       await clock.advance(4 * (pipeOptions.delayMs ?? 10));
       return pipe;
     },

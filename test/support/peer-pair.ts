@@ -114,8 +114,8 @@ export class PeerPair {
     far.other = near;
     this.master.end = far;
     this.edge.end = near;
-    this.master.socket = this.master.link.attach(far);
-    this.edge.socket = this.edge.link.attach(near);
+    this.master.link.attach(far);
+    this.edge.link.attach(near);
     this.edge.link.sendControl(this.edge.socket, { t: 'hello', negotiation: this.edge.socket, epoch: this.edge.floor, state: 'standby', held: [] });
   }
 
@@ -143,6 +143,9 @@ export class PeerPair {
       answer: async (kind, body) => ({ kind, body }),
     };
     const handlers: PeerLinkHandlers = {
+      up: (link) => {
+        this[side].socket = link;
+      },
       control: (message, link) => {
         made.control.push(message);
         if (side !== 'master' || message.t !== 'hello' || !this.negotiates) return;

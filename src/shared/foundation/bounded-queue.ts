@@ -33,6 +33,11 @@ export class BoundedQueue<T> {
     return item;
   }
 
+  /** The item at this place, counted from the first. */
+  at(index: number): T | undefined {
+    return index < 0 ? undefined : this.#items[this.#head + index];
+  }
+
   *drain(): Generator<T> {
     for (let item = this.shift(); item !== undefined; item = this.shift()) yield item;
   }

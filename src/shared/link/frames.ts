@@ -48,14 +48,57 @@ const sessionSchema = z.strictObject({
 });
 export type SessionOffer = z.output<typeof sessionSchema>;
 
-export type SequencedFrame =
+/** What a node says to the other, besides control: numbered, kept until acknowledged. */
+export type Message =
   | { t: 'request'; seq: number; ack: number; id: number; kind: string; body: Json; ep: Epoch | null; ttl: number }
   | { t: 'response'; seq: number; ack: number; re: number; value: Json; error?: never }
   | { t: 'response'; seq: number; ack: number; re: number; error: WireError; value?: never }
   | { t: 'cancel'; seq: number; ack: number; re: number }
   | { t: 'post'; seq: number; ack: number; type: string; body: Json; ep: Epoch | null }
-  /** Stands for a frame that is not replayed, so that no number is missing. */
+  /** Stands for a frame that is not sent again, so that no number is missing. */
   | { t: 'skip'; seq: number; ack: number };
+
+/** A piece of the body of the next message of type `of`; `at`: how much of it came before. */
+export interface PartFrame {
+  t: 'part';
+  seq: number;
+  ack: number;
+  of: MessageType;
+  at: number;
+  text: string;
+}
+
+/** A message without its body, which came before in parts. */
+export interface LastFrame {
+  t: 'last';
+  seq: number;
+  ack: number;
+  of: MessageType;
+  bodyField: BodyField;
+  fields: Record<string, unknown>;
+}
+
+export type SequencedFrame = Message | PartFrame | LastFrame;
+export type MessageType = Message['t'];
+
+/** The field of a message that holds what others gave us to carry. */
+export type BodyField = 'body' | 'value' | 'error';
+
+/** A message as it waits to be sent: its number is not given yet. */
+export interface OutgoingFrame {
+  readonly t: MessageType | 'part';
+  /** Its own fields as JSON text, each after a comma. Asked each time that it is sent: what is left of a deadline changes. */
+  head(): string;
+  readonly bodyField: BodyField | 'text';
+  /** JSON text, written once however often the frame is sent. Empty: it has no body. */
+  readonly body: string;
+}
+
+export function encodeFrame(frame: OutgoingFrame, seq: number, ack: number): string {
+  const { t, bodyField, body } = frame;
+  const field = body === '' ? '' : `,"${bodyField}":${body}`;
+  return `{"t":"${t}","seq":${seq},"ack":${ack}${frame.head()}${field}}`;
+}
 
 export type Frame =
   | { t: 'hb' | 'hba'; n: number; ack: number }
@@ -95,6 +138,8 @@ export function decodeFrame(text: string): Frame | InvalidFrame {
     case 'post':
     case 'skip':
       return decodeSequenced(type, frame);
+    case 'part':
+      return decodePart(frame);
     default:
       return isControlType(type) ? decodeControl(type, frame) : { t: 'unknown', type: type.slice(0, 100) };
   }
@@ -115,10 +160,35 @@ function decodeControl(type: ControlMessageType, frame: Record<string, unknown>)
   return offer.success ? { t: 'control', message: parsed.data, session: offer.data } : invalid(`${type}: session`);
 }
 
+const messageTypes: ReadonlySet<string> = new Set<MessageType>(['request', 'response', 'cancel', 'post', 'skip']);
+const isMessageType = (type: unknown): type is MessageType => typeof type === 'string' && messageTypes.has(type);
+const isBodyField = (field: unknown): field is BodyField => field === 'body' || field === 'value' || field === 'error';
+
+function decodePart(frame: Record<string, unknown>): PartFrame | InvalidFrame {
+  const { seq, ack, of, at, text } = frame;
+  if (!isCount(seq) || !isCount(ack) || !isMessageType(of) || !isCount(at) || typeof text !== 'string') return invalid('part');
+  return { t: 'part', seq, ack, of, at, text };
+}
+
 /** By hand, not by schema: these are the frames of the hot path. Bodies are checked by whoever handles them. */
-function decodeSequenced(type: SequencedFrame['t'], frame: Record<string, unknown>): Frame | InvalidFrame {
-  const { seq, ack, id, re, kind, body, value, error, ttl } = frame;
+function decodeSequenced(type: MessageType, frame: Record<string, unknown>): Message | LastFrame | InvalidFrame {
+  const { seq, ack, parts } = frame;
   if (!isCount(seq) || !isCount(ack)) return invalid(`${type}: seq`);
+  if (parts === undefined) return decodeMessage(type, frame, { seq, ack });
+  return isBodyField(parts) ? { t: 'last', seq, ack, of: type, bodyField: parts, fields: frame } : invalid(`${type}: parts`);
+}
+
+/** The message whose body came in parts; `body` is their text. */
+export function completeFrame({ of, bodyField, fields, seq, ack }: LastFrame, body: string): Message | InvalidFrame {
+  try {
+    return decodeMessage(of, { ...fields, [bodyField]: JSON.parse(body) as unknown }, { seq, ack });
+  } catch {
+    return invalid(`${of}: parts`);
+  }
+}
+
+function decodeMessage(type: MessageType, frame: Record<string, unknown>, { seq, ack }: { seq: number; ack: number }): Message | InvalidFrame {
+  const { id, re, kind, body, value, error, ttl } = frame;
   const ep = readEpoch(frame['ep']);
   if (ep === undefined) return invalid(`${type}: ep`);
   switch (type) {

@@ -1,53 +1,76 @@
+import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 
-interface Incoming {
-  abort: AbortController;
-  deadlineMs: number;
+/** A request of the peer that runs here. */
+export class IncomingRequest {
+  /** Monotonic. */
+  readonly deadlineMs: number;
+  readonly epoch: Epoch | null;
+  #abort: AbortController | null = null;
+  #over: HoldfastError | null = null;
+
+  constructor(deadlineMs: number, epoch: Epoch | null) {
+    this.deadlineMs = deadlineMs;
+    this.epoch = epoch;
+  }
+
+  /** Aborts on cancel, at the deadline and at the end of the session. Made when it is asked for: many handlers need none. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.#over !== null) this.#abort.abort(this.#over);
+    return this.#abort.signal;
+  }
+
+  get isOver(): boolean {
+    return this.#over !== null;
+  }
+
+  end(reason: HoldfastError): void {
+    this.#over ??= reason;
+    this.#abort?.abort(this.#over);
+  }
 }
 
 /** Requests of the peer that run here: each has a deadline and can be cancelled, and is answered at most once. */
 export class IncomingRequests {
-  readonly #running = new Map<number, Incoming>();
+  readonly #running = new Map<number, IncomingRequest>();
 
   get size(): number {
     return this.#running.size;
   }
 
-  /** Its signal, and a function that says whether the answer is still wanted; call it once, when the answer is there. */
-  begin(id: number, deadlineMs: number): { signal: AbortSignal; finish(): boolean } {
-    const incoming: Incoming = { abort: new AbortController(), deadlineMs };
-    this.#running.set(id, incoming);
-    return {
-      signal: incoming.abort.signal,
-      finish: () => {
-        // A session that ended meanwhile has answered for us.
-        if (this.#running.get(id) !== incoming) return false;
-        return this.#running.delete(id);
-      },
-    };
+  begin(id: number, deadlineMs: number, epoch: Epoch | null): IncomingRequest {
+    const request = new IncomingRequest(deadlineMs, epoch);
+    this.#running.set(id, request);
+    return request;
+  }
+
+  /** True when the answer is still wanted: a session that ended meanwhile has answered for us. */
+  finish(id: number, request: IncomingRequest): boolean {
+    return this.#running.get(id) === request && this.#running.delete(id);
   }
 
   cancel(id: number): void {
-    this.#running.get(id)?.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    this.#running.get(id)?.end(new HoldfastError('CANCELLED', { fate: 'unknown' }));
   }
 
   expire(nowMs: number): void {
-    for (const { abort, deadlineMs } of this.#running.values()) {
-      if (deadlineMs <= nowMs && !abort.signal.aborted) abort.abort(new HoldfastError('DEADLINE', { fate: 'unknown' }));
+    for (const request of this.#running.values()) {
+      if (request.deadlineMs <= nowMs && !request.isOver) request.end(new HoldfastError('DEADLINE', { fate: 'unknown' }));
     }
   }
 
   nextDeadlineMs(): number | null {
     let next: number | null = null;
-    for (const { abort, deadlineMs } of this.#running.values()) {
-      if (!abort.signal.aborted) next = next === null ? deadlineMs : Math.min(next, deadlineMs);
+    for (const { deadlineMs, isOver } of this.#running.values()) {
+      if (!isOver) next = next === null ? deadlineMs : Math.min(next, deadlineMs);
     }
     return next;
   }
 
   /** The session is over: nobody waits for these any more. */
   endAll(): void {
-    for (const { abort } of this.#running.values()) abort.abort(new HoldfastError('LINK_LOST', { fate: 'unknown' }));
+    for (const request of this.#running.values()) request.end(new HoldfastError('LINK_LOST', { fate: 'unknown' }));
     this.#running.clear();
   }
 }

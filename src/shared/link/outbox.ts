@@ -1,8 +1,9 @@
 import { BoundedQueue } from '../foundation/bounded-queue.ts';
+import { encodeFrame, type OutgoingFrame } from './frames.ts';
+import { framesOf, isLong } from './parts.ts';
 
-/** A sequenced frame on its way. `encode` is called when it is handed to a socket: the number is given then. */
-export interface OutboxItem {
-  encode(seq: number): string;
+/** A sequenced frame on its way. Its number is given when it is handed to a socket. */
+export interface OutboxItem extends OutgoingFrame {
   /** It left this process for the first time. */
   onSent?(): void;
   /** False when its deadline or epoch is over: it is not sent any more; at replay a `skip` takes its place. */
@@ -10,21 +11,28 @@ export interface OutboxItem {
   /** It was left out for that reason. */
   onUnwanted?(): void;
   /** While it waits, a newer item with the same key takes its place. */
-  conflateKey?: string;
+  readonly conflateKey?: string | undefined;
 }
 
 export interface OutboxLimits {
-  /** Frames that may wait for the socket. */
+  /** Frames that may wait for the socket, in each lane. */
   waiting: number;
+  /** And the length of their bodies together. */
+  waitingBytes: number;
   /** Sent but unacknowledged frames kept for resumption. */
   unackedFrames: number;
   unackedBytes: number;
 }
 
-interface Unacked {
-  seq: number;
-  text: string;
+interface Slot {
   item: OutboxItem;
+}
+
+/** Frames that wait, first in, first out. */
+interface Lane {
+  queue: BoundedQueue<Slot>;
+  /** What is left of a long frame of which a part has left already. */
+  begun: OutboxItem[];
 }
 
 /**
@@ -33,18 +41,24 @@ interface Unacked {
  */
 export class Outbox {
   readonly #limits: OutboxLimits;
-  readonly #normal: BoundedQueue<{ item: OutboxItem }>;
-  readonly #bulk: BoundedQueue<{ item: OutboxItem }>;
-  readonly #conflated = new Map<string, { item: OutboxItem }>();
-  #unacked: Unacked[] = [];
+  readonly #normal: Lane;
+  readonly #bulk: Lane;
+  readonly #conflated = new Map<string, Slot>();
+  #waitingBytes = 0;
+  /** The frames with the numbers from `#acked + 1` to `#lastSeq`. */
+  #unacked: BoundedQueue<OutboxItem>;
   #unackedBytes = 0;
+  #acked = 0;
+  /** Number of the last frame that the present socket was given. */
+  #handedOver = 0;
   #lastSeq = 0;
   #resumable = true;
 
   constructor(limits: OutboxLimits) {
     this.#limits = limits;
-    this.#normal = new BoundedQueue(limits.waiting);
-    this.#bulk = new BoundedQueue(limits.waiting);
+    this.#normal = { queue: new BoundedQueue(limits.waiting), begun: [] };
+    this.#bulk = { queue: new BoundedQueue(limits.waiting), begun: [] };
+    this.#unacked = new BoundedQueue(limits.unackedFrames);
   }
 
   /** False once more was sent without acknowledgement than is kept: the session cannot be resumed. */
@@ -52,78 +66,110 @@ export class Outbox {
     return this.#resumable;
   }
 
-  get waiting(): number {
-    return this.#normal.size + this.#bulk.size;
-  }
-
   /** False when too much waits already: the caller decides what that means. */
   push(item: OutboxItem, bulk: boolean): boolean {
-    if (item.conflateKey !== undefined) {
-      const waiting = this.#conflated.get(item.conflateKey);
-      if (waiting !== undefined) {
-        waiting.item = item;
-        return true;
-      }
+    const { body, conflateKey } = item;
+    const waiting = conflateKey === undefined ? undefined : this.#conflated.get(conflateKey);
+    const waitingBytes = this.#waitingBytes + body.length - (waiting?.item.body.length ?? 0);
+    if (waitingBytes > this.#limits.waitingBytes) return false;
+    if (waiting === undefined) {
+      const slot = { item };
+      if (!(bulk ? this.#bulk : this.#normal).queue.push(slot)) return false;
+      if (conflateKey !== undefined) this.#conflated.set(conflateKey, slot);
+    } else {
+      waiting.item = item;
     }
-    const slot = { item };
-    if (!(bulk ? this.#bulk : this.#normal).push(slot)) return false;
-    if (item.conflateKey !== undefined) this.#conflated.set(item.conflateKey, slot);
+    this.#waitingBytes = waitingBytes;
     return true;
   }
 
-  /** The next frame to hand over; null when nothing waits, or only bulk and `bulkAllowed` is false. */
-  next(bulkAllowed: boolean): string | null {
-    for (;;) {
-      const slot = this.#normal.shift() ?? (bulkAllowed ? this.#bulk.shift() : undefined);
-      if (slot === undefined) return null;
-      const { item } = slot;
-      if (item.conflateKey !== undefined) this.#conflated.delete(item.conflateKey);
-      if (!isWanted(item)) continue;
-      const seq = (this.#lastSeq += 1);
-      const text = item.encode(seq);
-      this.#keep({ seq, text, item });
-      item.onSent?.();
-      return text;
-    }
+  /** The text of the next frame to hand over; null when nothing waits. What the peer missed goes first, under its old number. */
+  next(ack: () => number): string | null {
+    const item = this.#handedOver < this.#lastSeq ? this.#missed() : this.#first();
+    return item === null ? null : encodeFrame(item, this.#handedOver, ack());
   }
 
   acknowledged(seq: number): void {
-    let count = 0;
-    for (const { seq: kept, text } of this.#unacked) {
-      if (kept > seq) break;
-      this.#unackedBytes -= text.length;
-      count += 1;
+    while (this.#acked < Math.min(seq, this.#handedOver)) {
+      const item = this.#unacked.shift();
+      if (item === undefined) return;
+      this.#unackedBytes -= item.body.length;
+      this.#acked += 1;
     }
-    if (count > 0) this.#unacked.splice(0, count);
   }
 
-  /** What the peer missed, in order, under the old numbers. */
-  replay(received: number, skip: (seq: number) => string): string[] {
+  /** A new socket goes on with the session: what the peer has not received is sent again. */
+  resume(received: number): void {
     this.acknowledged(received);
-    return this.#unacked.map(({ seq, text, item }) => (isWanted(item) ? text : skip(seq)));
+    this.#handedOver = this.#acked;
   }
 
-  /** A new session begins: nothing of the old one is sent any more. */
-  reset(): void {
-    for (const lane of [this.#normal, this.#bulk]) while (lane.shift() !== undefined);
+  /** A new session begins: nothing of the old one is sent any more. Says how many posts waited. */
+  reset(): number {
+    let posts = 0;
+    for (const { queue, begun } of [this.#normal, this.#bulk]) {
+      for (const { item } of queue.drain()) if (item.t === 'post') posts += 1;
+      if (begun.splice(0).at(-1)?.t === 'post') posts += 1;
+    }
     this.#conflated.clear();
-    this.#unacked = [];
-    this.#unackedBytes = 0;
+    this.#waitingBytes = 0;
+    this.#forgetUnacked();
+    this.#acked = 0;
+    this.#handedOver = 0;
     this.#lastSeq = 0;
     this.#resumable = true;
+    return posts;
   }
 
-  #keep(frame: Unacked): void {
-    if (!this.#resumable) return;
-    this.#unacked.push(frame);
-    this.#unackedBytes += frame.text.length;
-    if (this.#unacked.length > this.#limits.unackedFrames || this.#unackedBytes > this.#limits.unackedBytes) {
-      this.#resumable = false;
-      this.#unacked = [];
-      this.#unackedBytes = 0;
+  #missed(): OutboxItem {
+    const item = this.#unacked.at(this.#handedOver - this.#acked);
+    this.#handedOver += 1;
+    return item !== undefined && isWanted(item) ? item : SKIP;
+  }
+
+  #first(): OutboxItem | null {
+    const item = this.#take(this.#normal) ?? this.#take(this.#bulk);
+    if (item === null) return null;
+    this.#lastSeq += 1;
+    this.#handedOver = this.#lastSeq;
+    this.#keep(item);
+    item.onSent?.();
+    return item;
+  }
+
+  #take({ queue, begun }: Lane): OutboxItem | null {
+    for (;;) {
+      const item = begun.shift() ?? this.#begin(queue, begun);
+      if (item === null || isWanted(item)) return item;
     }
   }
+
+  /** The first frame of what waits longest; `begun` gets the others. */
+  #begin(queue: Lane['queue'], begun: OutboxItem[]): OutboxItem | null {
+    const item = queue.shift()?.item;
+    if (item === undefined) return null;
+    this.#waitingBytes -= item.body.length;
+    if (item.conflateKey !== undefined) this.#conflated.delete(item.conflateKey);
+    if (!isLong(item.body)) return item;
+    begun.push(...framesOf(item));
+    return begun.shift() ?? null;
+  }
+
+  #keep(item: OutboxItem): void {
+    if (!this.#resumable) return;
+    this.#unackedBytes += item.body.length;
+    if (this.#unackedBytes <= this.#limits.unackedBytes && this.#unacked.push(item)) return;
+    this.#resumable = false;
+    this.#forgetUnacked();
+  }
+
+  #forgetUnacked(): void {
+    this.#unacked = new BoundedQueue(this.#limits.unackedFrames);
+    this.#unackedBytes = 0;
+  }
 }
+
+const SKIP: OutboxItem = { t: 'skip', head: () => '', bodyField: 'body', body: '' };
 
 /** What is said to be settled must not be sent after that. */
 function isWanted(item: OutboxItem): boolean {

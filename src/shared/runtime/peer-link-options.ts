@@ -8,6 +8,8 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 
 export interface PeerLinkHandlers {
+  /** A new socket, before anything of it is delivered. Each is followed by one `down`. */
+  up(link: number): void;
   /** A control message of the present socket; `link` is its number. The first of each socket is `hello` or `negotiate`. */
   control(message: ControlMessage, link: number): void;
   /** Negotiated: what was buffered is on its way, new traffic flows. */

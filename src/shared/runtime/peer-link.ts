@@ -1,70 +1,70 @@
-import { formatEpoch, isOlder } from '../control/epoch.ts';
+import { isOlder } from '../control/epoch.ts';
 import { type ControlMessage, isFromEdge } from '../control/messages.ts';
-import { assert } from '../foundation/assert.ts';
 import type { Json } from '../foundation/json.ts';
-import { decodeFrame, type Frame, isClaim, isPostType, isRequestKind, postTypes, PROTOCOL, requestKinds } from '../link/frames.ts';
+import { decodeFrame, type Frame, type InvalidFrame, isClaim, isPostType, type Message, postTypes, PROTOCOL } from '../link/frames.ts';
 import type { PostType, RequestKind, SequencedFrame, SessionOffer } from '../link/frames.ts';
-import { Heartbeat } from '../link/heartbeat.ts';
-import { IncomingRequests } from '../link/incoming-requests.ts';
 import { Outbox } from '../link/outbox.ts';
-import { RequestTable } from '../link/request-table.ts';
+import { PartialBodies } from '../link/parts.ts';
 import { Warnings } from '../link/warnings.ts';
 import type { Epoch } from '../model/control.ts';
-import { fromWire, HoldfastError, toHoldfastError } from '../model/errors.ts';
+import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Connection } from '../ports/transport.ts';
-import { EarliestTimer } from './earliest-timer.ts';
+import { LinkDoor } from './link-door.ts';
 import type { PeerLinkOptions, PeerLinkView } from './peer-link-options.ts';
-
-interface Socket {
-  number: number;
-  connection: Connection;
-  open: boolean;
-  /** Session part of the edge's hello, seen by the master, until it has answered. */
-  offer: SessionOffer | null;
-  helloSent: boolean;
-  lastHeardMs: number;
-  heartbeat: Heartbeat;
-  timer: Timer | null;
-}
+import { PeerRequests } from './peer-requests.ts';
+import { PeerSocket } from './peer-socket.ts';
 
 interface Session {
   id: string;
   peerBoot: string;
+  /** Number of the last frame that was received. */
   received: number;
 }
 
 /** Received frames after which an acknowledgement is sent without waiting for the next heartbeat. */
 const ACK_EVERY = 256;
-const NOTHING_HEARD: Session = { id: '', peerBoot: '', received: 0 };
+const NO_SESSION: Session = { id: '', peerBoot: '', received: 0 };
 
-/** The session with one peer over its sockets: negotiation, heartbeats, requests in both directions, resumption. docs/link.md. */
+/** The session with one peer over its sockets: negotiation, what travels in both directions, resumption. docs/link.md. */
 export class PeerLink {
   readonly #options: PeerLinkOptions;
-  readonly #requests = new RequestTable(limits.pendingRequests);
   readonly #outbox = new Outbox({
     waiting: limits.resumeBufferFrames,
+    waitingBytes: limits.waitingBytes,
     unackedFrames: limits.resumeBufferFrames,
     unackedBytes: limits.resumeBufferBytes,
   });
-  readonly #incoming = new IncomingRequests();
+  readonly #partial = new PartialBodies();
+  readonly #requests: PeerRequests;
+  readonly #door: LinkDoor;
   readonly #warnings: Warnings;
-  readonly #deadlines: EarliestTimer;
-  #socket: Socket | null = null;
+  #socket: PeerSocket | null = null;
   #sockets = 0;
-  #session: Session = NOTHING_HEARD;
+  #session: Session = NO_SESSION;
   #unackedReceived = 0;
+  /** Ends the session when no socket has resumed it in time. */
   #forget: Timer | null = null;
   #sinceMs: number;
-  #roundTripMs: number | null = null;
   #downReason = 'never connected';
 
   constructor(options: PeerLinkOptions) {
+    const { clock, log, peer, handlers } = options;
     this.#options = options;
-    this.#deadlines = new EarliestTimer(options.clock, () => this.#expire());
-    this.#warnings = new Warnings(options.log, options.peer);
-    this.#sinceMs = options.clock.wallMs();
+    this.#warnings = new Warnings(log, peer);
+    this.#door = new LinkDoor({ ...options, warnings: this.#warnings });
+    this.#requests = new PeerRequests({
+      peer,
+      clock,
+      door: this.#door,
+      outbox: this.#outbox,
+      warnings: this.#warnings,
+      handle: handlers.request,
+      flush: () => this.#flush(),
+      overrun: () => this.#abandon('does-not-read'),
+    });
+    this.#sinceMs = clock.wallMs();
   }
 
   get state(): 'down' | 'negotiating' | 'open' {
@@ -73,40 +73,40 @@ export class PeerLink {
   }
 
   view(): PeerLinkView {
-    const up = this.state === 'open';
-    const remote = this.#socket?.connection.remote ?? '';
-    const reason = this.#socket === null ? this.#downReason : '';
-    const roundTripMs = up ? this.#roundTripMs : null;
-    const state = up ? 'up' : this.#socket === null ? 'down' : 'negotiating';
-    return { state, remote, sinceMs: this.#sinceMs, roundTripMs, inFlight: this.#requests.size, reason };
+    const socket = this.#socket;
+    const state = socket === null ? 'down' : socket.open ? 'up' : 'negotiating';
+    return {
+      state,
+      remote: socket?.connection.remote ?? '',
+      sinceMs: this.#sinceMs,
+      roundTripMs: state === 'up' ? (socket?.roundTripMs ?? null) : null,
+      inFlight: this.#requests.inFlight,
+      reason: socket === null ? this.#downReason : '',
+    };
   }
 
-  /** Takes over a new socket and returns its number. An older one is closed and can never remove the new one. */
-  attach(connection: Connection): number {
+  /** Takes over a new socket. An older one is closed and can never remove the new one. */
+  attach(connection: Connection): void {
     if (this.#socket !== null) this.#drop(this.#socket, 'replaced');
-    const { clock } = this.#options;
-    const nowMs = clock.monotonicMs();
+    const { clock, handlers } = this.#options;
     this.#sockets += 1;
-    const socket: Socket = {
+    const socket: PeerSocket = new PeerSocket({
       number: this.#sockets,
       connection,
-      open: false,
-      offer: null,
-      helloSent: false,
-      lastHeardMs: nowMs,
-      heartbeat: new Heartbeat(nowMs),
-      timer: null,
-    };
+      clock,
+      ack: () => this.#ack(),
+      drop: (reason) => this.#drop(socket, reason),
+    });
     this.#socket = socket;
     this.#sinceMs = clock.wallMs();
+    handlers.up(socket.number);
     const present = (): boolean => this.#socket === socket;
     connection.listen({
       frame: (text) => present() && this.#receive(socket, text),
-      drained: () => present() && this.#flush(socket),
+      drained: () => present() && this.#flush(),
       closed: (reason) => this.#drop(socket, reason),
     });
-    this.#beat(socket);
-    return socket.number;
+    socket.beat();
   }
 
   /** On this socket or not at all: a control message is never sent again. */
@@ -115,73 +115,33 @@ export class PeerLink {
     if (socket?.number !== link) return;
     if (message.t === 'hello' && !socket.helloSent) {
       socket.helloSent = true;
-      this.#write(socket, JSON.stringify({ ...message, session: this.#offer(this.#outbox.resumable && this.#session.id !== '') }));
+      socket.send(JSON.stringify({ ...message, session: this.#offer(this.#hasSession) }));
     } else if (message.t === 'negotiate' && socket.offer !== null) {
       this.#answerOffer(socket, socket.offer, message);
     } else {
-      this.#write(socket, JSON.stringify(message));
+      socket.send(JSON.stringify(message));
     }
   }
 
-  /** Throws LINK_DOWN, LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, or the coded error of the peer. */
+  /** Throws LINK_DOWN, LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, BODY_TOO_LARGE, or the coded error of the peer. */
   request(kind: RequestKind, body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json> {
-    const { clock, peer } = this.#options;
-    const socket = this.#socket;
-    if (socket === null || !socket.open) return Promise.reject(new HoldfastError('LINK_DOWN', { peer }));
-    if (options.signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
-    const deadlineMs = clock.monotonicMs() + Math.min(options.timeoutMs, limits.requestMaxMs);
-    return new Promise<Json>((resolve, reject) => {
-      const cancel = (): void => this.#cancel(id);
-      const id = this.#requests.add({
-        deadlineMs,
-        fate: 'not-sent',
-        settle: (outcome) => {
-          options.signal.removeEventListener('abort', cancel);
-          this.#countInFlight();
-          if ('error' in outcome) reject(outcome.error);
-          else resolve(outcome.value);
-        },
-      });
-      options.signal.addEventListener('abort', cancel, { once: true });
-      this.#countInFlight();
-      const ep = requestKinds[kind].epoch ? this.#options.floor() : null;
-      const queued = this.#outbox.push(
-        {
-          encode: (seq) => {
-            const ttl = Math.max(0, Math.round(deadlineMs - clock.monotonicMs()));
-            return this.#encode({ t: 'request', seq, ack: this.#ack(), id, kind, body, ep, ttl });
-          },
-          onSent: () => this.#requests.sent(id),
-          stillWanted: () => this.#requests.has(id) && this.#isCurrent(ep),
-          onUnwanted: () => ep !== null && this.#requests.settle(id, { error: this.#stale(ep) }),
-        },
-        requestKinds[kind].bulk,
-      );
-      if (!queued) this.#requests.settle(id, { error: new HoldfastError('LINK_BUSY', { limit: limits.resumeBufferFrames }) });
-      this.#deadlines.watch(deadlineMs);
-      this.#flush(socket);
-    });
+    if (this.#socket?.open) return this.#requests.ask(kind, body, options);
+    return Promise.reject(new HoldfastError('LINK_DOWN', { peer: this.#options.peer }));
   }
 
-  #countInFlight(): void {
-    this.#options.metrics.set('holdfast_requests_in_flight', { peer: this.#options.peer }, this.#requests.size);
-  }
-
-  /** Tells the peer something. `conflateKey`: while it waits, a newer one takes its place. Dropped while there is no link. */
+  /**
+   * Tells the peer something. `conflateKey`: while it waits, a newer one takes its place. During a cut it waits for the session
+   * to be resumed; without a session it is dropped.
+   */
   post(type: PostType, body: Json, options: { epoch?: Epoch; conflateKey?: string } = {}): void {
-    const socket = this.#socket;
-    if (socket === null || !socket.open) return;
+    if (!this.#hasSession) return;
     const ep = postTypes[type].epoch ? (options.epoch ?? this.#options.floor()) : null;
-    const queued = this.#outbox.push(
-      {
-        encode: (seq) => this.#encode({ t: 'post', seq, ack: this.#ack(), type, body, ep }),
-        stillWanted: () => this.#isCurrent(ep),
-        ...(options.conflateKey === undefined ? {} : { conflateKey: options.conflateKey }),
-      },
-      false,
-    );
-    if (!queued) this.#options.metrics.add('holdfast_link_dropped_total', { peer: this.#options.peer });
-    this.#flush(socket);
+    const head = `,"type":"${type}","ep":${JSON.stringify(ep)}`;
+    const text = JSON.stringify(body);
+    const { conflateKey } = options;
+    const item = { t: 'post', head: () => head, bodyField: 'body', body: text, stillWanted: () => this.#door.isCurrent(ep), conflateKey } as const;
+    if (text.length > limits.maxFrameBytes || !this.#outbox.push(item, false)) this.#countDropped(1);
+    this.#flush();
   }
 
   close(link: number, reason: string): void {
@@ -190,12 +150,15 @@ export class PeerLink {
 
   /** Ends the session: everything pending is settled. */
   shutdown(reason: string): void {
-    if (this.#socket !== null) this.#drop(this.#socket, reason);
-    this.#endSession();
-    this.#deadlines.cancel();
+    this.#abandon(reason);
   }
 
   // ── Session ───────────────────────────────────────────────────────────────
+
+  /** There is one, and it can go on. */
+  get #hasSession(): boolean {
+    return this.#session.id !== '' && this.#outbox.resumable;
+  }
 
   #offer(resumed: boolean): SessionOffer {
     const { id, peerBoot, received } = this.#session;
@@ -203,28 +166,25 @@ export class PeerLink {
   }
 
   /** Master: the verdict answers the session that the edge offered, before anything else is delivered. */
-  #answerOffer(socket: Socket, offer: SessionOffer, message: ControlMessage): void {
+  #answerOffer(socket: PeerSocket, offer: SessionOffer, message: ControlMessage): void {
     const known = this.#session;
     const same = offer.id === known.id && offer.boot === known.peerBoot && offer.peerBoot === this.#options.bootId;
     const resumed = offer.resumed && same && this.#outbox.resumable;
     if (!resumed) this.#newSession({ id: this.#options.random.hex(8), peerBoot: offer.boot, received: 0 });
     socket.offer = null;
-    this.#write(socket, JSON.stringify({ ...message, session: this.#offer(resumed) }));
+    socket.send(JSON.stringify({ ...message, session: this.#offer(resumed) }));
     this.#opened(socket, resumed, offer.received);
   }
 
-  #opened(socket: Socket, resumed: boolean, peerReceived: number): void {
+  #opened(socket: PeerSocket, resumed: boolean, peerReceived: number): void {
     socket.open = true;
     this.#forget?.cancel();
     this.#forget = null;
     this.#warnings.reset();
     this.#options.metrics.set('holdfast_link_up', { peer: this.#options.peer }, 1);
-    if (resumed) {
-      const skip = (seq: number): string => this.#encode({ t: 'skip', seq, ack: this.#ack() });
-      for (const text of this.#outbox.replay(peerReceived, skip)) this.#write(socket, text);
-    }
+    if (resumed) this.#outbox.resume(peerReceived);
     this.#options.handlers.open(socket.number, resumed);
-    this.#flush(socket);
+    this.#flush();
   }
 
   #newSession(session: Session): void {
@@ -235,21 +195,24 @@ export class PeerLink {
   #endSession(): void {
     this.#forget?.cancel();
     this.#forget = null;
-    this.#session = NOTHING_HEARD;
-    this.#outbox.reset();
+    this.#session = NO_SESSION;
     this.#unackedReceived = 0;
+    this.#partial.clear();
+    this.#countDropped(this.#outbox.reset());
     this.#requests.closeAll();
-    this.#incoming.endAll();
   }
 
-  #drop(socket: Socket, reason: string): void {
+  #countDropped(posts: number): void {
+    if (posts > 0) this.#options.metrics.add('holdfast_link_dropped_total', { peer: this.#options.peer }, posts);
+  }
+
+  #drop(socket: PeerSocket, reason: string): void {
     if (this.#socket !== socket) return;
     this.#socket = null;
-    socket.timer?.cancel();
+    socket.close(reason);
     const { clock, handlers, log, metrics, peer, resumeWindowMs } = this.#options;
     this.#sinceMs = clock.wallMs();
     this.#downReason = reason;
-    socket.connection.close(reason);
     metrics.set('holdfast_link_up', { peer }, 0);
     metrics.add('holdfast_link_losses_total', { peer, reason });
     log.info('link-down', { peer, reason, link: socket.number });
@@ -258,53 +221,33 @@ export class PeerLink {
     handlers.down(socket.number, { lastHeardMs: socket.lastHeardMs, reason });
   }
 
-  // ── Heartbeats ────────────────────────────────────────────────────────────
-
-  /** Sent whatever else flows, ahead of everything that waits. */
-  #beat(socket: Socket): void {
-    if (this.#socket !== socket) return;
-    const { clock } = this.#options;
-    const { heartbeat } = socket;
-    const nowMs = clock.monotonicMs();
-    if (heartbeat.isDead(nowMs)) return this.#drop(socket, 'silent');
-    if (!socket.open && nowMs - heartbeat.ageFromMs >= limits.negotiateMs) return this.#drop(socket, 'negotiate-timeout');
-    const number = heartbeat.due(nowMs);
-    if (number !== null) this.#write(socket, `{"t":"hb","n":${number},"ack":${this.#ack()}}`);
-    socket.timer = clock.after(Math.max(1, heartbeat.nextMs() - nowMs), () => this.#beat(socket));
-  }
-
-  #heartbeatAnswered(socket: Socket, number: number): void {
-    // Number 0 acknowledges frames between heartbeats and answers none.
-    if (number === 0) return;
-    const roundTripMs = socket.heartbeat.answered(number, this.#options.clock.monotonicMs());
-    if (roundTripMs === 'invalid') return this.#drop(socket, 'invalid-heartbeat');
-    if (roundTripMs === null) return;
-    this.#roundTripMs = roundTripMs;
-    this.#options.metrics.set('holdfast_link_round_trip_seconds', { peer: this.#options.peer }, roundTripMs / 1_000);
+  /** Ends the socket and the session with it: what is missing or cannot be kept would be missing after a resumption too. */
+  #abandon(reason: string): void {
+    if (this.#socket !== null) this.#drop(this.#socket, reason);
+    this.#endSession();
   }
 
   // ── Receiving ─────────────────────────────────────────────────────────────
 
-  #receive(socket: Socket, text: string): void {
+  #receive(socket: PeerSocket, text: string): void {
     socket.lastHeardMs = this.#options.clock.monotonicMs();
     const frame = decodeFrame(text);
     switch (frame.t) {
       case 'hb':
         this.#outbox.acknowledged(frame.ack);
-        this.#write(socket, `{"t":"hba","n":${frame.n},"ack":${this.#ack()}}`);
+        socket.answerHeartbeat(frame.n);
         break;
       case 'hba':
         this.#outbox.acknowledged(frame.ack);
-        this.#heartbeatAnswered(socket, frame.n);
+        socket.heartbeatAnswered(frame.n);
+        this.#measure(socket);
         break;
       case 'invalid':
-        this.#options.metrics.add('holdfast_link_refused_total', { reason: 'invalid-frame' });
-        this.#options.log.warn('invalid-frame', { peer: this.#options.peer, reason: frame.reason });
-        this.#drop(socket, 'invalid-frame');
+        this.#invalid(frame);
         break;
       case 'unknown':
         this.#warnings.once(`unknown-type ${frame.type}`, 'unknown-type', { type: frame.type });
-        this.#write(socket, JSON.stringify({ t: 'error', code: 'UNKNOWN_TYPE', about: frame.type }));
+        socket.send(JSON.stringify({ t: 'error', code: 'UNKNOWN_TYPE', about: frame.type }));
         break;
       case 'error':
         this.#warnings.once(`peer-error ${frame.about}`, 'peer-refused-frame', { code: frame.code, about: frame.about });
@@ -312,17 +255,27 @@ export class PeerLink {
       case 'control':
         this.#onControl(socket, frame);
         break;
-      case 'request':
-      case 'response':
-      case 'cancel':
-      case 'post':
-      case 'skip':
+      default:
         this.#onSequenced(socket, frame);
         break;
     }
   }
 
-  #onControl(socket: Socket, frame: Extract<Frame, { t: 'control' }>): void {
+  /** Once a heartbeat, not once a request: nobody reads it more often. */
+  #measure({ roundTripMs }: PeerSocket): void {
+    const { metrics, peer } = this.#options;
+    metrics.set('holdfast_requests_in_flight', { peer }, this.#requests.inFlight);
+    if (roundTripMs !== null) metrics.set('holdfast_link_round_trip_seconds', { peer }, roundTripMs / 1_000);
+  }
+
+  #invalid({ reason }: InvalidFrame): void {
+    const { log, metrics, peer } = this.#options;
+    metrics.add('holdfast_link_refused_total', { reason: 'invalid-frame' });
+    log.warn('invalid-frame', { peer, reason });
+    this.#abandon('invalid-frame');
+  }
+
+  #onControl(socket: PeerSocket, frame: Extract<Frame, { t: 'control' }>): void {
     const { message, session } = frame;
     const { side, handlers } = this.#options;
     if (isFromEdge(message) !== (side === 'master')) return this.#drop(socket, 'wrong-side');
@@ -341,63 +294,50 @@ export class PeerLink {
       }
     } else if (!isClaim(message.t) && isOlder(message.epoch, this.#options.floor())) {
       // Fence 1: an older epoch has no say.
-      return this.#fenced(message.t);
+      return this.#door.refused(message.t);
     }
     handlers.control(message, socket.number);
   }
 
-  #onSequenced(socket: Socket, frame: SequencedFrame): void {
+  #onSequenced(socket: PeerSocket, frame: SequencedFrame): void {
     if (!socket.open) return this.#drop(socket, 'not-negotiated');
     this.#outbox.acknowledged(frame.ack);
     if (frame.seq <= this.#session.received) return;
-    if (frame.seq !== this.#session.received + 1) return this.#drop(socket, 'sequence-gap');
+    if (frame.seq !== this.#session.received + 1) return this.#abandon('sequence-gap');
     this.#session.received = frame.seq;
     this.#unackedReceived += 1;
-    if (this.#unackedReceived >= ACK_EVERY) this.#write(socket, `{"t":"hba","n":0,"ack":${this.#ack()}}`);
-    switch (frame.t) {
+    if (this.#unackedReceived >= ACK_EVERY) socket.acknowledge();
+    if (frame.t === 'part') {
+      if (!this.#partial.add(frame)) this.#invalid({ t: 'invalid', reason: 'part' });
+      return;
+    }
+    const message = frame.t === 'last' ? this.#partial.complete(frame) : frame;
+    if (message.t === 'invalid') this.#invalid(message);
+    else this.#onMessage(message);
+  }
+
+  #onMessage(message: Message): void {
+    switch (message.t) {
       case 'request':
-        this.#onRequest(frame);
+        this.#requests.onRequest(message);
         break;
       case 'response':
-        this.#requests.settle(frame.re, frame.error === undefined ? { value: frame.value } : { error: fromWire(frame.error) });
+        this.#requests.onResponse(message);
         break;
       case 'cancel':
-        this.#incoming.cancel(frame.re);
+        this.#requests.onCancel(message);
         break;
       case 'post':
-        this.#onPost(frame);
+        this.#onPost(message);
         break;
       case 'skip':
         break;
     }
   }
 
-  #onRequest(frame: Extract<SequencedFrame, { t: 'request' }>): void {
-    const { clock, handlers, peer } = this.#options;
-    const { id, kind, body, ep } = frame;
-    if (!isRequestKind(kind)) {
-      this.#warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
-      return this.#answer(id, false, { error: new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }) });
-    }
-    const { bulk } = requestKinds[kind];
-    const refusal = this.#gate(kind, requestKinds[kind].epoch, ep);
-    if (refusal !== null) return this.#answer(id, bulk, { error: refusal });
-    if (this.#incoming.size >= limits.pendingRequests) {
-      return this.#answer(id, bulk, { error: new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }) });
-    }
-    const deadlineMs = clock.monotonicMs() + Math.min(frame.ttl, limits.requestMaxMs);
-    const { signal, finish } = this.#incoming.begin(id, deadlineMs);
-    this.#deadlines.watch(deadlineMs);
-    handlers.request(kind, body, { signal, deadlineMs, epoch: ep }).then(
-      (value) => finish() && this.#answer(id, bulk, { value }),
-      (error: unknown) => finish() && this.#answer(id, bulk, { error: toHoldfastError(error, peer) }),
-    );
-  }
-
-  #onPost(frame: Extract<SequencedFrame, { t: 'post' }>): void {
-    const { type, body, ep } = frame;
+  #onPost({ type, body, ep }: Extract<Message, { t: 'post' }>): void {
     if (!isPostType(type)) return this.#warnings.once(`unknown-post ${type}`, 'unknown-type', { type: type.slice(0, 100) });
-    if (this.#gate(type, postTypes[type].epoch, ep) !== null) return;
+    if (this.#door.refusal(type, postTypes[type].epoch, ep) !== null) return;
     try {
       this.#options.handlers.post(type, body, { epoch: ep });
     } catch (error) {
@@ -407,94 +347,22 @@ export class PeerLink {
     }
   }
 
-  /** Fence 1, at the door, once: whatever commands or reports must carry an epoch that is not over. */
-  #gate(type: string, required: boolean, ep: Epoch | null): HoldfastError | null {
-    if (!required) return null;
-    if (ep === null) {
-      this.#fenced(type);
-      return new HoldfastError('EPOCH_MISSING', { type });
-    }
-    if (this.#isCurrent(ep)) return null;
-    this.#fenced(type);
-    return this.#stale(ep);
-  }
-
-  #stale(ep: Epoch): HoldfastError {
-    return new HoldfastError('STALE_EPOCH', { location: this.#options.peer, epoch: formatEpoch(ep), floor: formatEpoch(this.#options.floor()) });
-  }
-
-  #fenced(type: string): void {
-    this.#options.metrics.add('holdfast_fencing_refusals_total', { fence: 'link' });
-    this.#warnings.once(`fenced ${type}`, 'stale-epoch-refused', { type });
-  }
-
-  #isCurrent(ep: Epoch | null): boolean {
-    return ep === null || !isOlder(ep, this.#options.floor());
-  }
-
   // ── Sending ───────────────────────────────────────────────────────────────
 
-  #answer(re: number, bulk: boolean, outcome: { value: Json } | { error: HoldfastError }): void {
-    const body = 'error' in outcome ? { error: outcome.error.toJSON() } : { value: outcome.value };
-    const queued = this.#outbox.push({ encode: (seq) => this.#encode({ t: 'response', seq, ack: this.#ack(), re, ...body }) }, bulk);
-    // As many answers wait as frames may: the peer asks but does not read.
-    if (!queued && this.#socket !== null) return this.#drop(this.#socket, 'does-not-read');
-    if (this.#socket?.open) this.#flush(this.#socket);
-  }
-
-  #cancel(id: number): void {
-    const known = this.#requests.fail(id, 'CANCELLED');
-    if (!known) return;
-    this.#outbox.push({ encode: (seq) => this.#encode({ t: 'cancel', seq, ack: this.#ack(), re: id }) }, false);
-    if (this.#socket?.open) this.#flush(this.#socket);
-  }
-
-  #flush(socket: Socket): void {
-    if (!socket.open) return;
-    const { connection } = socket;
-    while (this.#socket === socket) {
-      const buffered = connection.bufferedBytes();
-      if (buffered >= limits.socketBytes) return;
-      const text = this.#outbox.next(buffered < limits.bulkInFlightBytes);
+  /** Hands over what waits, up to what may be with the socket at a time: a heartbeat waits behind no more than that. */
+  #flush(): void {
+    const socket = this.#socket;
+    if (!socket?.open) return;
+    while (this.#socket === socket && socket.connection.bufferedBytes() < limits.socketBytes) {
+      const text = this.#outbox.next(() => this.#ack());
       if (text === null) return;
-      connection.send(text);
+      socket.send(text);
     }
-  }
-
-  /** Ahead of everything that waits: heartbeats and control. */
-  #write(socket: Socket, text: string): void {
-    if (this.#socket === socket) socket.connection.send(text);
-  }
-
-  #encode(frame: SequencedFrame): string {
-    const text = JSON.stringify(frame);
-    if (text.length <= limits.maxFrameBytes) return text;
-    // A driver decides how large its values are; clients are held to less.
-    assert(frame.t === 'response' || frame.t === 'post', `a ${frame.t} frame is larger than a frame may be`);
-    this.#options.metrics.add('holdfast_link_dropped_total', { peer: this.#options.peer });
-    const { seq, ack } = frame;
-    if (frame.t === 'post') return JSON.stringify({ t: 'skip', seq, ack });
-    const error = new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.maxFrameBytes }).toJSON();
-    return JSON.stringify({ t: 'response', seq, ack, re: frame.re, error });
   }
 
   /** Before the socket is open the peer may be in another session already, whose frames were not heard yet. */
   #ack(): number {
     this.#unackedReceived = 0;
     return this.#socket?.open ? this.#session.received : 0;
-  }
-
-  // ── Deadlines ─────────────────────────────────────────────────────────────
-
-  /** Both directions; the next deadline there is. */
-  #expire(): number | null {
-    const nowMs = this.#options.clock.monotonicMs();
-    for (const id of this.#requests.expire(nowMs)) {
-      this.#outbox.push({ encode: (seq) => this.#encode({ t: 'cancel', seq, ack: this.#ack(), re: id }) }, false);
-    }
-    this.#incoming.expire(nowMs);
-    if (this.#socket !== null) this.#flush(this.#socket);
-    const next = Math.min(this.#requests.nextDeadlineMs() ?? Infinity, this.#incoming.nextDeadlineMs() ?? Infinity);
-    return next === Infinity ? null : next;
   }
 }

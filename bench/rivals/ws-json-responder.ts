@@ -1,0 +1,18 @@
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { WebSocketServer } from 'ws';
+import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
+import { openServerIdentity } from '../../src/shared/adapters/tls/certificates.ts';
+import { endWithParent, tell } from '../support/child.ts';
+
+/** The least that answers requests over a WebSocket: JSON and ids, no deadlines, no session, no limits. */
+endWithParent();
+const { chain, key } = await openServerIdentity({ folder: process.argv[2] ?? '', hosts: ['127.0.0.1'], random: createSystemRandom(), wallMs: Date.now() });
+const server = createServer({ cert: chain, key, minVersion: 'TLSv1.3' });
+new WebSocketServer({ server, perMessageDeflate: false }).on('connection', (socket) => {
+  socket.on('message', (data) => {
+    const { id, body } = JSON.parse(String(data)) as { id: number; body: unknown };
+    socket.send(JSON.stringify({ id, value: body }));
+  });
+});
+server.listen(0, '127.0.0.1', () => tell({ port: (server.address() as AddressInfo).port }));

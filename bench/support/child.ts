@@ -1,0 +1,9 @@
+/** The side of a program that was started by `Program`. */
+export function tell(message: object): void {
+  process.send?.(message);
+}
+
+/** Ends this process when whoever started it is done with it. */
+export function endWithParent(): void {
+  process.on('disconnect', () => process.exit(0));
+}

@@ -1,0 +1,170 @@
+import type { Json } from '../foundation/json.ts';
+import { isRequestKind, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
+import { IncomingRequests } from '../link/incoming-requests.ts';
+import type { Outbox } from '../link/outbox.ts';
+import { isLong } from '../link/parts.ts';
+import { RequestTable } from '../link/request-table.ts';
+import type { Warnings } from '../link/warnings.ts';
+import { fromWire, HoldfastError, toHoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import type { Clock } from '../ports/clock.ts';
+import { EarliestTimer } from './earliest-timer.ts';
+import type { LinkDoor } from './link-door.ts';
+import type { PeerLinkHandlers } from './peer-link-options.ts';
+
+export interface PeerRequestsOptions {
+  peer: string;
+  clock: Clock;
+  door: LinkDoor;
+  outbox: Outbox;
+  warnings: Warnings;
+  handle: PeerLinkHandlers['request'];
+  /** Something waits in the outbox. */
+  flush(): void;
+  /** An answer has no room: the peer asks and does not read. */
+  overrun(): void;
+}
+
+type Frame<T extends Message['t']> = Extract<Message, { t: T }>;
+
+/** The requests of a session, in both directions: deadlines, cancels, and exactly one outcome for each. */
+export class PeerRequests {
+  readonly #options: PeerRequestsOptions;
+  readonly #asked = new RequestTable(limits.pendingRequests);
+  readonly #running = new IncomingRequests();
+  readonly #deadlines: EarliestTimer;
+
+  constructor(options: PeerRequestsOptions) {
+    this.#options = options;
+    this.#deadlines = new EarliestTimer(options.clock, () => this.#expire());
+  }
+
+  /** Asked and not yet settled. */
+  get inFlight(): number {
+    return this.#asked.size;
+  }
+
+  // ── What we ask ───────────────────────────────────────────────────────────
+
+  /** Throws LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, BODY_TOO_LARGE, or the coded error of the peer. */
+  ask(kind: RequestKind, body: Json, { signal, timeoutMs }: { signal: AbortSignal; timeoutMs: number }): Promise<Json> {
+    const { clock } = this.#options;
+    const text = JSON.stringify(body);
+    if (text.length > limits.maxFrameBytes) return Promise.reject(tooLarge());
+    if (signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
+    const deadlineMs = clock.monotonicMs() + Math.min(timeoutMs, limits.requestMaxMs);
+    return new Promise<Json>((resolve, reject) => {
+      const cancel = (): void => this.#cancel(id);
+      const id = this.#asked.add({
+        deadlineMs,
+        fate: 'not-sent',
+        settle: (outcome) => {
+          signal.removeEventListener('abort', cancel);
+          if ('error' in outcome) reject(outcome.error);
+          else resolve(outcome.value);
+        },
+      });
+      signal.addEventListener('abort', cancel, { once: true });
+      this.#send(id, { kind, text, deadlineMs });
+    });
+  }
+
+  #send(id: number, { kind, text, deadlineMs }: { kind: RequestKind; text: string; deadlineMs: number }): void {
+    const { clock, door, outbox, flush } = this.#options;
+    const ep = requestKinds[kind].epoch ? door.epoch() : null;
+    const epoch = JSON.stringify(ep);
+    const queued = outbox.push(
+      {
+        t: 'request',
+        head: () => `,"id":${id},"kind":"${kind}","ep":${epoch},"ttl":${Math.max(0, Math.round(deadlineMs - clock.monotonicMs()))}`,
+        bodyField: 'body',
+        body: text,
+        onSent: () => this.#asked.sent(id),
+        stillWanted: () => this.#asked.has(id) && door.isCurrent(ep),
+        onUnwanted: () => ep !== null && this.#asked.settle(id, { error: door.stale(ep) }),
+      },
+      requestKinds[kind].bulk || isLong(text),
+    );
+    if (!queued) this.#asked.settle(id, { error: new HoldfastError('LINK_BUSY', { limit: limits.resumeBufferFrames }) });
+    this.#deadlines.watch(deadlineMs);
+    flush();
+  }
+
+  #cancel(id: number): void {
+    if (!this.#asked.fail(id, 'CANCELLED')) return;
+    this.#tellCancelled(id);
+    this.#options.flush();
+  }
+
+  #tellCancelled(id: number): void {
+    this.#options.outbox.push({ t: 'cancel', head: () => `,"re":${id}`, bodyField: 'body', body: '' }, false);
+  }
+
+  onResponse({ re, value, error }: Frame<'response'>): void {
+    this.#asked.settle(re, error === undefined ? { value } : { error: fromWire(error) });
+  }
+
+  // ── What the peer asks ────────────────────────────────────────────────────
+
+  onRequest({ id, kind, body, ep, ttl }: Frame<'request'>): void {
+    const { clock, door, handle, peer, warnings } = this.#options;
+    if (!isRequestKind(kind)) {
+      warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
+      return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }));
+    }
+    const { bulk, epoch } = requestKinds[kind];
+    const refusal = door.refusal(kind, epoch, ep);
+    if (refusal !== null) return this.#refuse(id, refusal);
+    if (this.#running.size >= limits.pendingRequests) return this.#refuse(id, new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }));
+    const deadlineMs = clock.monotonicMs() + Math.min(ttl, limits.requestMaxMs);
+    const request = this.#running.begin(id, deadlineMs, ep);
+    this.#deadlines.watch(deadlineMs);
+    handle(kind, body, request).then(
+      (value) => this.#running.finish(id, request) && this.#answer(id, bulk, value),
+      (error: unknown) => this.#running.finish(id, request) && this.#refuse(id, toHoldfastError(error, peer)),
+    );
+  }
+
+  onCancel({ re }: Frame<'cancel'>): void {
+    this.#running.cancel(re);
+  }
+
+  #answer(re: number, bulk: boolean, value: Json): void {
+    const body = JSON.stringify(value);
+    // A driver decides how large its values are; clients are held to less.
+    const fits = body.length <= limits.maxFrameBytes;
+    if (fits && this.#respond(re, { bodyField: 'value', body }, bulk || isLong(body))) this.#options.flush();
+    else this.#refuse(re, tooLarge());
+  }
+
+  #refuse(re: number, error: HoldfastError): void {
+    const body = JSON.stringify(error.toJSON());
+    if (this.#respond(re, { bodyField: 'error', body }, isLong(body))) this.#options.flush();
+    else this.#options.overrun();
+  }
+
+  #respond(re: number, body: { bodyField: 'value' | 'error'; body: string }, bulk: boolean): boolean {
+    return this.#options.outbox.push({ t: 'response', head: () => `,"re":${re}`, ...body }, bulk);
+  }
+
+  // ── Ends ──────────────────────────────────────────────────────────────────
+
+  /** Both directions; the next deadline there is. */
+  #expire(): number | null {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const id of this.#asked.expire(nowMs)) this.#tellCancelled(id);
+    this.#running.expire(nowMs);
+    this.#options.flush();
+    const next = Math.min(this.#asked.nextDeadlineMs() ?? Infinity, this.#running.nextDeadlineMs() ?? Infinity);
+    return next === Infinity ? null : next;
+  }
+
+  /** The session is over. */
+  closeAll(): void {
+    this.#asked.closeAll();
+    this.#running.endAll();
+    this.#deadlines.cancel();
+  }
+}
+
+const tooLarge = (): HoldfastError => new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.maxFrameBytes });
