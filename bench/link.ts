@@ -11,7 +11,7 @@ const IN_FLIGHT = [1, 64, 512];
 
 /** One link against a bare WebSocket with JSON and ids: the same TLS, payload and processes, in turn on the same machine. */
 export async function benchLink(): Promise<string> {
-  const rows = [['requests in flight', 'link /s', 'ws /s', 'ratio', 'link p50 µs', 'ws p50 µs', 'ratio']];
+  const rows = [['requests in flight', 'link /s', 'ws /s', 'ratio', 'link p50 µs', 'ws p50 µs', 'ratio', 'link cpu µs', 'ws cpu µs', 'ratio']];
   for (const inFlight of IN_FLIGHT) {
     const link: Load[] = [];
     const ws: Load[] = [];
@@ -19,11 +19,11 @@ export async function benchLink(): Promise<string> {
       link.push(await inFolder((folder) => runLink(folder, inFlight)));
       ws.push(await inFolder((folder) => runWebSocket(folder, inFlight)));
     }
-    const rate = (loads: Load[]): number => median(loads.map(({ perSecond }) => perSecond));
-    const p50 = (loads: Load[]): number => median(loads.map(({ p50Us }) => p50Us));
-    const numbers = [rate(link), rate(ws), p50(link), p50(ws)].map((value) => Math.round(value).toLocaleString('en'));
-    const [linkRate = '', wsRate = '', linkP50 = '', wsP50 = ''] = numbers;
-    rows.push([String(inFlight), linkRate, wsRate, (rate(link) / rate(ws)).toFixed(2), linkP50, wsP50, (p50(link) / p50(ws)).toFixed(2)]);
+    const compare = (read: (load: Load) => number): string[] => {
+      const [ours, theirs] = [median(link.map(read)), median(ws.map(read))];
+      return [Math.round(ours).toLocaleString('en'), Math.round(theirs).toLocaleString('en'), (ours / theirs).toFixed(2)];
+    };
+    rows.push([String(inFlight), ...compare(({ perSecond }) => perSecond), ...compare(({ p50Us }) => p50Us), ...compare(({ cpuUs }) => cpuUs)]);
   }
   return table(rows);
 }

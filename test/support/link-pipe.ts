@@ -142,7 +142,10 @@ export interface LinkSide {
   floor: Epoch;
   calls: Call[];
   posts: { type: PostType; body: Json }[];
+  /** Numbers of its sockets. */
   ups: number[];
+  /** Sockets and control messages in the order in which they were told. */
+  events: string[];
   control: ControlMessage[];
   opened: { link: number; resumed: boolean }[];
   downs: { link: number; reason: string; atMs: number }[];
@@ -178,9 +181,13 @@ export function createSide(clock: FakeClock, side: Side, options: SideOptions = 
     resumeWindowMs,
     peer: side === 'edge' ? 'master' : 'edge-1',
     handlers: {
-      up: (number) => here.ups.push(number),
+      up: (number) => {
+        here.ups.push(number);
+        here.events.push(`up ${number}`);
+      },
       control: (message, socket) => {
         here.control.push(message);
+        here.events.push(`${message.t} ${socket}`);
         if (message.t !== 'hello' || !negotiates) return;
         const verdict = { winner: 'edge', reason: 'edge-kept-devices', epoch: here.floor, terms } as const;
         link.sendControl(socket, { t: 'negotiate', negotiation: message.negotiation, ...verdict });
@@ -203,6 +210,7 @@ export function createSide(clock: FakeClock, side: Side, options: SideOptions = 
     calls: [],
     posts: [],
     ups: [],
+    events: [],
     control: [],
     opened: [],
     downs: [],

@@ -16,7 +16,7 @@ export interface Connection {
 
 export interface ConnectionHandler {
   frame(text: string): void;
-  /** `bufferedBytes` has fallen; more may be sent. */
+  /** What had been buffered has left; more may be sent. Not told of little: what is below the socket's own mark. */
   drained(): void;
   closed(reason: string): void;
 }

@@ -117,6 +117,24 @@ describe('a slow line', () => {
     expect(edge.downs).toMatchObject([{ reason: 'silent' }]);
   });
 
+  it('holds a bounded amount in bytes as well, whether there is a line or not', async () => {
+    const { edge, clock, connect } = createLinkPair();
+    const pipe = await connect();
+    const dropped = (): number => edge.metrics.read('holdfast_link_dropped_total', { peer: 'master' });
+    pipe.edge.send('x'.repeat(limits.socketBytes));
+    pipe.edge.flow = 'stalled';
+    pipe.edge.send('x'.repeat(limits.socketBytes));
+    const megabyte = 'x'.repeat(1024 * 1024 - 2);
+    for (let i = 0; i < 20; i += 1) edge.link.post('ready', megabyte);
+    expect(dropped()).toBe(4);
+    await expect(edge.link.request('exec', megabyte, asking())).rejects.toMatchObject({ code: 'LINK_BUSY' });
+    pipe.reset();
+    for (let i = 0; i < 20; i += 1) edge.link.post('status', megabyte, { conflateKey: `key ${i}` });
+    expect(dropped()).toBe(24);
+    await clock.advance(limits.resumeWindowMs);
+    expect(dropped()).toBe(24 + 16);
+  });
+
   it('closes a peer that asks and asks but does not read the answers', async () => {
     const { edge, master, clock, connect } = createLinkPair();
     const pipe = await connect();

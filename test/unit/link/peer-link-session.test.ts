@@ -71,13 +71,62 @@ describe('a link that comes back within the window', () => {
     expect(master.link.state).toBe('open');
   });
 
-  it('closes a link on which a number is missing', async () => {
-    const { master, clock, connect } = createLinkPair();
+  it.each([
+    ['a number is missing', 'sequence-gap', JSON.stringify({ t: 'post', seq: 2, ack: 0, type: 'ready', body: 1, ep: null })],
+    ['a part does not follow', 'invalid-frame', JSON.stringify({ t: 'part', seq: 1, ack: 0, of: 'post', at: 7, text: 'x' })],
+    ['no schema accepts a frame', 'invalid-frame', '{"t":"post","seq":1}'],
+  ])('ends the session when %s: it would be so again after a resumption', async (_, reason, text) => {
+    const { edge, master, clock, connect } = createLinkPair();
     const pipe = await connect();
-    pipe.edge.send(JSON.stringify({ t: 'post', seq: 2, ack: 0, type: 'ready', body: 1, ep: null }));
+    pipe.edge.send(text);
+    const request = watchOutcome(master.link.request('exec', 1, asking()));
     await clock.advance(20);
-    expect(master.downs).toMatchObject([{ reason: 'sequence-gap' }]);
+    expect(master.downs).toMatchObject([{ reason }]);
     expect(master.posts).toEqual([]);
+    expect(request.outcome).toEqual({ code: 'LINK_LOST', fate: 'unknown' });
+    await connect();
+    expect([master.opened.at(-1)?.resumed, edge.opened.at(-1)?.resumed]).toEqual([false, false]);
+  });
+
+  it('gives a request that is sent again what is left of its time, not all of it', async () => {
+    const pair = createLinkPair();
+    const { edge, master, clock, connect } = pair;
+    answering(pair);
+    const pipe = await connect();
+    pipe.cut();
+    const deadlineMs = clock.monotonicMs() + 5_000;
+    const request = watchOutcome(edge.link.request('exec', 'slow', asking(5_000)));
+    pipe.reset();
+    await clock.advance(3_000);
+    await connect();
+    await clock.advance(20);
+    expect(edge.opened.at(-1)?.resumed).toBe(true);
+    // The way there takes a little; the cut does not count twice.
+    expect((master.calls[0]?.deadlineMs ?? 0) - deadlineMs).toBeLessThan(50);
+    expect(request.outcome).toBe('pending');
+  });
+
+  it('delivers what was told during the cut, the last value of each variable, and counts it when the session ends instead', async () => {
+    const { edge, master, clock, connect } = createLinkPair();
+    const pipe = await connect();
+    const dropped = (): number => edge.metrics.read('holdfast_link_dropped_total', { peer: 'master' });
+    const tell = (value: string): void => edge.link.post('status', value, { conflateKey: 'power' });
+    tell('before');
+    await clock.advance(20);
+    pipe.reset();
+    for (let i = 0; i < 20_000; i += 1) tell(`during ${i}`);
+    await connect();
+    await clock.advance(20);
+    expect(master.posts.map(({ body }) => body)).toEqual(['before', 'during 19999']);
+    expect(dropped()).toBe(0);
+    edge.link.close(2, 'test');
+    tell('too late');
+    await clock.advance(limits.resumeWindowMs);
+    expect(dropped()).toBe(1);
+    tell('nobody is there');
+    await connect();
+    await clock.advance(20);
+    expect(master.posts.at(-1)?.body).toBe('during 19999');
   });
 
   it('does not replay what expired or lost its epoch meanwhile, and settles it', async () => {
@@ -211,6 +260,18 @@ describe('a link that does not resume', () => {
     expect(request.outcome).toEqual({ code: 'LINK_LOST', fate: 'unknown' });
     await clock.advance(50);
     expect(master.link.state).toBe('open');
+  });
+});
+
+describe('a new socket', () => {
+  it('is told before anything that came early on it', async () => {
+    const { edge, master, clock } = createLinkPair();
+    const pipe = createPipe(clock);
+    edge.link.attach(pipe.edge);
+    edge.link.sendControl(1, { t: 'hello', negotiation: 1, epoch: epoch(0), state: 'holding', held: [] });
+    await clock.advance(20);
+    master.link.attach(pipe.master);
+    expect(master.events).toEqual(['up 1', 'hello 1']);
   });
 });
 

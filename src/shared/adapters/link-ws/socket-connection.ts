@@ -55,10 +55,7 @@ export class SocketConnection implements Connection {
         this.#stream.uncork();
       });
     }
-    this.#socket.send(frame, () => {
-      // Everything handed over has left: `drain` is not emitted below the high-water mark.
-      if (this.#stream.writableLength === 0) this.#drained();
-    });
+    this.#socket.send(frame);
   }
 
   bufferedBytes(): number {
