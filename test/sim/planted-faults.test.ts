@@ -75,7 +75,7 @@ const planted: Planted[] = [
   { name: 'an operator may take over without failover', file: masterRules, from: "if (!state.wanted.failover || !state.durable.terms.failover) return 'failover is off", to: "if (state.run < 0) return 'failover is off", policy: 'no-failover', orders: 1 },
   { name: 'a pause does not hold off a takeover', file: masterRules, from: '(state.takeoverOrdered || !state.wanted.paused);', to: 'state.run >= 0;', policy: 'available', orders: 1 },
   { name: 'a pause does not hold off the window', file: masterRules, from: ' && !isHeldDown(holdDown, nowMs) && !wanted.paused;', to: ' && !isHeldDown(holdDown, nowMs);', policy: 'available', orders: 2, windows: 1 },
-  { name: 'a claim puts terms in force that the edge was not told', file: master, from: "reason: 'edge-claimed', terms: link.terms };", to: "reason: 'edge-claimed', terms: state.wanted };", policy: 'no-failover', faults: 1, terms: 1 },
+  { name: 'a claim puts terms in force that the edge was not told', file: master, from: "holder: 'edge' as const, reason, terms: link.terms };", to: "holder: 'edge' as const, reason, terms: state.wanted };", policy: 'no-failover', faults: 1, terms: 1 },
   { name: 'a grant follows the document instead of the verdict', file: master, from: 'const leased = isExclusive(link.terms);', to: 'const leased = isExclusive(state.wanted);', policy: 'exclusive', orders: 2, terms: 1 },
   { name: 'released is a takeover though failover was switched off meanwhile', file: master, from: "if (link.phase === 'ordered' && state.state === 'suspect' && state.wanted.failover) {", to: "if (link.phase === 'ordered' && state.state === 'suspect') {", policy: 'available', terms: 1 },
   { name: 'a claim that was confirmed while loading is forgotten', file: master, from: 'dueMs: cut.dueMs ?? event.lastHeardMs + cut.wanted.timeoutMs }', to: 'dueMs: cut.dueMs }', policy: 'available', faults: 1 },
@@ -90,18 +90,32 @@ const planted: Planted[] = [
   { name: 'an order to hand back has no row', file: table, from: "if (situation.handbackOrdered) return { winner: 'edge', reason: 'operator-handback' };", to: '', policy: 'available', orders: 2 },
 ];
 
+interface PlantedInStories extends PlantedFault {
+  /** The story of this rule. If it does not tell any more, the others are played. */
+  tryFirst?: string;
+}
+
 /** What takes more at once than a search can afford: a story tells it, and tells another one when the rule is left out. */
-const plantedInStories: PlantedFault[] = [
-  { name: 'the master takes messages of another negotiation', file: master, from: "if (message.negotiation !== link.negotiation) return ignored(state, 'stale-negotiation');", to: '' },
-  { name: 'a stalled hand-over is waited for', file: master, from: "return waiting ? { state, reason: 'edge-stalled', run: [closeLink(link, 'edge-stalled')] } :", to: "return waiting ? ignored(state, 'edge-stalled') :" },
-  { name: 'a claim counts that no negotiation asked for', file: master, from: "if (link.phase !== 'granted' || isOlder(message.epoch, state.durable.floor)) {", to: 'if (state.run < 0) {' },
-  { name: 'a renewal is granted to an edge that was told to release', file: master, from: "if (link.phase !== 'granted' && link.phase !== 'confirmed') return ignored(state, 'renewal-refused');", to: "" },
-  { name: 'an order that crossed a hello is forgotten', file: master, from: "if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(", to: "if (state.run < 0 && state.link) return orderRelease(" },
-  { name: 'flapping does not hold off the window', file: masterRules, from: ' && !isHeldDown(holdDown, nowMs) && !wanted.paused;', to: ' && !wanted.paused;' },
-  { name: 'the edge takes messages of another negotiation', file: edge, from: "if (message.negotiation !== link.negotiation) return ignored(state, 'stale-negotiation');", to: '' },
-  { name: 'leaving control without a hand-back leaves the link open', file: master, from: 'if (grantTo === null && state.link !== null) run.push(closeLink(state.link, reason));', to: '' },
-  { name: 'an order that was cut is not void', file: master, from: "if (link.phase === 'ordered') return also(enterSuspect(cut, event.nowMs, 'order-cut', event.nowMs), withHoldDown);", to: '' },
-  { name: 'released does not void the lease', file: master, from: "if (link.phase === 'ordered' && state.state === 'suspect' && state.wanted.failover) {", to: "if (link.phase === 'ordered' && state.state === 'suspect' && message.nowMs >= state.leaseOverMs) {" },
+const plantedInStories: PlantedInStories[] = [
+  { name: 'an edge that never had a link is not disconnected', file: edge, from: "state: 'connecting', noLinkSinceMs: event.nowMs }", to: "state: 'connecting', noLinkSinceMs: null }", tryFirst: 'never-linked-since-boot' },
+  { name: 'a lost link is not redialled at once', file: 'edge/dial-loop.ts', from: 'if (negotiated && clock.monotonicMs() - fromMs >= STEADY_MS) continue;', to: '', tryFirst: 'exclusive-redials-at-once' },
+  { name: 'an order that was cut ends the release', file: edge, from: "release: state.release === null ? null : { ...state.release, after: 'redial' },", to: 'release: null,', tryFirst: 'order-cut-while-still-stopping' },
+  { name: 'a late claim leaves the link open', file: master, from: ", run: [closeLink(link, 'late-claim')] };", to: ' };', tryFirst: 'late-claimed' },
+  { name: 'the policy changes without a new epoch of the master', file: master, from: 'if (isExclusive(durable.terms) === isExclusive(terms)) {', to: 'if (state.run >= 0) {', tryFirst: 'policy-change-while-the-master-holds' },
+  { name: 'the policy changes without a new epoch of the edge', file: edge, from: 'granted.durable.floor) || exclusiveChanged;', to: 'granted.durable.floor);', tryFirst: 'policy-change-to-exclusive' },
+  { name: 'what a master held when it went down is not due at once', file: masterRules, from: 'dueMs: held ? nowMs : nowMs + wanted.timeoutMs,', to: 'dueMs: nowMs + wanted.timeoutMs,', tryFirst: 'master-restart-makes-holder-nobody' },
+  { name: 'a restarted master counts no timeout from boot', file: masterRules, from: 'dueMs: held ? nowMs : nowMs + wanted.timeoutMs,', to: 'dueMs: nowMs,', tryFirst: 'master-restart-other-timeouts-count-from-boot' },
+  { name: 'a verdict does not cancel a start', file: master, from: 'if (drives(state)) return letGo(', to: "if (state.state === 'holding') return letGo(", tryFirst: 'verdict-cancels-a-start' },
+  { name: 'the master takes messages of another negotiation', tryFirst: 'message-of-another-negotiation', file: master, from: "if (message.negotiation !== link.negotiation) return ignored(state, 'stale-negotiation');", to: '' },
+  { name: 'a stalled hand-over is waited for', tryFirst: 'hand-over-stalled', file: master, from: "return waiting ? { state, reason: 'edge-stalled', run: [closeLink(link, 'edge-stalled')] } :", to: "return waiting ? ignored(state, 'edge-stalled') :" },
+  { name: 'a claim counts that no negotiation asked for', tryFirst: 'late-claimed', file: master, from: "if (link.phase !== 'granted' || isOlder(message.epoch, state.durable.floor)) {", to: 'if (state.run < 0) {' },
+  { name: 'a renewal is granted to an edge that was told to release', tryFirst: 'renewal-after-an-order', file: master, from: "if (link.phase !== 'granted' && link.phase !== 'confirmed') return ignored(state, 'renewal-refused');", to: "" },
+  { name: 'an order that crossed a hello is forgotten', tryFirst: 'order-crosses-a-hello', file: master, from: "if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(", to: "if (state.run < 0 && state.link) return orderRelease(" },
+  { name: 'flapping does not hold off the window', tryFirst: 'flap-protection', file: masterRules, from: ' && !isHeldDown(holdDown, nowMs) && !wanted.paused;', to: ' && !wanted.paused;' },
+  { name: 'the edge takes messages of another negotiation', tryFirst: 'message-of-another-negotiation', file: edge, from: "if (message.negotiation !== link.negotiation) return ignored(state, 'stale-negotiation');", to: '' },
+  { name: 'leaving control without a hand-back leaves the link open', tryFirst: 'failed-takeover-closes-the-link', file: master, from: 'if (grantTo === null && state.link !== null) run.push(closeLink(state.link, reason));', to: '' },
+  { name: 'an order that was cut is not void', tryFirst: 'order-cut-before-released', file: master, from: "if (link.phase === 'ordered') return also(enterSuspect(cut, event.nowMs, 'order-cut', event.nowMs), withHoldDown);", to: '' },
+  { name: 'released does not void the lease', tryFirst: 'released-voids-the-lease', file: master, from: "if (link.phase === 'ordered' && state.state === 'suspect' && state.wanted.failover) {", to: "if (link.phase === 'ordered' && state.state === 'suspect' && message.nowMs >= state.leaseOverMs) {" },
 ];
 
 describe('the model finds each rule that is left out', () => {
@@ -120,14 +134,17 @@ describe('the stories tell each rule that is left out', () => {
 
   it.each(plantedInStories)('$name', async (fault) => {
     const { runStory } = await storiesWith(fault);
-    const told: string[] = [];
-    for (const name of (await readdir(folder)).filter((file) => file.endsWith('.txt'))) {
+    const files = (await readdir(folder)).filter((file) => file.endsWith('.txt') && file !== `${fault.tryFirst}.txt`);
+    if (fault.tryFirst !== undefined) files.unshift(`${fault.tryFirst}.txt`);
+    let told: string | null = null;
+    while (told === null && files.length > 0) {
+      const name = files.shift() ?? '';
       const golden = await readFile(join(folder, name), 'utf8');
       // A story that cannot even be played to its end differs as well.
       const played = await runStory(golden, name).catch((error: unknown) => ({ text: String(error), violations: [] }));
-      if (played.text !== golden || played.violations.length > 0) told.push(name);
+      if (played.text !== golden || played.violations.length > 0) told = name;
     }
-    expect(told).not.toEqual([]);
+    expect(told, 'no story tells it').not.toBeNull();
   });
 });
 

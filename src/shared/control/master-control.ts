@@ -1,4 +1,5 @@
 import type { Terms } from '../model/control.ts';
+import type { VerdictReason } from './decide.ts';
 import { EPOCH_ZERO } from './epoch.ts';
 import { type HoldDown, isHeldDown, noHoldDown } from './hold-down.ts';
 import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
@@ -42,6 +43,8 @@ export interface MasterLink {
   handback: 'operator' | 'window' | null;
   /** Why it was told to release; empty unless `ordered`. */
   orderedFor: string;
+  /** Why the edge or the master won this negotiation; null while it is undecided. */
+  verdict: VerdictReason | null;
   /** What the edge was told in this negotiation: only this can it have stored. */
   terms: Terms;
 }
@@ -64,6 +67,9 @@ export type MasterStep = Step<MasterControl, FromMaster, MasterTimer>;
 
 /** Why nobody holds a location whose edge was never heard of. */
 export const NEVER_HELD = 'never-held';
+
+/** From the first hello on there is an edge that acts on the terms which it was told. */
+export const meet = (durable: Durable): Durable => (durable.reason === NEVER_HELD ? { ...durable, reason: 'edge-met' } : durable);
 
 /** A starting master: a stored "holder = master" is nobody, the epoch stays. `nowMs` is the moment of the boot. */
 export function bootMaster(stored: Durable | null, wanted: Terms, nowMs: number, timings: ControlTimings): MasterControl {

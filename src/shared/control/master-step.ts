@@ -4,9 +4,9 @@ import { isOlder, nextEpoch } from './epoch.ts';
 import { type HoldDown, noteBreak } from './hold-down.ts';
 import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
 import type { MasterControl, MasterEvent, MasterLink, MasterOrder, MasterStep, MasterTimer } from './master-control.ts';
-import { drives, leaseMayLive, mayTakeOver, NEVER_HELD, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
+import { drives, leaseMayLive, mayTakeOver, meet, NEVER_HELD, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
 import type { ControlSnapshot, FromEdge, FromMaster } from './messages.ts';
-import type { Action, AtOnce, Durable } from './step.ts';
+import type { Action, AtOnce } from './step.ts';
 import { hear, isExclusive, sameDurable, sameTerms, take } from './step.ts';
 
 /** The master's half of control.md sections 2 to 5, one machine per location. Pure: `stepMaster(state, event) → { state, effects, reason }`. */
@@ -149,7 +149,7 @@ function onHello(
   if (state.link !== null && event.link < state.link.number) return ignored(state, 'stale-link');
   const handback = state.link?.number === event.link && state.link.phase === 'rehello' ? state.link.handback : null;
   const said = { number: event.link, negotiation: hello.negotiation, edgeState: hello.state };
-  const link: MasterLink = { ...said, phase: 'deferred', handback, orderedFor: '', terms: state.wanted };
+  const link: MasterLink = { ...said, phase: 'deferred', handback, orderedFor: '', verdict: null, terms: state.wanted };
   const heard: MasterControl = { ...stale(state, event.link), durable: meet(hear(state.durable, hello.epoch)), link };
   // An order overrides the table: it is given again in the negotiation that crossed it.
   if (state.link?.number === event.link && state.link.phase === 'ordered') return orderRelease(heard, link, state.link.orderedFor, nowMs, timings);
@@ -159,23 +159,20 @@ function onHello(
   return answerHello(heard, link, nowMs, timings);
 }
 
-/** From the first hello on there is an edge that acts on the terms which it was told. */
-const meet = (durable: Durable): Durable => (durable.reason === NEVER_HELD ? { ...durable, reason: 'edge-met' } : durable);
-
 /** A new connection means that the old one is lost, whether that was noticed or not: a hand-back on it has failed. */
 const stale = (state: MasterControl, link: number): MasterControl =>
   state.link !== null && state.link.number !== link && state.state === 'releasing' ? failHandback(state, state.link) : state;
 
 function answerHello(state: MasterControl, hello: MasterLink, nowMs: number, timings: ControlTimings): Outcome {
-  const link: MasterLink = { ...hello, terms: state.wanted };
   const verdict = decide({
-    edgeState: link.edgeState,
+    edgeState: hello.edgeState,
     // Without failover control belongs to the edge: switching it off while the master holds is an order to hand back.
-    handbackOrdered: link.handback === 'operator' || (drives(state) && !state.wanted.failover),
+    handbackOrdered: hello.handback === 'operator' || (drives(state) && !state.wanted.failover),
     windowUsable: windowUsable(state, nowMs),
     masterLoading: state.state === 'loading',
     masterHolds: drives(state),
   });
+  const link: MasterLink = { ...hello, terms: state.wanted, verdict: verdict.reason };
   if (verdict.winner === 'master') return keepControl(state, link, verdict);
   const negotiate = announce(state, link, verdict);
   if (drives(state)) return letGo(state, link, verdict, negotiate, timings);
@@ -253,7 +250,10 @@ function onClaimed(state: MasterControl, link: MasterLink, message: Said<'contro
   if (link.phase !== 'granted' || isOlder(message.epoch, state.durable.floor)) {
     return { state: { ...state, durable: hear(state.durable, message.epoch) }, reason: 'late-claim', run: [closeLink(link, 'late-claim')] };
   }
-  const durable = { ...hear(state.durable, message.epoch), holder: 'edge' as const, reason: 'edge-claimed', terms: link.terms };
+  const why = link.verdict ?? state.durable.reason;
+  // What the edge kept it has for the reason for which it had it: nothing new to store.
+  const reason = state.durable.holder === 'edge' && why === 'edge-kept-devices' ? state.durable.reason : why;
+  const durable = { ...hear(state.durable, message.epoch), holder: 'edge' as const, reason, terms: link.terms };
   const claimed: Outcome = {
     state: {
       ...state,
@@ -264,7 +264,7 @@ function onClaimed(state: MasterControl, link: MasterLink, message: Said<'contro
       grantTo: null,
       takeoverOrdered: false,
     },
-    reason: 'edge-claimed',
+    reason: why,
     run: [{ type: 'clear-timer', timer: 'due' }, { type: 'clear-timer', timer: 'dialogue' }],
   };
   return tellNewTerms(claimed, message.nowMs, timings);

@@ -3,8 +3,10 @@ import { type HoldDown, noHoldDown } from '../../shared/control/hold-down.ts';
 import { drives, NEVER_HELD, type MasterControl, type MasterEvent } from '../../shared/control/master-control.ts';
 import { edgeStates, type FromEdge, type FromMaster, masterStates } from '../../shared/control/messages.ts';
 import { type Durable, isExclusive } from '../../shared/control/step.ts';
+import type { VerdictReason } from '../../shared/control/decide.ts';
 import { sameEpoch } from '../../shared/control/epoch.ts';
 import type { Epoch, Terms } from '../../shared/model/control.ts';
+import type { Fingerprint } from './states.ts';
 import type { Link, ModelConfig, Modules, Process, Queue, World } from './world.ts';
 
 /**
@@ -51,12 +53,32 @@ function holdDownLater(holdDown: HoldDown, units: number, config: ModelConfig): 
 
 // ── Identity ────────────────────────────────────────────────────────────────
 
-/** Floors further apart than this are not told apart: one side alone cannot get that far any more. */
-const epochGap = ({ faults, orders, windows, terms }: World['budget']): number => 2 * (faults + orders + windows + terms + 2);
+/** Floors further apart than this are not told apart: one side alone cannot get that far. */
+const epochGap = ({ faults, orders, windows, terms }: ModelConfig['budget']): number => 2 * (faults + orders + windows + terms + 2);
 
-/** Equal for two worlds that are the same. Short: one character a fact. */
+/** Equal for two worlds that are the same but for the faults that may still happen. Short: one character a fact. */
 export function keyOf(world: World, config: ModelConfig): string {
-  return new Key(world, config).text();
+  return String.fromCharCode(...new Key(world, config).codes());
+}
+
+/** The same in 64 bits: two chains over the facts that share no constant. */
+export function fingerprintOf(world: World, config: ModelConfig): Fingerprint {
+  let high = 0x2545f491;
+  let low = 0x9e3779b9;
+  for (const code of new Key(world, config).codes()) {
+    high = Math.imul(high ^ code, 0x85ebca6b);
+    high = (high << 13) | (high >>> 19);
+    low = Math.imul(low + code, 0xcc9e2d51);
+    low ^= low >>> 15;
+  }
+  return { high: mixed(high), low: mixed(low) };
+}
+
+/** Every bit of the input changes half of the output. */
+function mixed(value: number): number {
+  const once = Math.imul(value ^ (value >>> 16), 0x7feb352d);
+  const twice = Math.imul(once ^ (once >>> 15), 0x846ca68b);
+  return (twice ^ (twice >>> 16)) >>> 0;
 }
 
 const processPhases: readonly Modules['phase'][] = ['none', 'starting', 'running', 'stopping', 'closed'];
@@ -73,6 +95,9 @@ const messages: readonly (FromEdge | FromMaster)['t'][] = [
   'hello', 'negotiate', 'control.granted', 'control.release', 'control.released', 'control.claimed', 'control.accepted',
   'control.renegotiate', 'control.renew', 'control.renewed',
 ];
+const verdicts: readonly string[] = [
+  'edge-kept-devices', 'operator-handback', 'window-open', 'master-loading', 'no-takeover-happened',
+] satisfies VerdictReason[];
 const orders = ['takeover', 'handback', 'pause', 'resume'] as const;
 const timers = ['grant', 'renew', 'lease', 'due', 'dialogue', 'hold-down'] as const;
 
@@ -80,25 +105,17 @@ class Key {
   readonly #codes: number[] = [];
   readonly #world: World;
   readonly #config: ModelConfig;
-  readonly #epochs: Map<number, number>;
-  readonly #links: Map<number, number>;
-  readonly #negotiations: Map<number, number>;
-  readonly #renewals: Map<number, number>;
+  readonly #numbers: Numbers;
 
   constructor(world: World, config: ModelConfig) {
     this.#world = world;
     this.#config = config;
-    const seen = collect(world);
-    this.#epochs = rankEpochs(seen.epochs, epochGap(world.budget));
-    this.#links = rank(seen.links);
-    this.#negotiations = rank(seen.negotiations);
-    this.#renewals = rank(seen.renewals);
+    this.#numbers = collect(world, epochGap(config.budget));
   }
 
-  text(): string {
+  codes(): readonly number[] {
     const world = this.#world;
     const { budget, memory } = world;
-    this.#n(budget.faults);
     this.#n(budget.orders);
     this.#n(budget.windows);
     this.#n(budget.terms);
@@ -112,18 +129,18 @@ class Key {
     this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
     this.#process(world.master, (machine) => this.#master(machine), (event) => this.#masterEvent(event));
     for (const link of world.links) this.#link(link);
-    return String.fromCharCode(...this.#codes);
+    return this.#codes;
   }
 
   #n(value: number): void {
     this.#codes.push(value + 32);
   }
 
-  #process<State, Event>(process: Process<State, Event, string>, machine: (state: State) => void, event: (event: Event) => void): void {
+  #process<State, Event, Timer extends string>(process: Process<State, Event, Timer>, machine: (state: State) => void, event: (event: Event) => void): void {
     const { writing, modules } = process;
     this.#n(flags(process.machine !== null, process.paused, process.behind, writing !== null, process.journal !== null));
     this.#n(process.loadingFor);
-    for (const timer of timers) this.#n(process.timers[timer] ?? -1);
+    for (const at of Object.values<number | null>(process.timers)) this.#n(at ?? -1);
     this.#n(processPhases.indexOf(modules.phase));
     this.#n(modules.lease ?? -9);
     this.#n(modules.stopIn);
@@ -138,7 +155,7 @@ class Key {
   }
 
   #epoch(epoch: Epoch): void {
-    this.#n(this.#epochs.get(epoch.number) ?? 0);
+    this.#n(this.#numbers.epochs.rankOf(epoch.number));
   }
 
   #durable(durable: Durable): void {
@@ -146,8 +163,9 @@ class Key {
     // How old an own epoch is that lies below the floor makes no difference.
     this.#n(sameEpoch(durable.epoch, durable.floor) ? 1 : 0);
     this.#n(holders.indexOf(durable.holder));
-    // The only words that decide anything: those of a master that restarts or has met nobody.
-    this.#n(durable.reason === 'master-restarted' ? 1 : durable.reason === NEVER_HELD ? 2 : 0);
+    // The only words that decide anything: those of a master that restarts or has met nobody, and the verdict, for
+    // a claim that changes it must be stored.
+    this.#n(durable.reason === 'master-restarted' ? 1 : durable.reason === NEVER_HELD ? 2 : 3 + verdicts.indexOf(durable.reason));
     this.#n(this.#terms(durable.terms));
   }
 
@@ -202,6 +220,8 @@ class Key {
       // Its state matters until the hello is answered.
       this.#n(link.phase === 'deferred' ? edgeStates.indexOf(link.edgeState) : 0);
       this.#n(linkPhases.indexOf(link.phase) * 2 + (link.orderedFor === 'timeout' ? 1 : 0));
+      // Of a verdict for the edge the claim will tell.
+      this.#n(link.phase === 'granted' ? verdicts.indexOf(link.verdict ?? '') : 0);
       this.#n(link.handback === null ? 0 : link.handback === 'operator' ? 1 : 2);
       this.#n(this.#terms(link.terms));
     }
@@ -263,9 +283,17 @@ class Key {
     if (event.type === 'link-down') this.#n(event.lastHeardMs);
   }
 
-  readonly #linkNumber = (link: number): number => this.#links.get(link) ?? 0;
-  readonly #negotiation = (link: number, negotiation: number): number => this.#negotiations.get(dialogue(link, negotiation)) ?? 0;
-  readonly #renewal = (renewal: number): number => this.#renewals.get(renewal) ?? 0;
+  #linkNumber(link: number): number {
+    return this.#numbers.links.rankOf(link);
+  }
+
+  #negotiation(link: number, negotiation: number): number {
+    return this.#numbers.negotiations.rankOf(dialogue(link, negotiation));
+  }
+
+  #renewal(renewal: number): number {
+    return this.#numbers.renewals.rankOf(renewal);
+  }
 }
 
 function flags(...values: boolean[]): number {
@@ -274,43 +302,85 @@ function flags(...values: boolean[]): number {
   return bits;
 }
 
+/** Few numbers that are only compared with each other: order and parity count, and distances up to `most`. */
+class Ranks {
+  readonly #sorted: number[] = [];
+  readonly #ranks: number[] = [];
+  readonly #most: number;
+
+  /** 0: only the order counts. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  add(number: number): void {
+    if (number === 0 || this.#sorted.includes(number)) return;
+    let at = this.#sorted.length;
+    for (; at > 0 && (this.#sorted[at - 1] ?? 0) > number; at -= 1) this.#sorted[at] = this.#sorted[at - 1] ?? 0;
+    this.#sorted[at] = number;
+  }
+
+  settle(): void {
+    let [before, rank] = [0, 0];
+    for (const number of this.#sorted) {
+      const gap = number - before;
+      rank += this.#most === 0 ? 1 : gap <= this.#most ? gap : this.#most + (gap % 2);
+      before = number;
+      this.#ranks.push(rank);
+    }
+  }
+
+  /** 0 for none, and for one that nobody compares any more. */
+  rankOf(number: number): number {
+    return this.#ranks[this.#sorted.indexOf(number)] ?? 0;
+  }
+}
+
 interface Numbers {
-  epochs: Set<number>;
-  links: Set<number>;
-  negotiations: Set<number>;
-  renewals: Set<number>;
+  epochs: Ranks;
+  links: Ranks;
+  negotiations: Ranks;
+  renewals: Ranks;
 }
 
 /** Every number of the world that is compared with others of its kind. */
-function collect(world: World): Numbers {
-  const numbers: Numbers = { epochs: new Set(), links: new Set(), negotiations: new Set(), renewals: new Set() };
-  const { edge, master } = world;
-  for (const process of [edge, master]) {
-    for (const durable of [process.journal, process.writing?.record ?? null, process.machine?.durable ?? null]) {
-      if (durable === null) continue;
-      numbers.epochs.add(durable.floor.number);
-    }
-    const event = process.writing?.event;
-    if (event !== undefined && event !== 'boot') {
-      if ('link' in event && event.link !== null) numbers.links.add(event.link);
-      if (event.type === 'message') collectMessage(numbers, event.link, event.message);
-    }
-    const link = process.machine?.link ?? null;
-    if (link === null) continue;
-    numbers.links.add(link.number);
-    numbers.negotiations.add(dialogue(link.number, link.negotiation));
-  }
+function collect(world: World, gap: number): Numbers {
+  const numbers: Numbers = { epochs: new Ranks(gap), links: new Ranks(0), negotiations: new Ranks(0), renewals: new Ranks(0) };
+  collectProcess(numbers, world.edge);
+  collectProcess(numbers, world.master);
   for (const link of world.links) {
     numbers.links.add(link.number);
     for (const message of link.toMaster.messages) collectMessage(numbers, link.number, message);
     for (const message of link.toEdge.messages) collectMessage(numbers, link.number, message);
   }
-  const lease = edge.machine?.lease ?? null;
-  if (lease !== null) {
-    numbers.renewals.add(lease.renewal);
-    if (edge.machine?.link?.granted) for (const { renewal } of lease.sent) numbers.renewals.add(renewal);
+  const { machine } = world.edge;
+  if (machine !== null && machine.lease !== null) {
+    numbers.renewals.add(machine.lease.renewal);
+    if (machine.link?.granted) for (const { renewal } of machine.lease.sent) numbers.renewals.add(renewal);
   }
+  numbers.epochs.settle();
+  numbers.links.settle();
+  numbers.negotiations.settle();
+  numbers.renewals.settle();
   return numbers;
+}
+
+function collectProcess(numbers: Numbers, process: World['edge'] | World['master']): void {
+  const { journal, writing, machine } = process;
+  if (journal !== null) numbers.epochs.add(journal.floor.number);
+  if (machine !== null) numbers.epochs.add(machine.durable.floor.number);
+  if (writing !== null) {
+    numbers.epochs.add(writing.record.floor.number);
+    const { event } = writing;
+    if (event !== 'boot') {
+      if ('link' in event && event.link !== null) numbers.links.add(event.link);
+      if (event.type === 'message') collectMessage(numbers, event.link, event.message);
+    }
+  }
+  const link = machine?.link ?? null;
+  if (link === null) return;
+  numbers.links.add(link.number);
+  numbers.negotiations.add(dialogue(link.number, link.negotiation));
 }
 
 /** Negotiations are told apart within their link only; 0 is none. */
@@ -319,26 +389,4 @@ const dialogue = (link: number, negotiation: number): number => (negotiation ===
 function collectMessage(numbers: Numbers, link: number, message: FromEdge | FromMaster): void {
   numbers.epochs.add(message.epoch.number);
   numbers.negotiations.add(dialogue(link, message.negotiation));
-}
-
-function rank(numbers: Set<number>): Map<number, number> {
-  numbers.delete(0);
-  const ranks = new Map<number, number>();
-  if (numbers.size === 0) return ranks;
-  const sorted = numbers.size === 1 ? [...numbers] : [...numbers].sort((a, b) => a - b);
-  for (const [index, number] of sorted.entries()) ranks.set(number, index + 1);
-  return ranks;
-}
-
-/** Keeps order, parity and, as far as they matter, distances. */
-function rankEpochs(numbers: Set<number>, most: number): Map<number, number> {
-  const ranks = new Map<number, number>();
-  let [before, at] = [0, 0];
-  for (const number of [...numbers].sort((a, b) => a - b)) {
-    const gap = number - before;
-    at += gap <= most ? gap : most + (gap % 2);
-    before = number;
-    ranks.set(number, at);
-  }
-  return ranks;
 }

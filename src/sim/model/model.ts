@@ -136,9 +136,10 @@ export function runModel(options: ModelOptions): ModelReport {
 }
 
 export function formatModelReport(report: ModelReport): string {
-  const lines = report.searches.map(({ config, states, transitions, depth, closed, settlesWithin }) => {
+  const lines = report.searches.map(({ config, states, layers, transitions, depth, closed, settlesWithin }) => {
     const end = closed ? `closed, settles within ${settlesWithin} steps` : 'not closed';
-    return `${config}: ${states} states, ${transitions} transitions, depth ${depth}: ${end}`;
+    const byFaults = layers.length > 1 ? ` (${layers.join(' + ')}, by faults)` : '';
+    return `${config}: ${states} states${byFaults}, ${transitions} transitions, depth ${depth}: ${end}`;
   });
   for (const { problem, trace } of report.searches) if (problem !== null) lines.push('', problem, ...trace);
   if (report.missing.length > 0) lines.push('', `never reached: ${report.missing.join(', ')}`);

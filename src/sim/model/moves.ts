@@ -13,6 +13,7 @@ import {
   linkOf,
   type ModelConfig,
   noModules,
+  noTimers,
   type Queue,
   socketsOpen,
   type World,
@@ -85,11 +86,12 @@ function setPaused(world: World, party: Party, paused: boolean): void {
 
 function crash(world: World, party: Party): void {
   const process = world[party];
+  if (party === 'edge') world.edge.timers = { ...noTimers.edge };
+  else world.master.timers = { ...noTimers.master };
   process.machine = null;
   process.paused = false;
   process.behind = false;
   process.writing = null;
-  process.timers = {};
   // The driver hosts end with their node.
   process.modules = noModules;
   process.loadingFor = 0;
@@ -190,7 +192,7 @@ function edgeMoves(moves: Move[], world: World, config: ModelConfig): void {
       label: `timer ${timer} of the edge`,
       urgency: 50,
       apply: (next, findings) => {
-        delete next.edge.timers[timer];
+        next.edge.timers[timer] = null;
         post(next, config, findings, 'edge', { type: 'timer', nowMs: 0, timer });
       },
     });
@@ -242,7 +244,7 @@ function masterMoves(moves: Move[], world: World, config: ModelConfig): void {
       label: `timer ${timer} of the master`,
       urgency: 50,
       apply: (next, findings) => {
-        delete next.master.timers[timer];
+        next.master.timers[timer] = null;
         post(next, config, findings, 'master', { type: 'timer', nowMs: 0, timer });
       },
     });
@@ -477,7 +479,7 @@ function tick(world: World, config: ModelConfig): void {
 
 function tickHost(world: World, config: ModelConfig, party: Party): void {
   const { timers, modules } = world[party];
-  for (const [name, units] of Object.entries(timers)) Object.assign(timers, { [name]: Math.max(0, units - 1) });
+  for (const [name, units] of Object.entries(timers)) if (units !== null) Object.assign(timers, { [name]: Math.max(0, units - 1) });
   if (modules.phase === 'stopping' || modules.phase === 'closed') modules.stopIn = Math.max(modules.stopIn < 0 ? -1 : 0, modules.stopIn - 1);
   // What has not stopped in time is killed by the host, also while its node is paused.
   if (modules.phase === 'stopping' && modules.stopIn === 0) modules.phase = 'closed';

@@ -1,15 +1,18 @@
-import { findProblem, isSettled, type Instant, type NodeFacts } from '../invariants.ts';
-import { keyOf } from './canonical.ts';
+import { findProblem, isSettled, type Instant } from '../invariants.ts';
+import { fingerprintOf, keyOf } from './canonical.ts';
 import { Coverage } from './coverage.ts';
 import { movesOf } from './moves.ts';
 import { Findings } from './shell.ts';
+import { type Fingerprint, NO_STATE, States } from './states.ts';
 import { copyWorld, initialWorld, isFree, type ModelConfig, type Process, socketsOpen, type World, writes } from './world.ts';
 
 export interface SearchReport {
   config: string;
   states: number;
+  /** How many of them take no fault, one fault, and so on; as far as the search closed. */
+  layers: number[];
   transitions: number;
-  /** Longest shortest way to a state. */
+  /** Longest way on which a state was found. */
   depth: number;
   /** Every state that can be reached was looked at. */
   closed: boolean;
@@ -29,10 +32,18 @@ export interface SearchOptions {
   onProgress?(states: number, depth: number): void;
 }
 
-const NO_NEXT = -1;
 const VERIFY_EVERY = 7;
 
-/** Breadth first over every world that can be reached: a problem is found by one of its shortest ways. */
+interface Reached {
+  id: number;
+  depth: number;
+  world: World;
+}
+
+/**
+ * Over every world that can be reached, with the fewest faults first and breadth first among those: a problem is
+ * found by a way with as few faults as possible, and by one of the shortest of these.
+ */
 export function search(config: ModelConfig, options: SearchOptions = {}): SearchReport {
   return new Search(config, options).run();
 }
@@ -40,51 +51,41 @@ export function search(config: ModelConfig, options: SearchOptions = {}): Search
 class Search {
   readonly #config: ModelConfig;
   readonly #options: SearchOptions;
-  readonly #ids = new Map<string, number>();
-  readonly #parents: number[] = [];
-  readonly #labels: number[] = [];
-  /** Where the fair world without faults goes next. */
-  readonly #next: number[] = [];
-  readonly #settled: boolean[] = [];
+  readonly #states = new States();
+  /**
+   * What was reached and not looked at yet, by how many faults may still happen. From a world with more of them left
+   * everything follows that follows from the same world with fewer. The fullest comes first, so that a world is looked
+   * at once, when the most can still go wrong.
+   */
+  readonly #waiting: Reached[][];
   readonly #labelIds = new Map<string, number>();
   readonly #coverage = new Coverage();
   readonly #samples = new Map<number, World>();
+  readonly #layers: number[] = [];
+  /** States by how many faults may still happen. */
+  readonly #count: number[] = [];
+  #depth = 0;
   #transitions = 0;
   #problem: { text: string; at: number; label: string | null } | null = null;
 
   constructor(config: ModelConfig, options: SearchOptions) {
     this.#config = config;
     this.#options = options;
+    this.#waiting = Array.from({ length: config.budget.faults + 1 }, () => []);
   }
 
   run(): SearchReport {
     const first = initialWorld(this.#config);
-    this.#ids.set(keyOf(first, this.#config), 0);
-    this.#add(NO_NEXT, '', first);
-    let frontier: { id: number; world: World }[] = [{ id: 0, world: first }];
-    let depth = 0;
-    let closed = true;
-    while (frontier.length > 0 && this.#problem === null) {
-      const reached: { id: number; world: World }[] = [];
-      for (const { id, world } of frontier) {
-        this.#expand(id, world, reached);
-        if (this.#problem !== null) break;
-      }
-      this.#options.onProgress?.(this.#parents.length, depth);
-      if (this.#parents.length > (this.#options.maxStates ?? Infinity) || this.#options.signal?.aborted) {
-        closed = false;
-        break;
-      }
-      if (reached.length > 0) depth += 1;
-      frontier = reached;
-    }
+    this.#add(fingerprintOf(first, this.#config), { parent: NO_STATE, label: '', depth: 0 }, first);
+    const closed = this.#explore();
     const settlesWithin = this.#problem === null && closed ? this.#liveness() : 0;
     const problem = this.#problem;
     return {
       config: this.#config.name,
-      states: this.#parents.length,
+      states: this.#states.count,
+      layers: this.#layers,
       transitions: this.#transitions,
-      depth,
+      depth: this.#depth,
       closed: closed && problem === null,
       settlesWithin,
       problem: problem?.text ?? null,
@@ -93,7 +94,33 @@ class Search {
     };
   }
 
-  #expand(id: number, world: World, reached: { id: number; world: World }[]): void {
+  /** Looks at everything; false when it was stopped before the end. */
+  #explore(): boolean {
+    for (let level = this.#nextLevel(); level !== null; level = this.#nextLevel()) {
+      for (const reached of level) {
+        this.#expand(reached);
+        if (this.#problem !== null) return true;
+      }
+      this.#options.onProgress?.(this.#states.count, this.#depth);
+      if (this.#states.count > (this.#options.maxStates ?? Infinity) || this.#options.signal?.aborted) return false;
+    }
+    return true;
+  }
+
+  #nextLevel(): Reached[] | null {
+    while (this.#layers.length < this.#waiting.length) {
+      const left = this.#waiting.length - 1 - this.#layers.length;
+      const level = this.#waiting[left];
+      if (level !== undefined && level.length > 0) {
+        this.#waiting[left] = [];
+        return level;
+      }
+      this.#layers.push(this.#count[left] ?? 0);
+    }
+    return null;
+  }
+
+  #expand({ id, depth, world }: Reached): void {
     let best = Infinity;
     for (const move of movesOf(world, this.#config)) {
       const findings = new Findings(this.#coverage);
@@ -105,14 +132,11 @@ class Search {
       }
       if (findings.overflow && findings.problem === null) continue;
       this.#transitions += 1;
-      const key = keyOf(next, this.#config);
-      let target = this.#ids.get(key);
-      if (target === undefined) {
-        target = this.#parents.length;
-        this.#ids.set(key, target);
-        findings.problem ??= this.#add(id, move.label, next);
-        reached.push({ id: target, world: next });
-        if (this.#options.verifyKeys && target % VERIFY_EVERY === 0) this.#samples.set(target, next);
+      const fingerprint = fingerprintOf(next, this.#config);
+      let target = this.#states.find(fingerprint);
+      if (target === NO_STATE) {
+        target = this.#states.count;
+        findings.problem ??= this.#add(fingerprint, { parent: id, label: move.label, depth: depth + 1 }, next);
       } else if (this.#samples.has(target)) {
         findings.problem ??= this.#compare(target, next);
       }
@@ -122,53 +146,57 @@ class Search {
       }
       if (move.urgency !== null && move.urgency < best && target !== id) {
         best = move.urgency;
-        this.#next[id] = target;
+        this.#states.setNext(id, target);
       }
     }
   }
 
-  /** Two worlds with the same key must lead to the same worlds. */
+  /** Two worlds that are taken for one must lead to the same worlds. */
   #compare(id: number, other: World): string | null {
     const known = this.#samples.get(id);
     this.#samples.delete(id);
     if (known === undefined) return null;
-    return successors(known, this.#config) === successors(other, this.#config) ? null : 'the model takes worlds for the same that go on differently';
+    const equal = successors(known, this.#config) === successors({ ...other, budget: known.budget }, this.#config);
+    return equal ? null : 'the model takes worlds for the same that go on differently';
   }
 
   /** Takes a new world in; says what is wrong with it. */
-  #add(parent: number, label: string, world: World): string | null {
-    let labelId = this.#labelIds.get(label);
-    if (labelId === undefined) {
-      labelId = this.#labelIds.size;
-      this.#labelIds.set(label, labelId);
+  #add(fingerprint: Fingerprint, way: { parent: number; label: string; depth: number }, world: World): string | null {
+    let label = this.#labelIds.get(way.label);
+    if (label === undefined) {
+      label = this.#labelIds.size;
+      this.#labelIds.set(way.label, label);
     }
-    this.#parents.push(parent);
-    this.#labels.push(labelId);
-    this.#next.push(NO_NEXT);
     const instant = instantOf(world);
-    this.#settled.push(isSettled(instant) && !isAboutToMove(world));
+    const id = this.#states.add(fingerprint, { parent: way.parent, label, settled: isSettled(instant) && !isAboutToMove(world) });
+    const { faults } = world.budget;
+    this.#waiting[faults]?.push({ id, depth: way.depth, world });
+    this.#count[faults] = (this.#count[faults] ?? 0) + 1;
+    this.#depth = Math.max(this.#depth, way.depth);
+    if (this.#options.verifyKeys && id % VERIFY_EVERY === 0) this.#samples.set(id, world);
     return findProblem({ type: 'instant', instant });
   }
 
   /** Invariant 9: from every state, a fair world without further faults settles. Returns the longest way. */
   #liveness(): number {
-    const distance = new Int32Array(this.#parents.length).fill(-1);
+    const states = this.#states;
+    const distance = new Int32Array(states.count).fill(-1);
     let longest = 0;
     for (let start = 0; start < distance.length; start += 1) {
       const path: number[] = [];
       let at = start;
-      while (distance[at] === -1 && !this.#settled[at]) {
+      while (distance[at] === -1 && !states.isSettled(at)) {
         distance[at] = -2;
         path.push(at);
-        const next = this.#next[at] ?? NO_NEXT;
-        if (next === NO_NEXT || distance[next] === -2) {
-          const what = next === NO_NEXT ? 'nothing can happen any more' : 'a world without faults never settles';
+        const next = states.next(at);
+        if (next === NO_STATE || distance[next] === -2) {
+          const what = next === NO_STATE ? 'nothing can happen any more' : 'a world without faults never settles';
           this.#problem = { text: `invariant 9: ${what}`, at: start, label: null };
           return 0;
         }
         at = next;
       }
-      let steps = this.#settled[at] ? 0 : (distance[at] ?? 0);
+      let steps = states.isSettled(at) ? 0 : (distance[at] ?? 0);
       distance[at] = steps;
       while (path.length > 0) {
         steps += 1;
@@ -183,7 +211,7 @@ class Search {
   #trace(at: number, last: string | null): string[] {
     const names = [...this.#labelIds.keys()];
     const labels: string[] = last === null ? [] : [last];
-    for (let id = at; id > 0; id = this.#parents[id] ?? 0) labels.unshift(names[this.#labels[id] ?? 0] ?? '');
+    for (let id = at; id > 0; id = this.#states.parent(id)) labels.unshift(names[this.#states.label(id)] ?? '');
     if (last === null) labels.push(...this.#fairWay(at));
     return replay(this.#config, labels);
   }
@@ -191,7 +219,7 @@ class Search {
   #fairWay(at: number): string[] {
     const labels: string[] = [];
     const seen = new Set<number>();
-    for (let id = at; id !== NO_NEXT && !seen.has(id); id = this.#next[id] ?? NO_NEXT) {
+    for (let id = at; id !== NO_STATE && !seen.has(id); id = this.#states.next(id)) {
       seen.add(id);
       labels.push('…');
     }
@@ -249,12 +277,18 @@ function describe(world: World): string {
   return `→ edge ${e}${link ? ` n${link.negotiation}` : ''} ${edge.modules.phase}; master ${m}${phase} ${master.modules.phase}`;
 }
 
-const facts = <State, Event>({ journal, behind, modules }: Process<State, Event, string>): NodeFacts => ({
-  journal,
-  behind,
-  socketsOpen: socketsOpen(modules),
-  gate: writes(modules) ? modules.gate : null,
-});
+function facts<State, Event, Timer extends string>(process: Process<State, Event, Timer>) {
+  const { journal, behind, modules, machine, writing } = process;
+  return {
+    journal,
+    behind,
+    socketsOpen: socketsOpen(modules),
+    gate: writes(modules) ? modules.gate : null,
+    machine,
+    idle: isFree(process),
+    lettingGo: writing?.letsGo ?? false,
+  };
+}
 
 export function instantOf(world: World): Instant {
   const { edge, master, links } = world;
@@ -272,18 +306,7 @@ export function instantOf(world: World): Instant {
     link.toMaster.messages.every(({ t }) => t === 'control.renew') &&
     restful(edge.modules.phase) &&
     restful(master.modules.phase);
-  return {
-    edge: {
-      ...facts(edge),
-      machine: edge.machine,
-      idle: isFree(edge),
-      lettingGo: edge.writing?.letsGo ?? false,
-      leased: edge.modules.lease !== null,
-      override: edge.modules.override,
-    },
-    master: { ...facts(master), machine: master.machine, idle: isFree(master), lettingGo: master.writing?.letsGo ?? false },
-    quiet,
-  };
+  return { edge: { ...facts(edge), leased: edge.modules.lease !== null, override: edge.modules.override }, master: facts(master), quiet };
 }
 
 /** Settled for now, but a hand-back or a change of terms is due. */

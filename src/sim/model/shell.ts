@@ -267,12 +267,10 @@ const isMasterTimer = (timer: string): timer is MasterTimer => timer === 'due' |
 function setTimer(world: World, party: Party, timer: string, inUnits: number | null): void {
   const units = inUnits === null ? null : Math.max(0, inUnits);
   if (party === 'edge' && isEdgeTimer(timer)) {
-    if (units === null) delete world.edge.timers[timer];
-    else world.edge.timers[timer] = units;
+    world.edge.timers[timer] = units;
   }
   if (party === 'master' && isMasterTimer(timer)) {
-    if (units === null) delete world.master.timers[timer];
-    else world.master.timers[timer] = units;
+    world.master.timers[timer] = units;
   }
 }
 

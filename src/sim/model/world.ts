@@ -49,7 +49,8 @@ export interface Process<State, Event, Timer extends string> {
   behind: boolean;
   /** The event whose record is being stored: nothing of it has happened yet, except what is done at once. */
   writing: Writing<Event> | null;
-  timers: Partial<Record<Timer, number>>;
+  /** Units until each goes off; null: not set. */
+  timers: Record<Timer, number | null>;
   modules: Modules;
   /** While loading: units until the wait is over. */
   loadingFor: number;
@@ -127,14 +128,19 @@ export const noModules: Modules = Object.freeze({
   override: false,
 });
 
-function down<State, Event, Timer extends string>(): Process<State, Event, Timer> {
-  return { machine: null, paused: false, journal: null, behind: false, writing: null, timers: {}, modules: noModules, loadingFor: 0 };
+export const noTimers: { edge: World['edge']['timers']; master: World['master']['timers'] } = {
+  edge: Object.freeze({ grant: null, renew: null, lease: null }),
+  master: Object.freeze({ due: null, dialogue: null, 'hold-down': null }),
+};
+
+function down<State, Event, Timer extends string>(timers: Record<Timer, number | null>): Process<State, Event, Timer> {
+  return { machine: null, paused: false, journal: null, behind: false, writing: null, timers, modules: noModules, loadingFor: 0 };
 }
 
 /** Nobody has started yet and nobody has stored anything. */
 export const initialWorld = (config: ModelConfig): World => ({
-  edge: down(),
-  master: down(),
+  edge: down(noTimers.edge),
+  master: down(noTimers.master),
   links: [],
   networkUp: true,
   windowOpen: false,
