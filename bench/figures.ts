@@ -1,12 +1,13 @@
+import { spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { type Client, createClient, type Location, routes } from '../src/client-sdk/index.ts';
-import { Federation } from '../src/demo/federation.ts';
+import { type DemoOptions, Federation } from '../src/demo/federation.ts';
 import { gaps, readWrites } from '../test/support/write-log.ts';
 
 /**
  * The figures of the README: real processes on loopback, one site at a time, printed as a table.
- * `npm run figures` takes about five minutes and must not share the machine with anything else.
+ * `npm run figures` takes about five minutes and must not share the machine with anything else. One of them: `npm run figures -- links`.
  */
 
 const dist = resolve('dist');
@@ -20,7 +21,7 @@ const quantile = (values: number[], share: number): number => [...values].sort((
 
 const site = (id: string, policy: 'available' | 'exclusive' = 'available') => ({ id, name: id, policy, timezone: 'UTC' });
 
-async function federation<T>(options: { sites: ReturnType<typeof site>[]; devicesPerSite: number; timeoutSeconds?: number }, use: (world: Federation) => Promise<T>): Promise<T> {
+async function federation<T>(options: Pick<DemoOptions, 'environment'> & { sites: ReturnType<typeof site>[]; devicesPerSite: number }, use: (world: Federation) => Promise<T>): Promise<T> {
   const world = await Federation.start({ dist, timeoutSeconds: 6, signal: new AbortController().signal, progress: () => undefined, ...options });
   try {
     return await use(world);
@@ -129,7 +130,48 @@ async function coldStart(): Promise<void> {
   });
 }
 
+/** Edges of their own process: their side of a link is not what is measured. */
+async function idleLinks(): Promise<void> {
+  const probe = { NODE_OPTIONS: `--import=${resolve('bench/memory-probe.mjs')}` };
+  await federation({ sites: [], devicesPerSite: 0, environment: probe }, async (world) => {
+    const client = world.client();
+    let asked = 0;
+    const memory = async (): Promise<{ rss: number; heapUsed: number }> => {
+      asked += 1;
+      world.master.process.signal('SIGUSR2');
+      const line = await world.master.process.line((said) => said['event'] === 'memory' && said['asked'] === asked, 30_000);
+      return { rss: Number(line['rss']), heapUsed: Number(line['heapUsed']) };
+    };
+    // Some links first: what the first of them load is not a matter of each.
+    const ids = Array.from({ length: 250 }, (_, i) => `edge-${i}`);
+    const warmUp = 50;
+    const text = `edges:\n${ids.map((id) => `  - {id: ${id}, name: ${id}, timeout: 3600}`).join('\n')}\n`;
+    await client.call(routes.apply, { body: { text, dry_run: false } }, { timeoutMs: 60_000 });
+    const edges = spawn(process.execPath, ['--import', 'tsx', resolve('bench/idle-edges.ts')], { stdio: ['pipe', 'ignore', 'inherit'] });
+    const linked = async (): Promise<number> => (await client.call(routes.edgeList, { query: { limit: ids.length } })).filter(({ link }) => link.state === 'up').length;
+    const connect = async (some: string[], wanted: number): Promise<void> => {
+      for (const id of some) edges.stdin.write(`${(await client.call(routes.edgeAdd, { body: { id } })).enrolment}\n`);
+      const deadline = performance.now() + 120_000;
+      while ((await linked()) < wanted && performance.now() < deadline) await new Promise((done) => setTimeout(done, 500));
+      // Replicas have caught up, and heartbeats are all there is.
+      await new Promise((done) => setTimeout(done, 10_000));
+    };
+    try {
+      await connect(ids.slice(0, warmUp), warmUp);
+      const before = { ...(await memory()), links: await linked() };
+      await connect(ids.slice(warmUp), ids.length);
+      const after = { ...(await memory()), links: await linked() };
+      const links = after.links - before.links;
+      const kilobytes = (what: 'rss' | 'heapUsed'): string => ((after[what] - before[what]) / links / 1_024).toFixed(1);
+      note(`An idle edge link on the master, of ${links}: memory / of it JavaScript`, `${kilobytes('rss')} / ${kilobytes('heapUsed')} KB`, '≤ 60 KB');
+    } finally {
+      edges.kill('SIGKILL');
+      client.close();
+    }
+  });
+}
+
+const all = { cuts: cutsAndTakeovers, handbacks, cold: coldStart, links: idleLinks };
+const wanted = process.argv.slice(2);
 process.stdout.write(`${'Figure'.padEnd(64)} ${'measured'.padStart(22)}   target\n`);
-await cutsAndTakeovers();
-await handbacks();
-await coldStart();
+for (const [name, measure] of Object.entries(all)) if (wanted.length === 0 || wanted.includes(name)) await measure();

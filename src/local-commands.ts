@@ -1,18 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { model, sim } from './checks.ts';
 import type { DemoReport, LocalCommands } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
-import { runConsole } from './demo/console.ts';
-import { Federation } from './demo/federation.ts';
-import { dataFiles, startServer } from './serve.ts';
-import { raiseGeneration } from './shared/adapters/journal-embedded/raise-generation.ts';
-import { restoreStore, verifyStore } from './shared/adapters/store-embedded/backup.ts';
+import type { Federation } from './demo/federation.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 
-/** The commands that run in this process rather than at a server. */
+/** The commands that run in this process rather than at a server. Each loads its part of the program when it is called: a server starts sooner. */
 export const localCommands: LocalCommands = {
   async serve({ signal }) {
+    const { startServer } = await import('./serve.ts');
     const server = await startServer(process.env, signal).catch((error: unknown) => {
       // Told to end while it was starting.
       if (signal.aborted && error === signal.reason) return null;
@@ -24,6 +20,7 @@ export const localCommands: LocalCommands = {
   },
 
   async demo({ signal, json, print, note, table }) {
+    const [{ Federation }, { runConsole }] = await Promise.all([import('./demo/federation.ts'), import('./demo/console.ts')]);
     const federation = await Federation.start({ signal, progress: (line) => note(`… ${line}`) });
     try {
       if (json) {
@@ -38,10 +35,16 @@ export const localCommands: LocalCommands = {
   },
 
   async verify({ path }) {
+    const { verifyStore } = await import('./shared/adapters/store-embedded/backup.ts');
     return { problems: verifyStore(path) };
   },
 
   async restore({ backup, data, dryRun }) {
+    const [{ dataFiles }, { restoreStore, verifyStore }, { raiseGeneration }] = await Promise.all([
+      import('./serve.ts'),
+      import('./shared/adapters/store-embedded/backup.ts'),
+      import('./shared/adapters/journal-embedded/raise-generation.ts'),
+    ]);
     const files = dataFiles(data);
     const problems = verifyStore(backup);
     if (problems.length > 0) throw new CliFailure(`${backup} is not a sound backup: ${problems[0]}`, `holdfast verify ${backup}`);
@@ -54,8 +57,8 @@ export const localCommands: LocalCommands = {
     return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
   },
 
-  sim,
-  model,
+  sim: async (options) => (await import('./checks.ts')).sim(options),
+  model: async (options) => (await import('./checks.ts')).model(options),
 };
 
 function describe({ dataDir, apiKey, master, edges }: Federation): DemoReport {

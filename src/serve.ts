@@ -138,12 +138,17 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
   const files = dataFiles(config.data);
   const clock = createSystemClock();
   const random = createSystemRandom();
-  const credentials = await openCredentials({ path: files.credentials });
-  scope.defer('credentials', () => credentials.close());
-  const journal = await openEmbeddedJournal({ path: files.journal, log });
-  scope.defer('journal', () => journal.close());
-  const store = await openEmbeddedStore({ path: files.documents, log });
-  scope.defer('store', () => store.close());
+  const owned = async <T extends { close(): Promise<void> }>(name: string, opening: Promise<T>): Promise<T> => {
+    const file = await opening;
+    scope.defer(name, () => file.close());
+    return file;
+  };
+  // Each on a thread of its own, so side by side. One that opens after another was refused is closed by the scope.
+  const [credentials, journal, store] = await Promise.all([
+    owned('credentials', openCredentials({ path: files.credentials })),
+    owned('journal', openEmbeddedJournal({ path: files.journal, log })),
+    owned('store', openEmbeddedStore({ path: files.documents, log })),
+  ]);
   const hostProcesses = createHostProcesses({ entry: join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js'), log });
   const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>

@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import { type Client, type Location, routes } from '../../src/client-sdk/index.ts';
 import { type DemoOptions, Federation } from '../../src/demo/federation.ts';
 import type { Scope } from '../../src/shared/foundation/scope.ts';
+import { type LocationLogs, readControlLog } from './control-log.ts';
 import { readWrites, type WriteLine } from './write-log.ts';
 
 const dist = resolve('dist');
@@ -54,6 +55,12 @@ export async function startFederation(scope: Scope, options: Partial<DemoOptions
   };
 }
 
+/** What the processes wrote down about a location; control in full only with HOLDFAST_LOG=debug. */
+export function logsOf({ federation, writes }: TestFederation, location: string): LocationLogs {
+  const lines = (folder: string): LocationLogs['edge']['lines'] => readControlLog(join(federation.dataDir, `${folder}.log`));
+  return { location, edge: { id: location, lines: lines(location) }, master: { id: federation.master.id, lines: lines('master') }, writes: writes() };
+}
+
 /** How long a fault lasts is real time: nothing else tells a frozen process that time passes. */
 export const later = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
@@ -65,4 +72,20 @@ export async function command(client: Client, site: string, refusals: string[] =
     refusals.push(error instanceof Error && 'code' in error ? String(error.code) : String(error));
     return null;
   }
+}
+
+/** One holder, both views agree, commands are answered again. */
+export async function settled(world: TestFederation, site: string): Promise<void> {
+  await expect
+    .poll(
+      async () => {
+        const [there, here] = await Promise.all([world.location(site).catch(() => null), world.atEdge(site).catch(() => null)]);
+        const agreed = there !== null && here !== null && there.holder === here.holder && there.holder !== 'none' && there.link.state === 'up';
+        return agreed && (there.state === 'standby' || there.state === 'waiting-window' || there.state === 'holding');
+      },
+      { timeout: 45_000, interval: 100, message: `${site} has one holder` },
+    )
+    .toBe(true);
+  // A device that takes one connection refuses a second one: whoever came too early tries again within 10 s.
+  await expect.poll(() => command(world.client, site), { timeout: 15_000 }).toBe('hello');
 }

@@ -8,6 +8,7 @@ const lineSchema = z.object({
   location: z.string(),
   module: z.string(),
   epoch: epochSchema,
+  wallMs: z.number(),
   monotonicMs: z.number(),
 });
 export type WriteLine = z.output<typeof lineSchema>;

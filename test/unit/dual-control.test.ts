@@ -35,8 +35,16 @@ describe('the times in which a node held', () => {
     held.began(epoch(2));
     held.lease(clock.monotonicMs() + 8_000);
     await clock.advance(30_000);
-    held.ended();
+    expect(held.ended()).toBe(22_000);
     expect(held.intervals()[0]).toMatchObject({ fromAgoMs: 30_000, untilAgoMs: 22_000 });
+  });
+
+  it('end with the lease after a boot too, when the process noticed late', async () => {
+    const clock = new FakeClock();
+    const nowMs = clock.wallMs();
+    const history = [entry('claiming', nowMs - 40_000, 2), entry('releasing', nowMs - 32_000, 2), entry('releasing', nowMs - 10_000, 2)];
+    const held = new HeldTimes(clock, history, null);
+    expect(held.intervals()).toEqual([{ epoch: epoch(2), fromAgoMs: 40_000, untilAgoMs: 32_000 }]);
   });
 
   it('of a crashed boot end when its journal last heard of it', () => {

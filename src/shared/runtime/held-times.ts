@@ -55,9 +55,12 @@ export class HeldTimes {
     if (this.#held.length > KEPT) this.#held.shift();
   }
 
-  ended(atMs = this.#clock.monotonicMs()): void {
+  /** Returns how many milliseconds ago it was over: a frozen process learns late that its lease has ended. */
+  ended(atMs = this.#clock.monotonicMs()): number {
     const last = this.#held.at(-1);
-    if (last?.untilMs === null) last.untilMs = Math.max(last.fromMs, Math.min(atMs, this.#leaseUntilMs ?? atMs));
+    if (last?.untilMs !== null || last === undefined) return 0;
+    last.untilMs = Math.max(last.fromMs, Math.min(atMs, this.#leaseUntilMs ?? atMs));
+    return Math.max(0, atMs - last.untilMs);
   }
 
   /** As ages at this moment. */

@@ -1,4 +1,5 @@
 import { formatEpoch, sameEpoch } from '../control/epoch.ts';
+import type { ControlMessage } from '../control/messages.ts';
 import type { Action, AtOnce, Durable, ShellEvent, Step } from '../control/step.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { HistoryEntry, JournalEntry } from '../ports/control-journal.ts';
@@ -15,7 +16,7 @@ interface ControlState {
   durable: Durable;
 }
 
-export interface LocationControlOptions<State extends ControlState, Event extends RunnerEvent, Message, TimerName extends string>
+export interface LocationControlOptions<State extends ControlState, Event extends RunnerEvent, Message extends ControlMessage, TimerName extends string>
   extends Omit<LocationShellOptions<Message>, 'post'> {
   initial: State;
   step(state: State, event: Event): Step<State, Message, TimerName>;
@@ -33,7 +34,7 @@ export interface LocationControlOptions<State extends ControlState, Event extend
 }
 
 /** One location under control of one machine: the pure steps, their runner and shell, and the history they write. */
-export class LocationControl<State extends ControlState, Event extends RunnerEvent, Message, TimerName extends string> {
+export class LocationControl<State extends ControlState, Event extends RunnerEvent, Message extends ControlMessage, TimerName extends string> {
   readonly held: HeldTimes;
   readonly #options: LocationControlOptions<State, Event, Message, TimerName>;
   readonly #shell: LocationShell<Message, TimerName>;
@@ -51,8 +52,10 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
       options.journal.record({ location: options.location, wallMs: crashed.wallMs, holder: 'none', state, reason: durable.reason, epoch: crashed.epoch });
     }
     const fromShell = options.fromShell as (event: ShellEvent | { type: 'timer'; nowMs: number; timer: string }) => Event;
-    const shell = new LocationShell<Message, TimerName>({ ...options, post: (event) => this.post(fromShell(event)) }, storedRecord(options.stored));
+    const stored = storedRecord(options.stored);
+    const shell = new LocationShell<Message, TimerName>({ ...options, post: (event) => this.post(fromShell(event)) }, stored);
     this.#shell = shell;
+    options.log.debug('control-booted', { location: options.location, stored: stored?.record ?? null, record: options.initial.durable });
     this.#runner = new StepRunner<State, Event, Message, TimerName>({
       initial: options.initial,
       initialRecord: shell.needsStoring(options.initial.durable) ? options.initial.durable : null,
@@ -60,8 +63,8 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
       journalFailed: (cause) => fromShell({ type: 'journal-failed', nowMs: options.clock.monotonicMs(), link: linkOf(cause) }),
       shell: {
         atOnce: (effect) => this.#atOnce(effect),
-        persist: (record) => shell.persist(record),
-        send: (link, message) => shell.send(link, message),
+        persist: (record) => this.#persist(record),
+        send: (link, message) => this.#send(link, message),
         run: (action) => this.#run(action),
       },
       onStep: (previous, next, reason, event) => this.#onStep({ previous, next, reason, event }),
@@ -114,8 +117,29 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   }
 
   #atOnce(effect: AtOnce): void {
-    this.held.ended();
+    const agoMs = this.held.ended();
     this.#shell.atOnce(effect);
+    if (agoMs > ALIVE_MS) this.#recordLeaseEnd(agoMs);
+  }
+
+  /** A frozen process lets go later than its lease ended: without this line the next boot would take it for having held until then. */
+  #recordLeaseEnd(agoMs: number): void {
+    const { clock, journal, location } = this.#options;
+    const { durable } = this.state;
+    journal.record({ location, wallMs: clock.wallMs() - agoMs, holder: 'none', state: 'releasing', reason: 'lease-ended', epoch: durable.epoch });
+  }
+
+  async #persist(record: Durable): Promise<void> {
+    const { location, log } = this.#options;
+    await this.#shell.persist(record);
+    log.debug('control-stored', { location, record });
+  }
+
+  #send(link: number, message: Message): void {
+    const { location, log } = this.#options;
+    this.#shell.send(link, message);
+    // The snapshot is large, and the business of the drivers.
+    log.debug('control-sent', { location, state: this.state.state, message: 'snapshot' in message ? { ...message, snapshot: null } : message });
   }
 
   #run(action: Action<TimerName>): void {
@@ -143,7 +167,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
       metrics.set('holdfast_control_epoch', { location }, floor.number);
       for (const listener of this.#listeners) listener(moved);
     } else {
-      log.debug('control-step', { location, state: next.state, reason });
+      log.debug('control-step', { location, state: next.state, reason, on: event.type });
     }
     // Documents may have changed while the modules were starting.
     if (previous.state !== 'holding' && next.state === 'holding') this.converge();

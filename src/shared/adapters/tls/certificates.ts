@@ -1,31 +1,11 @@
-import 'reflect-metadata';
-import { createHash, createPrivateKey, webcrypto, X509Certificate as NodeCertificate } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  cryptoProvider,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  type JsonName,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  PemConverter,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509Certificate,
-  X509CertificateGenerator,
-} from '@peculiar/x509';
+import { canonicalHost } from '../../link/certificate-request.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Random } from '../../ports/random.ts';
 import { makeFolder, readText, replaceFile, storeFailed, syncFolder } from './pem-files.ts';
 
-cryptoProvider.set(webcrypto);
-
-export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 export const DAY_MS = 86_400_000;
-const CA_DAYS = 3_650 * 2;
-const SERVER_DAYS = 825;
 export const RENEW_DAYS = 60;
 /** Organisational unit in the certificates of edges. */
 export const EDGE_UNIT = 'Holdfast edge';
@@ -47,8 +27,8 @@ export interface CertificateOptions {
   wallMs: number;
 }
 
+/** Both PEM. */
 export interface KeyedCertificate {
-  certificate: X509Certificate;
   pem: string;
   key: string;
 }
@@ -59,7 +39,7 @@ export async function openServerIdentity(options: CertificateOptions): Promise<S
   const ca = (await loadCa(options.folder)) ?? (await save(options.folder, 'ca', await createCa(options)));
   const known = await load(options.folder, 'server');
   const server = known !== null && isGood(known, ca, options) ? known : await save(options.folder, 'server', await createServer(ca, options));
-  return { chain: `${server.pem}\n${ca.pem}\n`, key: server.key, caPem: ca.pem, caFingerprint: fingerprint(Buffer.from(ca.certificate.rawData)) };
+  return { chain: `${server.pem}\n${ca.pem}\n`, key: server.key, caPem: ca.pem, caFingerprint: fingerprint(new X509Certificate(ca.pem).raw) };
 }
 
 export const fingerprint = (der: Buffer): string => createHash('sha256').update(der).digest('hex');
@@ -75,11 +55,11 @@ export const fingerprint = (der: Buffer): string => createHash('sha256').update(
 export function verifyPinned(options: { certificate: Buffer; caFingerprint: string; ca: Buffer; wallMs: number }): { expired: boolean } {
   const foreign = new HoldfastError('LINK_REFUSED', { reason: 'foreign-ca' });
   if (fingerprint(options.ca) !== options.caFingerprint) throw foreign;
-  let shown: NodeCertificate;
-  let ca: NodeCertificate;
+  let shown: X509Certificate;
+  let ca: X509Certificate;
   try {
-    shown = new NodeCertificate(options.certificate);
-    ca = new NodeCertificate(options.ca);
+    shown = new X509Certificate(options.certificate);
+    ca = new X509Certificate(options.ca);
   } catch {
     throw foreign;
   }
@@ -89,57 +69,14 @@ export function verifyPinned(options: { certificate: Buffer; caFingerprint: stri
 }
 
 async function createCa({ random, wallMs }: CertificateOptions): Promise<KeyedCertificate> {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: serial(random),
-    name: `CN=Holdfast CA ${random.hex(4)}`,
-    notBefore: new Date(wallMs - DAY_MS),
-    notAfter: new Date(wallMs + CA_DAYS * DAY_MS),
-    signingAlgorithm: ALGORITHM,
-    keys,
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  return { certificate, pem: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+  const { signCa } = await import('./signing.ts');
+  return signCa({ random, wallMs });
 }
 
 /** A certificate of this CA for these hosts; exported for tests that play a master with an expired one, or a man in the middle. */
 export async function createServer(ca: KeyedCertificate, options: CertificateOptions & { days?: number }): Promise<KeyedCertificate> {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const certificate = await issue(ca, { ...options, subject: [{ CN: ['Holdfast'] }], publicKey: keys.publicKey });
-  return { certificate, pem: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
-}
-
-export interface IssueOptions extends Pick<CertificateOptions, 'hosts' | 'random' | 'wallMs'> {
-  subject: JsonName;
-  publicKey: webcrypto.CryptoKey;
-  days?: number;
-}
-
-/** Good for one thing: to be the server of these hosts. */
-export async function issue(ca: KeyedCertificate, options: IssueOptions): Promise<X509Certificate> {
-  const { subject, publicKey, hosts, random, wallMs, days = SERVER_DAYS } = options;
-  return X509CertificateGenerator.create({
-    serialNumber: serial(random),
-    subject,
-    issuer: ca.certificate.subject,
-    notBefore: new Date(wallMs - DAY_MS),
-    notAfter: new Date(wallMs + days * DAY_MS),
-    signingAlgorithm: ALGORITHM,
-    publicKey,
-    signingKey: await importKey(ca.key),
-    extensions: [
-      new BasicConstraintsExtension(false, undefined, true),
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-      await SubjectKeyIdentifierExtension.create(publicKey),
-      await AuthorityKeyIdentifierExtension.create(ca.certificate.publicKey),
-      new SubjectAlternativeNameExtension(hosts.map((value) => ({ type: isAddress(value) ? ('ip' as const) : ('dns' as const), value }))),
-    ],
-  });
+  const { signServer } = await import('./signing.ts');
+  return signServer(ca, options);
 }
 
 /** The CA of a folder; null: none was made yet. A new one in place of a damaged one would lock every edge out: STORE_DAMAGED. */
@@ -152,30 +89,23 @@ export async function loadCa(folder: string): Promise<KeyedCertificate | null> {
   throw new HoldfastError('STORE_DAMAGED', { path, problem: 'the certificate or its key is missing, unreadable, or of another pair' });
 }
 
-const isAddress = (host: string): boolean => /^[\d.]+$/.test(host) || host.includes(':');
+/** What a certificate was issued for, in canonical form. */
+export function hostsOf(certificate: X509Certificate): string[] {
+  const names = certificate.subjectAltName ?? '';
+  // Node quotes a name that could be taken for several: no host looks like that.
+  if (names === '' || names.includes('"')) return [];
+  return names.split(', ').map((name) => canonicalHost(name.slice(name.indexOf(':') + 1)));
+}
 
-/** What a certificate was issued for. */
-export const hostsOf = (certificate: X509Certificate): string[] =>
-  certificate.getExtension(SubjectAlternativeNameExtension)?.names.items.map(({ value }) => value) ?? [];
-
-const serial = (random: Random): string => `1${random.hex(8)}`.slice(0, 16);
-
-function isGood({ certificate, pem }: KeyedCertificate, ca: KeyedCertificate, options: CertificateOptions): boolean {
+function isGood({ pem }: KeyedCertificate, ca: KeyedCertificate, { hosts, wallMs }: CertificateOptions): boolean {
+  const certificate = new X509Certificate(pem);
   const names = hostsOf(certificate);
   return (
-    certificate.notAfter.getTime() - options.wallMs > RENEW_DAYS * DAY_MS &&
-    certificate.notBefore.getTime() <= options.wallMs &&
-    options.hosts.every((host) => names.includes(host)) &&
-    new NodeCertificate(pem).verify(new NodeCertificate(ca.pem).publicKey)
+    Date.parse(certificate.validTo) - wallMs > RENEW_DAYS * DAY_MS &&
+    Date.parse(certificate.validFrom) <= wallMs &&
+    hosts.every((host) => names.includes(canonicalHost(host))) &&
+    certificate.verify(new X509Certificate(ca.pem).publicKey)
   );
-}
-
-export async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
-  return PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
-}
-
-async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
-  return webcrypto.subtle.importKey('pkcs8', PemConverter.decodeFirst(pem), ALGORITHM, true, ['sign']);
 }
 
 /** Null: missing, unreadable, or not a pair (a crash between the two files). */
@@ -183,8 +113,8 @@ async function load(folder: string, name: string): Promise<KeyedCertificate | nu
   const [pem, key] = await Promise.all([readText(join(folder, `${name}.pem`)), readText(join(folder, `${name}.key`))]);
   if (pem === null || key === null) return null;
   try {
-    if (!new NodeCertificate(pem).checkPrivateKey(createPrivateKey(key))) return null;
-    return { certificate: new X509Certificate(pem), pem: pem.trim(), key };
+    if (!new X509Certificate(pem).checkPrivateKey(createPrivateKey(key))) return null;
+    return { pem: pem.trim(), key };
   } catch {
     return null;
   }

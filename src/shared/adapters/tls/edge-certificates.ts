@@ -1,12 +1,11 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, webcrypto, X509Certificate as NodeCertificate } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import { PemConverter, X509Certificate } from '@peculiar/x509';
 import { canonicalHost, type CertificateRequest, isLoopbackHost } from '../../link/certificate-request.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Random } from '../../ports/random.ts';
-import { ALGORITHM, DAY_MS, EDGE_UNIT, fingerprint, hostsOf, issue, loadCa, RENEW_DAYS } from './certificates.ts';
+import { DAY_MS, fingerprint, hostsOf, loadCa, RENEW_DAYS } from './certificates.ts';
 import { makeFolder, readText, replaceFile, storeFailed, syncFolder } from './pem-files.ts';
 
 export interface CertifierOptions {
@@ -25,7 +24,7 @@ export interface CertifierOptions {
  * Whoever has a certificate for the master's name could pose as the master to its clients and read their keys.
  */
 export function createCertifier({ folder, chain, clock, random, log }: CertifierOptions): (edge: string, request: CertificateRequest) => Promise<string> {
-  const reserved = new Set(hostsOf(new X509Certificate(chain)).map(canonicalHost).filter((host) => !isLoopbackHost(host)));
+  const reserved = new Set(hostsOf(new X509Certificate(chain)).filter((host) => !isLoopbackHost(host)));
   return async (edge, { publicKey, hosts }) => {
     // The common name counts too: some clients read it when no other name is in the certificate.
     const taken = [...hosts, canonicalHost(edge)].filter((host) => reserved.has(host));
@@ -36,20 +35,11 @@ export function createCertifier({ folder, chain, clock, random, log }: Certifier
     }
     const ca = await loadCa(folder);
     if (ca === null) throw new HoldfastError('STORE_DAMAGED', { path: join(folder, 'ca.pem'), problem: 'there is no CA any more' });
-    const wallMs = clock.wallMs();
-    const subject = [{ CN: [edge] }, { OU: [EDGE_UNIT] }];
-    const certificate = await issue(ca, { subject, publicKey: await importPublicKey(publicKey), hosts, random, wallMs });
-    log.info('audit', { action: 'certificate', edge, hosts, until: certificate.notAfter.toISOString() });
-    return `${certificate.toString('pem')}\n${ca.pem}\n`;
+    const { signEdge } = await import('./signing.ts');
+    const pem = await signEdge(ca, edge, { hosts, publicKey, random, wallMs: clock.wallMs() });
+    log.info('audit', { action: 'certificate', edge, hosts, until: new Date(new X509Certificate(pem).validTo).toISOString() });
+    return `${pem}\n${ca.pem}\n`;
   };
-}
-
-async function importPublicKey(pem: string): Promise<webcrypto.CryptoKey> {
-  try {
-    return await webcrypto.subtle.importKey('spki', PemConverter.decodeFirst(pem), ALGORITHM, true, ['verify']);
-  } catch (error) {
-    throw new HoldfastError('INPUT_INVALID', { field: 'certificate.publicKey', problem: 'is not the public key of an EC P-256 pair' }, { cause: error });
-  }
 }
 
 /** Key and certificate of an edge, in its data directory. */
@@ -109,10 +99,10 @@ function readChain(chain: string, key: string): Shown | null {
   const [leafPem, caPem] = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   if (leafPem === undefined || caPem === undefined) return null;
   try {
-    const leaf = new NodeCertificate(leafPem);
-    const ca = new NodeCertificate(caPem);
+    const leaf = new X509Certificate(leafPem);
+    const ca = new X509Certificate(caPem);
     if (!leaf.checkPrivateKey(createPrivateKey(key)) || !leaf.verify(ca.publicKey)) return null;
-    return { hosts: hostsOf(new X509Certificate(leafPem)).map(canonicalHost), caFingerprint: fingerprint(ca.raw), endsMs: Date.parse(leaf.validTo) };
+    return { hosts: hostsOf(leaf), caFingerprint: fingerprint(ca.raw), endsMs: Date.parse(leaf.validTo) };
   } catch {
     return null;
   }

@@ -1,0 +1,15 @@
+import { isMainThread } from 'node:worker_threads';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+/* Loaded into the master under measurement: SIGUSR2 makes it collect its garbage and say how much memory is left. */
+if (isMainThread) {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc');
+  let asked = 0;
+  process.on('SIGUSR2', () => {
+    for (let i = 0; i < 3; i += 1) collect();
+    asked += 1;
+    process.stdout.write(`${JSON.stringify({ event: 'memory', asked, ...process.memoryUsage() })}\n`);
+  });
+}
