@@ -178,6 +178,8 @@ export const routes = {
     ...read,
     path: `${API}/documents/export`,
     role: 'admin',
+    // An edge knows less, and applying what it knows would empty settings.
+    masterOnly: true,
     response: schema.exportSchema,
     description: 'All documents as one text that `apply` accepts.',
   },
