@@ -111,6 +111,10 @@ export class LinkAuthority implements EdgeEnrolment {
     return secret === undefined ? fake('unknown-secret') : { edge, purpose, secretId: secret.id, verifier: secret.verifier, refusal: null };
   }
 
+  isEnrolled(edge: string): boolean {
+    return this.#read(edge).record !== null;
+  }
+
   /** Is this secret (still) good? Asked last, when a revocation would find the link among the live ones. */
   accepts(edge: string, secretId: string): boolean {
     return this.#read(edge).record?.secrets.some(({ id }) => id === secretId) ?? false;

@@ -26,7 +26,7 @@ export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 export const DAY_MS = 86_400_000;
 const CA_DAYS = 3_650 * 2;
 const SERVER_DAYS = 825;
-export const RENEW_DAYS = 60;
+const RENEW_DAYS = 60;
 /** Organisational unit in the certificates of edges. */
 export const EDGE_UNIT = 'Holdfast edge';
 

@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { PemConverter, X509Certificate } from '@peculiar/x509';
 import { canonicalHost, type CertificateRequest, isLoopbackHost } from '../../link/certificate-request.ts';
 import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Random } from '../../ports/random.ts';
-import { ALGORITHM, DAY_MS, EDGE_UNIT, fingerprint, hostsOf, issue, loadCa, RENEW_DAYS } from './certificates.ts';
+import { ALGORITHM, DAY_MS, EDGE_UNIT, fingerprint, hostsOf, issue, loadCa } from './certificates.ts';
 import { makeFolder, readText, replaceFile, storeFailed, syncFolder } from './pem-files.ts';
 
 export interface CertifierOptions {
@@ -14,6 +15,8 @@ export interface CertifierOptions {
   folder: string;
   /** PEM of the master's own chain: its names are not for edges. */
   chain: string;
+  /** Takes the names for this edge until then. Throws INPUT_INVALID when they are another edge's. */
+  claim(edge: string, hosts: readonly string[], untilMs: number): Promise<void>;
   clock: Clock;
   random: Random;
   log: Log;
@@ -22,9 +25,10 @@ export interface CertifierOptions {
 /**
  * Signs the certificates of edges: PEM of the certificate followed by the CA. Throws INPUT_INVALID.
  *
- * Whoever has a certificate for the master's name could pose as the master to its clients and read their keys.
+ * Whoever has a certificate for the name of the master or of another edge could pose as that one to its clients and read their keys.
  */
-export function createCertifier({ folder, chain, clock, random, log }: CertifierOptions): (edge: string, request: CertificateRequest) => Promise<string> {
+export function createCertifier(options: CertifierOptions): (edge: string, request: CertificateRequest) => Promise<string> {
+  const { folder, chain, claim, clock, random, log } = options;
   const reserved = new Set(hostsOf(new X509Certificate(chain)).map(canonicalHost).filter((host) => !isLoopbackHost(host)));
   return async (edge, { publicKey, hosts }) => {
     // The common name counts too: some clients read it when no other name is in the certificate.
@@ -38,7 +42,12 @@ export function createCertifier({ folder, chain, clock, random, log }: Certifier
     if (ca === null) throw new HoldfastError('STORE_DAMAGED', { path: join(folder, 'ca.pem'), problem: 'there is no CA any more' });
     const wallMs = clock.wallMs();
     const subject = [{ CN: [edge] }, { OU: [EDGE_UNIT] }];
-    const certificate = await issue(ca, { subject, publicKey: await importPublicKey(publicKey), hosts, random, wallMs });
+    const key = await importPublicKey(publicKey);
+    await claim(edge, hosts, wallMs + limits.edgeCertificateMs).catch((error: unknown) => {
+      log.warn('certificate-refused', { edge, hosts, error });
+      throw error;
+    });
+    const certificate = await issue(ca, { subject, publicKey: key, hosts, random, wallMs, days: limits.edgeCertificateMs / DAY_MS });
     log.info('audit', { action: 'certificate', edge, hosts, until: certificate.notAfter.toISOString() });
     return `${certificate.toString('pem')}\n${ca.pem}\n`;
   };
@@ -58,7 +67,9 @@ export interface EdgeCertificateFiles {
   readonly publicKey: string;
   /** PEM of what can be served; null: no certificate has come yet. */
   readonly served: { cert: string; key: string } | null;
-  /** There is none, it ends soon, it is for other hosts, or of another CA than the one this edge trusts. */
+  /** Unix milliseconds of the end of what is served; null: nothing is. */
+  readonly endsMs: number | null;
+  /** There is none, a third of its time is over, it is for other hosts, or of another CA than the one this edge trusts. */
   isDue(hosts: readonly string[], wallMs: number): boolean;
   /** Stores what the master signed. Throws LINK_PROTOCOL when it is not for this key and these hosts, STORE_FAILED, STORE_FULL. */
   accept(chain: string, hosts: readonly string[]): Promise<void>;
@@ -86,7 +97,10 @@ export async function openEdgeCertificate({ folder, caFingerprint }: { folder: s
     get served() {
       return served;
     },
-    isDue: (hosts, wallMs) => shown === null || shown.endsMs - wallMs < RENEW_DAYS * DAY_MS || !isFor(shown, hosts),
+    get endsMs() {
+      return shown?.endsMs ?? null;
+    },
+    isDue: (hosts, wallMs) => shown === null || shown.endsMs - wallMs < limits.edgeCertificateRenewMs || !isFor(shown, hosts),
     async accept(chain, hosts) {
       const got = readChain(chain, key);
       if (got === null || !isFor(got, hosts)) {
