@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname, networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,7 @@ import { createApiKey } from './shared/api/api-keys.ts';
 import { Scope } from './shared/foundation/scope.ts';
 import { isLoopbackHost } from './shared/link/certificate-request.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
+import { HoldfastError } from './shared/model/errors.ts';
 import type { DeviceLink } from './shared/ports/device-link.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
@@ -121,11 +122,24 @@ interface ComposedNode {
 async function composeNode(config: Config, parts: NodeParts): Promise<ComposedNode> {
   const { tls: folder } = dataFiles(config.data);
   const plain = isLoopbackHost(config.http.host);
-  if (config.role === 'edge') return { ...(await composeEdge(parts, config, plain ? null : { folder, machine })), tls: null };
+  if (config.role === 'edge') {
+    const made = await composeEdge(parts, config, { tls: plain ? null : { folder, machine }, readSecret: () => readSecret(config.secretFile) });
+    return { ...made, tls: null };
+  }
   const hosts = [...new Set([config.advertise.host, config.http.host, 'localhost', '127.0.0.1'])].filter((host) => !/^(0\.0\.0\.0|::)$/.test(host));
   const identity = await openServerIdentity({ folder, hosts, random: parts.random, wallMs: parts.clock.wallMs() });
   const node = await composeMaster(parts, config, { identity, folder });
   return { node, tls: plain ? null : { cert: identity.chain, key: identity.key }, certificate: null };
+}
+
+/** Read at the first start only: it may be gone afterwards. */
+async function readSecret(path: string | null): Promise<string | null> {
+  try {
+    return path === null ? null : (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    const problem = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_SECRET_FILE', problem }, { cause: error });
+  }
 }
 
 const machine = (): { hostname: string; addresses: string[] } => ({

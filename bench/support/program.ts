@@ -13,12 +13,12 @@ export class Program {
     this.#process = process;
   }
 
-  /** `HOLDFAST_BENCH_NODE_OPTIONS` goes to each program: `--cpu-prof` shows what costs. */
+  /** `BENCH_NODE_OPTIONS` goes to each program: `--cpu-prof` shows what costs. */
   static async start(file: string, ...args: string[]): Promise<Program> {
     const outfile = resolve(root, 'node_modules/.cache/bench', `${basename(file, '.ts')}.mjs`);
     const entryPoints = [resolve(root, 'bench', file)];
     await build({ entryPoints, outfile, bundle: true, platform: 'node', format: 'esm', packages: 'external', sourcemap: 'linked', logLevel: 'error' });
-    const execArgv = (process.env['HOLDFAST_BENCH_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== '');
+    const execArgv = (process.env['BENCH_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== '');
     return new Program(fork(outfile, args, { execArgv }));
   }
 

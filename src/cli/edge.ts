@@ -7,26 +7,42 @@ import { dangerous } from './session.ts';
 import type { Danger, Session } from './session.ts';
 
 const ONCE = 'Give this to the edge as HOLDFAST_ENROL. It is shown only now.';
+const BY_HAND = 'Give this to the edge as HOLDFAST_ENROL, and the same secret in a file as HOLDFAST_SECRET_FILE.';
+const SECRET_FILE = ['--secret-file <path>', 'set the secret by hand: 16 to 200 printable characters, the same at the edge'] as const;
+
+interface SecretFile {
+  secretFile?: string;
+}
+
+/** In a file, never an argument: those are seen by everybody on the machine. */
+async function secretIn(session: Session, { secretFile }: SecretFile): Promise<{ secret?: string }> {
+  return secretFile === undefined ? {} : { secret: (await session.deps.readFile(secretFile)).trim() };
+}
+
+const advice = ({ secretFile }: SecretFile): string => (secretFile === undefined ? ONCE : BY_HAND);
 
 export function addEdge(program: Command, session: Session): void {
   const edge = program.command('edge').description('which edges may connect');
   edge
     .command('add <id>')
     .description('enrol an edge: prints its enrolment string, once')
-    .action(async (id: string) => {
-      const made = await (await session.client()).call(routes.edgeAdd, { body: { id } });
+    .option(...SECRET_FILE)
+    .action(async (id: string, options: SecretFile) => {
+      const body = { id, ...(await secretIn(session, options)) };
+      const made = await (await session.client()).call(routes.edgeAdd, { body });
       session.result(made, () => `${clean(made.enrolment)}\n`);
-      session.note(ONCE);
+      session.note(advice(options));
     });
 
-  dangerous(edge.command('rotate <id>').description('a new secret for an edge: prints a new enrolment string, once')).action(
-    async (id: string, options: Danger) => {
+  dangerous(edge.command('rotate <id>').description('a new secret for an edge: prints a new enrolment string, once').option(...SECRET_FILE)).action(
+    async (id: string, options: Danger & SecretFile) => {
+      const body = await secretIn(session, options);
       const after = 'After: a new secret is valid too, and the old one until the edge has used the new one.\n';
       const client = await prepare(session, { id, after, question: 'Rotate the secret of', options });
       if (client === null) return;
-      const made = await client.call(routes.edgeRotate, { params: { id } });
+      const made = await client.call(routes.edgeRotate, { params: { id }, body });
       session.result(made, () => `${clean(made.enrolment)}\n`);
-      session.note(ONCE);
+      session.note(advice(options));
     },
   );
 

@@ -2,7 +2,7 @@ import { createLinkDialler } from '../shared/adapters/link-ws/dialler.ts';
 import { verifyPinned } from '../shared/adapters/tls/certificates.ts';
 import { openEdgeCertificate } from '../shared/adapters/tls/edge-certificates.ts';
 import type { EdgeConfig } from '../shared/model/config.ts';
-import { EdgeIdentity } from '../shared/runtime/edge-identity.ts';
+import { EdgeIdentity, type ReadSecret } from '../shared/runtime/edge-identity.ts';
 import type { NodeParts } from '../shared/runtime/node-parts.ts';
 import { certificateHosts, EdgeCertificate } from './edge-certificate.ts';
 import { EdgeNode } from './edge-node.ts';
@@ -19,9 +19,13 @@ export interface ComposedEdge {
 }
 
 /** An edge of real parts: who it is comes from its enrolment, where the masters are from there or from the environment. */
-export async function composeEdge(parts: NodeParts, config: EdgeConfig, tls: EdgeTls | null): Promise<ComposedEdge> {
+export async function composeEdge(
+  parts: NodeParts,
+  config: EdgeConfig,
+  { tls, readSecret }: { tls: EdgeTls | null; readSecret: ReadSecret },
+): Promise<ComposedEdge> {
   const { clock, random, log, credentials } = parts;
-  const identity = await EdgeIdentity.open(credentials, random, config.enrol);
+  const identity = await EdgeIdentity.open(credentials, random, config.enrol, readSecret);
   const dialler = createLinkDialler({ identity, clock, random, log, verifyPinned });
   const certificate =
     tls === null

@@ -22,9 +22,13 @@ export interface EdgeCertificateOptions {
   request(body: Json, signal: AbortSignal): Promise<Json>;
 }
 
-/** The certificate of an edge's client API: asked of the master, stored, renewed in time. Without a master the stored one serves. */
+/**
+ * The certificate of an edge's client API: asked of the master, stored, renewed in time. Without a master the stored one serves,
+ * also after its end: clients decide whether they believe it, and an edge that fell silent would help nobody.
+ */
 export class EdgeCertificate {
   readonly #options: EdgeCertificateOptions;
+  #warnedMs = -Infinity;
 
   constructor(options: EdgeCertificateOptions) {
     this.#options = options;
@@ -52,8 +56,17 @@ export class EdgeCertificate {
       const before = files.served;
       const pauseMs = files.isDue(hosts(), clock.wallMs()) ? await this.#renew(signal) : CHECK_MS;
       if (files.served !== null && files.served !== before) use(files.served);
+      this.#warnOfEnd();
       await clock.sleep(pauseMs, signal).catch(() => undefined);
     }
+  }
+
+  #warnOfEnd(): void {
+    const { clock, log, files } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (files.endsMs === null || files.endsMs > clock.wallMs() || nowMs - this.#warnedMs < CHECK_MS) return;
+    this.#warnedMs = nowMs;
+    log.warn('own-certificate-expired', { ended: new Date(files.endsMs).toISOString() });
   }
 
   /** Milliseconds until there is something to do again. */

@@ -103,7 +103,12 @@ export class EdgeNode implements HoldfastNode {
     this.#directory = new Directory(ports.store);
     this.#board = new StatusBoard(ports.metrics);
     this.#peer = this.#createPeer();
-    this.#feed = new ReplicaFeed({ ...ports, request: (kind, body, options) => this.#peer.request(kind, body, options) });
+    this.#feed = new ReplicaFeed({
+      ...ports,
+      location: this.id,
+      directory: this.#directory,
+      request: (kind, body, options) => this.#peer.request(kind, body, options),
+    });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,

@@ -1,7 +1,8 @@
 import { createLinkListener } from '../shared/adapters/link-ws/listener.ts';
 import type { ServerIdentity } from '../shared/adapters/tls/certificates.ts';
-import { createCertifier } from '../shared/adapters/tls/edge-certificates.ts';
+import { type CertifierOptions, createCertifier } from '../shared/adapters/tls/edge-certificates.ts';
 import { formatAddress, type MasterConfig } from '../shared/model/config.ts';
+import { CertifiedNames } from '../shared/runtime/certified-names.ts';
 import { LinkAuthority } from '../shared/runtime/link-authority.ts';
 import type { LinkListener } from '../shared/ports/transport.ts';
 import type { NodeParts } from '../shared/runtime/node-parts.ts';
@@ -28,7 +29,9 @@ export async function composeMaster(parts: NodeParts, config: MasterConfig, tls:
     closePeer: (edge, reason) => webSockets.closePeer(edge, reason),
     close: () => webSockets.close(),
   };
-  const certify = createCertifier({ ...parts, folder: tls.folder, chain: identity.chain });
+  const names = new CertifiedNames({ ...parts, isEnrolled: (edge) => authority.isEnrolled(edge) });
+  const claim: CertifierOptions['claim'] = (edge, hosts, untilMs) => names.claim(edge, hosts, untilMs);
+  const certify = createCertifier({ ...parts, folder: tls.folder, chain: identity.chain, claim });
   return new MasterNode({ ...parts, deviceLink: parts.createDeviceLink(id), listener, enrolment: authority, certify }, { id });
 }
 

@@ -4,6 +4,7 @@ import { HoldfastError } from '../shared/model/errors.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { CommandDesk } from '../shared/runtime/command-desk.ts';
+import type { Directory } from '../shared/runtime/directory.ts';
 import type { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
 import { FeedSource } from '../shared/runtime/replication.ts';
@@ -16,6 +17,7 @@ export type Certify = (edge: string, request: CertificateRequest) => Promise<str
 export interface EdgeHandlersOptions {
   location: string;
   store: DocumentStore;
+  directory: Directory;
   log: Log;
   desk: CommandDesk;
   board: StatusBoard;
@@ -26,7 +28,7 @@ export interface EdgeHandlersOptions {
 /** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
 export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post'> {
   const { location, desk, board, log } = options;
-  const feed = new FeedSource(options.store);
+  const feed = new FeedSource(options);
   return {
     async request(kind, body, { signal, deadlineMs }) {
       switch (kind) {

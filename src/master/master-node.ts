@@ -215,6 +215,7 @@ export class MasterNode implements HoldfastNode {
       {
         ...this.#ports,
         location: document.id,
+        directory: this.#directory,
         desk: this.#desk,
         board: this.#board,
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),

@@ -93,7 +93,7 @@ describe('an enrolment string', () => {
   });
 
   it('says what is wrong with it, and never what it was', () => {
-    const good = { v: 1 as const, addresses: ['[::1]:7443', 'master.example.org:7443'], ca: 'a'.repeat(64), edge: 'berlin', token: 'b'.repeat(64) };
+    const good = { v: 1 as const, addresses: ['[::1]:7443', 'master.example.org:7443'], ca: 'a'.repeat(64), edge: 'berlin', token: 'b'.repeat(64), secretId: null };
     expect(parseEnrolment(formatEnrolment(good))).toEqual(good);
     const bad = [
       [formatEnrolment(good).slice(0, -9), 'cut off'],

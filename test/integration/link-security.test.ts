@@ -8,7 +8,6 @@ import { createServer, loadCa } from '../../src/shared/adapters/tls/certificates
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { createVerifier, ScramClient } from '../../src/shared/link/scram.ts';
-import { EdgeIdentity } from '../../src/shared/runtime/edge-identity.ts';
 import {
   clock,
   collect,
@@ -61,24 +60,36 @@ describe('the link proves both sides to each other', () => {
 
   it('connects with a secret that an operator set on both sides', async () => {
     const master = await startMaster(scope, tempFolder());
-    const { caFingerprint } = master.identity;
-    const byHand = async (secret: string, credentials = memoryCredentials()): ReturnType<typeof createEdge> => {
-      await EdgeIdentity.setSecret(credentials, { edge: 'berlin', addresses: [master.address], caFingerprint, secret });
-      return createEdge(null, credentials);
-    };
-    await master.authority.setSecret('berlin', 'correct-horse-battery');
-    const edge = await byHand('correct-horse-battery');
+    const first = await master.authority.add('berlin', 'correct-horse-battery');
+    const edge = await createEdge(first.enrolment, memoryCredentials(), 'correct-horse-battery');
     await hangUp(await edge.dial(master.address));
-    await expect((await byHand('correct-horse-buttery')).dial(master.address)).rejects.toMatchObject(refused);
+    await expect((await impostorOf(edge)).dial(master.address)).rejects.toMatchObject(refused);
+    // It is in the edge's own store now: neither string nor file is needed any more.
+    await hangUp(await (await createEdge(first.enrolment, edge.credentials)).dial(master.address));
 
     // The next secret overlaps with the first until it was used.
-    await master.authority.setSecret('berlin', 'another-horse-battery');
+    const next = await master.authority.rotate('berlin', 'another-horse-battery');
     await hangUp(await edge.dial(master.address));
-    await hangUp(await (await byHand('another-horse-battery', edge.credentials)).dial(master.address));
-    await expect((await byHand('correct-horse-battery')).dial(master.address)).rejects.toMatchObject(refused);
+    await hangUp(await (await createEdge(next.enrolment, edge.credentials, 'another-horse-battery')).dial(master.address));
+    await expect((await createEdge(first.enrolment, memoryCredentials(), 'correct-horse-battery')).dial(master.address)).rejects.toMatchObject(refused);
     for (const weak of ['short', 'with spaces in the middle', 'ünïcödé-ünïcödé-ünïcödé']) {
-      await expect(master.authority.setSecret('berlin', weak)).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+      await expect(master.authority.add('berlin', weak)).rejects.toMatchObject({ code: 'INPUT_INVALID' });
     }
+    await expect(master.authority.rotate('lisbon', 'correct-horse-battery')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it.each([
+    ['no secret', null],
+    ['another secret', 'correct-horse-buttery'],
+  ])('takes up no enrolment of a secret set by hand with %s beside it, and never says what it was', async (_, secret) => {
+    const master = await startMaster(scope, tempFolder());
+    const { enrolment } = await master.authority.add('berlin', 'correct-horse-battery');
+    expect(Buffer.from(enrolment.split(':')[1] ?? '', 'base64url').toString()).not.toContain('horse');
+    const credentials = memoryCredentials();
+    const failure: unknown = await createEdge(enrolment, credentials, secret).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'CONFIG_INVALID', facts: { variable: 'HOLDFAST_SECRET_FILE' } });
+    expect(String(failure)).not.toContain('horse');
+    expect(credentials.values.size).toBe(0);
   });
 
   it('refuses a wrong secret and an unknown edge with the same words', async () => {

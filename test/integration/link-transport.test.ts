@@ -105,7 +105,7 @@ describe('a connection', () => {
 
   it('delivers frames that came in one TLS record with the last of the proof', async () => {
     const master = await startMaster(scope, tempFolder());
-    await master.authority.setSecret('berlin', 'correct-horse-battery');
+    await master.authority.add('berlin', 'correct-horse-battery');
     const socket = await stranger(scope, master.address);
     // The socket below the WebSocket, to write both at once.
     const tls = (socket as unknown as { _socket: TLSSocket })._socket;

@@ -9,7 +9,7 @@ interface Due {
 /** A clock that moves only when told to. Timers fire in order of time, then of creation. */
 export class FakeClock implements Clock {
   #nowMs = 0;
-  readonly #wallOffsetMs: number;
+  #wallOffsetMs: number;
   readonly #timers = new Set<Due>();
 
   constructor(wallMs = Date.UTC(2025, 0, 1)) {
@@ -26,6 +26,11 @@ export class FakeClock implements Clock {
 
   wallMs(): number {
     return this.#wallOffsetMs + this.#nowMs;
+  }
+
+  /** Somebody sets the clock of the machine: no timer minds. */
+  jumpWall(ms: number): void {
+    this.#wallOffsetMs += ms;
   }
 
   after(delayMs: number, callback: () => void): Timer {

@@ -143,12 +143,12 @@ export class FakeNode implements HoldfastNode {
   }
 
   readonly enrolment: EdgeEnrolment = {
-    add: async (edge) => {
-      this.enrolments.push(`add ${edge}`);
+    add: async (edge, secret) => {
+      this.enrolments.push(`add ${edge}${secret === null ? '' : ` ${secret}`}`);
       return { enrolment: `enrolment-of-${edge}` };
     },
-    rotate: async (edge) => {
-      this.enrolments.push(`rotate ${edge}`);
+    rotate: async (edge, secret) => {
+      this.enrolments.push(`rotate ${edge}${secret === null ? '' : ` ${secret}`}`);
       return { enrolment: `new-enrolment-of-${edge}` };
     },
     revoke: async (edge) => {

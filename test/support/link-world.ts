@@ -108,8 +108,9 @@ export interface TestEdge {
   dial(address: string): Promise<Connection>;
 }
 
-export async function createEdge(enrolment: string | null, credentials = memoryCredentials()): Promise<TestEdge> {
-  const identity = await EdgeIdentity.open(credentials, random, enrolment);
+/** `secret`: what an operator has put beside the enrolment string. */
+export async function createEdge(enrolment: string | null, credentials = memoryCredentials(), secret: string | null = null): Promise<TestEdge> {
+  const identity = await EdgeIdentity.open(credentials, random, enrolment, async () => secret);
   const log = createMemoryLog();
   const dialler = createLinkDialler({ identity, clock, random, log, verifyPinned });
   for (const secret of [enrolment, ...secretsOf(credentials)]) if (secret !== null) secrets.add(secret);

@@ -98,7 +98,7 @@ describe('enrolment', () => {
   it('adds, rotates and revokes', async () => {
     const client = server.client(server.keys.admin);
     expect(await client.call(routes.edgeAdd, { body: { id: 'edge-3' } })).toEqual({ id: 'edge-3', enrolment: 'enrolment-of-edge-3' });
-    expect((await client.call(routes.edgeRotate, { params: { id: 'edge-1' } })).enrolment).toBe('new-enrolment-of-edge-1');
+    expect((await client.call(routes.edgeRotate, { params: { id: 'edge-1' }, body: {} })).enrolment).toBe('new-enrolment-of-edge-1');
     expect(await client.call(routes.edgeRevoke, { params: { id: 'edge-1' } })).toEqual({ id: 'edge-1', revoked: true });
     expect(server.node.enrolments).toEqual(['add edge-3', 'rotate edge-1', 'revoke edge-1']);
   });

@@ -167,6 +167,18 @@ describe('holdfast edge', () => {
     expect(await asJson(run('edge', 'add', 'edge-9', '-o', 'json'))).toEqual({ id: 'edge-9', enrolment: 'enrolment-of-edge-9' });
   });
 
+  it('add and rotate take a secret from a file, and say it nowhere', async () => {
+    const files = { '/run/secret': 'correct-horse-battery\n' };
+    const added = await runWith({ files }, 'edge', 'add', 'edge-9', '--secret-file', '/run/secret');
+    const rotated = await runWith({ files }, 'edge', 'rotate', 'edge-1', '--yes', '--secret-file', '/run/secret');
+    expect(server.node.enrolments).toEqual(['add edge-9 correct-horse-battery', 'rotate edge-1 correct-horse-battery']);
+    for (const { out, err } of [added, rotated]) {
+      expect(err).toContain('HOLDFAST_SECRET_FILE');
+      expect(out + err).not.toContain('horse');
+    }
+    expect((await runWith({}, 'edge', 'add', 'edge-9', '--secret-file', '/none')).code).not.toBe(0);
+  });
+
   it('rotate and revoke: ask, and change nothing as a dry run', async () => {
     for (const kind of ['rotate', 'revoke']) {
       expect((await run('edge', kind, 'edge-1')).code).toBe(2);

@@ -41,6 +41,7 @@ describe('configuration from the environment', () => {
       driverHosts: 4,
       writeLog: null,
       enrol: null,
+      secretFile: null,
       masters: null,
     });
   });
@@ -164,6 +165,7 @@ describe('the description of the configuration', () => {
       driver_hosts: 4,
       write_log: null,
       enrol: '[redacted]',
+      secret_file: null,
       masters: ['[::1]:7443'],
     });
   });

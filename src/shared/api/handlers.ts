@@ -163,9 +163,11 @@ function enrolmentHandlers({ node }: HandlerDeps) {
   return {
     edgeAdd: answer(routes.edgeAdd, async ({ body, note }) => {
       note({ edge: body.id });
-      return { body: { id: body.id, ...(await node.enrolment.add(body.id)) } };
+      return { body: { id: body.id, ...(await node.enrolment.add(body.id, body.secret ?? null)) } };
     }),
-    edgeRotate: answer(routes.edgeRotate, async ({ params }) => ({ body: { id: params.id, ...(await node.enrolment.rotate(params.id)) } })),
+    edgeRotate: answer(routes.edgeRotate, async ({ params, body }) => {
+      return { body: { id: params.id, ...(await node.enrolment.rotate(params.id, body.secret ?? null)) } };
+    }),
     edgeRevoke: answer(routes.edgeRevoke, async ({ params }) => {
       await node.enrolment.revoke(params.id);
       return { body: { id: params.id, revoked: true as const } };

@@ -99,7 +99,7 @@ export const routes = {
   edgeAdd: {
     ...documents,
     path: `${API}/edges`,
-    body: schema.byId,
+    body: schema.edgeAddBody,
     status: 201,
     response: schema.enrolmentSchema,
     description: 'Enrols an edge: answers its enrolment string, once.',
@@ -108,6 +108,7 @@ export const routes = {
     ...documents,
     path: `${API}/edges/:id/rotate`,
     params: schema.byId,
+    body: schema.edgeRotateBody,
     response: schema.enrolmentSchema,
     description: 'A new secret for an edge; the old one is valid until the new one was used.',
   },
@@ -178,6 +179,8 @@ export const routes = {
     ...read,
     path: `${API}/documents/export`,
     role: 'admin',
+    // An edge knows less, and applying what it knows would empty settings.
+    masterOnly: true,
     response: schema.exportSchema,
     description: 'All documents as one text that `apply` accepts.',
   },

@@ -107,6 +107,10 @@ export const orderSchema = z.object({
 });
 export type Order = z.output<typeof orderSchema>;
 
+/** `secret`: set by hand on both sides; without it the edge makes its own. It is never answered. */
+const secret = z.string().max(200).optional();
+export const edgeAddBody = byId.extend({ secret });
+export const edgeRotateBody = z.strictObject({ secret });
 /** The enrolment string is shown once. */
 export const enrolmentSchema = z.object({ id: z.string(), enrolment: z.string() });
 export const revokedSchema = z.object({ id: z.string(), revoked: z.literal(true) });

@@ -23,6 +23,12 @@ export const isHost = (host: string): boolean => {
 /** Every machine has these, so they are nobody's own. */
 export const isLoopbackHost = (host: string): boolean => host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 
+/** Another machine at each site, or the machine itself: nobody can own these, and several edges may have them. */
+export const isSiteLocalHost = (host: string): boolean =>
+  isLoopbackHost(host) ||
+  /^(?:10|169\.254|192\.168|172\.(?:1[6-9]|2\d|3[01])|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7]))\.[\d.]+$/.test(host) ||
+  /^(?:f[cd][0-9a-f]{2}|fe[89ab][0-9a-f]):/.test(host);
+
 const requestSchema = z.strictObject({
   /** SPKI, PEM. */
   publicKey: z.string().max(1_000),

@@ -5,6 +5,9 @@ import { idSchema } from '../model/ids.ts';
 
 const PREFIX = 'holdfast-enrol:';
 
+/** Ids of secrets: not secret, drawn by whoever makes one. */
+export const secretIdSchema = z.string().regex(/^[0-9a-f]{8}$/);
+
 const enrolmentSchema = z.strictObject({
   v: z.literal(1),
   /** `host:port` of the masters. */
@@ -12,9 +15,11 @@ const enrolmentSchema = z.strictObject({
   /** Hex SHA-256 of the CA's certificate. */
   ca: z.string().regex(/^[0-9a-f]{64}$/),
   edge: idSchema,
-  /** Good for one enrolment. */
-  token: z.string().regex(/^[0-9a-f]{64}$/),
-});
+  /** Good for one enrolment; null: the secret was set by hand, and is not in here. */
+  token: z.string().regex(/^[0-9a-f]{64}$/).nullable(),
+  /** Which secret was set by hand; null: there is a token. */
+  secretId: secretIdSchema.nullable().default(null),
+}).refine(({ token, secretId }) => (token === null) !== (secretId === null), { path: ['token'] });
 /** What an edge needs to meet its master for the first time. */
 export type Enrolment = z.output<typeof enrolmentSchema>;
 
@@ -34,9 +39,6 @@ export function parseEnrolment(text: string): Enrolment {
   if (!parsed.success) throw bad(`has a wrong ${parsed.error.issues[0]?.path.join('.') ?? 'form'}; copy the whole line that \`holdfast edge add\` printed`);
   return parsed.data;
 }
-
-/** Ids of secrets: not secret, drawn by whoever makes one. */
-export const secretIdSchema = z.string().regex(/^[0-9a-f]{8}$/);
 
 /** What an operator may set as a secret: printable ASCII, which SCRAM needs no preparation for, and long enough not to be guessed. */
 export function checkOperatorSecret(secret: string): void {

@@ -37,6 +37,8 @@ export interface EdgeConfig extends CommonConfig {
   role: 'edge';
   /** A secret; null once the edge is enrolled. */
   enrol: string | null;
+  /** File with the secret that an operator has set; null: the edge makes its own. */
+  secretFile: string | null;
   /** `host:port` of the masters to dial instead of those in the enrolment; null: those. */
   masters: readonly string[] | null;
 }
@@ -87,6 +89,11 @@ export const configTable = {
     description: 'Enrolment string of `holdfast edge add`; needed at the first start only',
     secret: true,
   },
+  HOLDFAST_SECRET_FILE: {
+    roles: ['edge'],
+    default: 'none',
+    description: 'File with the secret that was set by hand with `holdfast edge add --secret-file`; needed at the first start only',
+  },
   HOLDFAST_MASTERS: {
     roles: ['edge'],
     default: 'the addresses of the enrolment',
@@ -133,6 +140,7 @@ const environmentSchema = z.strictObject({
   HOLDFAST_ADVERTISE: dialled.optional(),
   // The message never repeats the value: it is a secret.
   HOLDFAST_ENROL: z.string().regex(/^holdfast-enrol:\S+$/, 'is not an enrolment string; copy the whole line that `holdfast edge add` printed').optional(),
+  HOLDFAST_SECRET_FILE: z.string().optional(),
   HOLDFAST_MASTERS: z
     .string()
     .transform((text) => text.split(',').map((item) => item.trim()).filter((item) => item !== ''))
@@ -166,7 +174,8 @@ export function describeConfig(config: Config): JsonObject {
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
-  return { ...common, enrol: config.enrol === null ? null : '[redacted]', masters: config.masters === null ? null : [...config.masters] };
+  const masters = config.masters === null ? null : [...config.masters];
+  return { ...common, enrol: config.enrol === null ? null : '[redacted]', secret_file: config.secretFile, masters };
 }
 
 /** `host:port`; an IPv6 address stands in brackets. null when it is something else. */
@@ -196,6 +205,7 @@ function configOf(env: Environment, machine: Machine): Config {
       ...common,
       http: Object.freeze(env.HOLDFAST_HTTP ?? { host: '127.0.0.1', port: 8081 }),
       enrol: env.HOLDFAST_ENROL ?? null,
+      secretFile: env.HOLDFAST_SECRET_FILE ?? null,
       masters: masters === undefined ? null : Object.freeze(masters),
     };
   }

@@ -15,6 +15,8 @@ export const limits = {
   unprovedSockets: 1_000,
   linkCloseMs: 500,
   enrolmentTokenMs: 7 * 86_400_000,
+  edgeCertificateMs: 30 * 86_400_000,
+  edgeCertificateRenewMs: 20 * 86_400_000,
   negotiateMs: 5_000,
   dialAttemptMs: 3_000,
   redialMinMs: 2_000,

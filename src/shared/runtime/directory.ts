@@ -1,9 +1,10 @@
-import type { AnyDocument, DocumentKind, DriverDocument, EdgeDocument, ModuleDocument, SystemDocument, ZoneDocument } from '../model/documents.ts';
+import type { AnyDocument, DocumentKind, DocumentOf, DriverDocument, EdgeDocument, ModuleDocument, SystemDocument, ZoneDocument } from '../model/documents.ts';
 import { documentKinds } from '../model/documents.ts';
+import { discloseAll, type Disclosed } from '../model/disclosure.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { ModuleSpec } from '../ports/device-link.ts';
-import type { DocumentStore, FeedHead } from '../ports/document-store.ts';
+import type { DocumentStore, FeedEntry, FeedHead } from '../ports/document-store.ts';
 
 /** One page of a listing or of the change feed. */
 const PAGE = 1_000;
@@ -24,6 +25,8 @@ export class Directory {
   /** Location of a module that does not name it itself: that of a system that lists it. */
   readonly #listedIn = new Map<string, string>();
   readonly #listeners = new Set<(changed: AnyDocument[]) => void>();
+  /** Worked out when it is asked for; null: not since the last change. */
+  #disclosed: ReadonlyMap<string, Disclosed> | null = null;
   #head: FeedHead = { generation: '', sequence: 0 };
   #following: Promise<void> = Promise.resolve();
 
@@ -34,9 +37,30 @@ export class Directory {
   /** Reads everything, then follows. Returns the way to stop following. */
   async open(): Promise<() => void> {
     await this.#readAll();
-    return this.#store.onChange(() => {
-      this.#following = this.#following.then(() => this.#catchUp());
-    });
+    return this.#store.onChange(() => void this.caughtUp());
+  }
+
+  /** Resolves when what is in the store now is known here. */
+  caughtUp(): Promise<void> {
+    this.#following = this.#following.then(() => this.#catchUp());
+    return this.#following;
+  }
+
+  /** A system, module, driver or zone; the other kinds are not looked up here. */
+  find(kind: DocumentKind, id: string): AnyDocument | null {
+    return this.#mapOf(kind)?.get(id) ?? null;
+  }
+
+  /** Everything of which settings could be disclosed. */
+  *documentsWithSettings(): Iterable<AnyDocument> {
+    for (const map of [this.#systems, this.#modules, this.#drivers, this.#zones]) yield* map.values();
+  }
+
+  /** What the edge of a location may know, once these changes are made. */
+  disclosedTo(location: string, changes: readonly FeedEntry[] = []): Disclosed {
+    if (changes.length > 0) return discloseAll(changed(this.#systems, 'sys', changes), changed(this.#modules, 'mod', changes)).get(location) ?? new Set();
+    this.#disclosed ??= discloseAll(this.#systems.values(), this.#modules.values());
+    return this.#disclosed.get(location) ?? new Set();
   }
 
   edge(id: string): EdgeDocument | null {
@@ -146,6 +170,8 @@ export class Directory {
   }
 
   #put(document: AnyDocument): void {
+    // An id may have come back as another kind.
+    this.#remove(document.id, document.type);
     switch (document.type) {
       case 'edge':
         this.#edges.set(document.id, document);
@@ -168,15 +194,32 @@ export class Directory {
     }
   }
 
-  #remove(id: string): void {
-    for (const map of [this.#edges, this.#systems, this.#modules, this.#drivers, this.#zones]) map.delete(id);
+  #remove(id: string, but: DocumentKind | null = null): void {
+    for (const kind of documentKinds) if (kind !== but) this.#mapOf(kind)?.delete(id);
+  }
+
+  #mapOf(kind: DocumentKind): Map<string, AnyDocument> | null {
+    const maps = { edge: this.#edges, sys: this.#systems, mod: this.#modules, driver: this.#drivers, zone: this.#zones, api_key: null };
+    return maps[kind];
   }
 
   #index(): void {
+    this.#disclosed = null;
     this.#listedIn.clear();
     for (const system of this.#systems.values()) {
       if (system.edge_control_id === null) continue;
       for (const module of system.modules) this.#listedIn.set(module, system.edge_control_id);
     }
   }
+}
+
+/** Documents of one kind as they will be. */
+function changed<K extends DocumentKind>(known: ReadonlyMap<string, DocumentOf<K>>, kind: K, changes: readonly FeedEntry[]): Iterable<DocumentOf<K>> {
+  const isOfKind = (document: AnyDocument | null): document is DocumentOf<K> => document?.type === kind;
+  const next = new Map(known);
+  for (const { id, document } of changes) {
+    if (isOfKind(document)) next.set(id, document);
+    else next.delete(id);
+  }
+  return next.values();
 }

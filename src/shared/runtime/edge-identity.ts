@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkOperatorSecret, enrolUser, linkUser, parseEnrolment } from '../link/enrolment.ts';
+import { enrolUser, linkUser, parseEnrolment } from '../link/enrolment.ts';
 import { createVerifier, secretIdOf } from '../link/scram.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { CredentialStore } from '../ports/credential-store.ts';
@@ -28,17 +28,13 @@ type Identity = z.output<typeof identitySchema>;
 
 const KEY = 'identity';
 
+/** What an operator has put beside the enrolment string; null: nothing. */
+export type ReadSecret = () => Promise<string | null>;
+
 /** How the next connection is proved. */
 export type Proof =
   | { purpose: 'link'; user: string; secret: string; secretId: string }
   | { purpose: 'enrol'; user: string; secret: string; offer: NewSecret };
-
-export interface OperatorSecret {
-  edge: string;
-  addresses: readonly string[];
-  caFingerprint: string;
-  secret: string;
-}
 
 function load(credentials: CredentialStore): Identity | null {
   const text = credentials.get(KEY);
@@ -49,6 +45,15 @@ function load(credentials: CredentialStore): Identity | null {
 function checkOwner(known: Identity | null, edge: string): void {
   if (known === null || known.edge === edge) return;
   throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem: `is for edge ${edge}, but this data directory belongs to ${known.edge}` });
+}
+
+/** The secret that an operator has set at the master too. Throws CONFIG_INVALID when it is not that one; the text is never repeated. */
+async function setByHand(edge: string, id: string, readSecret: ReadSecret): Promise<Identity['secrets'][number]> {
+  const secret = await readSecret();
+  const bad = (problem: string): HoldfastError => new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_SECRET_FILE', problem });
+  if (secret === null) throw bad('is needed: the secret of this enrolment was set by hand');
+  if ((await secretIdOf(edge, secret)) !== id) throw bad(`does not hold the secret that was set for ${edge} at the master`);
+  return { id, secret };
 }
 
 /** Secrets that the master may know. One that was never offered would only push out a good one. */
@@ -70,18 +75,23 @@ export class EdgeIdentity {
   }
 
   /** From the store, or from an enrolment string at its first use. Throws CONFIG_INVALID when there is neither. */
-  static async open(credentials: CredentialStore, random: Random, enrolment: string | null): Promise<EdgeIdentity> {
+  static async open(
+    credentials: CredentialStore,
+    random: Random,
+    enrolment: string | null,
+    readSecret: ReadSecret = async () => null,
+  ): Promise<EdgeIdentity> {
     const known = load(credentials);
     const hash = enrolment === null ? null : createHash('sha256').update(enrolment).digest('hex');
     if (enrolment !== null && hash !== null && known?.enrolments.includes(hash) !== true) {
-      const { addresses, ca, edge, token } = parseEnrolment(enrolment);
+      const { addresses, ca, edge, token, secretId } = parseEnrolment(enrolment);
       checkOwner(known, edge);
-      const secret = { id: random.hex(4), secret: random.hex(32) };
+      const secret = secretId === null ? { id: random.hex(4), secret: random.hex(32) } : await setByHand(edge, secretId, readSecret);
       const identity = new EdgeIdentity(credentials, random, {
         edge,
         addresses,
         caFingerprint: ca,
-        secrets: [secret, ...usable(known)].slice(0, MAX_SECRETS),
+        secrets: [secret, ...usable(known).filter(({ id }) => id !== secret.id)].slice(0, MAX_SECRETS),
         token,
         enrolments: [...(known?.enrolments ?? []), hash].slice(-MAX_ENROLMENTS),
         offered: false,
@@ -94,26 +104,6 @@ export class EdgeIdentity {
       throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem });
     }
     return new EdgeIdentity(credentials, random, known);
-  }
-
-  /** An operator sets the same secret here and at the master instead of enrolling. Older secrets end once it has worked. */
-  static async setSecret(credentials: CredentialStore, options: OperatorSecret): Promise<void> {
-    const { edge, addresses, caFingerprint, secret } = options;
-    checkOperatorSecret(secret);
-    const known = load(credentials);
-    checkOwner(known, edge);
-    const id = await secretIdOf(edge, secret);
-    const others = usable(known).filter((other) => other.id !== id);
-    const identity: Identity = {
-      edge,
-      addresses: [...addresses],
-      caFingerprint,
-      secrets: [{ id, secret }, ...others].slice(0, MAX_SECRETS),
-      token: null,
-      enrolments: known?.enrolments ?? [],
-      offered: false,
-    };
-    await credentials.set(KEY, JSON.stringify(identity));
   }
 
   get edge(): string {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { checkOperatorSecret, enrolUser, formatEnrolment, linkUser, parseUser, secretIdSchema } from '../link/enrolment.ts';
+import { checkOperatorSecret, type Enrolment, enrolUser, formatEnrolment, linkUser, parseUser, secretIdSchema } from '../link/enrolment.ts';
 import { createVerifier, fakeVerifier, saltOf, secretIdOf, type Verifier, verifierSchema } from '../link/scram.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { idSchema } from '../model/ids.ts';
@@ -61,13 +61,13 @@ export class LinkAuthority implements EdgeEnrolment {
     this.#options = options;
   }
 
-  add(edge: string): Promise<{ enrolment: string }> {
-    return this.#issueToken(edge, 'edge-added');
+  add(edge: string, secret: string | null = null): Promise<{ enrolment: string }> {
+    return secret === null ? this.#issueToken(edge, 'edge-added') : this.#setSecret(edge, secret);
   }
 
-  async rotate(edge: string): Promise<{ enrolment: string }> {
-    if (this.#read(edge).record === null) throw new HoldfastError('NOT_FOUND', { kind: 'enrolled edge', id: edge });
-    return this.#issueToken(edge, 'edge-rotated');
+  async rotate(edge: string, secret: string | null = null): Promise<{ enrolment: string }> {
+    if (!this.isEnrolled(edge)) throw new HoldfastError('NOT_FOUND', { kind: 'enrolled edge', id: edge });
+    return secret === null ? this.#issueToken(edge, 'edge-rotated') : this.#setSecret(edge, secret);
   }
 
   async revoke(edge: string): Promise<void> {
@@ -80,7 +80,7 @@ export class LinkAuthority implements EdgeEnrolment {
   }
 
   /** An operator sets the same secret on both sides instead of enrolling. As with a rotation, the older one ends once the new one was used. */
-  async setSecret(edge: string, secret: string): Promise<void> {
+  async #setSecret(edge: string, secret: string): Promise<{ enrolment: string }> {
     checkEdge(edge);
     checkOperatorSecret(secret);
     const id = await secretIdOf(edge, secret);
@@ -90,6 +90,7 @@ export class LinkAuthority implements EdgeEnrolment {
       return { secrets: [...others, added].slice(-MAX_SECRETS), token: null };
     });
     this.#options.log.info('edge-secret-set', { edge });
+    return this.#enrolment(edge, { token: null, secretId: id });
   }
 
   /** Whose proof this is to be. Throws LINK_REFUSED when the name is none. */
@@ -109,6 +110,10 @@ export class LinkAuthority implements EdgeEnrolment {
     }
     const secret = record.secrets.find(({ id }) => id === parsed.secretId);
     return secret === undefined ? fake('unknown-secret') : { edge, purpose, secretId: secret.id, verifier: secret.verifier, refusal: null };
+  }
+
+  isEnrolled(edge: string): boolean {
+    return this.#read(edge).record !== null;
   }
 
   /** Is this secret (still) good? Asked last, when a revocation would find the link among the live ones. */
@@ -141,13 +146,18 @@ export class LinkAuthority implements EdgeEnrolment {
 
   async #issueToken(edge: string, event: string): Promise<{ enrolment: string }> {
     checkEdge(edge);
-    const { random, clock, log, addresses, caFingerprint } = this.#options;
+    const { random, clock, log } = this.#options;
     const token = random.hex(32);
     const verifier = await createVerifier(token, saltOf(await this.#serverSecret(), enrolUser(edge)));
     const expiresMs = clock.wallMs() + limits.enrolmentTokenMs;
     await this.#change(edge, (record) => ({ secrets: record?.secrets ?? [], token: { verifier, expiresMs } }));
     log.info(event, { edge });
-    return { enrolment: formatEnrolment({ v: 1, addresses: addresses(), ca: caFingerprint, edge, token }) };
+    return this.#enrolment(edge, { token, secretId: null });
+  }
+
+  #enrolment(edge: string, secret: Pick<Enrolment, 'token' | 'secretId'>): { enrolment: string } {
+    const { addresses, caFingerprint } = this.#options;
+    return { enrolment: formatEnrolment({ v: 1, addresses: addresses(), ca: caFingerprint, edge, ...secret }) };
   }
 
   #read(edge: string): { text: string | null; record: EdgeRecord | null } {

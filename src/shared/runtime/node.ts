@@ -135,10 +135,10 @@ export interface LinkView {
 }
 
 export interface EdgeEnrolment {
-  /** A new edge: its enrolment string, shown once. */
-  add(edge: string): Promise<{ enrolment: string }>;
+  /** A new edge: its enrolment string, shown once. `secret`: set by hand on both sides, instead of a one-time token. */
+  add(edge: string, secret: string | null): Promise<{ enrolment: string }>;
   /** A new secret; the old one stays valid until the edge has used the new one. */
-  rotate(edge: string): Promise<{ enrolment: string }>;
+  rotate(edge: string, secret: string | null): Promise<{ enrolment: string }>;
   /** Ends the edge's right to connect and closes its live link. */
   revoke(edge: string): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
+import { companionsOf, disclose, type Disclosed } from '../model/disclosure.ts';
 import { type AnyDocument, documentKinds, documentSchemas, type DocumentKind } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -7,8 +8,12 @@ import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore, FeedEntry, FeedHead } from '../ports/document-store.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { Directory } from './directory.ts';
 
-/** The database travels to each edge over the link, so that an edge can boot alone. docs/link.md, "Replication". */
+/**
+ * The database travels to each edge over the link, so that an edge can boot alone. docs/link.md, "Replication".
+ * The master withholds what an edge may not know, and the edge lets go of what it may not know any more.
+ */
 
 const headSchema = z.strictObject({ generation: z.string().max(100), sequence: z.int().min(0) });
 const kindSchema = z.enum(documentKinds as [DocumentKind, ...DocumentKind[]]);
@@ -22,14 +27,27 @@ const pullAnswerSchema = z.strictObject({
 });
 const snapshotAnswerSchema = z.strictObject({ head: headSchema, documents: z.array(documentSchema), next: snapshotCursorSchema.nullable() });
 
+type Cursor = z.output<typeof snapshotCursorSchema>;
+type SnapshotPage = z.output<typeof snapshotAnswerSchema>;
+
 const PAGE = 500;
+/** What the frame adds to the page that it carries. */
+const ENVELOPE_BYTES = 1_024;
+const PAGE_BYTES = limits.bulkFrameBytes - ENVELOPE_BYTES;
+
+export interface FeedSourceOptions {
+  /** That of the edge. */
+  location: string;
+  store: DocumentStore;
+  directory: Directory;
+}
 
 /** The master's side: answers what one edge asks of the change feed. */
 export class FeedSource {
-  readonly #store: DocumentStore;
+  readonly #options: FeedSourceOptions;
 
-  constructor(store: DocumentStore) {
-    this.#store = store;
+  constructor(options: FeedSourceOptions) {
+    this.#options = options;
   }
 
   async serve(kind: 'replicate.pull' | 'replicate.snapshot', body: Json): Promise<Json> {
@@ -37,36 +55,62 @@ export class FeedSource {
   }
 
   async #pull(cursor: FeedHead): Promise<Json> {
-    const page = await this.#store.changesSince(cursor, PAGE);
+    const page = await this.#options.store.changesSince(cursor, PAGE);
     const head = { generation: page.generation, sequence: page.sequence };
     if (page.tooOld || page.generation !== cursor.generation) return { head, tooOld: true, entries: [] };
-    const entries = untilFull(page.entries);
-    const last = entries.at(-1);
+    const groups = untilFull(await this.#withCompanions(page.entries));
+    const last = groups.at(-1)?.at(-1);
+    // More than a frame can carry has to be asked for in pages.
+    if (groups.length === 1 && bytesOf(groups[0]) > limits.maxFrameBytes - ENVELOPE_BYTES) return { head, tooOld: true, entries: [] };
     // What did not fit into this frame follows with the next.
-    const reached = entries.length < page.entries.length || page.entries.length === PAGE ? (last?.sequence ?? cursor.sequence) : page.sequence;
-    return { head: { ...head, sequence: reached }, tooOld: false, entries: toJson(entries) };
+    const reached = groups.length < page.entries.length || page.entries.length === PAGE ? (last?.sequence ?? cursor.sequence) : page.sequence;
+    return { head: { ...head, sequence: reached }, tooOld: false, entries: toJson(groups.flat()) };
+  }
+
+  /** Each entry behind the documents that it discloses: they have not changed, and would not come by themselves. */
+  async #withCompanions(entries: readonly FeedEntry[]): Promise<FeedEntry[][]> {
+    if (entries.length === 0) return [];
+    const disclosed = await this.#disclosed();
+    const coming = new Set(entries.map(({ id }) => id));
+    return entries.map((entry) => {
+      if (entry.document === null) return [entry];
+      const companions = companionsOf(entry.document, disclosed, (kind, id) => this.#options.directory.find(kind, id));
+      const missing = companions.filter(({ id }) => !coming.has(id) && coming.add(id));
+      const group = [...missing, entry.document].map((document) => disclose(document, disclosed));
+      return group.map((document) => ({ sequence: entry.sequence, id: document.id, kind: document.type, document }));
+    });
   }
 
   async #snapshot(cursor: { kind: DocumentKind; after: string | null } | null): Promise<Json> {
-    const head = await this.#store.head();
+    const { store } = this.#options;
+    const head = await store.head();
     const from = cursor ?? { kind: documentKinds[0] ?? 'edge', after: null };
-    const page = await this.#store.list(from.kind, { limit: PAGE, ...(from.after === null ? {} : { after: from.after }) });
-    const documents = untilFull(page.map(({ document }) => document as AnyDocument));
+    const page = await store.list(from.kind, { limit: PAGE, ...(from.after === null ? {} : { after: from.after }) });
+    const disclosed = await this.#disclosed();
+    const documents = untilFull(page.map(({ document }) => disclose(document, disclosed)));
     const last = documents.at(-1);
     const nextKind = documentKinds[documentKinds.indexOf(from.kind) + 1];
     const more = last !== undefined && (documents.length < page.length || page.length === PAGE);
     const next = more ? { kind: from.kind, after: last.id } : nextKind === undefined ? null : { kind: nextKind, after: null };
     return { head: { ...head }, documents: toJson(documents), next };
   }
+
+  /** By documents at least as new as those just read: what changes after them comes with a later page. */
+  async #disclosed(): Promise<Disclosed> {
+    const { directory, location } = this.#options;
+    await directory.caughtUp();
+    return directory.disclosedTo(location);
+  }
 }
 
 /** Documents are JSON; their types only name the fields. */
 const toJson = (value: unknown): Json => value as Json;
+const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
 
-/** As many as fit into one bulk frame, at least one. */
+/** As many as fit into one bulk frame, at least one: what is larger travels alone. */
 function untilFull<T>(items: readonly T[]): T[] {
   let bytes = 0;
-  const end = items.findIndex((item) => (bytes += JSON.stringify(item).length) > limits.bulkFrameBytes);
+  const end = items.findIndex((item) => (bytes += bytesOf(item) + 1) > PAGE_BYTES);
   return items.slice(0, end === -1 ? items.length : Math.max(1, end));
 }
 
@@ -83,10 +127,14 @@ const parseDocument = (raw: { type: string }): AnyDocument => {
 };
 
 export interface ReplicaFeedOptions {
+  /** That of this edge. */
+  location: string;
   clock: Clock;
   log: Log;
   metrics: Metrics;
   store: DocumentStore;
+  /** Of the same store. */
+  directory: Directory;
   request(kind: 'replicate.pull' | 'replicate.snapshot', body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json>;
 }
 
@@ -131,23 +179,40 @@ export class ReplicaFeed {
     const entries = answer.entries.map(({ sequence, id, kind, document }): FeedEntry => {
       return { sequence, id, kind, document: document === null ? null : parse<AnyDocument>(documentSchemas[kind], document) };
     });
-    if (entries.length > 0 || answer.head.sequence !== cursor.sequence) await store.applyFeed(entries, answer.head);
+    if (entries.length > 0 || answer.head.sequence !== cursor.sequence) await store.applyFeed(await this.#mayKnow(entries), answer.head);
     metrics.set('holdfast_replication_sequence', {}, answer.head.sequence);
     return entries.length === 0;
   }
 
-  async #takeSnapshot(signal: AbortSignal): Promise<boolean> {
+  /** The page as this edge may keep it, and what it has to let go of because of it, also of a snapshot: stored in one transaction. */
+  async #mayKnow(entries: readonly FeedEntry[]): Promise<FeedEntry[]> {
+    const { directory, location } = this.#options;
+    await directory.caughtUp();
+    const disclosed = directory.disclosedTo(location, entries);
+    const sequence = entries.at(-1)?.sequence ?? 0;
+    const kept = new Map<string, FeedEntry>();
+    for (const document of directory.documentsWithSettings()) {
+      const allowed = disclose(document, disclosed);
+      if (allowed !== document) kept.set(document.id, { sequence, id: document.id, kind: document.type, document: allowed });
+    }
+    for (const entry of entries) kept.set(entry.id, { ...entry, document: entry.document === null ? null : disclose(entry.document, disclosed) });
+    return [...kept.values()];
+  }
+
+  /** True never: what changed while the pages travelled is pulled afterwards. */
+  async #takeSnapshot(signal: AbortSignal): Promise<false> {
     const { log, store, request } = this.#options;
     const documents: AnyDocument[] = [];
     let head: FeedHead | null = null;
-    let cursor: Json = null;
+    let cursor: Cursor | null = null;
     do {
-      const page: z.output<typeof snapshotAnswerSchema> = parse(
-        snapshotAnswerSchema,
-        await request('replicate.snapshot', cursor, { signal, timeoutMs: limits.requestMs }),
-      );
-      // The head of the first page: what changes while the pages travel is pulled afterwards.
+      const page: SnapshotPage = parse(snapshotAnswerSchema, await request('replicate.snapshot', cursor, { signal, timeoutMs: limits.requestMs }));
       head ??= page.head;
+      if (page.head.generation !== head.generation) {
+        log.warn('snapshot-restarted', { from: head.generation, to: page.head.generation });
+        return false;
+      }
+      if (!isBehind(page.next, cursor)) throw new HoldfastError('INPUT_INVALID', { field: 'replicate.next', problem: 'does not go on' });
       documents.push(...page.documents.map(parseDocument));
       cursor = page.next;
     } while (cursor !== null);
@@ -155,4 +220,11 @@ export class ReplicaFeed {
     log.info('snapshot-taken', { documents: documents.length, sequence: head.sequence });
     return false;
   }
+}
+
+/** Is this page after that one? Null: past the last, or before the first. */
+function isBehind(next: Cursor | null, cursor: Cursor | null): boolean {
+  if (next === null || cursor === null) return true;
+  const kinds = documentKinds.indexOf(next.kind) - documentKinds.indexOf(cursor.kind);
+  return kinds > 0 || (kinds === 0 && next.after !== null && next.after > (cursor.after ?? ''));
 }

@@ -5,11 +5,13 @@ import { describe, expect, it } from 'vitest';
 import { certificateHosts, EdgeCertificate } from '../../../src/edge/edge-certificate.ts';
 import { createSystemRandom } from '../../../src/shared/adapters/random/system-random.ts';
 import { openServerIdentity, verifyPinned } from '../../../src/shared/adapters/tls/certificates.ts';
-import { createCertifier, type EdgeCertificateFiles, openEdgeCertificate } from '../../../src/shared/adapters/tls/edge-certificates.ts';
+import { type CertifierOptions, createCertifier, type EdgeCertificateFiles, openEdgeCertificate } from '../../../src/shared/adapters/tls/edge-certificates.ts';
 import type { Json } from '../../../src/shared/foundation/json.ts';
 import { parseCertificateRequest } from '../../../src/shared/link/certificate-request.ts';
 import { HoldfastError } from '../../../src/shared/model/errors.ts';
+import { CertifiedNames } from '../../../src/shared/runtime/certified-names.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { memoryCredentials } from '../../support/link-world.ts';
 import { createMemoryLog } from '../../support/memory-log.ts';
 import { tempFolders } from '../../support/temp-folder.ts';
 
@@ -26,9 +28,12 @@ async function masterAt(clock = new FakeClock(), folder = tempFolder()) {
   const log = createMemoryLog();
   const hosts = ['master.example.org', 'localhost', '127.0.0.1', '2001:db8::1'];
   const identity = await openServerIdentity({ folder, hosts, random, wallMs: clock.wallMs() });
-  const certify = createCertifier({ folder, chain: identity.chain, clock, random, log });
+  const enrolled = new Set(['berlin', 'lisbon', 'master.example.org']);
+  const names = new CertifiedNames({ credentials: memoryCredentials(), clock, isEnrolled: (edge) => enrolled.has(edge) });
+  const claim: CertifierOptions['claim'] = (edge, hosts, untilMs) => names.claim(edge, hosts, untilMs);
+  const certify = createCertifier({ folder, chain: identity.chain, claim, clock, random, log });
   const ask = (body: Json, edge = 'berlin'): Promise<string> => certify(edge, parseCertificateRequest(body));
-  return { clock, log, identity, ask };
+  return { clock, log, identity, ask, enrolled };
 }
 
 describe('what an edge may ask for', () => {
@@ -60,6 +65,53 @@ describe('what an edge may ask for', () => {
   it('is not the master’s name by way of the edge’s id, which some clients read as a host', async () => {
     const { ask } = await masterAt();
     await expect(ask({ publicKey: spki('P-256'), hosts: ['10.0.0.7'] }, 'master.example.org')).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+
+  it('is not a name that another edge was certified for, until that certificate has ended', async () => {
+    const { ask, clock, log } = await masterAt();
+    const hosts = ['edge.example.org', '2001:db8::7'];
+    await ask({ publicKey: spki('P-256'), hosts });
+    await ask({ publicKey: spki('P-256'), hosts });
+    for (const host of ['EDGE.example.org.', '2001:DB8:0::7']) {
+      const refused = { code: 'INPUT_INVALID', facts: { field: 'certificate.hosts', problem: expect.stringContaining('belongs to edge berlin') } };
+      await expect(ask({ publicKey: spki('P-256'), hosts: ['lisbon.example.org', host] }, 'lisbon')).rejects.toMatchObject(refused);
+    }
+    expect(log.lines.filter(({ event }) => event === 'certificate-refused')).toHaveLength(2);
+    // What was refused has taken nothing.
+    await ask({ publicKey: spki('P-256'), hosts: ['lisbon.example.org'] }, 'berlin');
+    await clock.advance(30 * DAY_MS);
+    await ask({ publicKey: spki('P-256'), hosts }, 'lisbon');
+    await expect(ask({ publicKey: spki('P-256'), hosts }, 'berlin')).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+
+  it('may be the name of an edge that was revoked; a revoked edge gets nothing', async () => {
+    const { ask, enrolled } = await masterAt();
+    const request = { publicKey: spki('P-256'), hosts: ['edge.example.org'] };
+    await ask(request, 'lisbon');
+    enrolled.delete('lisbon');
+    await ask(request, 'berlin');
+    await expect(ask({ ...request, hosts: ['lisbon.example.org'] }, 'lisbon')).rejects.toMatchObject({ facts: { reason: 'revoked' } });
+  });
+
+  it('goes to one of two edges that ask for a name at the same moment', async () => {
+    const { ask } = await masterAt();
+    const request = { publicKey: spki('P-256'), hosts: ['edge.example.org'] };
+    const outcomes = await Promise.allSettled([ask(request, 'berlin'), ask(request, 'lisbon')]);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  });
+
+  it.each(['10.0.0.7', '172.31.0.1', '192.168.1.10', '169.254.3.4', '100.64.0.1', 'fd00::7', 'fc00::1', 'localhost', '127.0.0.1', '::1'])(
+    'may be %s for several edges: it means another machine at each site',
+    async (host) => {
+      const { ask } = await masterAt();
+      for (const edge of ['berlin', 'lisbon']) await ask({ publicKey: spki('P-256'), hosts: [host] }, edge);
+    },
+  );
+
+  it.each(['172.32.0.1', '100.128.0.1', '192.0.2.1', '11.0.0.1', 'fe.example.org', '2001:db8::fd00'])('is %s for one edge only', async (host) => {
+    const { ask } = await masterAt();
+    await ask({ publicKey: spki('P-256'), hosts: [host] }, 'berlin');
+    await expect(ask({ publicKey: spki('P-256'), hosts: [host] }, 'lisbon')).rejects.toMatchObject({ code: 'INPUT_INVALID' });
   });
 
   it('may be the names that every machine has', async () => {
@@ -114,8 +166,8 @@ describe('the files of an edge', () => {
     await files.accept(await ask({ publicKey: files.publicKey, hosts: HOSTS }), HOSTS);
     const now = clock.wallMs();
     expect(files.isDue([...HOSTS].toReversed(), now)).toBe(false);
-    expect(files.isDue(HOSTS, now + (825 - 61) * DAY_MS)).toBe(false);
-    expect(files.isDue(HOSTS, now + (825 - 59) * DAY_MS)).toBe(true);
+    expect(files.isDue(HOSTS, now + 9 * DAY_MS)).toBe(false);
+    expect(files.isDue(HOSTS, now + 11 * DAY_MS)).toBe(true);
     expect(files.isDue(HOSTS.slice(1), now)).toBe(true);
     expect(files.isDue([...HOSTS, '10.0.0.8'], now)).toBe(true);
     const moved = await openEdgeCertificate({ folder, caFingerprint: (await masterAt()).identity.caFingerprint });
@@ -191,7 +243,7 @@ describe('the certificate of an edge', () => {
     await failed;
   });
 
-  it('is replaced while it serves: when the hosts have changed, and 60 days before its end', async () => {
+  it('is replaced while it serves: when the hosts have changed, and after ten of its thirty days', async () => {
     const { clock, state, certificate, files } = await world();
     await certificate.first(new AbortController().signal);
     const stop = new AbortController();
@@ -211,11 +263,33 @@ describe('the certificate of an edge', () => {
     expect(used).toEqual([files.served?.cert]);
     expect(certificatesOf(used[0] ?? '')[0]?.subjectAltName).toContain('10.0.0.8');
 
-    await clock.advance((825 - 61) * DAY_MS);
+    await clock.advance(9 * DAY_MS);
     expect(used).toHaveLength(1);
     await clock.advance(DAY_MS + HOUR_MS);
     await expect.poll(() => used.length).toBe(2);
-    expect(Date.parse(certificatesOf(used[1] ?? '')[0]?.validTo ?? '')).toBeGreaterThan(clock.wallMs() + 800 * DAY_MS);
+    const endsMs = Date.parse(certificatesOf(used[1] ?? '')[0]?.validTo ?? '');
+    expect(Math.abs(endsMs - clock.wallMs() - 30 * DAY_MS)).toBeLessThan(2 * HOUR_MS);
+    stop.abort();
+    await kept;
+  });
+
+  it('goes on serving after its end when no master can be reached, with a warning an hour', async () => {
+    const { clock, state, certificate, files, log } = await world();
+    const served = await certificate.first(new AbortController().signal);
+    state.linked = false;
+    const stop = new AbortController();
+    const kept = certificate.keep(stop.signal, () => undefined);
+    const warnings = (): number => log.lines.filter(({ event }) => event === 'own-certificate-expired').length;
+    // One jump of the clock: a second-wise retry through thirty days would take long.
+    clock.jumpWall(29 * DAY_MS);
+    await clock.advance(HOUR_MS);
+    expect(warnings()).toBe(0);
+    clock.jumpWall(DAY_MS);
+    await clock.advance(HOUR_MS + 60_000);
+    expect([warnings(), files.served]).toEqual([2, served]);
+    state.linked = true;
+    await clock.advance(1_000);
+    await expect.poll(() => files.served).not.toEqual(served);
     stop.abort();
     await kept;
   });

@@ -6,7 +6,7 @@ import type { Random } from '../../ports/random.ts';
 import { makeFolder, readText, replaceFile, storeFailed, syncFolder } from './pem-files.ts';
 
 export const DAY_MS = 86_400_000;
-export const RENEW_DAYS = 60;
+const RENEW_DAYS = 60;
 /** Organisational unit in the certificates of edges. */
 export const EDGE_UNIT = 'Holdfast edge';
 

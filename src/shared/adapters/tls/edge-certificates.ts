@@ -2,10 +2,11 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate
 import { join } from 'node:path';
 import { canonicalHost, type CertificateRequest, isLoopbackHost } from '../../link/certificate-request.ts';
 import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Random } from '../../ports/random.ts';
-import { DAY_MS, fingerprint, hostsOf, loadCa, RENEW_DAYS } from './certificates.ts';
+import { DAY_MS, fingerprint, hostsOf, loadCa } from './certificates.ts';
 import { makeFolder, readText, replaceFile, storeFailed, syncFolder } from './pem-files.ts';
 
 export interface CertifierOptions {
@@ -13,6 +14,8 @@ export interface CertifierOptions {
   folder: string;
   /** PEM of the master's own chain: its names are not for edges. */
   chain: string;
+  /** Takes the names for this edge until then. Throws INPUT_INVALID when they are another edge's. */
+  claim(edge: string, hosts: readonly string[], untilMs: number): Promise<void>;
   clock: Clock;
   random: Random;
   log: Log;
@@ -21,10 +24,11 @@ export interface CertifierOptions {
 /**
  * Signs the certificates of edges: PEM of the certificate followed by the CA. Throws INPUT_INVALID.
  *
- * Whoever has a certificate for the master's name could pose as the master to its clients and read their keys.
+ * Whoever has a certificate for the name of the master or of another edge could pose as that one to its clients and read their keys.
  */
-export function createCertifier({ folder, chain, clock, random, log }: CertifierOptions): (edge: string, request: CertificateRequest) => Promise<string> {
-  const reserved = new Set(hostsOf(new X509Certificate(chain)).filter((host) => !isLoopbackHost(host)));
+export function createCertifier(options: CertifierOptions): (edge: string, request: CertificateRequest) => Promise<string> {
+  const { folder, chain, claim, clock, random, log } = options;
+  const reserved = new Set(hostsOf(new X509Certificate(chain)).map(canonicalHost).filter((host) => !isLoopbackHost(host)));
   return async (edge, { publicKey, hosts }) => {
     // The common name counts too: some clients read it when no other name is in the certificate.
     const taken = [...hosts, canonicalHost(edge)].filter((host) => reserved.has(host));
@@ -35,8 +39,14 @@ export function createCertifier({ folder, chain, clock, random, log }: Certifier
     }
     const ca = await loadCa(folder);
     if (ca === null) throw new HoldfastError('STORE_DAMAGED', { path: join(folder, 'ca.pem'), problem: 'there is no CA any more' });
-    const { signEdge } = await import('./signing.ts');
-    const pem = await signEdge(ca, edge, { hosts, publicKey, random, wallMs: clock.wallMs() });
+    const { readPublicKey, signEdge } = await import('./signing.ts');
+    const key = await readPublicKey(publicKey);
+    const wallMs = clock.wallMs();
+    await claim(edge, hosts, wallMs + limits.edgeCertificateMs).catch((error: unknown) => {
+      log.warn('certificate-refused', { edge, hosts, error });
+      throw error;
+    });
+    const pem = await signEdge(ca, edge, { hosts, publicKey: key, random, wallMs, days: limits.edgeCertificateMs / DAY_MS });
     log.info('audit', { action: 'certificate', edge, hosts, until: new Date(new X509Certificate(pem).validTo).toISOString() });
     return `${pem}\n${ca.pem}\n`;
   };
@@ -48,7 +58,9 @@ export interface EdgeCertificateFiles {
   readonly publicKey: string;
   /** PEM of what can be served; null: no certificate has come yet. */
   readonly served: { cert: string; key: string } | null;
-  /** There is none, it ends soon, it is for other hosts, or of another CA than the one this edge trusts. */
+  /** Unix milliseconds of the end of what is served; null: nothing is. */
+  readonly endsMs: number | null;
+  /** There is none, a third of its time is over, it is for other hosts, or of another CA than the one this edge trusts. */
   isDue(hosts: readonly string[], wallMs: number): boolean;
   /** Stores what the master signed. Throws LINK_PROTOCOL when it is not for this key and these hosts, STORE_FAILED, STORE_FULL. */
   accept(chain: string, hosts: readonly string[]): Promise<void>;
@@ -76,7 +88,10 @@ export async function openEdgeCertificate({ folder, caFingerprint }: { folder: s
     get served() {
       return served;
     },
-    isDue: (hosts, wallMs) => shown === null || shown.endsMs - wallMs < RENEW_DAYS * DAY_MS || !isFor(shown, hosts),
+    get endsMs() {
+      return shown?.endsMs ?? null;
+    },
+    isDue: (hosts, wallMs) => shown === null || shown.endsMs - wallMs < limits.edgeCertificateRenewMs || !isFor(shown, hosts),
     async accept(chain, hosts) {
       const got = readChain(chain, key);
       if (got === null || !isFor(got, hosts)) {

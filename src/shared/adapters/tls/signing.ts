@@ -57,9 +57,9 @@ export async function signServer(ca: KeyedCertificate, options: Validity & { hos
   return { pem, key: await exportKey(keys.privateKey) };
 }
 
-/** For a key that the edge keeps to itself. Throws INPUT_INVALID. PEM. */
-export async function signEdge(ca: KeyedCertificate, edge: string, options: Validity & { hosts: readonly string[]; publicKey: string }): Promise<string> {
-  return issue(ca, { ...options, subject: [{ CN: [edge] }, { OU: [EDGE_UNIT] }], publicKey: await importPublicKey(options.publicKey) });
+/** For a key that the edge keeps to itself. PEM. */
+export function signEdge(ca: KeyedCertificate, edge: string, options: Validity & { hosts: readonly string[]; publicKey: webcrypto.CryptoKey }): Promise<string> {
+  return issue(ca, { ...options, subject: [{ CN: [edge] }, { OU: [EDGE_UNIT] }] });
 }
 
 interface IssueOptions extends Validity {
@@ -105,7 +105,8 @@ async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey('pkcs8', PemConverter.decodeFirst(pem), ALGORITHM, true, ['sign']);
 }
 
-async function importPublicKey(pem: string): Promise<webcrypto.CryptoKey> {
+/** SPKI in PEM. Throws INPUT_INVALID. */
+export async function readPublicKey(pem: string): Promise<webcrypto.CryptoKey> {
   try {
     return await webcrypto.subtle.importKey('spki', PemConverter.decodeFirst(pem), ALGORITHM, true, ['verify']);
   } catch (error) {
