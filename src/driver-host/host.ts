@@ -1,6 +1,7 @@
 import { Call } from '../driver-sdk/call.ts';
 import type { Driver } from '../driver-sdk/index.ts';
 import { Module, type ModuleHost } from '../driver-sdk/module.ts';
+import { compareEpochs } from '../shared/control/epoch.ts';
 import { gateError } from '../shared/control/write-gate.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
@@ -8,8 +9,9 @@ import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
+import { splitSettings } from './connection-settings.ts';
+import { type Connections, connectionsOf } from './connections.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
-import { TcpTransport } from './tcp-transport.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
 import type { WriteJournal } from './write-journal.ts';
 
@@ -27,8 +29,11 @@ export interface DriverHostOptions {
 interface Hosted {
   module: Module;
   tenure: Tenure;
-  transport: TcpTransport | null;
+  /** null: the driver has no connection of its own. */
+  connection: Connection | null;
 }
+
+type Connection = NonNullable<Connections[keyof Connections]>;
 
 type Of<T extends ToHost['t']> = Extract<ToHost, { t: T }>;
 
@@ -95,27 +100,30 @@ export class DriverHost {
 
   /** The orphan rule: without a node no device connection lives on. Synchronous: the process exits right after. */
   abandon(): void {
-    for (const { transport } of this.#modules.values()) void transport?.close();
+    for (const { connection } of this.#modules.values()) void connection?.close();
   }
 
   #setGate({ location, run, gate }: Of<'gate'>): void {
     const { clock } = this.#options;
     this.#fence.gate.set(location, gate);
     const tenure = this.#tenures.get(location);
+    const raised = tenure?.run === run && compareEpochs(tenure.epoch, gate.epoch) < 0;
     if (tenure?.run === run) tenure.epoch = gate.epoch;
     this.#leaseTimers.get(location)?.cancel();
     this.#leaseTimers.delete(location);
-    if (!gate.open) this.#dropSockets(location, (transport) => transport.dropUnsent());
+    if (!gate.open) this.#eachConnection(location, (connection) => connection.dropUnsent());
+    // The other side has let go: devices that take one connection only are free now.
+    else if (raised) this.#eachConnection(location, (connection) => connection.retryNow());
     if (gate.leaseUntilMs === null) return;
     // Also behind a closed gate, and whether or not the node is still able to say so:
     // at the end of the lease no device connection is left.
-    const end = (): void => this.#dropSockets(location, (transport) => transport.reset());
+    const end = (): void => this.#eachConnection(location, (connection) => connection.reset('the lease has ended'));
     this.#leaseTimers.set(location, clock.after(gate.leaseUntilMs - clock.monotonicMs(), end));
   }
 
-  #dropSockets(location: string, drop: (transport: TcpTransport) => void): void {
-    for (const { tenure, transport } of this.#modules.values()) {
-      if (tenure.location === location && transport !== null) drop(transport);
+  #eachConnection(location: string, act: (connection: Connection) => void): void {
+    for (const { tenure, connection } of this.#modules.values()) {
+      if (tenure.location === location && connection !== null) act(connection);
     }
   }
 
@@ -147,10 +155,17 @@ export class DriverHost {
     const key = keyOf(location, spec.id);
     const driver = this.#options.drivers.get(spec.driver);
     if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
-    const transport = this.#transportFor(driver, spec, tenure);
+    const { clock, random } = this.#options;
+    const { connection: settings, own } = splitSettings(spec.settings);
+    const connections = connectionsOf(driver.transports, spec, settings, {
+      clock,
+      random,
+      mayConnect: () => this.#fence.allows(tenure),
+      beforeWrite: (bytes) => this.#fence.stamp(tenure, spec.id, bytes),
+    });
     const host: ModuleHost = {
-      clock: this.#options.clock,
-      transport,
+      clock,
+      ...connections,
       publish: (name, value) => {
         this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value);
       },
@@ -158,7 +173,8 @@ export class DriverHost {
       entered: () => this.#options.entered(key),
     };
     const older = this.#modules.get(key);
-    const hosted = { module: new Module(driver, spec, host, handover), tenure, transport };
+    const module = new Module(driver, { ...spec, settings: own }, host, handover);
+    const hosted: Hosted = { module, tenure, connection: connections.transport ?? connections.http };
     this.#modules.set(key, hosted);
     // Started twice (the node lost count while another host died): the older one must let go of the device first.
     await older?.module.stop(0);
@@ -169,27 +185,6 @@ export class DriverHost {
       await hosted.module.stop(0);
       throw error;
     }
-  }
-
-  #transportFor(driver: Driver, spec: ModuleSpec, tenure: Tenure): TcpTransport | null {
-    if (driver.transport === 'none') return null;
-    const refuse = (field: string, problem: string): HoldfastError =>
-      new HoldfastError('INPUT_INVALID', { field, problem });
-    for (const kind of ['tls', 'udp', 'makebreak'] as const) {
-      if (spec[kind]) throw refuse(kind, 'driver hosts speak plain TCP only');
-    }
-    if (spec.ip === '') throw refuse('ip', 'must name the device');
-    if (spec.port === 0) throw refuse('port', 'must be the port of the device');
-    const { clock, random } = this.#options;
-    return new TcpTransport({
-      module: spec.id,
-      host: spec.ip,
-      port: spec.port,
-      clock,
-      random,
-      mayConnect: () => this.#fence.allows(tenure),
-      beforeWrite: (bytes) => this.#fence.stamp(tenure, spec.id, bytes),
-    });
   }
 
   async #stop({ id, location, modules, hookMs }: Of<'stop'>): Promise<void> {

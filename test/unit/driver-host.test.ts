@@ -139,7 +139,7 @@ describe('device connections of a host', () => {
       host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null }] });
       await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);
     };
-    const connected = () => sent.flatMap((message) => (message.t === 'status' ? [message.value] : []));
+    const connected = () => sent.flatMap((message) => (message.t === 'status' && message.key === 'connected' ? [message.value] : []));
     return { events, device, clock, gate, start, connected };
   };
 
