@@ -1,14 +1,13 @@
 import http from 'node:http';
-import https from 'node:https';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { HttpCaller, HttpRequest, HttpResponse, HttpService } from '../driver-sdk/http.ts';
 import type { ConnectionHandler } from '../driver-sdk/transport.ts';
-import { HoldfastError } from '../shared/model/errors.ts';
+import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ConnectionSettings } from './connection-settings.ts';
-import { certificateRefusal, tlsNames } from './dial-tcp.ts';
-import { isPermanent } from './line.ts';
+import { type DeviceSocket, openDeviceSocket } from './device-socket.ts';
+import type { LineEnd } from './line.ts';
 
 export interface HttpConnectionOptions {
   module: string;
@@ -18,6 +17,11 @@ export interface HttpConnectionOptions {
   clock: Clock;
   /** Asked right before a request leaves; throws when it must not. */
   beforeWrite(bytes: number): void;
+}
+
+interface HttpSocket extends DeviceSocket {
+  /** A request waits for it. */
+  whenUp: (() => void) | null;
 }
 
 interface Running {
@@ -35,6 +39,7 @@ const SAFE = new Set(['GET', 'HEAD']);
 export class HttpConnection implements HttpService {
   readonly #options: HttpConnectionOptions;
   readonly #agent: http.Agent;
+  readonly #sockets = new Map<Duplex, HttpSocket>();
   readonly #running = new Set<Running>();
   #handler: ConnectionHandler | null = null;
   #connected = false;
@@ -44,12 +49,9 @@ export class HttpConnection implements HttpService {
 
   constructor(options: HttpConnectionOptions) {
     this.#options = options;
-    const { base, settings } = options;
-    const pool = { keepAlive: true, maxSockets: limits.httpConnections };
-    const secured = { rejectUnauthorized: false, ...(settings.ca === null ? {} : { ca: settings.ca }) };
-    const names = tlsNames(hostOf(base), settings.serverName);
-    this.#agent =
-      base.protocol === 'https:' ? new https.Agent({ ...pool, ...secured, servername: names.servername ?? '' }) : new http.Agent(pool);
+    this.#agent = Object.assign(new http.Agent({ keepAlive: true, maxSockets: limits.httpConnections }), {
+      createConnection: () => this.#openSocket(),
+    });
   }
 
   open(handler: ConnectionHandler): void {
@@ -99,7 +101,7 @@ export class HttpConnection implements HttpService {
 
   reset(): void {
     for (const running of this.#running) running.giveUp((fate) => new HoldfastError('CANCELLED', { fate }));
-    this.#agent.destroy();
+    for (const socket of this.#sockets.values()) socket.drop();
   }
 
   close(): Promise<void> {
@@ -124,9 +126,9 @@ export class HttpConnection implements HttpService {
     const authorization = settings.authorization === null ? {} : { authorization: settings.authorization };
     const length = bytes.length > 0 ? { 'content-length': String(bytes.length) } : {};
     return new Promise((resolve, reject) => {
+      const to = { protocol: 'http:', host: url.hostname, path: `${url.pathname}${url.search}`, agent: this.#agent };
       // Throws what no header may hold.
-      const client = url.protocol === 'https:' ? https : http;
-      const request = client.request(url, { method, agent: this.#agent, headers: { ...length, ...authorization, ...headers } });
+      const request = http.request({ ...to, method, headers: { host: url.host, ...length, ...authorization, ...headers } });
       const finish = (outcome: () => void): void => {
         if (!this.#running.delete(running)) return;
         timer.cancel();
@@ -146,27 +148,23 @@ export class HttpConnection implements HttpService {
       caller?.signal.addEventListener('abort', aborted, { once: true });
       this.#running.add(running);
 
-      const depart = (socket: Socket): void => {
+      const depart = (): void => {
         if (!this.#running.has(running)) return;
-        const refusal = settings.verifyCertificate ? certificateRefusal(socket) : null;
-        if (refusal !== null) {
-          this.openBreaker(`its certificate is refused: ${refusal}`);
-          running.giveUp(() => this.#refused(`its certificate is refused: ${refusal}`));
-          return;
-        }
         try {
           this.#options.beforeWrite(url.pathname.length + url.search.length + bytes.length);
         } catch (error) {
-          running.giveUp(() => (error instanceof HoldfastError ? error : this.#refused(String(error))));
+          running.giveUp(() => toHoldfastError(error, module));
           return;
         }
         running.left = true;
         caller?.left();
         request.end(bytes);
       };
-      request.on('socket', (socket) => {
-        if (socket.connecting) socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => depart(socket));
-        else depart(socket);
+      let socket: HttpSocket | undefined;
+      request.on('socket', (stream) => {
+        socket = this.#sockets.get(stream);
+        if (socket === undefined || socket.up) depart();
+        else socket.whenUp = depart;
       });
       request.on('response', (response) => {
         this.#reached();
@@ -177,10 +175,12 @@ export class HttpConnection implements HttpService {
       });
       request.on('error', (error: NodeJS.ErrnoException) => {
         if (!this.#running.has(running)) return;
-        if (request.reusedSocket && SAFE.has(method) && error.code === 'ECONNRESET') return finish(() => reject(new StaleConnection()));
-        this.#failed(error);
-        const offline = new HoldfastError('DEVICE_OFFLINE', { module });
-        finish(() => reject(running.left ? new HoldfastError('DEVICE_LOST', { module, fate: 'unknown' }) : offline));
+        const stale = request.reusedSocket && SAFE.has(method) && error.code === 'ECONNRESET';
+        if (stale) return finish(() => reject(new StaleConnection()));
+        const end = socket?.end ?? { reason: error.message, permanent: false };
+        if (end.permanent) this.openBreaker(end.reason);
+        else this.#lost(end.reason);
+        finish(() => reject(this.#undelivered(end, running.left)));
       });
     });
   }
@@ -196,9 +196,28 @@ export class HttpConnection implements HttpService {
     return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) };
   }
 
-  #failed(error: NodeJS.ErrnoException): void {
-    if (isPermanent(error)) this.openBreaker(error.message);
-    else this.#lost(error.message);
+  /** Called by the agent. */
+  #openSocket(): Duplex {
+    const { base, settings, clock } = this.#options;
+    const isTls = base.protocol === 'https:';
+    const target = { host: hostOf(base), port: Number(base.port || (isTls ? 443 : 80)), tls: isTls ? settings : null, clock };
+    const events = {
+      up: (): void => {
+        socket.whenUp?.();
+        socket.whenUp = null;
+      },
+      ended: () => void this.#sockets.delete(socket.stream),
+    };
+    const opened = openDeviceSocket(target, events);
+    const socket: HttpSocket = Object.assign(opened, { whenUp: null });
+    this.#sockets.set(socket.stream, socket);
+    return socket.stream;
+  }
+
+  #undelivered({ reason, permanent }: LineEnd, left: boolean): HoldfastError {
+    const { module } = this.#options;
+    if (permanent) return this.#refused(reason);
+    return left ? new HoldfastError('DEVICE_LOST', { module, fate: 'unknown' }) : new HoldfastError('DEVICE_OFFLINE', { module });
   }
 
   #reached(): void {

@@ -1,7 +1,7 @@
 // Drivers that misbehave, for tests of the driver hosts. Plain JavaScript: driver hosts load it as it is.
 import { appendFileSync } from 'node:fs';
 import { z } from 'zod';
-import { defineDriver, method } from '../../dist/driver-sdk/index.js';
+import { defineDriver, delimiter, method } from '../../dist/driver-sdk/index.js';
 
 const none = z.strictObject({});
 
@@ -64,4 +64,33 @@ const badSetup = defineDriver({
   },
 });
 
-export const drivers = [recorder, rogue, flood, badSetup];
+/** Asks a mock device over HTTP. */
+const web = defineDriver({
+  name: 'web',
+  role: 'service',
+  settings: none,
+  setup: (ctx) => ({
+    ask: method(z.tuple([z.string(), z.int()]), async (line, timeoutMs) => {
+      const { status, body } = await ctx.http.request({ path: '/command', method: 'POST', body: line, timeoutMs });
+      return `${status} ${body}`;
+    }),
+    get: method(z.tuple([z.string()]), async (path) => (await ctx.http.request({ path })).status),
+  }),
+});
+
+/** Gives up when the device says that something failed, as one would after a wrong password. */
+const login = defineDriver({
+  name: 'login',
+  role: 'device',
+  settings: z.strictObject({ password: z.string() }),
+  tokeniser: () => delimiter('\n'),
+  setup(ctx) {
+    ctx.on('connected', async () => {
+      const answer = await ctx.send(ctx.settings.password === 'right' ? 'ping\n' : 'fail\n');
+      if (String(answer).startsWith('error')) ctx.openBreaker('the password is wrong');
+    });
+    return {};
+  },
+});
+
+export const drivers = [recorder, rogue, flood, badSetup, web, login];
