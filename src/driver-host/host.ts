@@ -3,13 +3,13 @@ import type { Driver } from '../driver-sdk/index.ts';
 import { Module, type ModuleHost } from '../driver-sdk/module.ts';
 import { compareEpochs } from '../shared/control/epoch.ts';
 import { gateError } from '../shared/control/write-gate.ts';
-import type { Json } from '../shared/foundation/json.ts';
+import { type Json, jsonEqual } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
-import { splitSettings } from './connection-settings.ts';
+import { type ConnectionSettings, splitSettings } from './connection-settings.ts';
 import { type Connections, connectionsOf } from './connections.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
@@ -23,12 +23,12 @@ export interface DriverHostOptions {
   pipe: HostPipe;
   /** Code of this module (`location/module`) is about to run. */
   entered(key: string): void;
-  memoryBytes(): number;
 }
 
 interface Hosted {
   module: Module;
   tenure: Tenure;
+  settings: ConnectionSettings;
   /** null: the driver has no connection of its own. */
   connection: Connection | null;
 }
@@ -54,7 +54,7 @@ export class DriverHost {
   constructor(options: DriverHostOptions) {
     this.#options = options;
     this.#fence = new DeviceFence(options.clock, options.journal);
-    this.#reporter = new Reporter(options.pipe);
+    this.#reporter = new Reporter(options.pipe, options.clock);
   }
 
   receive(message: ToHost): void {
@@ -69,6 +69,9 @@ export class DriverHost {
       case 'stop':
         void this.#stop(message);
         break;
+      case 'update':
+        void this.#update(message);
+        break;
       case 'exec':
         void this.#exec(message);
         break;
@@ -80,11 +83,9 @@ export class DriverHost {
       case 'writes':
         pipe.send({ t: 'writes', id: message.id, writes: journal.newest(message.location) });
         break;
-      case 'ping': {
-        const memoryBytes = this.#options.memoryBytes();
-        pipe.send({ t: 'pong', id: message.id, memoryBytes, refused: this.#fence.takeRefused() });
+      case 'ping':
+        pipe.send({ t: 'pong', id: message.id, refused: this.#fence.takeRefused() });
         break;
-      }
     }
   }
 
@@ -135,7 +136,9 @@ export class DriverHost {
         try {
           await this.#startModule(tenure, spec, handover);
         } catch (error) {
-          failed.push({ module: spec.id, problem: toHoldfastError(error, spec.id).message });
+          const problem = toHoldfastError(error, spec.id).message;
+          failed.push({ module: spec.id, problem });
+          this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, 'problem', problem);
         }
       }),
     );
@@ -174,7 +177,7 @@ export class DriverHost {
     };
     const older = this.#modules.get(key);
     const module = new Module(driver, { ...spec, settings: own }, host, handover);
-    const hosted: Hosted = { module, tenure, connection: connections.transport ?? connections.http };
+    const hosted: Hosted = { module, tenure, settings, connection: connections.transport ?? connections.http };
     this.#modules.set(key, hosted);
     // Started twice (the node lost count while another host died): the older one must let go of the device first.
     await older?.module.stop(0);
@@ -185,6 +188,17 @@ export class DriverHost {
       await hosted.module.stop(0);
       throw error;
     }
+  }
+
+  async #update({ id, location, modules }: Of<'update'>): Promise<void> {
+    const restart: string[] = [];
+    await Promise.all(
+      modules.map(async (spec) => {
+        const hosted = this.#modules.get(keyOf(location, spec.id));
+        if (hosted === undefined || !(await updated(hosted, spec))) restart.push(spec.id);
+      }),
+    );
+    this.#options.pipe.send({ t: 'updated', id, restart });
   }
 
   async #stop({ id, location, modules, hookMs }: Of<'stop'>): Promise<void> {
@@ -219,5 +233,16 @@ export class DriverHost {
     } finally {
       this.#calls.delete(id);
     }
+  }
+}
+
+/** A connection cannot change under way; the rest is up to the driver. */
+async function updated({ module, settings }: Hosted, spec: ModuleSpec): Promise<boolean> {
+  try {
+    const { connection, own } = splitSettings(spec.settings);
+    return jsonEqual(connection, settings) && (await module.update(own));
+  } catch {
+    // Settings that do not fit: the new start says so.
+    return false;
   }
 }

@@ -9,14 +9,15 @@ import { runningModule } from '../driver-sdk/module.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
-import { toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
+import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
 import { DriverHost } from './host.ts';
-import { beat, createBlame, createShared } from './pulse.ts';
+import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
 import { WriteJournal } from './write-journal.ts';
 
 /** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
 const PIPE = 3;
 const BEAT_MS = 250;
+const endProcess = process.exit.bind(process);
 
 const setup = z
   .strictObject({ writeLog: z.string().nullable(), nodeId: z.string(), driversModule: z.string().nullable() })
@@ -39,7 +40,7 @@ const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: 
   drained: () => host.drained(),
   ended: () => {
     host.abandon();
-    process.exit(0);
+    endProcess(0);
   },
 });
 const host = new DriverHost({
@@ -49,9 +50,12 @@ const host = new DriverHost({
   journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),
   pipe,
   entered: createBlame(shared),
-  memoryBytes: () => process.memoryUsage.rss(),
 });
 pipe.send({ t: 'ready' });
+
+function sayLast(words: LastWords): void {
+  writeSync(2, `\n${JSON.stringify(words)}\n`);
+}
 
 /** Location and module of the driver code that runs now, for its log lines; empty when it is nobody's. */
 const running = (): { location: string; module: string } => {
@@ -74,11 +78,20 @@ globalThis.console = new Console(printed('info'), printed('warn'));
 process.on('uncaughtException', (error) => {
   const module = runningModule();
   const culprit = module === null ? null : host.keyOf(module);
-  const words = { lastWords: 'crashed', culprit, problem: error.stack ?? error.message };
-  writeSync(2, `\n${JSON.stringify(words)}\n`);
+  sayLast({ lastWords: 'crashed', culprit, problem: error.stack ?? error.message });
   host.abandon();
-  process.exit(1);
+  endProcess(1);
 });
+// A process that ends by itself is a driver's doing: it is to be named.
+const exitOf = (name: 'exit' | 'abort') => (): never => {
+  const module = runningModule();
+  const culprit = module === null ? readCulprit(shared) : host.keyOf(module);
+  sayLast({ lastWords: 'exited', culprit, problem: `the driver called process.${name}` });
+  host.abandon();
+  return endProcess(1);
+};
+process.exit = exitOf('exit');
+process.abort = exitOf('abort');
 process.on('unhandledRejection', (reason) => {
   const problem = reason instanceof Error ? reason.message : String(reason);
   pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${problem}` });

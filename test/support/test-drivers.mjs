@@ -39,6 +39,33 @@ const rogue = defineDriver({
       reject: () => void Promise.reject(new Error('nobody caught this')),
       print: method(z.tuple([z.string()]), (text) => console.log(text)),
       exit: () => process.abort(),
+      exitProcess: () => process.exit(3),
+      grow() {
+        const kept = [];
+        setInterval(() => kept.push(Array.from({ length: 2_000_000 }, (_, index) => index + 0.5)), 1);
+      },
+      flood() {
+        let count = 0;
+        const round = () => {
+          for (let turn = 0; turn < 1_000; turn += 1) ctx.status.set(`key-${count % 50}`, (count += 1));
+          ctx.log.info(`round ${count}`);
+          setImmediate(round);
+        };
+        round();
+      },
+      never: () => new Promise(() => undefined),
+      circular: () => {
+        const ring = {};
+        ring.self = ring;
+        return ring;
+      },
+      circularStatus: () => {
+        const ring = {};
+        ring.self = ring;
+        ctx.status.set('ring', ring);
+      },
+      large: () => 'x'.repeat(9 * 1024 * 1024),
+      largeStatus: () => ctx.status.set('large', 'x'.repeat(9 * 1024 * 1024)),
     };
   },
 });
@@ -78,6 +105,44 @@ const web = defineDriver({
   }),
 });
 
+/** Throws wherever it can. */
+const thrower = defineDriver({
+  name: 'thrower',
+  role: 'device',
+  settings: none,
+  tokeniser: () => delimiter('\n'),
+  setup(ctx) {
+    const fail = (where) => {
+      throw new Error(`thrown in ${where}`);
+    };
+    for (const event of ['connected', 'disconnected', 'received', 'stop']) ctx.on(event, () => fail(event));
+    ctx.schedule.every(20, () => fail('schedule'));
+    ctx.handover.save(() => fail('save'));
+    ctx.onUpdate(() => fail('update'));
+    return {
+      method: () => fail('method'),
+      later: async () => {
+        await Promise.resolve();
+        fail('later');
+      },
+      reply: () => ctx.send('echo 1\n', { reply: () => fail('reply') }),
+      hello: () => 'hello',
+    };
+  },
+});
+
+/** Takes changed settings while it runs. */
+const tunable = defineDriver({
+  name: 'tunable',
+  role: 'device',
+  settings: z.strictObject({ level: z.int() }),
+  setup(ctx) {
+    ctx.status.set('level', ctx.settings.level);
+    ctx.onUpdate(({ level }) => ctx.status.set('level', level));
+    return { level: () => ctx.settings.level };
+  },
+});
+
 /** Gives up when the device says that something failed, as one would after a wrong password. */
 const login = defineDriver({
   name: 'login',
@@ -93,4 +158,4 @@ const login = defineDriver({
   },
 });
 
-export const drivers = [recorder, rogue, flood, badSetup, web, login];
+export const drivers = [recorder, rogue, flood, badSetup, web, login, thrower, tunable];

@@ -62,7 +62,7 @@ export const limits = {
   hostHeartbeatMs: 500,
   hostDeadMs: 2_000,
   hostStallMs: 1_250,
-  hostHeapMegabytes: 512,
+  hostHeapMegabytes: 1_024,
   hostMemoryBytes: 768 * 1024 * 1024,
   hostPipeBytes: 16 * 1024 * 1024,
   hostRestartMinMs: 125,
