@@ -1,4 +1,5 @@
 import { Console } from 'node:console';
+import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import net from 'node:net';
 import { Writable } from 'node:stream';
@@ -25,7 +26,9 @@ const setup = z
 
 const shared = createShared();
 // The path is that of the compiled file: driver hosts run compiled code only.
-new Worker(new URL('./watchdog.js', import.meta.url), { workerData: shared }).unref();
+const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), { workerData: shared });
+const watching = once(watchdog, 'message');
+watchdog.unref();
 setInterval(() => beat(shared), BEAT_MS);
 
 const drivers = new Map<string, Driver>(Object.entries(builtinDrivers));
@@ -35,6 +38,8 @@ if (setup.driversModule !== null) {
   for (const driver of more.drivers) drivers.set(driver.name, driver);
 }
 
+// No driver runs that nobody watches.
+await watching;
 const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: true }), {
   message: (message) => host.receive(toHostSchema.parse(message)),
   drained: () => host.drained(),

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { limits } from '../shared/model/limits.ts';
 import type { LastWords } from '../shared/runtime/driver-hosts/messages.ts';
 import { readBeat, readCulprit, type Shared } from './pulse.ts';
@@ -10,29 +10,30 @@ import { readBeat, readCulprit, type Shared } from './pulse.ts';
  * looks instead of comparing times, so that a machine that was suspended is not taken for a driver that loops.
  */
 const shared = workerData as Shared;
-const LOOK_MS = 50;
-const LOOKS = limits.hostStallMs / LOOK_MS;
+const BEAT_LOOK_MS = 250;
+const LOOKS = limits.hostStallMs / BEAT_LOOK_MS;
+/** A driver can fill some hundred megabytes in the time between two of these looks. */
+const MEMORY_LOOK_MS = 50;
 let last = readBeat(shared);
 let unchanged = 0;
 let memory = process.memoryUsage.rss();
 /** By module: by how much the memory grew while its code was the last to run. */
 const grown = new Map<string, number>();
 
-setInterval(() => {
-  const culprit = readCulprit(shared);
-  watchBeat(culprit);
-  watchMemory(culprit);
-}, LOOK_MS);
+setInterval(watchBeat, BEAT_LOOK_MS);
+setInterval(watchMemory, MEMORY_LOOK_MS);
+parentPort?.postMessage('watching');
 
-function watchBeat(culprit: string | null): void {
+function watchBeat(): void {
   const beat = readBeat(shared);
   unchanged = beat === last ? unchanged + 1 : 0;
   last = beat;
   if (unchanged < LOOKS) return;
-  end({ lastWords: 'stalled', culprit, problem: `the driver kept its process busy for ${limits.hostStallMs} ms` });
+  end({ lastWords: 'stalled', culprit: readCulprit(shared), problem: `the driver kept its process busy for ${limits.hostStallMs} ms` });
 }
 
-function watchMemory(culprit: string | null): void {
+function watchMemory(): void {
+  const culprit = readCulprit(shared);
   const before = memory;
   memory = process.memoryUsage.rss();
   if (culprit !== null && memory > before) grown.set(culprit, (grown.get(culprit) ?? 0) + memory - before);

@@ -30,10 +30,10 @@ interface World {
   seen: { name: string; value: Json; atMs: number }[];
 }
 
-/** A good module and a bad one in the same driver host. */
+/** A good module and a bad one in the same driver host, and another host that the good one can go to. */
 async function world(bad: ModuleSpec = rogue): Promise<World> {
   const devices = await startDevices(scope, folder());
-  const hands = startHands(scope);
+  const hands = startHands(scope, { hosts: 2 });
   const seen: World['seen'] = [];
   hands.link.onStatus(({ module, key, value }) => seen.push({ name: `${module}.${key}`, value, atMs: monotonicMs() }));
   const start = (modules: ModuleSpec[]) => hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());

@@ -385,6 +385,24 @@ describe('a host that ends', () => {
     expect(processes.length).toBeLessThan(9);
   });
 
+  it('whose culprit is known: the modules of others start at once on a host that runs', async () => {
+    const { start, startedAt, host, clock, link } = setUp(2);
+    const problems: [string, unknown][] = [];
+    link.onStatus(({ module, key, value }) => void (key === 'problem' && problems.push([module, value])));
+    // These two drivers go to the first host.
+    await start([spec('mod-1', { driver: 'good' }), spec('mod-2', { driver: 'bad' })]);
+    expect(startedAt(0)).toEqual(['mod-1', 'mod-2']);
+    host(0).die('exit code 1', 'hq/mod-2');
+    await Promise.resolve();
+    expect(startedAt(1)).toEqual(['mod-1']);
+    expect(problems).toEqual([
+      ['mod-1', 'its driver host ended; it is being started again'],
+      ['mod-2', 'it ended its driver host: boom'],
+    ]);
+    await clock.advance(300);
+    expect(startedAt(2)).toEqual(['mod-2']);
+  });
+
   it('of a driver that has one of its own already: what else it lost goes there, and starts at once', async () => {
     const { start, startedAt, host, clock, processes } = setUp(2);
     await start(Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'bad' })));

@@ -300,6 +300,8 @@ class DriverHosts implements DeviceLink {
     const [culpritLocation = '', culpritModule = ''] = end.words?.culprit?.split('/') ?? [];
     const culprit = this.#locations.get(culpritLocation)?.modules.get(culpritModule)?.spec.driver ?? null;
     const own = culprit === null ? null : this.#pool.blame(culprit);
+    // Unless it is known whose fault it was: the culprit would take the next host with it.
+    const refuge = culprit === null ? null : this.#pool.refuge(slot);
     for (const location of this.#locations.values()) {
       const lost = [...location.modules.values()].filter((placed) => placed.slot === slot);
       for (const placed of lost) {
@@ -309,9 +311,12 @@ class DriverHosts implements DeviceLink {
         this.#publish(location.id, placed.spec.id, 'problem', placed.problem);
         if (placed.connected) this.#publish(location.id, placed.spec.id, 'connected', false);
         placed.connected = false;
-        if (own !== null && placed.spec.driver === culprit) this.#pool.move(placed, own);
+        const target = placed.spec.driver === culprit ? own : refuge;
+        if (target !== null) this.#pool.move(placed, target);
       }
-      if (own !== null && own !== slot && own.peer !== null) this.#relaunch(location, own, lost);
+      for (const target of [own, refuge]) {
+        if (target !== null && target !== slot && target.peer !== null) this.#relaunch(location, target, lost);
+      }
     }
     this.#count();
   }

@@ -193,7 +193,8 @@ export class HostPeer {
   #ended(exit: string, output: string): void {
     this.#heartbeat.cancel();
     const words = readLastWords(output);
-    const reason = this.#killed ?? words?.problem ?? exit;
+    // Its own words know whose code it was, also when the node ended it at the same moment.
+    const reason = words?.problem ?? this.#killed ?? exit;
     if (this.#killed !== 'closed') {
       this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
     }
