@@ -42,7 +42,7 @@ const rogue = defineDriver({
       exitProcess: () => process.exit(3),
       grow() {
         const kept = [];
-        setInterval(() => kept.push(new Array(1_000_000).fill(0.5)), 5);
+        setInterval(() => kept.push(new Array(4_000_000).fill(0.5)), 5);
       },
       flood() {
         let count = 0;
@@ -99,7 +99,7 @@ const web = defineDriver({
   setup: (ctx) => ({
     ask: method(z.tuple([z.string(), z.int()]), async (line, timeoutMs) => {
       const { status, body } = await ctx.http.request({ path: '/command', method: 'POST', body: line, timeoutMs });
-      return `${status} ${body}`;
+      return `${status} ${body.toString()}`;
     }),
     get: method(z.tuple([z.string()]), async (path) => (await ctx.http.request({ path })).status),
   }),

@@ -158,7 +158,7 @@ class MockDevice {
         const note = this.#noteOf(0);
         return socket.on('message', (line, from) => {
           note('data', line.toString('latin1'));
-          this.#command(line.toString('latin1').trimEnd(), (answer) => void socket.send(`${answer}\n`, from.port, from.address));
+          this.#command(line.toString('latin1').trimEnd(), (answer) => socket.send(`${answer}\n`, from.port, from.address));
         });
       }
     }
