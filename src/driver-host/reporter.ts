@@ -1,7 +1,7 @@
 import type { Json } from '../shared/foundation/json.ts';
 import type { Epoch } from '../shared/model/control.ts';
 import { limits } from '../shared/model/limits.ts';
-import type { Clock, Timer } from '../shared/ports/clock.ts';
+import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine } from '../shared/ports/device-link.ts';
 import type { FromHost } from '../shared/runtime/driver-hosts/messages.ts';
 
@@ -40,7 +40,7 @@ export class Reporter {
   readonly #clock: Clock;
   /** Modules that reported something in this window, or have something waiting. */
   readonly #accounts = new Map<string, Account>();
-  #window: Timer | null = null;
+  #windowOpen = false;
 
   constructor(pipe: HostPipe, clock: Clock) {
     this.#pipe = pipe;
@@ -71,18 +71,23 @@ export class Reporter {
     if (known !== undefined) return known;
     const account: Account = { location, module, spent: 0, waiting: new Map(), lostLines: 0 };
     this.#accounts.set(id, account);
-    this.#window ??= this.#clock.after(WINDOW_MS, () => this.#nextWindow());
+    if (!this.#windowOpen) this.#openWindow();
     return account;
   }
 
+  #openWindow(): void {
+    this.#windowOpen = true;
+    this.#clock.after(WINDOW_MS, () => this.#nextWindow());
+  }
+
   #nextWindow(): void {
-    this.#window = null;
+    this.#windowOpen = false;
     for (const [id, account] of this.#accounts) {
       account.spent = 0;
       this.#settle(account);
       if (account.waiting.size === 0 && account.lostLines === 0) this.#accounts.delete(id);
     }
-    if (this.#accounts.size > 0) this.#window = this.#clock.after(WINDOW_MS, () => this.#nextWindow());
+    if (this.#accounts.size > 0) this.#openWindow();
   }
 
   #settle(account: Account): void {

@@ -42,7 +42,7 @@ const rogue = defineDriver({
       exitProcess: () => process.exit(3),
       grow() {
         const kept = [];
-        setInterval(() => kept.push(new Array(4_000_000).fill(0.5)), 5);
+        setInterval(() => kept.push(new Float64Array(4_000_000).fill(0.5)), 5);
       },
       flood() {
         let count = 0;
