@@ -40,10 +40,6 @@ const rogue = defineDriver({
       print: method(z.tuple([z.string()]), (text) => console.log(text)),
       exit: () => process.abort(),
       exitProcess: () => process.exit(3),
-      grow() {
-        const kept = [];
-        setInterval(() => kept.push(new Float64Array(4_000_000).fill(0.5)), 5);
-      },
       flood() {
         let count = 0;
         const round = () => {
