@@ -1,15 +1,17 @@
 import { Call } from '../driver-sdk/call.ts';
 import type { Driver } from '../driver-sdk/index.ts';
 import { Module, type ModuleHost } from '../driver-sdk/module.ts';
+import { compareEpochs } from '../shared/control/epoch.ts';
 import { gateError } from '../shared/control/write-gate.ts';
-import type { Json } from '../shared/foundation/json.ts';
+import { type Json, jsonEqual } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
+import { type ConnectionSettings, splitSettings } from './connection-settings.ts';
+import { type Connections, connectionsOf } from './connections.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
-import { TcpTransport } from './tcp-transport.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
 import type { WriteJournal } from './write-journal.ts';
 
@@ -21,14 +23,17 @@ export interface DriverHostOptions {
   pipe: HostPipe;
   /** Code of this module (`location/module`) is about to run. */
   entered(key: string): void;
-  memoryBytes(): number;
 }
 
 interface Hosted {
   module: Module;
   tenure: Tenure;
-  transport: TcpTransport | null;
+  settings: ConnectionSettings;
+  /** null: the driver has no connection of its own. */
+  connection: Connection | null;
 }
+
+type Connection = NonNullable<Connections[keyof Connections]>;
 
 type Of<T extends ToHost['t']> = Extract<ToHost, { t: T }>;
 
@@ -49,7 +54,7 @@ export class DriverHost {
   constructor(options: DriverHostOptions) {
     this.#options = options;
     this.#fence = new DeviceFence(options.clock, options.journal);
-    this.#reporter = new Reporter(options.pipe);
+    this.#reporter = new Reporter(options.pipe, options.clock);
   }
 
   receive(message: ToHost): void {
@@ -64,6 +69,9 @@ export class DriverHost {
       case 'stop':
         void this.#stop(message);
         break;
+      case 'update':
+        void this.#update(message);
+        break;
       case 'exec':
         void this.#exec(message);
         break;
@@ -75,11 +83,9 @@ export class DriverHost {
       case 'writes':
         pipe.send({ t: 'writes', id: message.id, writes: journal.newest(message.location) });
         break;
-      case 'ping': {
-        const memoryBytes = this.#options.memoryBytes();
-        pipe.send({ t: 'pong', id: message.id, memoryBytes, refused: this.#fence.takeRefused() });
+      case 'ping':
+        pipe.send({ t: 'pong', id: message.id, refused: this.#fence.takeRefused() });
         break;
-      }
     }
   }
 
@@ -95,27 +101,30 @@ export class DriverHost {
 
   /** The orphan rule: without a node no device connection lives on. Synchronous: the process exits right after. */
   abandon(): void {
-    for (const { transport } of this.#modules.values()) void transport?.close();
+    for (const { connection } of this.#modules.values()) void connection?.close();
   }
 
   #setGate({ location, run, gate }: Of<'gate'>): void {
     const { clock } = this.#options;
     this.#fence.gate.set(location, gate);
     const tenure = this.#tenures.get(location);
+    const raised = tenure?.run === run && compareEpochs(tenure.epoch, gate.epoch) < 0;
     if (tenure?.run === run) tenure.epoch = gate.epoch;
     this.#leaseTimers.get(location)?.cancel();
     this.#leaseTimers.delete(location);
-    if (!gate.open) this.#dropSockets(location, (transport) => transport.dropUnsent());
+    if (!gate.open) this.#eachConnection(location, (connection) => connection.dropUnsent());
+    // The other side has let go: devices that take one connection only are free now.
+    else if (raised) this.#eachConnection(location, (connection) => connection.retryNow());
     if (gate.leaseUntilMs === null) return;
     // Also behind a closed gate, and whether or not the node is still able to say so:
     // at the end of the lease no device connection is left.
-    const end = (): void => this.#dropSockets(location, (transport) => transport.reset());
+    const end = (): void => this.#eachConnection(location, (connection) => connection.reset('the lease has ended'));
     this.#leaseTimers.set(location, clock.after(gate.leaseUntilMs - clock.monotonicMs(), end));
   }
 
-  #dropSockets(location: string, drop: (transport: TcpTransport) => void): void {
-    for (const { tenure, transport } of this.#modules.values()) {
-      if (tenure.location === location && transport !== null) drop(transport);
+  #eachConnection(location: string, act: (connection: Connection) => void): void {
+    for (const { tenure, connection } of this.#modules.values()) {
+      if (tenure.location === location && connection !== null) act(connection);
     }
   }
 
@@ -127,7 +136,9 @@ export class DriverHost {
         try {
           await this.#startModule(tenure, spec, handover);
         } catch (error) {
-          failed.push({ module: spec.id, problem: toHoldfastError(error, spec.id).message });
+          const problem = toHoldfastError(error, spec.id).message;
+          failed.push({ module: spec.id, problem });
+          this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, 'problem', problem);
         }
       }),
     );
@@ -147,10 +158,17 @@ export class DriverHost {
     const key = keyOf(location, spec.id);
     const driver = this.#options.drivers.get(spec.driver);
     if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
-    const transport = this.#transportFor(driver, spec, tenure);
+    const { clock, random } = this.#options;
+    const { connection: settings, own } = splitSettings(spec.settings);
+    const connections = connectionsOf(driver.transports, spec, settings, {
+      clock,
+      random,
+      mayConnect: () => this.#fence.allows(tenure),
+      beforeWrite: (bytes) => this.#fence.stamp(tenure, spec.id, bytes),
+    });
     const host: ModuleHost = {
-      clock: this.#options.clock,
-      transport,
+      clock,
+      ...connections,
       publish: (name, value) => {
         this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value);
       },
@@ -158,7 +176,8 @@ export class DriverHost {
       entered: () => this.#options.entered(key),
     };
     const older = this.#modules.get(key);
-    const hosted = { module: new Module(driver, spec, host, handover), tenure, transport };
+    const module = new Module(driver, { ...spec, settings: own }, host, handover);
+    const hosted: Hosted = { module, tenure, settings, connection: connections.transport ?? connections.http };
     this.#modules.set(key, hosted);
     // Started twice (the node lost count while another host died): the older one must let go of the device first.
     await older?.module.stop(0);
@@ -171,25 +190,15 @@ export class DriverHost {
     }
   }
 
-  #transportFor(driver: Driver, spec: ModuleSpec, tenure: Tenure): TcpTransport | null {
-    if (driver.transport === 'none') return null;
-    const refuse = (field: string, problem: string): HoldfastError =>
-      new HoldfastError('INPUT_INVALID', { field, problem });
-    for (const kind of ['tls', 'udp', 'makebreak'] as const) {
-      if (spec[kind]) throw refuse(kind, 'driver hosts speak plain TCP only');
-    }
-    if (spec.ip === '') throw refuse('ip', 'must name the device');
-    if (spec.port === 0) throw refuse('port', 'must be the port of the device');
-    const { clock, random } = this.#options;
-    return new TcpTransport({
-      module: spec.id,
-      host: spec.ip,
-      port: spec.port,
-      clock,
-      random,
-      mayConnect: () => this.#fence.allows(tenure),
-      beforeWrite: (bytes) => this.#fence.stamp(tenure, spec.id, bytes),
-    });
+  async #update({ id, location, modules }: Of<'update'>): Promise<void> {
+    const restart: string[] = [];
+    await Promise.all(
+      modules.map(async (spec) => {
+        const hosted = this.#modules.get(keyOf(location, spec.id));
+        if (hosted === undefined || !(await updated(hosted, spec))) restart.push(spec.id);
+      }),
+    );
+    this.#options.pipe.send({ t: 'updated', id, restart });
   }
 
   async #stop({ id, location, modules, hookMs }: Of<'stop'>): Promise<void> {
@@ -224,5 +233,16 @@ export class DriverHost {
     } finally {
       this.#calls.delete(id);
     }
+  }
+}
+
+/** A connection cannot change under way; the rest is up to the driver. */
+async function updated({ module, settings }: Hosted, spec: ModuleSpec): Promise<boolean> {
+  try {
+    const { connection, own } = splitSettings(spec.settings);
+    return jsonEqual(connection, settings) && (await module.update(own));
+  } catch {
+    // Settings that do not fit: the new start says so.
+    return false;
   }
 }

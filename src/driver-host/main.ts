@@ -1,4 +1,5 @@
 import { Console } from 'node:console';
+import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import net from 'node:net';
 import { Writable } from 'node:stream';
@@ -9,14 +10,15 @@ import { runningModule } from '../driver-sdk/module.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
-import { toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
+import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
 import { DriverHost } from './host.ts';
-import { beat, createBlame, createShared } from './pulse.ts';
+import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
 import { WriteJournal } from './write-journal.ts';
 
 /** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
 const PIPE = 3;
 const BEAT_MS = 250;
+const endProcess = process.exit.bind(process);
 
 const setup = z
   .strictObject({ writeLog: z.string().nullable(), nodeId: z.string(), driversModule: z.string().nullable() })
@@ -24,7 +26,9 @@ const setup = z
 
 const shared = createShared();
 // The path is that of the compiled file: driver hosts run compiled code only.
-new Worker(new URL('./watchdog.js', import.meta.url), { workerData: shared }).unref();
+const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), { workerData: shared });
+const watching = once(watchdog, 'message');
+watchdog.unref();
 setInterval(() => beat(shared), BEAT_MS);
 
 const drivers = new Map<string, Driver>(Object.entries(builtinDrivers));
@@ -34,12 +38,14 @@ if (setup.driversModule !== null) {
   for (const driver of more.drivers) drivers.set(driver.name, driver);
 }
 
+// No driver runs that nobody watches.
+await watching;
 const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: true }), {
   message: (message) => host.receive(toHostSchema.parse(message)),
   drained: () => host.drained(),
   ended: () => {
     host.abandon();
-    process.exit(0);
+    endProcess(0);
   },
 });
 const host = new DriverHost({
@@ -49,9 +55,12 @@ const host = new DriverHost({
   journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),
   pipe,
   entered: createBlame(shared),
-  memoryBytes: () => process.memoryUsage.rss(),
 });
 pipe.send({ t: 'ready' });
+
+function sayLast(words: LastWords): void {
+  writeSync(2, `\n${JSON.stringify(words)}\n`);
+}
 
 /** Location and module of the driver code that runs now, for its log lines; empty when it is nobody's. */
 const running = (): { location: string; module: string } => {
@@ -74,11 +83,20 @@ globalThis.console = new Console(printed('info'), printed('warn'));
 process.on('uncaughtException', (error) => {
   const module = runningModule();
   const culprit = module === null ? null : host.keyOf(module);
-  const words = { lastWords: 'crashed', culprit, problem: error.stack ?? error.message };
-  writeSync(2, `\n${JSON.stringify(words)}\n`);
+  sayLast({ lastWords: 'crashed', culprit, problem: error.stack ?? error.message });
   host.abandon();
-  process.exit(1);
+  endProcess(1);
 });
+// A process that ends by itself is a driver's doing: it is to be named.
+const exitOf = (name: 'exit' | 'abort') => (): never => {
+  const module = runningModule();
+  const culprit = module === null ? readCulprit(shared) : host.keyOf(module);
+  sayLast({ lastWords: 'exited', culprit, problem: `the driver called process.${name}` });
+  host.abandon();
+  return endProcess(1);
+};
+process.exit = exitOf('exit');
+process.abort = exitOf('abort');
 process.on('unhandledRejection', (reason) => {
   const problem = reason instanceof Error ? reason.message : String(reason);
   pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${problem}` });

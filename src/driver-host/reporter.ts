@@ -1,56 +1,113 @@
 import type { Json } from '../shared/foundation/json.ts';
-import { limits } from '../shared/model/limits.ts';
 import type { Epoch } from '../shared/model/control.ts';
+import { limits } from '../shared/model/limits.ts';
+import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine } from '../shared/ports/device-link.ts';
 import type { FromHost } from '../shared/runtime/driver-hosts/messages.ts';
 
 /** The node does not keep up when this much waits for it. */
 const CONGESTED = limits.hostPipeBytes / 4;
+const WINDOW_MS = 100;
+/** What one module may report within a window. */
+const ALLOWANCE = (limits.moduleReportsPerSecond * WINDOW_MS) / 1_000;
 
 export interface HostPipe {
   send(message: FromHost): void;
   bufferedBytes(): number;
 }
 
+interface Source {
+  location: string;
+  module: string;
+  epoch: Epoch;
+}
+
+/** What one module has reported in this window, and what waits for the next. */
+interface Account {
+  location: string;
+  module: string;
+  spent: number;
+  waiting: Map<string, Extract<FromHost, { t: 'status' }>>;
+  lostLines: number;
+}
+
 /**
- * Status and log lines on their way to the node. When it is slow the last value of each variable waits,
- * and log lines are counted.
+ * Status and log lines on their way to the node. When the node is slow, or a module floods it, the last value of each
+ * variable waits, and log lines are dropped and counted.
  */
 export class Reporter {
   readonly #pipe: HostPipe;
-  readonly #waiting = new Map<string, Extract<FromHost, { t: 'status' }>>();
-  #lostLines = 0;
+  readonly #clock: Clock;
+  /** Modules that reported something in this window, or have something waiting. */
+  readonly #accounts = new Map<string, Account>();
+  #windowOpen = false;
 
-  constructor(pipe: HostPipe) {
+  constructor(pipe: HostPipe, clock: Clock) {
     this.#pipe = pipe;
+    this.#clock = clock;
   }
 
-  status(source: { location: string; module: string; epoch: Epoch }, key: string, value: Json): void {
-    const { location, module, epoch } = source;
+  status({ location, module, epoch }: Source, key: string, value: Json): void {
     const message = { t: 'status' as const, location, module, key, value, epoch };
-    // Once one waits all do: an older value must not overtake a newer one.
-    if (this.#waiting.size > 0 || this.#congested()) this.#waiting.set(`${location}/${module}/${key}`, message);
-    else this.#pipe.send(message);
+    const account = this.#accountOf(location, module);
+    // Once one waits all of the module do: an older value must not overtake a newer one.
+    if (account.waiting.size > 0 || !this.#mayReport(account)) account.waiting.set(key, message);
+    else this.#report(account, message);
   }
 
   log(line: ModuleLogLine): void {
-    if (this.#congested()) this.#lostLines += 1;
-    else this.#pipe.send({ t: 'log', ...line });
+    const account = this.#accountOf(line.location, line.module);
+    if (this.#mayReport(account)) this.#report(account, { t: 'log', ...line });
+    else account.lostLines += 1;
   }
 
   drained(): void {
-    for (const [key, message] of this.#waiting) {
-      if (this.#congested()) return;
-      this.#waiting.delete(key);
-      this.#pipe.send(message);
-    }
-    if (this.#lostLines === 0) return;
-    const message = `${this.#lostLines} log lines of drivers were dropped`;
-    this.#pipe.send({ t: 'log', location: '', module: '', level: 'warn', message });
-    this.#lostLines = 0;
+    for (const account of this.#accounts.values()) this.#settle(account);
   }
 
-  #congested(): boolean {
-    return this.#pipe.bufferedBytes() > CONGESTED;
+  #accountOf(location: string, module: string): Account {
+    const id = `${location}/${module}`;
+    const known = this.#accounts.get(id);
+    if (known !== undefined) return known;
+    const account: Account = { location, module, spent: 0, waiting: new Map(), lostLines: 0 };
+    this.#accounts.set(id, account);
+    if (!this.#windowOpen) this.#openWindow();
+    return account;
+  }
+
+  #openWindow(): void {
+    this.#windowOpen = true;
+    this.#clock.after(WINDOW_MS, () => this.#nextWindow());
+  }
+
+  #nextWindow(): void {
+    this.#windowOpen = false;
+    for (const [id, account] of this.#accounts) {
+      account.spent = 0;
+      this.#settle(account);
+      if (account.waiting.size === 0 && account.lostLines === 0) this.#accounts.delete(id);
+    }
+    if (this.#accounts.size > 0) this.#openWindow();
+  }
+
+  #settle(account: Account): void {
+    for (const [key, message] of account.waiting) {
+      if (!this.#mayReport(account)) return;
+      account.waiting.delete(key);
+      this.#report(account, message);
+    }
+    if (account.lostLines === 0 || !this.#mayReport(account)) return;
+    const { location, module, lostLines } = account;
+    account.lostLines = 0;
+    this.#report(account, { t: 'log', location, module, level: 'warn', message: `${lostLines} log lines were dropped` });
+  }
+
+  #mayReport({ spent }: Account): boolean {
+    return spent < ALLOWANCE && this.#pipe.bufferedBytes() <= CONGESTED;
+  }
+
+  #report(account: Account, message: FromHost): void {
+    account.spent += 1;
+    this.#pipe.send(message);
   }
 }

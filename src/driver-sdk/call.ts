@@ -12,6 +12,7 @@ export class Call {
   readonly abandoned: Promise<never>;
   /** Resolves when it has a result of any kind. */
   readonly finished: Promise<void>;
+  readonly #abort = new AbortController();
   #finish: () => void = () => undefined;
   #reject: (error: HoldfastError) => void = () => undefined;
   #sent = false;
@@ -33,6 +34,11 @@ export class Call {
   /** Why its commands must not leave any more; null while they may. */
   get error(): HoldfastError | null {
     return this.#error;
+  }
+
+  /** Aborts when the call is given up. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
   }
 
   /** It has its result, and what the driver does now is no longer done for it. */
@@ -57,6 +63,7 @@ export class Call {
     if (this.#ended || this.#error !== null) return;
     this.#error = why(this.#sent ? 'unknown' : 'not-sent');
     this.#reject(this.#error);
+    this.#abort.abort(this.#error);
   }
 
   end(): void {

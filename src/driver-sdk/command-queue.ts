@@ -52,7 +52,7 @@ interface Command {
 export interface CommandQueueOptions {
   module: string;
   clock: Clock;
-  transport: Pick<Transport, 'ready' | 'write'>;
+  transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered'>;
   /** Least pause between two commands. */
   delayMs: number;
 }
@@ -126,16 +126,21 @@ export class CommandQueue {
   }
 
   /**
-   * What was in flight may or may not have arrived. Named commands are sent again after the reconnect,
+   * What was in flight may or may not have arrived. Named commands are sent again over the next connection,
    * the others end.
    */
-  disconnected(): void {
-    this.#connected = false;
+  interrupted(): void {
     const lost = this.#takeInFlight();
     if (lost !== null) {
       if (lost.name !== null && lost.retriesLeft > 0) this.#again(lost);
       else lost.reject(this.#lost(lost));
     }
+    this.#pump();
+  }
+
+  disconnected(): void {
+    this.#connected = false;
+    this.interrupted();
     for (const command of this.#queue.filter(({ name }) => name === null)) this.#drop(command, this.#lost(command));
   }
 
@@ -146,6 +151,7 @@ export class CommandQueue {
   /** A call was given up: what it still has in the queue must not leave. */
   dropAbandoned(): void {
     for (const command of this.#queue.filter(({ call }) => call?.error)) this.#drop(command, command.call?.error);
+    this.#pump();
   }
 
   close(reason: string): void {
@@ -161,6 +167,11 @@ export class CommandQueue {
   }
 
   #pump(): void {
+    this.#sendNext();
+    if (this.#closed === null) this.#options.transport.demand(this.#inFlight !== null || this.#queue.length > 0);
+  }
+
+  #sendNext(): void {
     const { clock, transport, module } = this.#options;
     while (this.#inFlight === null && this.#pause === null && this.#closed === null && transport.ready) {
       const command = this.#queue.shift();
@@ -183,7 +194,7 @@ export class CommandQueue {
       }
       command.sent = true;
       call?.markSent();
-      if (command.wait) this.#inFlight = { command, timer: clock.after(command.timeoutMs, () => this.#retry(null)) };
+      if (command.wait) this.#inFlight = { command, timer: clock.after(command.timeoutMs, () => this.#late()) };
       else command.resolve(null);
       if (command.delayMs > 0) this.#pause = clock.after(command.delayMs, () => this.#resume());
     }
@@ -192,6 +203,11 @@ export class CommandQueue {
   #resume(): void {
     this.#pause = null;
     this.#pump();
+  }
+
+  #late(): void {
+    this.#options.transport.unanswered();
+    this.#retry(null);
   }
 
   #retry(problem: string | null): void {

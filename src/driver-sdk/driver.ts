@@ -4,9 +4,13 @@ import { HoldfastError } from '../shared/model/errors.ts';
 import type { Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
 import type { Tokeniser } from './tokeniser.ts';
 
 export type DriverRole = ModuleSpec['role'];
+
+/** Make-and-break is a way to use `tcp` and `tls`, and the module's choice. */
+export type TransportKind = 'tcp' | 'tls' | 'udp' | 'http';
 
 /** A public method of a module. Its arguments come from outside; `method` checks them. */
 export type Method = (...args: Json[]) => unknown;
@@ -29,6 +33,7 @@ export interface ModuleContext {
   readonly status: {
     /** Publishes only when the value differs from the last one. */
     set(key: string, value: Json): void;
+    /** Also of `connected` and `problem`, which the runtime keeps. */
     get(key: string): Json | undefined;
     /** Publishes the value again although it is the same. */
     signal(key: string): void;
@@ -40,6 +45,13 @@ export interface ModuleContext {
   send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
   /** Without `reply` the next message of the device is the answer; null when none is awaited. */
   send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
+  /** Asks the service. Drivers of the kind `http` only. */
+  readonly http: { request(request: HttpRequest): Promise<HttpResponse> };
+  /**
+   * The device refuses us as we are set up (a wrong password), and asking again soon has no use: closes the connection
+   * and tries again much later, or at once when a setting changes. The status variable `problem` says why.
+   */
+  openBreaker(problem: string): void;
   on<E extends keyof EventHandlers>(event: E, handler: EventHandlers[E]): void;
   readonly schedule: {
     /** A run that takes longer than the interval delays the next. */
@@ -59,15 +71,22 @@ export interface ModuleContext {
   readonly user: string | null;
 }
 
-export type DriverContext<Settings> = ModuleContext & { readonly settings: Settings };
+export type DriverContext<Settings> = ModuleContext & {
+  readonly settings: Settings;
+  /** Takes changed settings while the module runs. Without it, or when it throws, the module starts anew. */
+  onUpdate(handler: (settings: Settings) => void | Promise<void>): void;
+};
+
+/** Takes settings that were not checked yet. Throws INPUT_INVALID when they do not fit. */
+export type Update = (settings: JsonObject) => void | Promise<void>;
 
 export interface DriverDefinition<Settings> {
   /** Lower case; unique. */
   name: string;
   role: DriverRole;
   settings: z.ZodType<Settings>;
-  /** Devices speak TCP unless told; everything else has no connection of its own. */
-  transport?: 'tcp' | 'none';
+  /** What the driver can speak over; the module chooses. Devices: TCP and TLS unless told; services: HTTP; others: nothing. */
+  transports?: readonly TransportKind[];
   /** Cuts what the device sends into messages; without it each chunk is one. */
   tokeniser?: () => Tokeniser;
   /** Least pause between two commands. */
@@ -82,13 +101,20 @@ export interface DriverDefinition<Settings> {
 export interface Driver {
   readonly name: string;
   readonly role: DriverRole;
-  readonly transport: 'tcp' | 'none';
+  readonly transports: readonly TransportKind[];
   readonly tokeniser: (() => Tokeniser) | null;
   readonly delayMs: number;
   readonly handoverVersion: number;
-  /** Throws INPUT_INVALID for settings that do not fit. */
-  load(context: ModuleContext, settings: JsonObject): Methods | Promise<Methods>;
+  /** Throws INPUT_INVALID for settings that do not fit. `onUpdate` is called when the driver takes changed ones. */
+  load(context: ModuleContext, settings: JsonObject, onUpdate: (update: Update) => void): Methods | Promise<Methods>;
 }
+
+const usualTransports: Record<DriverRole, readonly TransportKind[]> = {
+  device: ['tcp', 'tls'],
+  service: ['http'],
+  logic: [],
+  trigger: [],
+};
 
 /** Declares a driver: code for one kind of device or service. */
 export function defineDriver<Settings>(definition: DriverDefinition<Settings>): Driver {
@@ -96,13 +122,22 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
   return {
     name,
     role,
-    transport: definition.transport ?? (role === 'device' ? 'tcp' : 'none'),
+    transports: definition.transports ?? usualTransports[role],
     tokeniser: definition.tokeniser ?? null,
     delayMs: definition.delayMs ?? 0,
     handoverVersion: definition.handoverVersion ?? 1,
-    load: (context, input) => {
-      const settings = parse(definition.settings, input, 'settings');
-      return setup(Object.assign(context, { settings }));
+    load: (context, input, onUpdate) => {
+      const read = (given: JsonObject): Settings => parse(definition.settings, given, 'settings');
+      const driverContext: DriverContext<Settings> = Object.assign(context, {
+        settings: read(input),
+        onUpdate: (handler: (settings: Settings) => void | Promise<void>) =>
+          onUpdate((changed) => {
+            const settings = read(changed);
+            Object.assign(driverContext, { settings });
+            return handler(settings);
+          }),
+      });
+      return setup(driverContext);
     },
   };
 }

@@ -52,7 +52,8 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
   };
   const host = {
     clock,
-    transport: driver.transport === 'none' ? null : line,
+    transport: driver.transports.some((kind) => kind !== 'http') ? line : null,
+    http: null,
     publish: (key: string, value: Json) => {
       status[key] = value;
     },
@@ -103,6 +104,15 @@ class ManualTransport implements Transport {
 
   write(data: Uint8Array): void {
     this.sent.push(Buffer.from(data).toString('latin1'));
+  }
+
+  demand(): void {}
+
+  unanswered(): void {}
+
+  openBreaker(problem: string): void {
+    this.#down(problem);
+    this.#handler?.broken(problem);
   }
 
   reset(reason: string): void {

@@ -10,6 +10,8 @@ export {
   method,
   type Method,
   type Methods,
+  type TransportKind,
 } from './driver.ts';
 export { createHarness, type Harness } from './harness.ts';
+export { type HttpRequest, type HttpResponse } from './http.ts';
 export { delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';

@@ -1,24 +1,27 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
-import type { Json } from '../shared/foundation/json.ts';
+import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import { CommandQueue, type Reply, type SendOptions } from './command-queue.ts';
-import type { Driver, EventHandlers, Method, ModuleContext } from './driver.ts';
+import type { Driver, EventHandlers, Method, ModuleContext, Update } from './driver.ts';
+import type { HttpRequest, HttpResponse, HttpService } from './http.ts';
 import { createSchedule } from './schedule.ts';
 import { StatusMemory } from './status.ts';
 import type { Tokeniser } from './tokeniser.ts';
-import type { Transport } from './transport.ts';
+import type { Connection, Transport } from './transport.ts';
 
 /** What a module needs from the process that runs it. */
 export interface ModuleHost {
   clock: Clock;
-  /** null: the driver has no connection of its own. */
+  /** null: the module sends no bytes. */
   transport: Transport | null;
+  /** null: it asks no service. */
+  http: HttpService | null;
   publish(key: string, value: Json): void;
   log(level: ModuleLogLine['level'], message: string): void;
   /** Code of the driver is about to run: whom to blame should it never come back. */
@@ -57,6 +60,7 @@ export class Module {
   /** null until its setup has ended. */
   #methods: ReadonlyMap<string, Method> | null = null;
   #save: (() => Json) | null = null;
+  #update: Update | null = null;
 
   constructor(driver: Driver, spec: ModuleSpec, host: ModuleHost, handover: Json | null) {
     // A driver may have any number of schedules, and each listens.
@@ -78,30 +82,57 @@ export class Module {
 
   /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
   async start(): Promise<void> {
+    // The value of an earlier holder must not stay.
+    this.#status.keep('problem', null);
     try {
-      const loaded = this.#enter(null, async () => this.#driver.load(this.#context(), this.spec.settings));
-      const methods = await this.#within(limits.driverSetupMs, loaded, 'its setup took too long');
+      const onUpdate = (update: Update): void => void (this.#update = update);
+      const load = async () => this.#driver.load(this.#context(), this.spec.settings, onUpdate);
+      const methods = await this.#within(limits.driverSetupMs, this.#enter(null, load), 'its setup took too long');
       if (this.#abort.signal.aborted) throw this.#stopped();
       this.#methods = new Map(Object.entries(methods));
     } catch (error) {
       this.#tried();
+      this.#status.keep('problem', toHoldfastError(error, this.spec.id).message);
       throw error;
     }
-    const { transport } = this.#host;
-    if (transport === null) return;
+    const { transport, http } = this.#host;
+    if (transport === null && http === null) return;
     await new Promise<void>((resolve) => {
       this.#abort.signal.addEventListener('abort', () => resolve(), { once: true });
-      transport.open({
+      const handler = {
         attempted: () => {
           this.#tried();
           resolve();
         },
         connected: () => this.#onConnected(),
-        disconnected: (reason) => this.#onDisconnected(reason),
+        disconnected: (reason: string) => this.#onDisconnected(reason),
+        broken: (problem: string | null) => this.#onBroken(problem),
+      };
+      http?.open(handler);
+      transport?.open({
+        ...handler,
+        interrupted: () => {
+          this.#tokeniser?.reset();
+          this.#queue?.interrupted();
+        },
         received: (chunk) => this.#onReceived(chunk),
         drained: () => this.#queue?.drained(),
       });
     });
+  }
+
+  /** Gives changed settings to a driver that takes them. false: the module has to start anew. */
+  async update(settings: JsonObject): Promise<boolean> {
+    const update = this.#update;
+    if (update === null || this.#methods === null || this.#abort.signal.aborted) return false;
+    try {
+      await this.#within(limits.driverSetupMs, this.#enter(null, async () => update(settings)), 'its update took too long');
+      return true;
+    } catch (error) {
+      // Half of the new settings may be in force.
+      this.#complain('update', error);
+      return false;
+    }
   }
 
   /** Runs a public method. Settles by the deadline of the call, whatever the driver does. */
@@ -156,8 +187,12 @@ export class Module {
     }
     this.#abort.abort(this.#stopped());
     this.#queue?.close('the module stops');
-    await this.#host.transport?.close();
+    await this.#connection?.close();
     return state;
+  }
+
+  get #connection(): Connection | null {
+    return this.#host.transport ?? this.#host.http;
   }
 
   /** Commands that have left already: the gate is closed behind them, and devices usually answer at once. */
@@ -187,6 +222,8 @@ export class Module {
         signal: (key) => status.signal(key),
       },
       send,
+      http: { request: (request) => this.#request(request) },
+      openBreaker: (problem) => this.#connection?.openBreaker(problem),
       on: (event, handler) => void this.#handlers[event].push(handler),
       schedule: createSchedule({ clock: this.#host.clock, signal, run: (task) => this.#run('schedule', task) }),
       handover: { restore: (schema) => this.#restore(schema), save: (take) => void (this.#save = take) },
@@ -208,23 +245,37 @@ export class Module {
     return sent;
   }
 
+  #request(request: HttpRequest): Promise<HttpResponse> {
+    const { http } = this.#host;
+    if (http === null) {
+      return Promise.reject(new HoldfastError('INPUT_INVALID', { field: 'uri', problem: 'this module asks no service' }));
+    }
+    const call = running.getStore()?.call ?? null;
+    return http.request(request, call?.over === false ? { signal: call.signal, left: () => call.markSent() } : null);
+  }
+
   /** The first attempt is over. Also a dead device has its value: that of an earlier holder must not stay. */
   #tried(): void {
-    if (this.#queue === null || this.#connected || this.#abort.signal.aborted) return;
-    this.#status.set('connected', false);
+    if (this.#connection === null || this.#connected || this.#abort.signal.aborted) return;
+    this.#status.keep('connected', false);
+  }
+
+  #onBroken(problem: string | null): void {
+    this.#status.keep('problem', problem);
+    if (problem !== null) this.#host.log('error', `not tried again soon: ${problem}`);
   }
 
   #onConnected(): void {
     this.#connected = true;
     this.#tokeniser?.reset();
-    this.#status.set('connected', true);
+    this.#status.keep('connected', true);
     this.#queue?.connected();
     for (const handler of this.#handlers.connected) void this.#run('connected', handler);
   }
 
   #onDisconnected(reason: string): void {
     this.#connected = false;
-    this.#status.set('connected', false);
+    this.#status.keep('connected', false);
     this.#queue?.disconnected();
     for (const handler of this.#handlers.disconnected) void this.#run('disconnected', () => handler(reason));
   }
@@ -250,11 +301,12 @@ export class Module {
     }
   }
 
-  /** Runs code of the driver; what it throws is logged, never passed on. */
+  /** Runs code of the driver; what it throws is logged, never passed on. Its deadline ends the waiting. */
   async #run(what: string, task: () => void | Promise<void>): Promise<void> {
     if (this.#abort.signal.aborted) return;
     try {
-      await this.#enter(null, task);
+      const done = this.#enter(null, task);
+      if (done instanceof Promise) await this.#within(limits.driverHandlerMs, done, `it took more than ${limits.driverHandlerMs} ms`);
     } catch (error) {
       this.#complain(what, error);
     }
@@ -316,7 +368,9 @@ export class Module {
 /** What a method returned, as it will cross the pipe. Throws on what JSON cannot say (a cycle, a BigInt). */
 function toJson(value: unknown): Json {
   if (value === undefined || value === null) return null;
-  if (typeof value === 'string' || typeof value === 'boolean') return value;
+  if (typeof value === 'boolean') return value;
   const text = JSON.stringify(value);
-  return text === undefined ? null : (JSON.parse(text) as Json);
+  if (text === undefined) return null;
+  if (text.length > limits.driverValueBytes) throw new RangeError(`a value has more than ${limits.driverValueBytes} bytes`);
+  return JSON.parse(text) as Json;
 }

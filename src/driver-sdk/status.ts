@@ -1,6 +1,9 @@
 import type { Json } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
 
+/** Kept by the runtime: whether the device is connected, and why a module does not work (null: nothing is known against it). */
+const runtimeKeys: readonly string[] = ['connected', 'problem'];
+
 /**
  * The status variables of one module. Texts are compared, so that a changed object is noticed although it is the same
  * one. The first value is always published: what an earlier holder of control left behind counts for nothing here.
@@ -13,14 +16,20 @@ export class StatusMemory {
     this.#publish = publish;
   }
 
+  /** For drivers. Throws on what JSON cannot say, on names of the runtime, and over the limits. */
   set(key: string, value: Json): void {
-    const text = JSON.stringify(value);
-    const before = this.#texts.get(key);
-    if (before === text) return;
-    // `connected` is the runtime's own: a driver that used up all places cannot make it fail.
-    if (before === undefined && key !== 'connected' && this.#texts.size >= limits.statusKeys) {
+    if (runtimeKeys.includes(key)) throw new RangeError(`the status variable ${key} is kept by the runtime`);
+    if (!this.#texts.has(key) && this.#texts.size >= limits.statusKeys) {
       throw new RangeError(`more than ${limits.statusKeys} status variables`);
     }
+    this.keep(key, value);
+  }
+
+  /** For the runtime: a driver that used up all places cannot make it fail. */
+  keep(key: string, value: Json): void {
+    const text = JSON.stringify(value);
+    if (this.#texts.get(key) === text) return;
+    if (text.length > limits.driverValueBytes) throw new RangeError(`${key} has more than ${limits.driverValueBytes} bytes`);
     this.#texts.set(key, text);
     this.#publish(key, value);
   }

@@ -1,8 +1,25 @@
 /**
- * A connection to one device that keeps itself up. The driver host has one kind per protocol; the harness has its own.
+ * The way to one device or service. A driver host has one kind per protocol; the harness has its own.
  */
-export interface Transport {
-  /** Connects, and again after every loss, until `close`. */
+export interface Connection {
+  open(handler: ConnectionHandler): void;
+  /** Trying soon has no use (a wrong password): closes, and tries again much later. */
+  openBreaker(problem: string): void;
+  /** For ever. Resolves when no byte can leave any more. */
+  close(): Promise<void>;
+}
+
+export interface ConnectionHandler {
+  /** The first attempt to connect has ended, well (and after `connected` then) or not. Once. */
+  attempted(): void;
+  connected(): void;
+  disconnected(reason: string): void;
+  /** Why the breaker is open: only a change of settings helps. null: it is closed again. */
+  broken(problem: string | null): void;
+}
+
+/** Carries the bytes of commands and answers, and keeps itself up. */
+export interface Transport extends Connection {
   open(handler: TransportHandler): void;
   /** Connected, and the last bytes were passed on. */
   readonly ready: boolean;
@@ -11,18 +28,18 @@ export interface Transport {
    * and nothing has left then.
    */
   write(data: Uint8Array): void;
+  /** Whether commands wait or are in flight: make-and-break connects and closes by that. */
+  demand(wanted: boolean): void;
+  /** An attempt of a command got no answer in time: without a connection nothing else tells that a device is gone. */
+  unanswered(): void;
   /** Drops the connection (the device talks nonsense) and connects anew. */
   reset(reason: string): void;
-  /** For ever. Resolves when no byte can leave any more. */
-  close(): Promise<void>;
 }
 
-export interface TransportHandler {
-  /** The first attempt to connect has ended, well (and after `connected` then) or not. Once. */
-  attempted(): void;
-  connected(): void;
-  disconnected(reason: string): void;
+export interface TransportHandler extends ConnectionHandler {
+  /** Make-and-break: the connection ended and is made again on demand; the device still counts as connected. */
+  interrupted(): void;
   received(chunk: Uint8Array): void;
-  /** `ready` became true again after a write that filled the buffers. */
+  /** `ready` became true again: buffers were filled and are empty now, or make-and-break has connected. */
   drained(): void;
 }

@@ -1,7 +1,7 @@
 // Drivers that misbehave, for tests of the driver hosts. Plain JavaScript: driver hosts load it as it is.
 import { appendFileSync } from 'node:fs';
 import { z } from 'zod';
-import { defineDriver, method } from '../../dist/driver-sdk/index.js';
+import { defineDriver, delimiter, method } from '../../dist/driver-sdk/index.js';
 
 const none = z.strictObject({});
 
@@ -39,6 +39,29 @@ const rogue = defineDriver({
       reject: () => void Promise.reject(new Error('nobody caught this')),
       print: method(z.tuple([z.string()]), (text) => console.log(text)),
       exit: () => process.abort(),
+      exitProcess: () => process.exit(3),
+      flood() {
+        let count = 0;
+        const round = () => {
+          for (let turn = 0; turn < 1_000; turn += 1) ctx.status.set(`key-${count % 50}`, (count += 1));
+          ctx.log.info(`round ${count}`);
+          setImmediate(round);
+        };
+        round();
+      },
+      never: () => new Promise(() => undefined),
+      circular: () => {
+        const ring = {};
+        ring.self = ring;
+        return ring;
+      },
+      circularStatus: () => {
+        const ring = {};
+        ring.self = ring;
+        ctx.status.set('ring', ring);
+      },
+      large: () => 'x'.repeat(9 * 1024 * 1024),
+      largeStatus: () => ctx.status.set('large', 'x'.repeat(9 * 1024 * 1024)),
     };
   },
 });
@@ -64,4 +87,71 @@ const badSetup = defineDriver({
   },
 });
 
-export const drivers = [recorder, rogue, flood, badSetup];
+/** Asks a mock device over HTTP. */
+const web = defineDriver({
+  name: 'web',
+  role: 'service',
+  settings: none,
+  setup: (ctx) => ({
+    ask: method(z.tuple([z.string(), z.int()]), async (line, timeoutMs) => {
+      const { status, body } = await ctx.http.request({ path: '/command', method: 'POST', body: line, timeoutMs });
+      return `${status} ${body.toString()}`;
+    }),
+    get: method(z.tuple([z.string()]), async (path) => (await ctx.http.request({ path })).status),
+  }),
+});
+
+/** Throws wherever it can. */
+const thrower = defineDriver({
+  name: 'thrower',
+  role: 'device',
+  settings: none,
+  tokeniser: () => delimiter('\n'),
+  setup(ctx) {
+    const fail = (where) => {
+      throw new Error(`thrown in ${where}`);
+    };
+    for (const event of ['connected', 'disconnected', 'received', 'stop']) ctx.on(event, () => fail(event));
+    ctx.schedule.every(20, () => fail('schedule'));
+    ctx.handover.save(() => fail('save'));
+    ctx.onUpdate(() => fail('update'));
+    return {
+      method: () => fail('method'),
+      later: async () => {
+        await Promise.resolve();
+        fail('later');
+      },
+      reply: () => ctx.send('echo 1\n', { reply: () => fail('reply') }),
+      hello: () => 'hello',
+    };
+  },
+});
+
+/** Takes changed settings while it runs. */
+const tunable = defineDriver({
+  name: 'tunable',
+  role: 'device',
+  settings: z.strictObject({ level: z.int() }),
+  setup(ctx) {
+    ctx.status.set('level', ctx.settings.level);
+    ctx.onUpdate(({ level }) => ctx.status.set('level', level));
+    return { level: () => ctx.settings.level };
+  },
+});
+
+/** Gives up when the device says that something failed, as one would after a wrong password. */
+const login = defineDriver({
+  name: 'login',
+  role: 'device',
+  settings: z.strictObject({ password: z.string() }),
+  tokeniser: () => delimiter('\n'),
+  setup(ctx) {
+    ctx.on('connected', async () => {
+      const answer = await ctx.send(ctx.settings.password === 'right' ? 'ping\n' : 'fail\n');
+      if (String(answer).startsWith('error')) ctx.openBreaker('the password is wrong');
+    });
+    return {};
+  },
+});
+
+export const drivers = [recorder, rogue, flood, badSetup, web, login, thrower, tunable];

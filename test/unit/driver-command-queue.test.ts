@@ -8,7 +8,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 function setUp(options: { connected?: boolean; delayMs?: number } = {}) {
   const clock = new FakeClock();
   const sent: string[] = [];
-  const line = { ready: false, refusal: null as HoldfastError | null };
+  const line = { ready: false, refusal: null as HoldfastError | null, wanted: false, unanswered: 0 };
   const transport = {
     get ready() {
       return line.ready;
@@ -17,6 +17,8 @@ function setUp(options: { connected?: boolean; delayMs?: number } = {}) {
       if (line.refusal !== null) throw line.refusal;
       sent.push(Buffer.from(data).toString());
     },
+    demand: (wanted: boolean) => void (line.wanted = wanted),
+    unanswered: () => void (line.unanswered += 1),
   };
   const queue = new CommandQueue({ module: 'mod-1', clock, transport, delayMs: options.delayMs ?? 0 });
   const connect = (): void => {

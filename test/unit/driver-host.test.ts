@@ -73,9 +73,10 @@ describe('what a host reports', () => {
   const setUp = () => {
     const sent: FromHost[] = [];
     const pipe = { waiting: 0, send: (message: FromHost) => void sent.push(message), bufferedBytes: () => pipe.waiting };
-    const reporter = new Reporter(pipe);
+    const clock = new FakeClock();
+    const reporter = new Reporter(pipe, clock);
     const set = (key: string, value: number) => reporter.status({ location: 'hq', module: 'mod-1', epoch: epoch(2) }, key, value);
-    return { sent, pipe, reporter, set };
+    return { sent, pipe, reporter, set, clock };
   };
 
   it('passes every value on while the node keeps up', () => {
@@ -95,7 +96,20 @@ describe('what a host reports', () => {
     pipe.waiting = 0;
     set('a', 100);
     reporter.drained();
-    expect(sent).toMatchObject([{ key: 'a', value: 100 }, { key: 'b', value: 1 }, { t: 'log', message: '1 log lines of drivers were dropped' }]);
+    expect(sent).toMatchObject([{ key: 'a', value: 100 }, { key: 'b', value: 1 }, { t: 'log', message: '1 log lines were dropped' }]);
+  });
+
+  it('lets no module report more than 1,000 times a second: the last value of each variable waits, others are not held up', async () => {
+    const { sent, reporter, set, clock } = setUp();
+    for (let value = 0; value < 100_000; value += 1) set('a', value);
+    for (let line = 0; line < 50; line += 1) reporter.log({ location: 'hq', module: 'mod-1', level: 'info', message: 'x' });
+    reporter.status({ location: 'hq', module: 'mod-2', epoch: epoch(2) }, 'a', 1);
+    expect(sent.filter((message) => message.t === 'status' && message.module === 'mod-1')).toHaveLength(100);
+    expect(sent.at(-1)).toMatchObject({ module: 'mod-2', value: 1 });
+    await clock.advance(100);
+    expect(sent.slice(-2)).toMatchObject([{ key: 'a', value: 99_999 }, { message: '50 log lines were dropped' }]);
+    await clock.advance(100);
+    expect(clock.pendingTimers).toBe(0);
   });
 });
 
@@ -128,7 +142,6 @@ describe('device connections of a host', () => {
       journal: new WriteJournal({ file: null, nodeId: 'node-1' }),
       pipe: { send: (message) => void sent.push(message), bufferedBytes: () => 0 },
       entered: () => undefined,
-      memoryBytes: () => 0,
     });
     scope.defer('host', () => host.abandon());
     const gate = (open: boolean, leaseUntilMs: number | null = null) =>
@@ -139,7 +152,7 @@ describe('device connections of a host', () => {
       host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null }] });
       await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);
     };
-    const connected = () => sent.flatMap((message) => (message.t === 'status' ? [message.value] : []));
+    const connected = () => sent.flatMap((message) => (message.t === 'status' && message.key === 'connected' ? [message.value] : []));
     return { events, device, clock, gate, start, connected };
   };
 

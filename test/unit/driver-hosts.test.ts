@@ -1,123 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import { limits } from '../../src/shared/model/limits.ts';
-import type { ExecCall, ModuleSpec, StatusValue } from '../../src/shared/ports/device-link.ts';
-import type { HostProcess, HostProcessHandler } from '../../src/shared/ports/host-process.ts';
-import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
-import type { FromHost, ToHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { seededRandom } from '../support/seeded-random.ts';
-import { silentLog } from '../support/silent-log.ts';
-
-/** A driver host that answers what it is told to answer. */
-class FakeHost implements HostProcess {
-  readonly pid: number;
-  readonly heard: ToHost[] = [];
-  flushed = 0;
-  answersPings = true;
-  answersStops = true;
-  killed = false;
-  #handler: HostProcessHandler | null = null;
-
-  constructor(pid: number) {
-    this.pid = pid;
-  }
-
-  send(message: object): void {
-    const told = message as ToHost;
-    this.heard.push(told);
-    if (told.t === 'ping' && this.answersPings) this.say({ t: 'pong', id: told.id, memoryBytes: 1, refused: 0 });
-    if (told.t === 'start') this.say({ t: 'started', id: told.id, failed: [] });
-    if (told.t === 'stop' && this.answersStops) this.say({ t: 'stopped', id: told.id, handover: {} });
-    if (told.t === 'writes') this.say({ t: 'writes', id: told.id, writes: [] });
-  }
-
-  say(message: FromHost): void {
-    queueMicrotask(() => this.#handler?.message(message));
-  }
-
-  flush(): void {
-    this.flushed = this.heard.length;
-  }
-
-  bufferedBytes(): number {
-    return 0;
-  }
-
-  listen(handler: HostProcessHandler): void {
-    this.#handler = handler;
-    this.say({ t: 'ready' });
-  }
-
-  end(): void {
-    this.die('exit code 0');
-  }
-
-  kill(): void {
-    this.killed = true;
-    this.die('SIGKILL');
-  }
-
-  die(reason: string, culprit: string | null = null): void {
-    const handler = this.#handler;
-    this.#handler = null;
-    const words = culprit === null ? '' : `noise\n${JSON.stringify({ lastWords: 'crashed', culprit, problem: 'boom' })}\n`;
-    handler?.ended(reason, words);
-  }
-
-  of<T extends ToHost['t']>(type: T): Extract<ToHost, { t: T }>[] {
-    return this.heard.filter((message): message is Extract<ToHost, { t: T }> => message.t === type);
-  }
-}
-
-const epoch = (number: number) => ({ generation: 0, number });
-const never = new AbortController().signal;
-
-const spec = (id: string, more: Partial<ModuleSpec> = {}): ModuleSpec => ({
-  id,
-  driver: 'mock',
-  role: 'device',
-  name: 'Display',
-  ip: '127.0.0.1',
-  port: 1,
-  tls: false,
-  udp: false,
-  makebreak: false,
-  uri: '',
-  settings: {},
-  ...more,
-});
-
-function setUp(hosts = 1) {
-  const clock = new FakeClock();
-  const metrics = createPromMetrics();
-  const processes: FakeHost[] = [];
-  const hostProcesses = {
-    start: () => {
-      const host = new FakeHost(processes.length + 1);
-      processes.push(host);
-      return host;
-    },
-  };
-  const link = createDriverHosts({ clock, log: silentLog, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
-  const host = (index = processes.length - 1): FakeHost => processes[index] ?? expect.fail(`there is no host ${index}`);
-  const call = (more: Partial<ExecCall> = {}): ExecCall => ({
-    location: 'hq',
-    module: 'mod-1',
-    method: 'echo',
-    args: [],
-    epoch: epoch(2),
-    deadlineMs: clock.monotonicMs() + 1_000,
-    requestId: 'r-1',
-    user: 'ada',
-    ...more,
-  });
-  const start = (modules = [spec('mod-1')], more: object = {}) =>
-    link.start({ location: 'hq', epoch: epoch(2), modules, handover: {}, ...more }, never);
-  const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
-  const restarts = () => metrics.read('holdfast_driver_host_restarts_total', {});
-  return { clock, metrics, processes, link, host, call, start, startedAt, restarts };
-}
+import { epoch, never, spec, setUp } from '../support/fake-hosts.ts';
 
 describe('starting', () => {
   it('opens the gate first, then starts devices, services, logic, triggers, each after the one before', async () => {
@@ -151,6 +34,21 @@ describe('starting', () => {
     expect(report.started).toBe(3);
     expect(host().of('stop').flatMap(({ modules }) => modules)).toEqual(['gone', 'changed']);
     expect(host().of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id))).toEqual(['new', 'changed']);
+  });
+
+  it('gives changed settings to a running module when its driver takes them; anything else that changed is a new start', async () => {
+    const { start, host } = setUp();
+    await start([spec('taken'), spec('moved')]);
+    host().updatable = ['taken', 'moved'];
+    host().heard.length = 0;
+    const changed = [spec('taken', { settings: { a: 1 } }), spec('moved', { settings: { a: 1 }, port: 9 })];
+    await start(changed);
+    expect(host().of('update').flatMap(({ modules }) => modules)).toEqual([changed[0]]);
+    expect(host().of('stop').flatMap(({ modules }) => modules)).toEqual(['moved']);
+    // They are known now.
+    host().heard.length = 0;
+    await start(changed);
+    expect(host().heard.map(({ t }) => t)).toEqual([]);
   });
 
   it('does not open a gate that closed meanwhile when it converges', async () => {
@@ -245,7 +143,7 @@ describe('device writes that a host refused', () => {
   it('are counted under the fence `device`', async () => {
     const { start, host, metrics, clock } = setUp();
     await start();
-    host().say({ t: 'pong', id: 0, memoryBytes: 1, refused: 3 });
+    host().say({ t: 'pong', id: 0, refused: 3 });
     await clock.advance(0);
     expect(metrics.read('holdfast_fencing_refusals_total', { fence: 'device' })).toBe(3);
   });
@@ -293,121 +191,6 @@ describe('calls', () => {
     const open = Array.from({ length: limits.pendingRequests }, () => link.exec(call(), new AbortController().signal));
     for (const one of open) one.catch(() => undefined);
     await expect(link.exec(call(), never)).rejects.toMatchObject({ code: 'QUEUE_FULL' });
-  });
-});
-
-describe('a host that ends', () => {
-  it('settles its calls, says that its devices are gone, and is replaced; its modules start again', async () => {
-    const { start, host, link, call, clock, processes, restarts } = setUp();
-    const seen: StatusValue[] = [];
-    link.onStatus((value) => void seen.push(value));
-    await start([spec('mod-1'), spec('mod-2', { role: 'logic' })]);
-    host().say({ t: 'status', location: 'hq', module: 'mod-1', key: 'connected', value: true, epoch: epoch(2) });
-    await clock.advance(0);
-    const lost = link.exec(call(), never);
-    await Promise.resolve();
-    host().die('SIGSEGV');
-    await expect(lost).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST', facts: { fate: 'unknown' } });
-    await expect(link.exec(call(), never)).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
-    expect(seen.map(({ key, value }) => [key, value])).toEqual([['connected', true], ['connected', false]]);
-    await clock.advance(10);
-    expect(processes).toHaveLength(2);
-    expect(restarts()).toBe(1);
-    const told = host().heard.filter(({ t }) => t === 'gate' || t === 'start');
-    expect(told.map(({ t }) => t)).toEqual(['gate', 'start', 'start']);
-    expect(told[0]).toMatchObject({ gate: { open: true, epoch: epoch(2) } });
-    void link.exec(call(), never).catch(() => undefined);
-    await Promise.resolve();
-    expect(host().of('exec')).toHaveLength(1);
-  });
-
-  it('is noticed by heartbeats without an answer, within 2 s and a beat', async () => {
-    const { start, host, clock, processes } = setUp();
-    await start();
-    await clock.advance(5_000);
-    expect(processes).toHaveLength(1);
-    host().answersPings = false;
-    await clock.advance(limits.hostDeadMs + limits.hostHeartbeatMs);
-    expect(host(0).killed).toBe(true);
-    expect(processes).toHaveLength(2);
-  });
-
-  it('that uses too much memory or breaks the protocol is killed', async () => {
-    const { start, host, clock } = setUp();
-    await start();
-    host().say({ t: 'pong', id: 0, memoryBytes: limits.hostMemoryBytes + 1, refused: 0 });
-    await clock.advance(0);
-    expect(host(0).killed).toBe(true);
-    await clock.advance(200);
-    host().say({ t: 'started' } as FromHost);
-    await clock.advance(0);
-    expect(host(1).killed).toBe(true);
-  });
-
-  it('twice by the same driver: that driver gets a host of its own after a pause, the others stay where they are', async () => {
-    const { start, startedAt, host, clock, processes } = setUp();
-    await start([spec('good', { driver: 'good' }), spec('bad', { driver: 'bad' })]);
-    host().die('exit code 1', 'hq/bad');
-    await clock.advance(300);
-    expect(startedAt(1)).toEqual(['good', 'bad']);
-    host().die('exit code 1', 'hq/bad');
-    await clock.advance(300);
-    expect(processes).toHaveLength(3);
-    expect(startedAt(2)).toEqual(['good']);
-    await clock.advance(2_000);
-    expect(processes).toHaveLength(4);
-    expect(startedAt(3)).toEqual(['bad']);
-    // It keeps dying: alone, and less and less often.
-    for (let time = 0; time < 4; time += 1) {
-      host().die('exit code 1', 'hq/bad');
-      await clock.advance(20_000);
-    }
-    expect(startedAt(2)).toEqual(['good']);
-    expect(processes.length).toBeLessThan(9);
-  });
-
-  it('of a driver that has one of its own already: what else it lost goes there, and starts at once', async () => {
-    const { start, startedAt, host, clock, processes } = setUp(2);
-    await start(Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'bad' })));
-    expect([startedAt(0).length, startedAt(1).length]).toEqual([100, 100]);
-    const [first = ''] = startedAt(0);
-    const others = startedAt(1);
-    host(0).die('exit code 1', `hq/${first}`);
-    await clock.advance(300);
-    host(2).die('exit code 1', `hq/${first}`);
-    await clock.advance(5_000);
-    // Its own one is there, the hundred modules of the other host are still where they were.
-    expect(processes).toHaveLength(5);
-    expect(startedAt(4)).toHaveLength(100);
-    host(1).die('exit code 1', `hq/${others[0]}`);
-    await clock.advance(0);
-    expect(startedAt(4)).toHaveLength(200);
-    expect(startedAt(4)).toEqual(expect.arrayContaining(others));
-  });
-
-  it('does not get back what a change is stopping', async () => {
-    const { start, startedAt, host, processes, clock } = setUp(2);
-    const large = Array.from({ length: 200 }, (_, index) => spec(`mod-${index}`, { driver: 'large' }));
-    await start([...large, spec('stays')]);
-    const slow = host(1);
-    slow.answersStops = false;
-    const changed = start([spec('stays')]);
-    await clock.advance(0);
-    host(0).die('SIGSEGV');
-    await clock.advance(300);
-    expect(processes).toHaveLength(3);
-    for (const { id } of slow.of('stop')) slow.say({ t: 'stopped', id, handover: {} });
-    expect(await changed).toEqual({ started: 1, failed: [] });
-    expect(startedAt(2).filter((id) => id !== 'stays')).toEqual([]);
-  });
-
-  it('that keeps ending is started less and less often', async () => {
-    const { clock, processes, host } = setUp();
-    for (let time = 0; time < 200; time += 1) {
-      host().die('exit code 1');
-      await clock.advance(500);
-    }
-    expect(processes.length).toBeLessThan(30);
   });
 });
 

@@ -66,7 +66,7 @@ describe('a driver', () => {
     const module = new Module(
       driver,
       spec,
-      { clock: new FakeClock(), transport: null, publish: (key, value) => void published.push(`${key}=${JSON.stringify(value)}`), log: () => undefined, entered: () => undefined },
+      { clock: new FakeClock(), transport: null, http: null, publish: (key, value) => void published.push(`${key}=${JSON.stringify(value)}`), log: () => undefined, entered: () => undefined },
       null,
     );
     await module.start();
@@ -78,7 +78,7 @@ describe('a driver', () => {
     status.set('list', list);
     status.signal('a');
     status.signal('unknown');
-    expect(published).toEqual(['a=1', 'list=[]', 'list=[7]', 'a=1']);
+    expect(published).toEqual(['problem=null', 'a=1', 'list=[]', 'list=[7]', 'a=1']);
     expect(status.get('list')).toEqual([7]);
   });
 
@@ -170,7 +170,7 @@ describe('a driver', () => {
       return {};
     });
     const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
-    const module = new Module(driver, spec, { clock, transport: null, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
+    const module = new Module(driver, spec, { clock, transport: null, http: null, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
     await module.start();
     const stopped = module.stop(500);
     await clock.advance(499);
@@ -207,11 +207,14 @@ describe('a call', () => {
         given.connected();
       },
       write: (data: Uint8Array) => void sent.push(Buffer.from(data).toString().trim()),
+      demand: () => undefined,
+      unanswered: () => undefined,
+      openBreaker: () => undefined,
       reset: () => undefined,
       close: () => Promise.resolve(),
     };
     const spec = { id: 'm', driver: 'test', role: 'device', name: 'M', ip: 'x', port: 1, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
-    const module = new Module(line, spec, { clock, transport, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
+    const module = new Module(line, spec, { clock, transport, http: null, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
     await module.start();
     const call = new Call({ user: 'ada', deadlineMs });
     return { clock, module, call, sent, receive: (text: string) => handler?.received(Buffer.from(text)) };
@@ -276,13 +279,16 @@ describe('`connected`', () => {
         handler.attempted();
       },
       write: () => undefined,
+      demand: () => undefined,
+      unanswered: () => undefined,
+      openBreaker: () => undefined,
       reset: () => undefined,
       close: () => Promise.resolve(),
     };
     const plain = { tls: false, udp: false, makebreak: false, uri: '', settings: {} };
     const spec = { id: 'm', driver: 'test', role: 'device' as const, name: 'M', ip: 'x', port: 1, ...plain };
-    const publish = (key: string, value: unknown) => void published.push([key, value]);
-    const base = { clock: new FakeClock(), transport, publish, log: () => undefined, entered: () => undefined };
+    const publish = (key: string, value: unknown) => void (key === 'problem' || published.push([key, value]));
+    const base = { clock: new FakeClock(), transport, http: null, publish, log: () => undefined, entered: () => undefined };
     await new Module(driver, spec, base, null).start().catch(() => undefined);
     return published;
   };

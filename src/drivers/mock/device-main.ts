@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { startMockDevices } from './device-program.ts';
+import { type DeviceProtocol, startMockDevices } from './device-program.ts';
 
 /**
  * `device-main --ports 3 --base-port 9000 --control-port 9999 --log writes.jsonl --single`:
@@ -17,6 +18,11 @@ const { values } = parseArgs({
     refuse: { type: 'boolean', default: false },
     single: { type: 'boolean', default: false },
     mute: { type: 'boolean', default: false },
+    /** tcp, tls, udp, http, https. */
+    protocol: { type: 'string', default: 'tcp' },
+    /** PEM files, for tls and https. */
+    cert: { type: 'string', default: '' },
+    key: { type: 'string', default: '' },
     /** Ends when standard input does: whoever started the devices is gone. */
     'with-parent': { type: 'boolean', default: false },
   },
@@ -32,9 +38,18 @@ const number = (name: string, text: string): number => {
 const optional = (name: string, text: string | undefined): number | null =>
   text === undefined ? null : number(name, text);
 
+const protocol = (): DeviceProtocol => {
+  const { protocol: kind, cert, key } = values;
+  if (kind === 'tls' || kind === 'https') return { kind, cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
+  if (kind === 'tcp' || kind === 'udp' || kind === 'http') return { kind };
+  process.stderr.write(`--protocol must be tcp, tls, udp, http or https, not "${kind}"\n`);
+  process.exit(2);
+};
+
 const devices = await startMockDevices({
   ports: number('ports', values.ports),
   host: values.host,
+  protocol: protocol(),
   basePort: number('base-port', values['base-port']),
   controlPort: optional('control-port', values['control-port']),
   log: values.log ?? null,

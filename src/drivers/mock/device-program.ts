@@ -1,5 +1,9 @@
+import dgram from 'node:dgram';
 import { appendFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
+import tls from 'node:tls';
 import { z } from 'zod';
 
 /** How a device misbehaves. All of it can be changed while it runs. */
@@ -16,9 +20,14 @@ export interface DeviceScript {
   mute: boolean;
 }
 
+/** How devices are spoken to. HTTP: `POST /command` with the line as body. UDP: a datagram is a line. */
+export type DeviceProtocol = { kind: 'tcp' | 'udp' | 'http' } | { kind: 'tls' | 'https'; cert: string; key: string };
+
 export interface MockDevicesOptions {
   /** How many devices; each has its own port. */
   ports: number;
+  /** TCP unless told. */
+  protocol?: DeviceProtocol;
   host?: string;
   /** First port; 0: any free ones. */
   basePort?: number;
@@ -64,6 +73,8 @@ const controlSchema = z.strictObject({
 type ControlOrder = z.output<typeof controlSchema>;
 
 const MAX_LINE = 1024 * 1024;
+/** More than a driver takes. */
+const MAX_ANSWER = 8 * 1024 * 1024;
 
 const goodBehaviour: DeviceScript = { delayMs: 0, refuse: false, dropAfterBytes: null, single: false, mute: false };
 
@@ -77,7 +88,8 @@ export async function startMockDevices(options: MockDevicesOptions): Promise<Moc
   };
   const devices: MockDevice[] = [];
   for (let index = 0; index < options.ports; index += 1) {
-    const device = new MockDevice(index, record, { ...goodBehaviour, ...options.script });
+    const script = { ...goodBehaviour, ...options.script };
+    const device = new MockDevice({ index, record, script, protocol: options.protocol ?? { kind: 'tcp' } });
     await device.listen(host, basePort === 0 ? 0 : basePort + index);
     devices.push(device);
   }
@@ -92,31 +104,91 @@ export async function startMockDevices(options: MockDevicesOptions): Promise<Moc
   };
 }
 
+interface MockDeviceOptions {
+  index: number;
+  record: Recorder;
+  script: DeviceScript;
+  protocol: DeviceProtocol;
+}
+
 class MockDevice {
   readonly #index: number;
   readonly #record: Recorder;
   readonly #script: DeviceScript;
+  readonly #protocol: DeviceProtocol;
   readonly #values = new Map<string, string>([['power', 'false']]);
   readonly #open = new Set<net.Socket>();
-  #server: net.Server | null = null;
+  #server: net.Server | dgram.Socket | null = null;
   #connections = 0;
   #host = '';
   port = 0;
 
-  constructor(index: number, record: Recorder, script: DeviceScript) {
+  constructor({ index, record, script, protocol }: MockDeviceOptions) {
     this.#index = index;
     this.#record = record;
     this.#script = script;
+    this.#protocol = protocol;
   }
 
   async listen(host: string, port: number): Promise<void> {
     this.#host = host;
     this.port = port;
     if (this.#script.refuse && port !== 0) return;
-    const server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    const server = this.#createServer();
     this.port = await listen(server, host, port);
     this.#server = server;
     if (this.#script.refuse) this.#unlisten();
+  }
+
+  #createServer(): net.Server | dgram.Socket {
+    const protocol = this.#protocol;
+    switch (protocol.kind) {
+      case 'tcp':
+        return net.createServer({ noDelay: true }, (socket) => this.#accept(socket));
+      case 'tls': {
+        // Who refuses the certificate is on record too: the connection, and that no command came.
+        return tls.createServer(protocol, (socket) => this.#accept(socket)).on('tlsClientError', () => undefined);
+      }
+      case 'http':
+        return this.#countSockets(http.createServer((request, response) => void this.#respond(request, response)));
+      case 'https':
+        return this.#countSockets(https.createServer(protocol, (request, response) => void this.#respond(request, response)));
+      case 'udp': {
+        const socket = dgram.createSocket('udp4');
+        const note = this.#noteOf(0);
+        return socket.on('message', (line, from) => {
+          note('data', line.toString('latin1'));
+          this.#command(line.toString('latin1').trimEnd(), (answer) => socket.send(`${answer}\n`, from.port, from.address));
+        });
+      }
+    }
+  }
+
+  #countSockets(server: http.Server): http.Server {
+    return server.on('connection', (socket: net.Socket) => {
+      this.#open.add(socket);
+      const note = this.#noteOf((this.#connections += 1));
+      note('open');
+      socket.on('close', (failed) => {
+        this.#open.delete(socket);
+        note('closed', failed ? 'reset' : 'ended');
+      });
+    });
+  }
+
+  async #respond(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    const { authorization = '' } = request.headers;
+    this.#noteOf(this.#connections)('data', `${request.method} ${request.url} ${authorization} ${body}`);
+    if (request.url?.startsWith('/away') === true) response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end();
+    else if (request.url?.startsWith('/large') === true) response.end(Buffer.alloc(MAX_ANSWER, 'x'));
+    else this.#command(body, (answer) => response.end(answer));
+  }
+
+  #noteOf(connection: number): (event: DeviceLogLine['event'], data?: string) => void {
+    return (event, data = '') =>
+      this.#record({ device: this.#index, connection, event, bytes: event === 'data' ? data.length : 0, data });
   }
 
   async apply(order: ControlOrder): Promise<void> {
@@ -141,9 +213,7 @@ class MockDevice {
   }
 
   #accept(socket: net.Socket): void {
-    const connection = (this.#connections += 1);
-    const note = (event: DeviceLogLine['event'], data = ''): void =>
-      this.#record({ device: this.#index, connection, event, bytes: event === 'data' ? data.length : 0, data });
+    const note = this.#noteOf((this.#connections += 1));
     socket.on('error', () => undefined);
     if (!this.#script.single || this.#open.size === 0) return this.#serve(socket, note);
     // The end of the old connection may lie in the same batch of events as this new one: a device sees them in order.
@@ -151,7 +221,7 @@ class MockDevice {
       setImmediate(() => {
         if (this.#open.size === 0) return this.#serve(socket, note);
         note('refused');
-        socket.resetAndDestroy();
+        cut(socket);
       }),
     );
   }
@@ -170,27 +240,28 @@ class MockDevice {
       received += chunk.length;
       const limit = this.#script.dropAfterBytes;
       if (limit !== null && received >= limit) {
-        socket.resetAndDestroy();
+        cut(socket);
         return;
       }
       // Bytes, not text: a character may be cut in two by the chunks.
       const lines = (rest + chunk.toString('latin1')).split('\n');
       rest = lines.pop() ?? '';
-      if (rest.length > MAX_LINE) socket.resetAndDestroy();
-      for (const line of lines) this.#command(socket, line);
+      if (rest.length > MAX_LINE) cut(socket);
+      for (const line of lines) {
+        this.#command(line, (answer) => {
+          if (!socket.destroyed) socket.write(`${answer}\n`, 'latin1');
+        });
+      }
     });
   }
 
-  #command(socket: net.Socket, line: string): void {
+  #command(line: string, reply: (answer: string) => void): void {
     if (this.#script.mute) return;
     const [verb = '', ...words] = line.split(' ');
     const answer = this.#answer(verb, words);
     const delayMs = this.#script.delayMs + (verb === 'slow' ? Number(words[0] ?? 0) : 0);
-    const send = (): void => {
-      if (!socket.destroyed) socket.write(`${answer}\n`, 'latin1');
-    };
-    if (delayMs > 0) setTimeout(send, delayMs);
-    else send();
+    if (delayMs > 0) setTimeout(() => reply(answer), delayMs);
+    else reply(answer);
   }
 
   #answer(verb: string, words: string[]): string {
@@ -258,12 +329,20 @@ async function obey(line: string, devices: MockDevice[]): Promise<{ ok: boolean;
   }
 }
 
-function listen(server: net.Server, host: string, port: number): Promise<number> {
+function listen(server: net.Server | dgram.Socket, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port, backlog: 511 }, () => {
+    const bound = (): void => {
       const address = server.address();
       resolve(typeof address === 'object' && address !== null ? address.port : port);
-    });
+    };
+    server.once('error', reject);
+    if (server instanceof dgram.Socket) server.bind(port, host, bound);
+    else server.listen({ host, port, backlog: 511 }, bound);
   });
+}
+
+/** TLS cannot be reset from above. */
+function cut(socket: net.Socket): void {
+  if (socket instanceof tls.TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }

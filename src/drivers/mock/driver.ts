@@ -20,6 +20,7 @@ const savedSchema = z.object({ values: z.record(z.string(), json) });
 export const mockDriver = defineDriver({
   name: 'mock',
   role: 'device',
+  transports: ['tcp', 'tls', 'udp'],
   settings,
   tokeniser: () => delimiter('\n'),
   setup(ctx) {

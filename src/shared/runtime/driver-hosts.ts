@@ -10,6 +10,7 @@ import type {
   ExecCall,
   ModuleLogLine,
   ModuleSnapshot,
+  ModuleSpec,
   StartOrder,
   StartReport,
   StatusValue,
@@ -22,7 +23,7 @@ import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
-import { batchesOf, bySlot, countModules, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
+import { batchesOf, bySlot, countModules, sameButSettings, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -178,6 +179,7 @@ class DriverHosts implements DeviceLink {
   async #converge(location: Location, order: StartOrder, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const wanted = new Map(order.modules.map((spec) => [spec.id, spec]));
+    await this.#updateModules(location, wanted);
     const outdated = [...location.modules.values()].filter(({ spec }) => !sameSpec(spec, wanted.get(spec.id)));
     const { handover } = await this.#stopModules(location, outdated, limits.moduleStopMs);
     signal.throwIfAborted();
@@ -190,6 +192,21 @@ class DriverHosts implements DeviceLink {
       fresh.push(placed);
     }
     await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal });
+  }
+
+  /** What takes its changed settings is up to date then; the rest is left as it was. */
+  async #updateModules(location: Location, wanted: ReadonlyMap<string, ModuleSpec>): Promise<void> {
+    const changed = [...location.modules.values()].filter(
+      ({ spec, problem }) => problem === null && sameButSettings(spec, wanted.get(spec.id)),
+    );
+    await Promise.all(
+      batchesOf(changed).map(async (batch) => {
+        const modules = batch.map(({ spec }) => wanted.get(spec.id) ?? spec);
+        const answer = await batch[0]?.slot.peer?.ask({ t: 'update', location: location.id, modules });
+        const restart = new Set(answer?.t === 'updated' ? answer.restart : modules.map(({ id }) => id));
+        for (const placed of batch) if (!restart.has(placed.spec.id)) placed.spec = wanted.get(placed.spec.id) ?? placed.spec;
+      }),
+    );
   }
 
   /** Role by role; resolves when each module was tried once. */
@@ -283,16 +300,23 @@ class DriverHosts implements DeviceLink {
     const [culpritLocation = '', culpritModule = ''] = end.words?.culprit?.split('/') ?? [];
     const culprit = this.#locations.get(culpritLocation)?.modules.get(culpritModule)?.spec.driver ?? null;
     const own = culprit === null ? null : this.#pool.blame(culprit);
+    // Unless it is known whose fault it was: the culprit would take the next host with it.
+    const refuge = culprit === null ? null : this.#pool.refuge(slot);
     for (const location of this.#locations.values()) {
       const lost = [...location.modules.values()].filter((placed) => placed.slot === slot);
       for (const placed of lost) {
-        placed.problem = LOST;
+        const guilty = location.id === culpritLocation && placed.spec.id === culpritModule;
+        placed.problem = guilty ? `it ended its driver host: ${firstLine(end.reason)}` : LOST;
         // The host cannot say it any more.
-        if (placed.connected) this.#publish(location.id, placed.spec.id);
+        this.#publish(location.id, placed.spec.id, 'problem', placed.problem);
+        if (placed.connected) this.#publish(location.id, placed.spec.id, 'connected', false);
         placed.connected = false;
-        if (own !== null && placed.spec.driver === culprit) this.#pool.move(placed, own);
+        const target = placed.spec.driver === culprit ? own : refuge;
+        if (target !== null) this.#pool.move(placed, target);
       }
-      if (own !== null && own !== slot && own.peer !== null) this.#relaunch(location, own, lost);
+      for (const target of [own, refuge]) {
+        if (target !== null && target !== slot && target.peer !== null) this.#relaunch(location, target, lost);
+      }
     }
     this.#count();
   }
@@ -306,9 +330,9 @@ class DriverHosts implements DeviceLink {
     );
   }
 
-  #publish(location: string, module: string): void {
-    const value = { location, module, key: 'connected', value: false, epoch: this.#gate.state(location).epoch };
-    for (const listener of this.#statusListeners) listener(value);
+  #publish(location: string, module: string, key: string, value: Json): void {
+    const { epoch } = this.#gate.state(location);
+    for (const listener of this.#statusListeners) listener({ location, module, key, value, epoch });
   }
 
   #onStatus({ location, module, key, value, epoch }: StatusMessage): void {
@@ -341,3 +365,6 @@ class DriverHosts implements DeviceLink {
     this.#metrics.set('holdfast_modules', { state: 'failed' }, failed);
   }
 }
+
+/** Without the stack. */
+const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';

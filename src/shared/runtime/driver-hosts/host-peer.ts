@@ -29,7 +29,7 @@ interface Pending {
 }
 
 /** Messages that are answered, without the id that `ask` adds. */
-type Asked = 'start' | 'stop' | 'writes';
+type Asked = 'start' | 'stop' | 'update' | 'writes';
 type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
 
 /** The host answers calls by their deadline; this much later it is not going to. */
@@ -175,7 +175,6 @@ export class HostPeer {
       case 'pong':
         this.#unanswered = 0;
         if (message.refused > 0) this.#events.refused(message.refused);
-        if (message.memoryBytes > limits.hostMemoryBytes) this.kill(`it uses ${message.memoryBytes} bytes of memory`);
         break;
       case 'status':
         this.#events.status(message);
@@ -194,7 +193,8 @@ export class HostPeer {
   #ended(exit: string, output: string): void {
     this.#heartbeat.cancel();
     const words = readLastWords(output);
-    const reason = this.#killed ?? words?.problem ?? exit;
+    // Its own words know whose code it was, also when the node ended it at the same moment.
+    const reason = words?.problem ?? this.#killed ?? exit;
     if (this.#killed !== 'closed') {
       this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
     }

@@ -47,7 +47,8 @@ const TOGETHER = 64;
  *
  * Placement: by driver, so that a bad driver costs the modules of few others: the first 64 modules of a driver go to
  * the host that the driver's name points to. Further ones go to the host with the fewest modules, because a driver with
- * hundreds of modules is better served by all cores. A driver that ended its host twice gets a host of its own.
+ * hundreds of modules is better served by all cores. When a driver ends its host, the modules of others move to a host
+ * that runs; a driver that did it twice gets a host of its own.
  */
 export class HostPool {
   readonly #options: HostPoolOptions;
@@ -83,6 +84,12 @@ export class HostPool {
   release(slot: Slot, driver: string): void {
     slot.load -= 1;
     this.#modulesOfDriver.set(driver, (this.#modulesOfDriver.get(driver) ?? 1) - 1);
+  }
+
+  /** A host that runs, for modules that lost theirs; null: there is no other. */
+  refuge(lost: Slot): Slot | null {
+    const running = this.#slots.filter((slot) => slot !== lost && slot.driver === null && slot.peer !== null);
+    return running.reduce<Slot | null>((least, slot) => (least === null || slot.load < least.load ? slot : least), null);
   }
 
   move(placed: { slot: Slot }, slot: Slot): void {

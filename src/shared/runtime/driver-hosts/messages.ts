@@ -59,6 +59,8 @@ export const toHostSchema = z.discriminatedUnion('t', [
   }),
   /** Stops these modules; `hookMs` is how long their own clean-up may take. */
   z.object({ t: z.literal('stop'), id, location: text, modules: z.array(text), hookMs: z.number() }),
+  /** Changed settings for modules that run. */
+  z.object({ t: z.literal('update'), id, location: text, modules: z.array(moduleSpec) }),
   z.object({
     t: z.literal('exec'),
     id,
@@ -81,6 +83,8 @@ export const fromHostSchema = z.discriminatedUnion('t', [
   /** Each module of the order was tried once; the others of it run. */
   z.object({ t: z.literal('started'), id, failed: z.array(z.object({ module: text, problem: text })) }),
   z.object({ t: z.literal('stopped'), id, handover: z.record(z.string(), json) }),
+  /** `restart`: modules that did not take their changed settings. */
+  z.object({ t: z.literal('updated'), id, restart: z.array(text) }),
   z.object({ t: z.literal('answer'), id, value: json }),
   z.object({
     t: z.literal('error'),
@@ -97,7 +101,7 @@ export const fromHostSchema = z.discriminatedUnion('t', [
     message: text,
   }),
   /** `refused`: writes that the gate refused since the last answer. */
-  z.object({ t: z.literal('pong'), id, memoryBytes: z.number(), refused: z.number() }),
+  z.object({ t: z.literal('pong'), id, refused: z.number() }),
 ]);
 export type FromHost = z.output<typeof fromHostSchema>;
 
@@ -107,7 +111,7 @@ export type LogMessage = Extract<FromHost, { t: 'log' }> & ModuleLogLine;
 
 /** The last line that a dying host writes to its error output: whose code it was running. */
 export const lastWordsSchema = z.object({
-  lastWords: z.enum(['stalled', 'crashed']),
+  lastWords: z.enum(['stalled', 'crashed', 'exited', 'memory']),
   /** `location/module`; null: no driver's. */
   culprit: text.nullable(),
   problem: text,

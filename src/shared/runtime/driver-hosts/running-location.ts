@@ -4,7 +4,7 @@ import type { Slot } from './host-pool.ts';
 
 /** A module and the driver host that it belongs to. */
 export interface Placed {
-  readonly spec: ModuleSpec;
+  spec: ModuleSpec;
   slot: Slot;
   connected: boolean;
   /** It is being stopped: nothing starts it any more. */
@@ -38,6 +38,10 @@ const BATCH = 100;
 
 export const sameSpec = (a: ModuleSpec, b: ModuleSpec | undefined): boolean =>
   b !== undefined && jsonEqual({ ...a }, { ...b });
+
+/** Only the settings differ: the driver may take them without a new start. */
+export const sameButSettings = (a: ModuleSpec, b: ModuleSpec | undefined): boolean =>
+  b !== undefined && !sameSpec(a, b) && sameSpec({ ...a, settings: b.settings }, b);
 
 export function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
   const groups = new Map<Slot, Placed[]>();

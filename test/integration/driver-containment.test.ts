@@ -1,0 +1,144 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { Scope } from '../../src/shared/foundation/scope.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
+import { type Devices, type Hands, moduleSpec, startDevices, startHands, waitFor } from '../support/device-world.ts';
+import { tempFolders } from '../support/temp-folder.ts';
+
+const folder = tempFolders();
+let scope = new Scope();
+beforeEach(() => {
+  scope = new Scope();
+});
+afterEach(async () => {
+  expect(await scope.close()).toEqual([]);
+});
+
+const epoch = { generation: 0, number: 2 };
+const never = (): AbortSignal => new AbortController().signal;
+const rogue = moduleSpec('rogue', 0, { driver: 'rogue', role: 'logic' });
+
+interface World {
+  hands: Hands;
+  devices: Devices;
+  exec(module: string, method: string, ...args: Json[]): Promise<Json>;
+  start(modules: ModuleSpec[]): Promise<unknown>;
+  /** Each value of a status variable, in order. */
+  seen: { name: string; value: Json; atMs: number }[];
+}
+
+/** A good module and a bad one in the same driver host, and another host that the good one can go to. */
+async function world(bad: ModuleSpec = rogue): Promise<World> {
+  const devices = await startDevices(scope, folder());
+  const hands = startHands(scope, { hosts: 2 });
+  const seen: World['seen'] = [];
+  hands.link.onStatus(({ module, key, value }) => seen.push({ name: `${module}.${key}`, value, atMs: monotonicMs() }));
+  const start = (modules: ModuleSpec[]) => hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
+  const exec = (module: string, method: string, ...args: Json[]): Promise<Json> =>
+    hands.link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 3_000, requestId: 'r', user: 'ada' }, never());
+  await start([moduleSpec('good', devices.ports[0] ?? 0), { ...bad, port: bad.role === 'device' ? (devices.ports[0] ?? 0) : 0 }]);
+  return { hands, devices, exec, start, seen };
+}
+
+/** The bad module ended their host: it is named, and the good one is back within a second. */
+async function expectNamed({ hands, exec, seen }: World, problem: RegExp): Promise<void> {
+  await waitFor('the culprit to be named', () => seen.some(({ name, value }) => name === 'rogue.problem' && problem.test(JSON.stringify(value))));
+  await waitFor('the good module', () => seen.filter(({ name, value }) => name === 'good.connected' && value === true).length >= 2);
+  const lost = seen.find(({ name, value }) => name === 'good.connected' && value === false);
+  const back = seen.findLast(({ name, value }) => name === 'good.connected' && value === true);
+  expect((back?.atMs ?? 0) - (lost?.atMs ?? 0)).toBeLessThan(1_000);
+  expect(seen.filter(({ name, value }) => name === 'good.problem' && /ended its driver host/.test(JSON.stringify(value)))).toEqual([]);
+  expect(await exec('good', 'echo', 1)).toBe(1);
+  expect(hands.status.get('good.problem')).toBeNull();
+  expect(hands.log.text()).toContain('"culprit":"hq/rogue"');
+}
+
+describe('containment: what a driver does wrong costs its own calls, at most its own process, and never the node', () => {
+  it('throws everywhere: its calls fail with what was thrown, the rest is in its log, nothing ends', async () => {
+    const { hands, exec, start, devices } = await world(moduleSpec('bad', 0, { driver: 'thrower' }));
+    const lines: string[] = [];
+    hands.link.onLog(({ module, message }) => void lines.push(`${module} ${message}`));
+    for (const name of ['method', 'later', 'reply']) {
+      await expect(exec('bad', name)).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { problem: `thrown in ${name}` } });
+    }
+    await devices.control({ push: { name: 'volume', value: 4 } });
+    for (const where of ['received', 'schedule']) await waitFor(where, () => lines.some((line) => line.startsWith(`bad ${where}:`)));
+    expect(await exec('bad', 'hello')).toBe('hello');
+    // It throws while it stops, too, and is gone all the same.
+    await start([moduleSpec('good', devices.ports[0] ?? 0)]);
+    await expect(exec('bad', 'hello')).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
+    expect(await exec('good', 'echo', 1)).toBe(1);
+    expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
+  });
+
+  it('loops for ever: its process is ended', async () => {
+    const bad = await world();
+    await expect(bad.exec('rogue', 'loop')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
+    await expectNamed(bad, /it ended its driver host: the driver kept its process busy/);
+  });
+
+  it('calls process.exit: its process ends', async () => {
+    const bad = await world();
+    await expect(bad.exec('rogue', 'exitProcess')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
+    await expectNamed(bad, /it ended its driver host: the driver called process\.exit/);
+  });
+
+  it('floods status and log: bounded, conflated, and the node has time for its heartbeats', async () => {
+    const { hands, exec, seen } = await world();
+    const delay = monitorEventLoopDelay({ resolution: 10 });
+    delay.enable();
+    const beganMs = monotonicMs();
+    await exec('rogue', 'flood');
+    const flooded = () => seen.filter(({ name }) => name.startsWith('rogue.key-')).length;
+    await waitFor('two seconds of it', () => monotonicMs() > beganMs + 2_000);
+    const tookMs = monotonicMs() - beganMs;
+    delay.disable();
+    expect(flooded()).toBeGreaterThan(50);
+    expect(flooded()).toBeLessThan((limits.moduleReportsPerSecond * (tookMs + 1_000)) / 1_000);
+    expect(delay.max / 1e6).toBeLessThan(limits.heartbeatMs);
+    expect(await exec('good', 'echo', 1)).toBe(1);
+    expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
+  });
+
+  it('never answers: the call ends at its deadline', async () => {
+    const { exec } = await world();
+    const beganMs = monotonicMs();
+    await expect(exec('rogue', 'never')).rejects.toMatchObject({ code: 'DEADLINE' });
+    expect(monotonicMs() - beganMs).toBeLessThan(4_000);
+    expect(await exec('rogue', 'hello')).toBe('hello');
+  });
+
+  it('returns circular or boundless data: the call fails', async () => {
+    const { exec, hands } = await world();
+    for (const name of ['circular', 'circularStatus', 'large', 'largeStatus']) {
+      await expect(exec('rogue', name)).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { module: 'rogue' } });
+    }
+    expect(await exec('rogue', 'hello')).toBe('hello');
+    expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
+  });
+});
+
+describe('onUpdate: changed settings reach a driver that takes them, without a new connection', () => {
+  it('restarts only what does not take them', async () => {
+    const { devices, hands, start, exec } = await world();
+    const good = moduleSpec('good', devices.ports[0] ?? 0);
+    const tunable = (settings: ModuleSpec['settings']) => moduleSpec('tunable', devices.ports[0] ?? 0, { driver: 'tunable', settings });
+    await start([good, tunable({ level: 1 })]);
+    const opened = () => devices.log().filter(({ event }) => event === 'open').length;
+    const before = opened();
+    await start([good, tunable({ level: 2 })]);
+    expect(hands.status.get('tunable.level')).toBe(2);
+    expect(await exec('tunable', 'level')).toBe(2);
+    expect(opened()).toBe(before);
+    // What does not fit stops it, and says so.
+    await start([good, tunable({ level: 'high' })]);
+    await expect(exec('tunable', 'level')).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
+    expect(hands.status.get('tunable.problem')).toMatch(/^settings\.level: /);
+    await start([good, tunable({ level: 3, connection: { idleMs: 5 } })]);
+    expect(await exec('tunable', 'level')).toBe(3);
+    await waitFor('a new connection', () => opened() === before + 1);
+  });
+});

@@ -1,0 +1,122 @@
+import { expect } from 'vitest';
+import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import type { ExecCall, ModuleSpec } from '../../src/shared/ports/device-link.ts';
+import type { HostProcess, HostProcessHandler } from '../../src/shared/ports/host-process.ts';
+import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
+import type { FromHost, ToHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
+import { FakeClock } from './fake-clock.ts';
+import { seededRandom } from './seeded-random.ts';
+import { silentLog } from './silent-log.ts';
+
+/** A driver host that answers what it is told to answer. */
+export class FakeHost implements HostProcess {
+  readonly pid: number;
+  readonly heard: ToHost[] = [];
+  flushed = 0;
+  answersPings = true;
+  answersStops = true;
+  killed = false;
+  /** Modules that take changed settings while they run. */
+  updatable: string[] = [];
+  #handler: HostProcessHandler | null = null;
+
+  constructor(pid: number) {
+    this.pid = pid;
+  }
+
+  send(message: object): void {
+    const told = message as ToHost;
+    this.heard.push(told);
+    if (told.t === 'ping' && this.answersPings) this.say({ t: 'pong', id: told.id, refused: 0 });
+    if (told.t === 'start') this.say({ t: 'started', id: told.id, failed: [] });
+    if (told.t === 'update') this.say({ t: 'updated', id: told.id, restart: told.modules.map(({ id }) => id).filter((id) => !this.updatable.includes(id)) });
+    if (told.t === 'stop' && this.answersStops) this.say({ t: 'stopped', id: told.id, handover: {} });
+    if (told.t === 'writes') this.say({ t: 'writes', id: told.id, writes: [] });
+  }
+
+  say(message: FromHost): void {
+    queueMicrotask(() => this.#handler?.message(message));
+  }
+
+  flush(): void {
+    this.flushed = this.heard.length;
+  }
+
+  bufferedBytes(): number {
+    return 0;
+  }
+
+  listen(handler: HostProcessHandler): void {
+    this.#handler = handler;
+    this.say({ t: 'ready' });
+  }
+
+  end(): void {
+    this.die('exit code 0');
+  }
+
+  kill(): void {
+    this.killed = true;
+    this.die('SIGKILL');
+  }
+
+  die(reason: string, culprit: string | null = null): void {
+    const handler = this.#handler;
+    this.#handler = null;
+    const words = culprit === null ? '' : `noise\n${JSON.stringify({ lastWords: 'crashed', culprit, problem: 'boom' })}\n`;
+    handler?.ended(reason, words);
+  }
+
+  of<T extends ToHost['t']>(type: T): Extract<ToHost, { t: T }>[] {
+    return this.heard.filter((message): message is Extract<ToHost, { t: T }> => message.t === type);
+  }
+}
+
+export const epoch = (number: number) => ({ generation: 0, number });
+export const never: AbortSignal = new AbortController().signal;
+
+export const spec = (id: string, more: Partial<ModuleSpec> = {}): ModuleSpec => ({
+  id,
+  driver: 'mock',
+  role: 'device',
+  name: 'Display',
+  ip: '127.0.0.1',
+  port: 1,
+  tls: false,
+  udp: false,
+  makebreak: false,
+  uri: '',
+  settings: {},
+  ...more,
+});
+
+export function setUp(hosts = 1) {
+  const clock = new FakeClock();
+  const metrics = createPromMetrics();
+  const processes: FakeHost[] = [];
+  const hostProcesses = {
+    start: () => {
+      const host = new FakeHost(processes.length + 1);
+      processes.push(host);
+      return host;
+    },
+  };
+  const link = createDriverHosts({ clock, log: silentLog, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
+  const host = (index = processes.length - 1): FakeHost => processes[index] ?? expect.fail(`there is no host ${index}`);
+  const call = (more: Partial<ExecCall> = {}): ExecCall => ({
+    location: 'hq',
+    module: 'mod-1',
+    method: 'echo',
+    args: [],
+    epoch: epoch(2),
+    deadlineMs: clock.monotonicMs() + 1_000,
+    requestId: 'r-1',
+    user: 'ada',
+    ...more,
+  });
+  const start = (modules = [spec('mod-1')], more: object = {}) =>
+    link.start({ location: 'hq', epoch: epoch(2), modules, handover: {}, ...more }, never);
+  const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
+  const restarts = () => metrics.read('holdfast_driver_host_restarts_total', {});
+  return { clock, metrics, processes, link, host, call, start, startedAt, restarts };
+}
