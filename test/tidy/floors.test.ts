@@ -102,7 +102,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   '@peculiar/x509': /^src\/shared\/adapters\/tls\//,
   '@photostructure/sqlite': /^src\/shared\/adapters\/sqlite\//,
   commander: /^src\/cli\//,
-  'cron-parser': /^src\/shared\/control\/restore-window\.ts$/,
+  'cron-parser': /^src\/shared\/control\/cron\.ts$/,
   fastify: /^src\/shared\/adapters\/http\//,
   pino: /^src\/shared\/adapters\/log\//,
   'prom-client': /^src\/shared\/adapters\/metrics\//,
