@@ -9,6 +9,7 @@ import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
+import { SystemClient } from './system-client.ts';
 import { TcpTransport } from './tcp-transport.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
 import type { WriteJournal } from './write-journal.ts';
@@ -41,6 +42,7 @@ export class DriverHost {
   readonly #options: DriverHostOptions;
   readonly #fence: DeviceFence;
   readonly #reporter: Reporter;
+  readonly #systems: SystemClient;
   readonly #modules = new Map<string, Hosted>();
   readonly #tenures = new Map<string, Tenure>();
   readonly #leaseTimers = new Map<string, Timer>();
@@ -50,6 +52,7 @@ export class DriverHost {
     this.#options = options;
     this.#fence = new DeviceFence(options.clock, options.journal);
     this.#reporter = new Reporter(options.pipe);
+    this.#systems = new SystemClient((message) => options.pipe.send(message));
   }
 
   receive(message: ToHost): void {
@@ -72,6 +75,14 @@ export class DriverHost {
         running?.module.cancel(running.call);
         break;
       }
+      case 'functions':
+        this.#functions(message);
+        break;
+      case 'system.answer':
+      case 'system.error':
+      case 'system.change':
+        this.#systems.receive(message);
+        break;
       case 'writes':
         pipe.send({ t: 'writes', id: message.id, writes: journal.newest(message.location) });
         break;
@@ -147,10 +158,15 @@ export class DriverHost {
     const key = keyOf(location, spec.id);
     const driver = this.#options.drivers.get(spec.driver);
     if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
+    if (spec.systems.length > 1) {
+      const problem = `${spec.systems.join(' and ')} list it; a logic module belongs to one system`;
+      throw new HoldfastError('INPUT_INVALID', { field: 'system', problem });
+    }
     const transport = this.#transportFor(driver, spec, tenure);
     const host: ModuleHost = {
       clock: this.#options.clock,
       transport,
+      system: this.#systems.portOf(tenure, spec.id),
       publish: (name, value) => {
         this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value);
       },
@@ -205,6 +221,13 @@ export class DriverHost {
       }),
     );
     this.#options.pipe.send({ t: 'stopped', id, handover });
+  }
+
+  #functions({ id, location, module }: Of<'functions'>): void {
+    const { pipe } = this.#options;
+    const hosted = this.#modules.get(keyOf(location, module));
+    if (hosted !== undefined) pipe.send({ t: 'functions', id, functions: hosted.module.functions() });
+    else pipe.send({ t: 'error', id, error: new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it did not start' }).toJSON() });
   }
 
   async #exec({ id, location, module, method, args, epoch, deadlineMs, user }: Of<'exec'>): Promise<void> {

@@ -12,4 +12,8 @@ export {
   type Methods,
 } from './driver.ts';
 export { createHarness, type Harness } from './harness.ts';
+export { type Schedule } from './schedule.ts';
+export { type SystemModule, type SystemOfModule } from './system.ts';
 export { delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';
+/** The schemas of settings and arguments: a driver needs no package of its own for them. */
+export { z } from 'zod';

@@ -5,12 +5,14 @@ import type { Json } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
-import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
+import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import { CommandQueue, type Reply, type SendOptions } from './command-queue.ts';
 import type { Driver, EventHandlers, Method, ModuleContext } from './driver.ts';
+import { describeMethods } from './functions.ts';
 import { createSchedule } from './schedule.ts';
 import { StatusMemory } from './status.ts';
+import { createSystem, type SystemPort } from './system.ts';
 import type { Tokeniser } from './tokeniser.ts';
 import type { Transport } from './transport.ts';
 
@@ -19,6 +21,7 @@ export interface ModuleHost {
   clock: Clock;
   /** null: the driver has no connection of its own. */
   transport: Transport | null;
+  system: SystemPort;
   publish(key: string, value: Json): void;
   log(level: ModuleLogLine['level'], message: string): void;
   /** Code of the driver is about to run: whom to blame should it never come back. */
@@ -72,8 +75,9 @@ export class Module {
     this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs });
   }
 
-  get methods(): string[] {
-    return [...(this.#methods?.keys() ?? [])];
+  /** The public methods; none until its setup has ended. */
+  functions(): Record<string, ModuleFunction> {
+    return describeMethods(Object.fromEntries(this.#methods ?? []));
   }
 
   /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
@@ -166,7 +170,7 @@ export class Module {
   }
 
   #context(): ModuleContext {
-    const { id, name } = this.spec;
+    const { id, name, systems } = this.spec;
     const status = this.#status;
     const enqueue = (data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> =>
       this.#send(data, options);
@@ -178,6 +182,9 @@ export class Module {
     const log = (level: ModuleLogLine['level']) => (message: string) =>
       this.#host.log(level, message.slice(0, limits.logLineBytes));
     const { signal } = this.#abort;
+    const { clock, system } = this.#host;
+    const run = (what: string) => (task: () => void | Promise<void>) => this.#run(what, task);
+    const call = (): Call | null => running.getStore()?.call ?? null;
     return {
       id,
       name,
@@ -188,7 +195,8 @@ export class Module {
       },
       send,
       on: (event, handler) => void this.#handlers[event].push(handler),
-      schedule: createSchedule({ clock: this.#host.clock, signal, run: (task) => this.#run('schedule', task) }),
+      schedule: createSchedule({ clock, signal, run: run('schedule') }),
+      system: createSystem({ module: id, systems, port: system, clock, signal, call, run: run('subscription') }),
       handover: { restore: (schema) => this.#restore(schema), save: (take) => void (this.#save = take) },
       log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
       signal,

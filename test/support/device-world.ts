@@ -78,6 +78,7 @@ export const moduleSpec = (id: string, port: number, more: Partial<ModuleSpec> =
   makebreak: false,
   uri: '',
   settings: {},
+  systems: [],
   ...more,
 });
 

@@ -85,6 +85,7 @@ const spec = (id: string, more: Partial<ModuleSpec> = {}): ModuleSpec => ({
   makebreak: false,
   uri: '',
   settings: {},
+  systems: [],
   ...more,
 });
 
