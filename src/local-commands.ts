@@ -5,6 +5,9 @@ import type { DemoReport, LocalCommands } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
 import { runConsole } from './demo/console.ts';
 import { Federation } from './demo/federation.ts';
+import { checkDriver } from './driver-tools/check.ts';
+import { newDriver } from './driver-tools/new-driver.ts';
+import { runDriverTests } from './driver-tools/test-run.ts';
 import { dataFiles, startServer } from './serve.ts';
 import { raiseGeneration } from './shared/adapters/journal-embedded/raise-generation.ts';
 import { restoreStore, verifyStore } from './shared/adapters/store-embedded/backup.ts';
@@ -53,6 +56,10 @@ export const localCommands: LocalCommands = {
     }
     return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
   },
+
+  newDriver: ({ name, folder }) => newDriver(name, folder),
+  testDrivers: ({ folder, signal }) => runDriverTests(folder, signal),
+  checkDriver: ({ path, settings }) => checkDriver(path, settings),
 
   sim,
   model,

@@ -4,6 +4,7 @@ import { Module, type ModuleHost } from '../driver-sdk/module.ts';
 import { gateError } from '../shared/control/write-gate.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
@@ -14,10 +15,15 @@ import { TcpTransport } from './tcp-transport.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
 import type { WriteJournal } from './write-journal.ts';
 
+export interface DriverSource {
+  /** Calls `entering` right before code of the driver runs. Throws DRIVER_INVALID. */
+  get(name: string, entering: () => void): Driver | undefined | Promise<Driver | undefined>;
+}
+
 export interface DriverHostOptions {
   clock: Clock;
   random: Pick<Random, 'next'>;
-  drivers: ReadonlyMap<string, Driver>;
+  drivers: DriverSource;
   journal: WriteJournal;
   pipe: HostPipe;
   /** Code of this module (`location/module`) is about to run. */
@@ -44,6 +50,8 @@ export class DriverHost {
   readonly #reporter: Reporter;
   readonly #systems: SystemClient;
   readonly #modules = new Map<string, Hosted>();
+  /** Modules whose driver is being loaded: a stop in between must be seen. */
+  readonly #loading = new Map<string, Promise<unknown>>();
   readonly #tenures = new Map<string, Tenure>();
   readonly #leaseTimers = new Map<string, Timer>();
   readonly #calls = new Map<number, { call: Call; module: Module }>();
@@ -156,7 +164,8 @@ export class DriverHost {
   async #startModule(tenure: Tenure, spec: ModuleSpec, handover: Json): Promise<void> {
     const { location } = tenure;
     const key = keyOf(location, spec.id);
-    const driver = this.#options.drivers.get(spec.driver);
+    const found = this.#options.drivers.get(spec.driver, () => this.#options.entered(key));
+    const driver = found instanceof Promise ? await this.#loaded(key, spec.id, found) : found;
     if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
     if (spec.systems.length > 1) {
       const problem = `${spec.systems.join(' and ')} list it; a logic module belongs to one system`;
@@ -187,6 +196,24 @@ export class DriverHost {
     }
   }
 
+  async #loaded(key: string, module: string, loading: Promise<Driver | undefined>): Promise<Driver | undefined> {
+    const { clock } = this.#options;
+    this.#loading.set(key, loading);
+    let timer: Timer | null = null;
+    const late = new Promise<never>((_, reject) => {
+      const problem = 'loading it took too long';
+      timer = clock.after(limits.driverLoadMs, () => reject(new HoldfastError('DRIVER_FAILED', { module, problem })));
+    });
+    try {
+      const driver = await Promise.race([loading, late]);
+      if (this.#loading.get(key) === loading) return driver;
+      throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it was stopped' });
+    } finally {
+      (timer as Timer | null)?.cancel();
+      if (this.#loading.get(key) === loading) this.#loading.delete(key);
+    }
+  }
+
   #transportFor(driver: Driver, spec: ModuleSpec, tenure: Tenure): TcpTransport | null {
     if (driver.transport === 'none') return null;
     const refuse = (field: string, problem: string): HoldfastError =>
@@ -213,6 +240,7 @@ export class DriverHost {
     await Promise.all(
       modules.map(async (module) => {
         const key = keyOf(location, module);
+        this.#loading.delete(key);
         const hosted = this.#modules.get(key);
         if (hosted === undefined) return;
         const state = await hosted.module.stop(hookMs);

@@ -47,6 +47,7 @@ export const limits = {
   commandMs: 5_000,
   commandQueue: 1_000,
   receiveBufferBytes: 512 * 1024,
+  driverLoadMs: 10_000,
   driverSetupMs: 3_000,
   statusKeys: 1_000,
   moduleSchedules: 1_000,
