@@ -59,7 +59,11 @@ export const localCommands: LocalCommands = {
 
   newDriver: ({ name, folder }) => newDriver(name, folder),
   testDrivers: ({ folder, signal }) => runDriverTests(folder, signal),
-  checkDriver: ({ path, settings }) => checkDriver(path, settings),
+  checkDriver: ({ path, settings }) => {
+    // What goes wrong is to name the lines of the source.
+    process.setSourceMapsEnabled(true);
+    return checkDriver(path, settings);
+  },
 
   sim,
   model,

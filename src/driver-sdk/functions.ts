@@ -56,21 +56,21 @@ function namesOf(run: (...args: never[]) => unknown): string[] {
   return open === -1 ? [] : splitParameters(source.slice(open + 1)).map((text, at) => /^(?:\.\.\.)?\s*([\w$]+)/.exec(text)?.[1] ?? `arg${at + 1}`);
 }
 
-/** Up to the bracket that closes the list. */
+/** Up to the bracket that closes the list. Defaults may hold brackets and commas of their own, also within texts. */
 function splitParameters(text: string): string[] {
   const parameters: string[] = [];
   let depth = 0;
-  let from = 0;
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text[at] ?? '';
-    if ('([{'.includes(character)) depth += 1;
-    if (depth === 0 && (character === ',' || character === ')')) {
-      const parameter = text.slice(from, at).trim();
-      if (parameter !== '') parameters.push(parameter);
-      from = at + 1;
+  let parameter = '';
+  for (const [token] of text.matchAll(/"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|[^]/g)) {
+    if (depth === 0 && (token === ',' || token === ')')) {
+      if (parameter.trim() !== '') parameters.push(parameter.trim());
+      parameter = '';
+      if (token === ')') return parameters;
+      continue;
     }
-    if (')]}'.includes(character)) depth -= 1;
-    if (depth < 0) break;
+    if ('([{'.includes(token)) depth += 1;
+    if (')]}'.includes(token)) depth -= 1;
+    parameter += token;
   }
   return parameters;
 }

@@ -100,9 +100,9 @@ export class CommandDesk {
     });
     const stopDirectory = directory.onChange(() => {
       const now = this.#tryResolve(name);
-      if (now === null || (now.module === target?.module && now.location === target.location)) return;
+      if (now?.module === target?.module && now?.location === target?.location) return;
       target = now;
-      tellAll(now);
+      if (now !== null) tellAll(now);
     });
     if (target !== null) tellAll(target);
     return () => {
