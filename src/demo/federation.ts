@@ -24,6 +24,8 @@ export interface DemoOptions {
   devicesPerSite?: number;
   /** Devices reset a second connection while one is open. */
   singleConnection?: boolean;
+  /** Folder of drivers, besides those that come with Holdfast. */
+  drivers?: string;
   /** Folder of the compiled program; the tests run from the sources. */
   dist?: string;
   signal: AbortSignal;
@@ -50,6 +52,7 @@ export class Federation {
   #masterLink = '';
   #masterId = '';
   #apiKey = '';
+  #drivers: string | null = null;
 
   private constructor(dataDir: string, dist: string) {
     this.dataDir = dataDir;
@@ -116,6 +119,7 @@ export class Federation {
 
   async #start(options: DemoOptions): Promise<void> {
     const { timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, singleConnection = false, signal, progress } = options;
+    this.#drivers = options.drivers ?? null;
     progress('starting simulated devices');
     const withPorts: DemoSite[] = [];
     for (const site of sites) withPorts.push({ ...site, ports: await this.#startDevices(site.id, devicesPerSite, singleConnection) });
@@ -201,7 +205,8 @@ export class Federation {
   #serve(name: string, folder: string, env: Record<string, string>): Child {
     const script = join(this.#dist, 'main.js');
     const logFile = join(this.dataDir, `${folder}.log`);
-    const withLog = { ...env, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
+    const drivers: Record<string, string> = this.#drivers === null ? {} : { HOLDFAST_DRIVERS: this.#drivers };
+    const withLog = { ...env, ...drivers, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
     return this.#own(new Child({ name, script, args: ['serve'], env: withLog, logFile }));
   }
 

@@ -14,17 +14,23 @@ const director = defineDriver({
       names: method(z.tuple([z.string()]), async (name) => (await ctx.system.all(name)).map((module) => module.name)),
       circle: () => ctx.system.get('Room_1').exec('circle'),
       who: () => ctx.user,
+      /** Asks after a while, on its own behalf, and logs what it got. */
+      execLater: (name, what) => {
+        ctx.schedule.in(300, async () => {
+          await ctx.system.get(name).exec(what).then(String, (error) => ctx.log.info(error.code));
+        });
+      },
       pid: () => process.pid,
     };
   },
 });
 
 /** Another process may run it. */
-const helper = defineDriver({
-  name: 'helper',
+const aide = defineDriver({
+  name: 'aide',
   role: 'service',
   settings: z.object({}),
   setup: (ctx) => ({ pid: () => process.pid, who: () => ctx.user, never: () => new Promise(() => undefined) }),
 });
 
-export const drivers = [director, helper];
+export const drivers = [director, aide];
