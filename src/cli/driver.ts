@@ -64,7 +64,10 @@ function checkText(session: Session, { name, role, transport, settings, function
     type ?? 'any',
     standard === undefined ? needed(setting) : JSON.stringify(standard),
   ]);
-  const methodRows = Object.entries(functions).map(([method, { order, params }]) => [method, order.map((parameter) => parameterText(parameter, params)).join(', ')]);
+  const methodRows = Object.entries(functions).map(([method, { order, params }]) => [
+    method,
+    order.map((parameter) => parameterText(parameter, params)).join(', '),
+  ]);
   const parts = [
     `${clean(name)}: ${role}, ${transport === 'none' ? 'no connection of its own' : transport}\n`,
     settingRows.length === 0 ? '' : session.table(['SETTING', 'TYPE', 'DEFAULT'], settingRows),

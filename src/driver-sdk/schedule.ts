@@ -60,18 +60,6 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
     return { cancel };
   };
 
-  /** Waits until the clock on the wall says `dueMs`, in parts, for it may be set meanwhile. */
-  const untilWall = (dueMs: number, due: () => void): Timer => {
-    let part: Timer | null = null;
-    const look = (): void => {
-      const leftMs = dueMs - clock.wallMs();
-      part = leftMs <= LOOK_MS ? clock.after(leftMs, arrive) : clock.after(LOOK_MS, look);
-    };
-    const arrive = (): void => (clock.wallMs() < dueMs ? look() : due());
-    look();
-    return { cancel: () => part?.cancel() };
-  };
-
   return {
     every: (intervalMs, task) => {
       requireDelay(intervalMs, 1);
@@ -88,7 +76,7 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
     at: (time, task) => {
       const dueMs = new Date(time).getTime();
       if (!Number.isFinite(dueMs)) throw new RangeError(`${String(time)} is no time`);
-      return plan(task, false, (due) => untilWall(dueMs, due));
+      return plan(task, false, (due) => untilWall(clock, dueMs, due));
     },
     cron: (expression, task, { timezone = 'UTC' } = {}) => {
       const times = parseCronTimes(expression, timezone, 'cron');
@@ -97,13 +85,25 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
         const nowMs = clock.wallMs();
         const nextMs = timeAfter(times, lastMs - nowMs < SET_BACK_MS ? Math.max(nowMs, lastMs) : nowMs);
         if (nextMs === null) return null;
-        return untilWall(nextMs, () => {
+        return untilWall(clock, nextMs, () => {
           lastMs = nextMs;
           due();
         });
       });
     },
   };
+}
+
+/** Waits until the clock on the wall says `dueMs`, in parts, for it may be set meanwhile. */
+function untilWall(clock: Clock, dueMs: number, due: () => void): Timer {
+  let part: Timer | null = null;
+  const look = (): void => {
+    const leftMs = dueMs - clock.wallMs();
+    part = leftMs <= LOOK_MS ? clock.after(leftMs, arrive) : clock.after(LOOK_MS, look);
+  };
+  const arrive = (): void => (clock.wallMs() < dueMs ? look() : due());
+  look();
+  return { cancel: () => part?.cancel() };
 }
 
 function requireDelay(delayMs: number, leastMs: number): void {

@@ -28,6 +28,7 @@ async function bundle(entry: string): Promise<string> {
   // Loaded when needed: most driver hosts run built-in drivers only.
   const { build, stop } = await import('esbuild');
   const folder = dirname(entry);
+  const url = JSON.stringify(pathToFileURL(entry).href);
   try {
     const { outputFiles } = await build({
       entryPoints: [entry],
@@ -41,9 +42,9 @@ async function bundle(entry: string): Promise<string> {
       sourcesContent: false,
       sourceRoot: `${pathToFileURL(folder).href}/`,
       // What the file reads lies next to it, not next to what it was made into.
-      define: { 'import.meta.url': JSON.stringify(pathToFileURL(entry).href) },
+      define: { 'import.meta.url': url },
       // Packages of the older form, bundled, ask for what Node has with `require`.
-      banner: { js: `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(${JSON.stringify(pathToFileURL(entry).href)});` },
+      banner: { js: `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(${url});` },
       logLevel: 'silent',
       plugins: [useOwnSdk],
     });

@@ -50,10 +50,9 @@ export async function loadDriver({ name, entry }: DriverFile, entering: () => vo
   const code = await compile(entry);
   const exported = await run(code, entry, entering);
   const driver = exported.default;
-  if (!isDriver(driver)) throw new HoldfastError('DRIVER_INVALID', { place: entry, problem: 'its default export must be what defineDriver returned' });
-  if (driver.name !== name) {
-    throw new HoldfastError('DRIVER_INVALID', { place: entry, problem: `it calls itself "${driver.name}"; its name must be "${name}", like its file or folder` });
-  }
+  const invalid = (problem: string): HoldfastError => new HoldfastError('DRIVER_INVALID', { place: entry, problem });
+  if (!isDriver(driver)) throw invalid('its default export must be what defineDriver returned');
+  if (driver.name !== name) throw invalid(`it calls itself "${driver.name}"; its name must be "${name}", like its file or folder`);
   return driver;
 }
 

@@ -5,9 +5,10 @@ import { HoldfastError } from '../shared/model/errors.ts';
 
 /** Writes a driver that works, its test and a line of README into `<folder>/<name>`. Throws INPUT_INVALID; replaces nothing. */
 export async function newDriver(name: string, folder: string): Promise<{ files: string[] }> {
-  if (!/^[a-z][a-z0-9-]{0,59}$/.test(name)) throw new HoldfastError('INPUT_INVALID', { field: 'name', problem: `"${name}" must be small letters, digits and dashes, such as lamp` });
+  const refuse = (problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field: 'name', problem });
+  if (!/^[a-z][a-z0-9-]{0,59}$/.test(name)) throw refuse(`"${name}" must be small letters, digits and dashes, such as lamp`);
   const home = join(folder, name);
-  if (existsSync(home)) throw new HoldfastError('INPUT_INVALID', { field: 'name', problem: `${home} is there already` });
+  if (existsSync(home)) throw refuse(`${home} is there already`);
   await mkdir(home, { recursive: true });
   const driver = join(home, 'driver.ts');
   const test = join(home, 'driver.test.ts');

@@ -3,8 +3,7 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { routes } from '../../src/client-sdk/index.ts';
-import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
-import { createSystemClock } from '../../src/shared/adapters/clock/system-clock.ts';
+import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
@@ -199,7 +198,7 @@ export default defineDriver({
     const drivers = folder();
     writeFileSync(join(drivers, 'counter.ts'), counter);
     const site = { id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'Europe/Berlin' } as const;
-    const world = await startFederation(scope, { drivers, sites: [site], devicesPerSite: 1 });
+    const world = await startFederation(scope, { drivers, sites: [site], devicesPerSite: 1, timeoutSeconds: 120 });
     const { text } = await world.client.call(routes.export, {});
     const documents = parse(text) as Record<string, Record<string, unknown>[]>;
     documents['drivers']?.push({ id: 'driver-counter', name: 'Counter', builtin: 'counter', role: 'logic' });

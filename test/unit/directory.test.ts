@@ -3,7 +3,6 @@ import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
-import type { AnyDocument } from '../../src/shared/model/documents.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
@@ -46,7 +45,7 @@ async function setUp() {
     });
     const type = String(document['type']) as keyof typeof documentSchemas;
     const stored = await store.get(String(document['id']));
-    const next = documentSchemas[type].parse({ ...stored?.document, ...document }) as AnyDocument;
+    const next = documentSchemas[type].parse({ ...stored?.document, ...document });
     await store.apply([{ op: 'put', document: next, expect: stored?.version ?? null }]);
     await changed;
   };

@@ -18,7 +18,7 @@ const setUp = (now = '2025-01-01T00:00:00Z') => {
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const ran: string[] = [];
-  const schedule = createSchedule({ clock, signal: stop.signal, run: async (task) => void (await task()) });
+  const schedule = createSchedule({ clock, signal: stop.signal, run: async (task) => await task() });
   const note = () => void ran.push(new Date(clock.wallMs()).toISOString().slice(5, 16));
   return { clock, stop, ran, schedule, note };
 };

@@ -4,7 +4,7 @@ import type { Epoch } from '../model/control.ts';
 /** One module as a driver host needs it. */
 export interface ModuleSpec {
   id: string;
-  /** Name of the built-in driver. */
+  /** Name of the driver: a built-in one, or one of HOLDFAST_DRIVERS. */
   driver: string;
   role: 'device' | 'service' | 'logic' | 'trigger';
   name: string;
