@@ -24,8 +24,8 @@ export interface DemoOptions {
   devicesPerSite?: number;
   /** Devices reset a second connection while one is open. */
   singleConnection?: boolean;
-  /** Folder of drivers, besides those that come with Holdfast. */
-  drivers?: string;
+  /** More environment variables of every server. */
+  environment?: Readonly<Record<string, string>>;
   /** Folder of the compiled program; the tests run from the sources. */
   dist?: string;
   signal: AbortSignal;
@@ -37,13 +37,15 @@ const SITES = [
   { id: 'lisbon', name: 'Lisbon', policy: 'exclusive', timezone: 'Europe/Lisbon' },
 ] as const;
 
-const START_MS = 30_000;
+/** Several federations may start on one small machine. */
+const START_MS = 60_000;
 const compiled = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** A whole federation on loopback, each part an operating-system process of its own. Leaves nothing behind. */
 export class Federation {
   readonly dataDir: string;
   readonly #dist: string;
+  readonly #environment: Readonly<Record<string, string>>;
   readonly #scope = new Scope();
   readonly #edges = new Map<string, DemoEdge>();
   #master: Child | null = null;
@@ -52,15 +54,15 @@ export class Federation {
   #masterLink = '';
   #masterId = '';
   #apiKey = '';
-  #drivers: string | null = null;
 
-  private constructor(dataDir: string, dist: string) {
+  private constructor(dataDir: string, { dist = compiled, environment = {} }: Pick<DemoOptions, 'dist' | 'environment'>) {
     this.dataDir = dataDir;
     this.#dist = dist;
+    this.#environment = environment;
   }
 
   static async start(options: DemoOptions): Promise<Federation> {
-    const federation = new Federation(await mkdtemp(join(tmpdir(), 'holdfast-demo-')), options.dist ?? compiled);
+    const federation = new Federation(await mkdtemp(join(tmpdir(), 'holdfast-demo-')), options);
     federation.#scope.defer('data', () => rm(federation.dataDir, { recursive: true, force: true, maxRetries: 5 }));
     try {
       await federation.#start(options);
@@ -119,27 +121,29 @@ export class Federation {
 
   async #start(options: DemoOptions): Promise<void> {
     const { timeoutSeconds = 8, sites = SITES, devicesPerSite = DEVICES_PER_SITE, singleConnection = false, signal, progress } = options;
-    this.#drivers = options.drivers ?? null;
     progress('starting simulated devices');
-    const withPorts: DemoSite[] = [];
-    for (const site of sites) withPorts.push({ ...site, ports: await this.#startDevices(site.id, devicesPerSite, singleConnection) });
+    const withPorts: DemoSite[] = await Promise.all(
+      sites.map(async (site) => ({ ...site, ports: await this.#startDevices(site.id, devicesPerSite, singleConnection) })),
+    );
     signal.throwIfAborted();
     progress('starting the master');
     await this.#startMaster();
     const client = this.client();
     this.#scope.defer('client', () => client.close());
     await client.call(routes.apply, { body: { text: siteFile(withPorts, timeoutSeconds), dry_run: false } });
-    for (const site of sites) {
-      signal.throwIfAborted();
-      progress(`starting the edge of ${site.name}`);
-      const { enrolment } = await client.call(routes.edgeAdd, { body: { id: site.id } });
-      await this.#startEdge(site.id, enrolment);
-    }
+    signal.throwIfAborted();
+    const started = sites.map(async ({ id, name }) => {
+      progress(`starting the edge of ${name}`);
+      const { enrolment } = await client.call(routes.edgeAdd, { body: { id } });
+      return this.#startEdge(id, enrolment);
+    });
+    for (const edge of await Promise.all(started)) this.#edges.set(edge.id, edge);
+    signal.throwIfAborted();
     progress('waiting until each edge controls its devices');
     for (const { id, origin } of this.edges) {
       const edge = this.client(origin);
       try {
-        await this.#untilReady(edge, id, signal);
+        await this.#untilReady({ edge, master: client }, id, signal);
       } finally {
         edge.close();
       }
@@ -147,12 +151,14 @@ export class Federation {
   }
 
   /** The edge has its own copy of the documents, and drives every device in it. */
-  async #untilReady(edge: Client, id: string, signal: AbortSignal): Promise<void> {
+  async #untilReady({ edge, master }: { edge: Client; master: Client }, id: string, signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + START_MS;
     for (;;) {
       signal.throwIfAborted();
       // Until its copy is there, it knows no key.
       const seen = await edge.call(routes.edgeShow, { params: { id } }).catch(() => null);
+      // On a slow machine the timeout was over before the edge was up.
+      if (seen?.holder === 'master') await master.call(routes.handback, { params: { id }, body: {} }).catch(() => undefined);
       if (seen?.holder === 'edge' && seen.state === 'holding' && seen.modules.total > 0 && seen.modules.running === seen.modules.total) return;
       if (Date.now() > deadline) throw new Error(`the edge ${id} did not come up: ${JSON.stringify(seen)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -188,7 +194,7 @@ export class Federation {
     this.#apiKey = (await readFile(join(this.dataDir, 'master', 'admin.key'), 'utf8')).trim();
   }
 
-  async #startEdge(id: string, enrolment: string): Promise<void> {
+  async #startEdge(id: string, enrolment: string): Promise<DemoEdge> {
     const relay = await Relay.open({ host: '127.0.0.1', port: Number(this.#masterLink.split(':').at(-1)) });
     this.#scope.defer(`relay ${id}`, () => relay.close());
     const data = join(this.dataDir, id);
@@ -199,14 +205,13 @@ export class Federation {
     const again = { ...env, HOLDFAST_HTTP: hostOf(origin) };
     // For whoever starts it again by hand: `env $(cat environment) node dist/main.js serve`.
     await writeFile(join(data, 'environment'), `${Object.entries(again).map(([name, value]) => `${name}=${value}`).join('\n')}\n`);
-    this.#edges.set(id, { id, origin, relay, process, data, env: again });
+    return { id, origin, relay, process, data, env: again };
   }
 
   #serve(name: string, folder: string, env: Record<string, string>): Child {
     const script = join(this.#dist, 'main.js');
     const logFile = join(this.dataDir, `${folder}.log`);
-    const drivers: Record<string, string> = this.#drivers === null ? {} : { HOLDFAST_DRIVERS: this.#drivers };
-    const withLog = { ...env, ...drivers, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
+    const withLog = { ...env, ...this.#environment, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
     return this.#own(new Child({ name, script, args: ['serve'], env: withLog, logFile }));
   }
 

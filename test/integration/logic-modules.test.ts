@@ -1,8 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parse, stringify } from 'yaml';
-import { routes } from '../../src/client-sdk/index.ts';
 import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
@@ -13,7 +11,6 @@ import { Directory } from '../../src/shared/runtime/directory.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import { moduleSpec, startDevices, startHands, waitFor } from '../support/device-world.ts';
-import { startFederation } from '../support/federation.ts';
 import { tempFolders } from '../support/temp-folder.ts';
 
 const folder = tempFolders();
@@ -170,56 +167,5 @@ export default defineDriver({ name: 'good', role: 'logic', settings: z.object({ 
     const modules = [moduleSpec('mod-good', 0, { driver: 'good', role: 'logic', settings: { level: 'high' } })];
     const { failed } = await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
     expect(failed[0]?.problem).toMatch(/^settings\.level: /);
-  });
-});
-
-describe('a logic module of a location', () => {
-  const counter = `import { defineDriver, z } from 'holdfast/driver';
-export default defineDriver({
-  name: 'counter',
-  role: 'logic',
-  settings: z.object({}),
-  setup(ctx) {
-    let count = ctx.handover.restore(z.int()) ?? 0;
-    ctx.handover.save(() => count);
-    ctx.system.get('Display_1').subscribe('power', (on) => ctx.status.set('seen', on));
-    return {
-      async press(on: boolean) {
-        await ctx.system.get('Display_1').exec('power', on);
-        count += 1;
-        return count;
-      },
-    };
-  },
-});
-`;
-
-  it('moves with control, from the edge to the master and back, with what it knows', { timeout: 240_000 }, async () => {
-    const drivers = folder();
-    writeFileSync(join(drivers, 'counter.ts'), counter);
-    const site = { id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'Europe/Berlin' } as const;
-    const world = await startFederation(scope, { drivers, sites: [site], devicesPerSite: 1, timeoutSeconds: 120 });
-    const { text } = await world.client.call(routes.export, {});
-    const documents = parse(text) as Record<string, Record<string, unknown>[]>;
-    documents['drivers']?.push({ id: 'driver-counter', name: 'Counter', builtin: 'counter', role: 'logic' });
-    documents['modules']?.push({ id: 'mod-counter', name: 'Counter', driver_id: 'driver-counter' });
-    const [system] = documents['systems'] ?? [];
-    if (system === undefined) throw new Error('the demo has a system');
-    system['modules'] = [...(system['modules'] as string[]), 'mod-counter'];
-    await world.client.call(routes.apply, { body: { text: stringify(documents), dry_run: false } });
-
-    const press = async (on: boolean) => {
-      const params = { id: 'sys-berlin', module: 'Counter_1', method: 'press' };
-      const { body, headers } = await world.client.request(routes.exec, { params, body: [on] }, { timeoutMs: 15_000 });
-      return [body, headers['x-holdfast-served-by']];
-    };
-    const { master } = world.federation;
-    await expect.poll(() => press(true).catch(() => null), { timeout: 20_000, interval: 200 }).toEqual([1, 'berlin']);
-    await world.client.call(routes.takeover, { params: { id: 'berlin' }, body: {} }, { timeoutMs: 20_000 });
-    expect(await press(false)).toEqual([2, master.id]);
-    await world.client.call(routes.handback, { params: { id: 'berlin' }, body: {} }, { timeoutMs: 20_000 });
-    expect(await press(true)).toEqual([3, 'berlin']);
-    const seen = () => world.client.call(routes.variable, { params: { id: 'sys-berlin', module: 'Counter_1', key: 'seen' } });
-    await expect.poll(seen, { timeout: 10_000 }).toBe(true);
   });
 });
