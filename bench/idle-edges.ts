@@ -25,6 +25,8 @@ const noDevices: DeviceLink = {
   restamp: silent,
   setLease: silent,
   stop: () => Promise.resolve({ handover: {} }),
+  functions: () => Promise.reject(new Error('no devices')),
+  serveSystems: silent,
   exec: () => Promise.reject(new Error('no devices')),
   onStatus: () => silent,
   onLog: () => silent,

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname, networkInterfaces } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { composeEdge } from './edge/compose.ts';
 import type { EdgeCertificate, ServedCertificate } from './edge/edge-certificate.ts';
@@ -28,6 +28,7 @@ import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
 import type { HoldfastNode } from './shared/runtime/node.ts';
 import type { NodeParts } from './shared/runtime/node-parts.ts';
 import { createSiteFiles } from './shared/runtime/site-plan.ts';
+import { driverFiles } from './driver-tools/driver-files.ts';
 import { builtinDrivers } from './drivers/index.ts';
 
 interface ServerParts extends NodeParts {
@@ -68,6 +69,7 @@ export async function startServer(env: Readonly<Record<string, string | undefine
 
 async function assemble(config: Config, log: Log, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<RunningServer> {
   const files = dataFiles(config.data);
+  log.info('drivers', { names: driverNames(config) });
   await mkdir(config.data, { recursive: true, mode: 0o700 });
   const metrics = createPromMetrics();
   const parts = await openParts(config, { log, metrics, scope });
@@ -82,7 +84,12 @@ async function assemble(config: Config, log: Log, { scope, signal }: { scope: Sc
     log,
     metrics,
     metricsText: () => metrics.text(),
-    siteFiles: createSiteFiles(store, { builtins: Object.keys(builtinDrivers) }),
+    siteFiles: createSiteFiles(store, {
+      // Read each time: a driver may have been added since.
+      get builtins() {
+        return driverNames(config);
+      },
+    }),
     backup: async (name) => {
       await mkdir(files.backups, { recursive: true, mode: 0o700 });
       const path = join(files.backups, name ?? `documents-${new Date(clock.wallMs()).toISOString().replaceAll(':', '-')}.db`);
@@ -163,11 +170,24 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
     owned('journal', openEmbeddedJournal({ path: files.journal, log })),
     owned('store', openEmbeddedStore({ path: files.documents, log })),
   ]);
-  const hostProcesses = createHostProcesses({ entry: join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js'), log });
+  const entry = join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js');
+  const hostProcesses = createHostProcesses({ entry, log, ...(config.drivers === null ? {} : { driversFolder: resolve(config.drivers) }) });
   const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>
     createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...writeLog });
   return { clock, random, log, metrics, store, journal, credentials, createDeviceLink };
+}
+
+/** The drivers that a driver document may name. Throws CONFIG_INVALID when the folder cannot be read. */
+function driverNames({ drivers }: Config): string[] {
+  const builtin = Object.keys(builtinDrivers);
+  if (drivers === null) return builtin;
+  try {
+    return [...builtin, ...driverFiles(drivers).keys()];
+  } catch (error) {
+    const problem = `${drivers} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_DRIVERS', problem });
+  }
 }
 
 /** Somebody must be able to make the first key: it lies in the data directory, readable by the owner only. */

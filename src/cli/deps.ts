@@ -42,6 +42,25 @@ export interface DemoReport {
   systems: string[];
 }
 
+/** What a driver says of itself. */
+export interface CheckedDriver {
+  name: string;
+  role: string;
+  transports: readonly string[];
+  /** JSON schema of its settings. */
+  settings: JsonObject;
+  functions: Record<string, { arity: number; params: Record<string, JsonObject>; order: string[] }>;
+  /** Status variables that it has right after its setup. */
+  status: string[];
+}
+
+export interface DriverTest {
+  name: string;
+  file: string;
+  outcome: 'passed' | 'failed' | 'skipped';
+  problem: string | null;
+}
+
 /** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
 export interface LocalCommands {
   /** Runs a server until `signal` aborts; configured by the environment. */
@@ -52,6 +71,12 @@ export interface LocalCommands {
   verify(options: { path: string }): Promise<{ problems: string[] }>;
   /** Puts a backup in the place of the store of a data directory that no server uses. */
   restore(options: { backup: string; data: string; dryRun: boolean }): Promise<RestoreResult>;
+  /** Writes a driver to begin with. */
+  newDriver(options: { name: string; folder: string }): Promise<{ files: string[] }>;
+  /** Runs the tests of drivers below a folder. */
+  testDrivers(options: { folder: string; signal: AbortSignal }): Promise<DriverTest[]>;
+  /** Loads a driver and sets it up without a device. */
+  checkDriver(options: { path: string; settings: JsonObject }): Promise<CheckedDriver>;
   /** Runs the simulator. */
   sim(options: { seed: string | undefined; runs: number; print: Print; signal: AbortSignal }): Promise<Outcome>;
   /** Checks the control rules exhaustively. */

@@ -3,6 +3,7 @@ import { addApply } from './apply.ts';
 import { addBackup } from './backup.ts';
 import { addDemo } from './demo.ts';
 import type { CliDeps } from './deps.ts';
+import { addDriver } from './driver.ts';
 import { addEdge } from './edge.ts';
 import { addExec } from './exec.ts';
 import { addExport } from './export.ts';
@@ -34,6 +35,7 @@ const commands = [
   addGet,
   addWatch,
   addKey,
+  addDriver,
   addBackup,
   addVerify,
   addRestore,

@@ -5,6 +5,7 @@ import { compareEpochs } from '../shared/control/epoch.ts';
 import { gateError } from '../shared/control/write-gate.ts';
 import { type Json, jsonEqual } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
@@ -12,13 +13,19 @@ import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
 import { type ConnectionSettings, splitSettings } from './connection-settings.ts';
 import { type Connections, connectionsOf } from './connections.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
+import { SystemClient } from './system-client.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
 import type { WriteJournal } from './write-journal.ts';
+
+export interface DriverSource {
+  /** Calls `entering` right before code of the driver runs. Throws DRIVER_INVALID. */
+  get(name: string, entering: () => void): Driver | undefined | Promise<Driver | undefined>;
+}
 
 export interface DriverHostOptions {
   clock: Clock;
   random: Pick<Random, 'next'>;
-  drivers: ReadonlyMap<string, Driver>;
+  drivers: DriverSource;
   journal: WriteJournal;
   pipe: HostPipe;
   /** Code of this module (`location/module`) is about to run. */
@@ -46,7 +53,10 @@ export class DriverHost {
   readonly #options: DriverHostOptions;
   readonly #fence: DeviceFence;
   readonly #reporter: Reporter;
+  readonly #systems: SystemClient;
   readonly #modules = new Map<string, Hosted>();
+  /** Modules whose driver is being loaded: a stop in between must be seen. */
+  readonly #loading = new Map<string, Promise<unknown>>();
   readonly #tenures = new Map<string, Tenure>();
   readonly #leaseTimers = new Map<string, Timer>();
   readonly #calls = new Map<number, { call: Call; module: Module }>();
@@ -55,6 +65,7 @@ export class DriverHost {
     this.#options = options;
     this.#fence = new DeviceFence(options.clock, options.journal);
     this.#reporter = new Reporter(options.pipe, options.clock);
+    this.#systems = new SystemClient((message) => options.pipe.send(message));
   }
 
   receive(message: ToHost): void {
@@ -80,6 +91,14 @@ export class DriverHost {
         running?.module.cancel(running.call);
         break;
       }
+      case 'functions':
+        this.#functions(message);
+        break;
+      case 'system.answer':
+      case 'system.error':
+      case 'system.change':
+        this.#systems.receive(message);
+        break;
       case 'writes':
         pipe.send({ t: 'writes', id: message.id, writes: journal.newest(message.location) });
         break;
@@ -156,8 +175,13 @@ export class DriverHost {
   async #startModule(tenure: Tenure, spec: ModuleSpec, handover: Json): Promise<void> {
     const { location } = tenure;
     const key = keyOf(location, spec.id);
-    const driver = this.#options.drivers.get(spec.driver);
+    const found = this.#options.drivers.get(spec.driver, () => this.#options.entered(key));
+    const driver = found instanceof Promise ? await this.#loaded(key, spec.id, found) : found;
     if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
+    if (spec.systems.length > 1) {
+      const problem = `${spec.systems.join(' and ')} list it; a logic module belongs to one system`;
+      throw new HoldfastError('INPUT_INVALID', { field: 'system', problem });
+    }
     const { clock, random } = this.#options;
     const { connection: settings, own } = splitSettings(spec.settings);
     const connections = connectionsOf(driver.transports, spec, settings, {
@@ -169,6 +193,7 @@ export class DriverHost {
     const host: ModuleHost = {
       clock,
       ...connections,
+      system: this.#systems.portOf(tenure, spec.id),
       publish: (name, value) => {
         this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value);
       },
@@ -201,11 +226,30 @@ export class DriverHost {
     this.#options.pipe.send({ t: 'updated', id, restart });
   }
 
+  async #loaded(key: string, module: string, loading: Promise<Driver | undefined>): Promise<Driver | undefined> {
+    const { clock } = this.#options;
+    this.#loading.set(key, loading);
+    let expire: () => void = () => undefined;
+    const late = new Promise<never>((_, reject) => {
+      expire = () => reject(new HoldfastError('DRIVER_FAILED', { module, problem: 'loading it took too long' }));
+    });
+    const timer = clock.after(limits.driverLoadMs, expire);
+    try {
+      const driver = await Promise.race([loading, late]);
+      if (this.#loading.get(key) === loading) return driver;
+      throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it was stopped' });
+    } finally {
+      timer.cancel();
+      if (this.#loading.get(key) === loading) this.#loading.delete(key);
+    }
+  }
+
   async #stop({ id, location, modules, hookMs }: Of<'stop'>): Promise<void> {
     const handover: Record<string, Json> = {};
     await Promise.all(
       modules.map(async (module) => {
         const key = keyOf(location, module);
+        this.#loading.delete(key);
         const hosted = this.#modules.get(key);
         if (hosted === undefined) return;
         const state = await hosted.module.stop(hookMs);
@@ -214,6 +258,13 @@ export class DriverHost {
       }),
     );
     this.#options.pipe.send({ t: 'stopped', id, handover });
+  }
+
+  #functions({ id, location, module }: Of<'functions'>): void {
+    const { pipe } = this.#options;
+    const hosted = this.#modules.get(keyOf(location, module));
+    if (hosted !== undefined) pipe.send({ t: 'functions', id, functions: hosted.module.functions() });
+    else pipe.send({ t: 'error', id, error: new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it did not start' }).toJSON() });
   }
 
   async #exec({ id, location, module, method, args, epoch, deadlineMs, user }: Of<'exec'>): Promise<void> {

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import type { Driver } from '../driver-sdk/index.ts';
 import { runningModule } from '../driver-sdk/module.ts';
+import { DriverFolder } from '../driver-tools/driver-files.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
@@ -21,7 +22,12 @@ const BEAT_MS = 250;
 const endProcess = process.exit.bind(process);
 
 const setup = z
-  .strictObject({ writeLog: z.string().nullable(), nodeId: z.string(), driversModule: z.string().nullable() })
+  .strictObject({
+    writeLog: z.string().nullable(),
+    nodeId: z.string(),
+    driversModule: z.string().nullable(),
+    driversFolder: z.string().nullable(),
+  })
   .parse(JSON.parse(process.argv[2] ?? ''));
 
 const shared = createShared();
@@ -37,6 +43,7 @@ if (setup.driversModule !== null) {
   const more = (await import(setup.driversModule)) as { drivers: Driver[] };
   for (const driver of more.drivers) drivers.set(driver.name, driver);
 }
+const folder = setup.driversFolder === null ? null : new DriverFolder(setup.driversFolder);
 
 // No driver runs that nobody watches.
 await watching;
@@ -51,7 +58,8 @@ const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: 
 const host = new DriverHost({
   clock: createSystemClock(),
   random: { next: Math.random },
-  drivers,
+  // What comes with Holdfast keeps its name.
+  drivers: { get: (name, entering) => drivers.get(name) ?? folder?.get(name, entering) },
   journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),
   pipe,
   entered: createBlame(shared),

@@ -1,10 +1,12 @@
 import type { z } from 'zod';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
-import type { Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { remember } from './functions.ts';
+import type { Schedule } from './schedule.ts';
+import type { SystemOfModule } from './system.ts';
 import type { Tokeniser } from './tokeniser.ts';
 
 export type DriverRole = ModuleSpec['role'];
@@ -53,11 +55,9 @@ export interface ModuleContext {
    */
   openBreaker(problem: string): void;
   on<E extends keyof EventHandlers>(event: E, handler: EventHandlers[E]): void;
-  readonly schedule: {
-    /** A run that takes longer than the interval delays the next. */
-    every(intervalMs: number, task: () => void | Promise<void>): Timer;
-    in(delayMs: number, task: () => void | Promise<void>): Timer;
-  };
+  readonly schedule: Schedule;
+  /** The system that lists a logic module. It reaches modules wherever they are controlled. */
+  readonly system: SystemOfModule;
   /** What the next holder of control goes on from. */
   readonly handover: {
     /** What the other side saved under the same version; null when there is nothing, or it does not fit. */
@@ -105,6 +105,7 @@ export interface Driver {
   readonly tokeniser: (() => Tokeniser) | null;
   readonly delayMs: number;
   readonly handoverVersion: number;
+  readonly settings: z.ZodType;
   /** Throws INPUT_INVALID for settings that do not fit. `onUpdate` is called when the driver takes changed ones. */
   load(context: ModuleContext, settings: JsonObject, onUpdate: (update: Update) => void): Methods | Promise<Methods>;
 }
@@ -126,6 +127,7 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
     tokeniser: definition.tokeniser ?? null,
     delayMs: definition.delayMs ?? 0,
     handoverVersion: definition.handoverVersion ?? 1,
+    settings: definition.settings,
     load: (context, input, onUpdate) => {
       const read = (given: JsonObject): Settings => parse(definition.settings, given, 'settings');
       const driverContext: DriverContext<Settings> = Object.assign(context, {
@@ -142,12 +144,15 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
   };
 }
 
-/** A method whose arguments are checked before it runs: `method(z.tuple([z.boolean()]), (on) => …)`. */
+/**
+ * A method whose arguments are checked before it runs: `method(z.tuple([z.boolean()]), (on) => …)`.
+ * Who lists the methods of the module sees the schema, and the names of the parameters of `run`.
+ */
 export function method<Arguments extends unknown[]>(
   parameters: z.ZodType<Arguments>,
   run: (...args: Arguments) => unknown,
 ): Method {
-  return (...args) => run(...parse(parameters, args, 'args'));
+  return remember((...args) => run(...parse(parameters, args, 'args')), { schema: parameters, run });
 }
 
 function parse<T>(schema: z.ZodType<T>, input: unknown, root: string): T {

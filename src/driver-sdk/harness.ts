@@ -1,8 +1,9 @@
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
-import type { ModuleLogLine } from '../shared/ports/device-link.ts';
+import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import { Call } from './call.ts';
 import type { Driver } from './driver.ts';
+import { type FakeMethods, FakeSystem } from './fake-system.ts';
 import { Module } from './module.ts';
 import type { Transport, TransportHandler } from './transport.ts';
 
@@ -10,6 +11,10 @@ export interface HarnessOptions {
   settings?: JsonObject;
   /** What `ctx.handover.restore` finds: the result of `stop` of another harness. */
   handover?: Json;
+  /** What the clock on the wall says at the start: ISO text; 2025-01-01T00:00:00Z unless told. */
+  now?: string;
+  /** The other modules of the system, such as `Display_1`, with their methods. Index by index, from 1. */
+  system?: Record<string, FakeMethods>;
 }
 
 /** Runs a driver without a device: the test says what the device does and how time passes. */
@@ -24,43 +29,45 @@ export interface Harness {
   /** The device sends this. */
   reply(data: string | Uint8Array): Promise<void>;
   exec(method: string, ...args: Json[]): Promise<Json>;
+  /** Time passes, for the clock on the wall and for schedules. */
   advance(ms: number): Promise<void>;
+  /** The other modules of the system. */
+  readonly system: {
+    /** The oldest call of another module that was not yet expected must be this one. */
+    expectCall(module: string, method: string, ...args: Json[]): void;
+    expectNoCall(): void;
+    /** A status variable of another module gets a value: subscribers hear of it. */
+    setStatus(module: string, key: string, value: Json): Promise<void>;
+  };
   /** Last published values. */
   readonly status: Readonly<Record<string, Json>>;
   readonly log: readonly { level: ModuleLogLine['level']; message: string }[];
+  /** Name, arity and parameters of the public methods. */
+  functions(): Record<string, ModuleFunction>;
   /** Returns the hand-over state. */
   stop(): Promise<Json | null>;
 }
 
+const START = '2025-01-01T00:00:00Z';
+
 export function createHarness(driver: Driver, options: HarnessOptions = {}): Harness {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.parse(options.now ?? START));
   const line = new ManualTransport();
+  const system = new FakeSystem(options.system ?? {});
   const status: Record<string, Json> = {};
   const log: { level: ModuleLogLine['level']; message: string }[] = [];
-  const spec = {
-    id: 'mod-harness',
-    driver: driver.name,
-    role: driver.role,
-    name: 'Harness',
-    ip: '',
-    port: 0,
-    tls: false,
-    udp: false,
-    makebreak: false,
-    uri: '',
-    settings: options.settings ?? {},
-  };
   const host = {
     clock,
     transport: driver.transports.some((kind) => kind !== 'http') ? line : null,
     http: null,
+    system,
     publish: (key: string, value: Json) => {
       status[key] = value;
     },
     log: (level: ModuleLogLine['level'], message: string) => void log.push({ level, message }),
     entered: () => undefined,
   };
-  const module = new Module(driver, spec, host, options.handover ?? null);
+  const module = new Module(driver, specFor(driver, options.settings ?? {}), host, options.handover ?? null);
   return {
     status,
     log,
@@ -81,9 +88,33 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
       return module.exec(method, args, call);
     },
     advance: (ms) => clock.advance(ms),
+    system: {
+      expectCall: (name, method, ...args) => system.expectCall(name, method, args),
+      expectNoCall: () => system.expectNoCall(),
+      setStatus: async (name, key, value) => {
+        system.setStatus(name, key, value);
+        await settle();
+      },
+    },
+    functions: () => module.functions(),
     stop: () => module.stop(0),
   };
 }
+
+const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
+  id: 'mod-harness',
+  driver: driver.name,
+  role: driver.role,
+  name: 'Harness',
+  ip: '',
+  port: 0,
+  tls: false,
+  udp: false,
+  makebreak: false,
+  uri: '',
+  settings,
+  systems: ['sys-harness'],
+});
 
 /**
  * Lets promises that are due run. Awaiting a few turns is enough: nothing in a driver under test waits for the world.
@@ -151,14 +182,19 @@ class ManualTransport implements Transport {
 /** Time passes only when told to. */
 class ManualClock implements Clock {
   #nowMs = 0;
+  readonly #startWallMs: number;
   readonly #due = new Set<{ atMs: number; callback: () => void }>();
+
+  constructor(startWallMs: number) {
+    this.#startWallMs = startWallMs;
+  }
 
   monotonicMs(): number {
     return this.#nowMs;
   }
 
   wallMs(): number {
-    return this.#nowMs;
+    return this.#startWallMs + this.#nowMs;
   }
 
   after(delayMs: number, callback: () => void): Timer {

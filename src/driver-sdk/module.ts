@@ -5,13 +5,15 @@ import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
-import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
+import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import { CommandQueue, type Reply, type SendOptions } from './command-queue.ts';
 import type { Driver, EventHandlers, Method, ModuleContext, Update } from './driver.ts';
 import type { HttpRequest, HttpResponse, HttpService } from './http.ts';
+import { describeMethods } from './functions.ts';
 import { createSchedule } from './schedule.ts';
 import { StatusMemory } from './status.ts';
+import { createSystem, type SystemPort } from './system.ts';
 import type { Tokeniser } from './tokeniser.ts';
 import type { Connection, Transport } from './transport.ts';
 
@@ -22,6 +24,7 @@ export interface ModuleHost {
   transport: Transport | null;
   /** null: it asks no service. */
   http: HttpService | null;
+  system: SystemPort;
   publish(key: string, value: Json): void;
   log(level: ModuleLogLine['level'], message: string): void;
   /** Code of the driver is about to run: whom to blame should it never come back. */
@@ -76,8 +79,9 @@ export class Module {
     this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs });
   }
 
-  get methods(): string[] {
-    return [...(this.#methods?.keys() ?? [])];
+  /** The public methods; none until its setup has ended. */
+  functions(): Record<string, ModuleFunction> {
+    return describeMethods(Object.fromEntries(this.#methods ?? []));
   }
 
   /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
@@ -201,7 +205,7 @@ export class Module {
   }
 
   #context(): ModuleContext {
-    const { id, name } = this.spec;
+    const { id, name, systems } = this.spec;
     const status = this.#status;
     const enqueue = (data: string | Uint8Array, options: SendOptions & { reply?: Reply<unknown> }): Promise<unknown> =>
       this.#send(data, options);
@@ -213,6 +217,9 @@ export class Module {
     const log = (level: ModuleLogLine['level']) => (message: string) =>
       this.#host.log(level, message.slice(0, limits.logLineBytes));
     const { signal } = this.#abort;
+    const { clock, system } = this.#host;
+    const run = (what: string) => (task: () => void | Promise<void>) => this.#run(what, task);
+    const call = (): Call | null => running.getStore()?.call ?? null;
     return {
       id,
       name,
@@ -225,7 +232,8 @@ export class Module {
       http: { request: (request) => this.#request(request) },
       openBreaker: (problem) => this.#connection?.openBreaker(problem),
       on: (event, handler) => void this.#handlers[event].push(handler),
-      schedule: createSchedule({ clock: this.#host.clock, signal, run: (task) => this.#run('schedule', task) }),
+      schedule: createSchedule({ clock, signal, run: run('schedule') }),
+      system: createSystem({ module: id, systems, port: system, clock, signal, call, run: run('subscription') }),
       handover: { restore: (schema) => this.#restore(schema), save: (take) => void (this.#save = take) },
       log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
       signal,

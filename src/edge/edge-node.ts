@@ -11,7 +11,7 @@ import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { ControlJournal, HistoryEntry } from '../shared/ports/control-journal.ts';
-import type { DeviceLink, DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
+import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
@@ -120,6 +120,7 @@ export class EdgeNode implements HoldfastNode {
       route: (location) => this.#route(location),
       onControlChange: (_, listener) => this.onControl(() => listener()),
     });
+    ports.deviceLink.serveSystems(this.#desk);
   }
 
   /** Boots from the local store alone and starts dialling. Ready as soon as it can answer; control follows its own rules. */
@@ -240,6 +241,10 @@ export class EdgeNode implements HoldfastNode {
     listener: (change: StatusChange) => void,
   ): Promise<() => void> {
     return this.#desk.watch(target, listener);
+  }
+
+  async functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>> {
+    return this.#desk.functions({ system, module, index });
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

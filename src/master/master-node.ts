@@ -10,7 +10,7 @@ import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
-import type { DeviceLink, DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
+import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
@@ -109,6 +109,7 @@ export class MasterNode implements HoldfastNode {
           if (event.location === location) listener();
         }),
     });
+    ports.deviceLink.serveSystems(this.#desk);
   }
 
   /** Section 3, "Master boot": documents, own modules, wait for edges, takeovers that are due, and only then ready. */
@@ -189,6 +190,10 @@ export class MasterNode implements HoldfastNode {
     listener: (change: StatusChange) => void,
   ): Promise<() => void> {
     return this.#desk.watch(target, listener);
+  }
+
+  async functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>> {
+    return this.#desk.functions({ system, module, index });
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

@@ -168,6 +168,13 @@ export class SimDeviceLink implements DeviceLink {
     return () => undefined;
   }
 
+  async functions(): Promise<Record<string, never>> {
+    return {};
+  }
+
+  /** Simulated modules are devices, which ask nothing. */
+  serveSystems(): void {}
+
   async writes(): Promise<[]> {
     return [];
   }

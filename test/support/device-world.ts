@@ -54,11 +54,11 @@ export interface Hands {
   status: Map<string, unknown>;
 }
 
-export function startHands(scope: Scope, options: { hosts?: number; nodeId?: string; writeLog?: string } = {}): Hands {
+export function startHands(scope: Scope, options: { hosts?: number; nodeId?: string; writeLog?: string; drivers?: { driversModule?: string; driversFolder?: string } } = {}): Hands {
   const log = createMemoryLog();
   const metrics = createPromMetrics();
-  const hostProcesses = createHostProcesses({ entry: join(dist, 'driver-host/main.js'), driversModule: testDrivers, log });
-  const { hosts = 1, nodeId = 'node-1', ...rest } = options;
+  const hostProcesses = createHostProcesses({ entry: join(dist, 'driver-host/main.js'), log, ...(options.drivers ?? { driversModule: testDrivers }) });
+  const { hosts = 1, nodeId = 'node-1', drivers: _, ...rest } = options;
   const link = createDriverHosts({ clock: createSystemClock(), log, metrics, random: createSystemRandom(), hostProcesses, hosts, nodeId, ...rest });
   scope.defer('hands', () => link.close());
   const status = new Map<string, unknown>();
@@ -78,6 +78,7 @@ export const moduleSpec = (id: string, port: number, more: Partial<ModuleSpec> =
   makebreak: false,
   uri: '',
   settings: {},
+  systems: [],
   ...more,
 });
 

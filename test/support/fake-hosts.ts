@@ -87,6 +87,7 @@ export const spec = (id: string, more: Partial<ModuleSpec> = {}): ModuleSpec => 
   makebreak: false,
   uri: '',
   settings: {},
+  systems: [],
   ...more,
 });
 

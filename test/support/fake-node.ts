@@ -2,7 +2,7 @@ import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
-import type { DeviceWrite } from '../../src/shared/ports/device-link.ts';
+import type { DeviceWrite, ModuleFunction } from '../../src/shared/ports/device-link.ts';
 import type {
   ControlEvent,
   EdgeEnrolment,
@@ -57,6 +57,7 @@ export class FakeNode implements HoldfastNode {
   readonly enrolments: string[] = [];
   readonly execs: ExecRequest[] = [];
   readonly methods = new Map<string, Method>();
+  readonly functionsOfModules = new Map<string, ModuleFunction>();
   readonly #values = new Map<string, Map<string, Json>>();
   readonly #watchers = new Set<{ target: Variable; listener: (change: StatusChange) => void }>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
@@ -127,6 +128,10 @@ export class FakeNode implements HoldfastNode {
     this.#watchers.add(watcher);
     if (value !== undefined) listener({ ...target, key, value });
     return () => this.#watchers.delete(watcher);
+  }
+
+  async functions(): Promise<Record<string, ModuleFunction>> {
+    return Object.fromEntries(this.functionsOfModules);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

@@ -58,6 +58,17 @@ const allowances: readonly Allowance[] = [
     reason: 'device sockets and evidence live in the driver host, on purpose not in the node',
   },
   {
+    files: /^src\/driver-tools\/(?:driver-files|new-driver)\.ts$/,
+    kinds: ['io'],
+    reason: 'drivers are files; they are read by driver hosts and by the command line',
+  },
+  {
+    files: /^src\/driver-tools\/(?:driver-files|test-run)\.ts$/,
+    kinds: ['process'],
+    reason: 'compiled drivers go to the temporary folder of the machine',
+  },
+  { files: /^src\/driver-tools\/test-run\.ts$/, kinds: ['io'], reason: 'tests of drivers run in a process of the test runner' },
+  {
     files: /^src\/drivers\/mock\/device-(?:main|program)\.ts$/,
     kinds: ['clock', 'io', 'process'],
     reason: 'a program of its own that plays devices',

@@ -21,6 +21,7 @@ const floors: readonly (readonly [path: string, floor: number])[] = [
   ['src/edge/compose.ts', 6],
   ['src/master/compose.ts', 6],
   ['src/driver-host/', 6],
+  ['src/driver-tools/', 6],
   ['src/sim/', 6],
   ['src/cli/', 7],
   ['src/demo/', 7],
@@ -71,7 +72,7 @@ const walls: readonly Wall[] = [
   },
   {
     from: /^src\/cli\//,
-    to: () => /^src\/(?:edge|master|sim|driver-host|demo)\/|^src\/shared\/(?:runtime|api|adapters)\//,
+    to: () => /^src\/(?:edge|master|sim|driver-host|driver-tools|demo)\/|^src\/shared\/(?:runtime|api|adapters)\//,
     reason: 'commands talk to a server through the client SDK; what runs in this process is handed to them (src/cli/deps.ts)',
   },
   {
@@ -102,7 +103,8 @@ const packages: Readonly<Record<string, RegExp>> = {
   '@peculiar/x509': /^src\/shared\/adapters\/tls\//,
   '@photostructure/sqlite': /^src\/shared\/adapters\/sqlite\//,
   commander: /^src\/cli\//,
-  'cron-parser': /^src\/shared\/control\/restore-window\.ts$/,
+  'cron-parser': /^src\/shared\/control\/cron\.ts$/,
+  esbuild: /^src\/driver-tools\/compile\.ts$/,
   fastify: /^src\/shared\/adapters\/http\//,
   pino: /^src\/shared\/adapters\/log\//,
   'prom-client': /^src\/shared\/adapters\/metrics\//,

@@ -26,6 +26,7 @@ describe('configuration from the environment', () => {
       http: { host: '127.0.0.1', port: 8080 },
       log: 'info',
       driverHosts: 4,
+      drivers: null,
       writeLog: null,
       link: { host: '0.0.0.0', port: 7443 },
       advertise: { host: 'box', port: 7443 },
@@ -39,6 +40,7 @@ describe('configuration from the environment', () => {
       http: { host: '127.0.0.1', port: 8081 },
       log: 'info',
       driverHosts: 4,
+      drivers: null,
       writeLog: null,
       enrol: null,
       secretFile: null,
@@ -61,6 +63,7 @@ describe('configuration from the environment', () => {
       advertise: { host: 'master.example.org', port: 443 },
       log: 'debug',
       driverHosts: 64,
+      drivers: null,
       writeLog: null,
     });
   });
@@ -163,6 +166,7 @@ describe('the description of the configuration', () => {
       http: '127.0.0.1:8081',
       log: 'info',
       driver_hosts: 4,
+      drivers: null,
       write_log: null,
       enrol: '[redacted]',
       secret_file: null,

@@ -147,7 +147,7 @@ describe('device connections of a host', () => {
     const gate = (open: boolean, leaseUntilMs: number | null = null) =>
       host.receive({ t: 'gate', location: 'hq', run: 1, gate: { epoch: epoch(2), open, leaseUntilMs } });
     const start = async () => {
-      const flags = { tls: false, udp: false, makebreak: false, uri: '', settings: {} };
+      const flags = { tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] };
       const spec = { id: 'mod-1', driver: 'plain', role: 'device' as const, name: 'M', ip: '127.0.0.1', port, ...flags };
       host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null }] });
       await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);

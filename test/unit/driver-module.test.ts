@@ -3,9 +3,14 @@ import { limits } from '../../src/shared/model/limits.ts';
 import { z } from 'zod';
 import { Call } from '../../src/driver-sdk/call.ts';
 import { createHarness, defineDriver, delimiter, type DriverContext, method, type Methods } from '../../src/driver-sdk/index.ts';
+import { FakeSystem } from '../../src/driver-sdk/fake-system.ts';
 import { Module } from '../../src/driver-sdk/module.ts';
 import { mockDriver } from '../../src/drivers/mock/driver.ts';
+import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+
+/** Nothing is asked of the system here. */
+const noSystem = new FakeSystem({});
 
 const logic = (setup: (ctx: DriverContext<{ level: number }>) => Methods | Promise<Methods>) =>
   defineDriver({ name: 'test', role: 'logic', settings: z.strictObject({ level: z.int().default(1) }), setup });
@@ -62,11 +67,11 @@ describe('a driver', () => {
       contexts.push(given);
       return {};
     });
-    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
+    const spec: ModuleSpec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] };
     const module = new Module(
       driver,
       spec,
-      { clock: new FakeClock(), transport: null, http: null, publish: (key, value) => void published.push(`${key}=${JSON.stringify(value)}`), log: () => undefined, entered: () => undefined },
+      { clock: new FakeClock(), transport: null, http: null, system: noSystem, publish: (key, value) => void published.push(`${key}=${JSON.stringify(value)}`), log: () => undefined, entered: () => undefined },
       null,
     );
     await module.start();
@@ -169,8 +174,8 @@ describe('a driver', () => {
       });
       return {};
     });
-    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
-    const module = new Module(driver, spec, { clock, transport: null, http: null, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
+    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] } satisfies ModuleSpec;
+    const module = new Module(driver, spec, { clock, transport: null, http: null, system: noSystem, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
     await module.start();
     const stopped = module.stop(500);
     await clock.advance(499);
@@ -213,8 +218,8 @@ describe('a call', () => {
       reset: () => undefined,
       close: () => Promise.resolve(),
     };
-    const spec = { id: 'm', driver: 'test', role: 'device', name: 'M', ip: 'x', port: 1, tls: false, udp: false, makebreak: false, uri: '', settings: {} } as const;
-    const module = new Module(line, spec, { clock, transport, http: null, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
+    const spec = { id: 'm', driver: 'test', role: 'device', name: 'M', ip: 'x', port: 1, tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] } satisfies ModuleSpec;
+    const module = new Module(line, spec, { clock, transport, http: null, system: noSystem, publish: () => undefined, log: () => undefined, entered: () => undefined }, null);
     await module.start();
     const call = new Call({ user: 'ada', deadlineMs });
     return { clock, module, call, sent, receive: (text: string) => handler?.received(Buffer.from(text)) };
@@ -285,10 +290,10 @@ describe('`connected`', () => {
       reset: () => undefined,
       close: () => Promise.resolve(),
     };
-    const plain = { tls: false, udp: false, makebreak: false, uri: '', settings: {} };
+    const plain = { tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] };
     const spec = { id: 'm', driver: 'test', role: 'device' as const, name: 'M', ip: 'x', port: 1, ...plain };
     const publish = (key: string, value: unknown) => void (key === 'problem' || published.push([key, value]));
-    const base = { clock: new FakeClock(), transport, http: null, publish, log: () => undefined, entered: () => undefined };
+    const base = { clock: new FakeClock(), transport, http: null, system: noSystem, publish, log: () => undefined, entered: () => undefined };
     await new Module(driver, spec, base, null).start().catch(() => undefined);
     return published;
   };

@@ -31,6 +31,8 @@ function createWorld(first: Route) {
     onStatus: unused,
     onLog: unused,
     writes: unused,
+    functions: unused,
+    serveSystems: unused,
     close: unused,
   };
   const proxy = new Proxy({

@@ -276,7 +276,7 @@ describe('what apply refuses, with line, column and field', () => {
 
   it('a driver that does not come with the server, when told which do', async () => {
     const plan = await planApply(replaced('builtin: mock', 'builtin: mok'), createMemoryStore(), { builtins: ['mock', 'nut'] });
-    expect(plan.errors.map(problemLine)).toEqual(['25:14 drivers[0].builtin: no driver "mok" comes with this server; did you mean mock?']);
+    expect(plan.errors.map(problemLine)).toEqual(['25:14 drivers[0].builtin: no driver "mok" comes with this server, nor lies in its HOLDFAST_DRIVERS; did you mean mock?']);
   });
 
   it('to run a plan with problems, naming them', async () => {

@@ -21,6 +21,8 @@ interface CommonConfig {
   http: Address;
   log: LogLevel;
   driverHosts: number;
+  /** Folder of drivers, besides those that come with Holdfast; null: none. */
+  drivers: string | null;
   /** Where device writes are written down; null: nowhere but in the bounded journal in memory. */
   writeLog: string | null;
 }
@@ -72,6 +74,7 @@ export const configTable = {
   },
   HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
   HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
+  HOLDFAST_DRIVERS: { roles, default: 'none', description: 'Directory of your own drivers, one per file or folder: docs/writing-drivers.md' },
   HOLDFAST_WRITE_LOG: {
     roles,
     default: 'none',
@@ -135,6 +138,7 @@ const environmentSchema = z.strictObject({
     .transform(Number)
     .refine((count) => count >= 1 && count <= MAX_DRIVER_HOSTS, `must be 1 to ${MAX_DRIVER_HOSTS}`)
     .optional(),
+  HOLDFAST_DRIVERS: z.string().optional(),
   HOLDFAST_WRITE_LOG: z.string().optional(),
   HOLDFAST_LINK: address.optional(),
   HOLDFAST_ADVERTISE: dialled.optional(),
@@ -169,8 +173,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>, m
 
 /** For the start-up log: everything but secrets. */
 export function describeConfig(config: Config): JsonObject {
-  const { role, data, log, driverHosts, writeLog } = config;
-  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts, write_log: writeLog };
+  const { role, data, log, driverHosts, drivers, writeLog } = config;
+  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts, drivers, write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -195,6 +199,7 @@ function configOf(env: Environment, machine: Machine): Config {
   const common = {
     data: env.HOLDFAST_DATA,
     log: env.HOLDFAST_LOG,
+    drivers: env.HOLDFAST_DRIVERS ?? null,
     writeLog: env.HOLDFAST_WRITE_LOG ?? null,
     driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
   };

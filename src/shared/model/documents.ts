@@ -89,7 +89,7 @@ export const driverSchema = z.strictObject({
   type: z.literal('driver'),
   name: nameSchema,
   description: textSchema.default(''),
-  /** Name of a driver that comes with Holdfast, such as `mock`. */
+  /** Name of a driver that comes with Holdfast, such as `mock`, or lies in HOLDFAST_DRIVERS. */
   builtin: z.string().max(100),
   /** Devices start before logic and stop after it. */
   role: z.enum(['device', 'service', 'logic', 'trigger']).default('device'),

@@ -146,6 +146,12 @@ export const errorTable = {
     'The driver of {module} failed: {problem}',
     'See the log of the module.',
   ),
+  DRIVER_INVALID: row(
+    422,
+    ['place', 'problem'],
+    '{place}: {problem}',
+    'Correct the file; `holdfast driver check` finds the same.',
+  ),
   DEVICE_OFFLINE: row(
     503,
     ['module'],

@@ -4,7 +4,7 @@ import type { Epoch } from '../model/control.ts';
 /** One module as a driver host needs it. */
 export interface ModuleSpec {
   id: string;
-  /** Name of the built-in driver. */
+  /** Name of the driver: a built-in one, or one of HOLDFAST_DRIVERS. */
   driver: string;
   role: 'device' | 'service' | 'logic' | 'trigger';
   name: string;
@@ -15,6 +15,8 @@ export interface ModuleSpec {
   makebreak: boolean;
   uri: string;
   settings: JsonObject;
+  /** Ids of the systems that list it; of logic modules only, and one with several does not start. */
+  systems: string[];
 }
 
 /** Hand-over state of drivers, by module id, and what they last reported. */
@@ -73,6 +75,44 @@ export interface DeviceWrite {
   bytes: number;
 }
 
+/** A public method of a module. */
+export interface ModuleFunction {
+  /** How many parameters it has. */
+  arity: number;
+  /** JSON schema of each parameter; empty when the driver does not say. */
+  params: Record<string, JsonObject>;
+  /** Names of the parameters, first one first. */
+  order: string[];
+}
+
+/** Address of a module within its system: `Display_1`. */
+export interface SystemTarget {
+  name: string;
+  index: number;
+}
+
+/** What a module asks of its system. */
+export type SystemRequest =
+  | (SystemTarget & { kind: 'exec'; method: string; args: Json[]; user: string; deadlineMs: number })
+  | (SystemTarget & { kind: 'status'; key: string })
+  | { kind: 'count'; name: string };
+
+/** What a node answers to modules that ask of their system. */
+export interface SystemAccess {
+  exec(
+    request: { system: string; module: string; index: number; method: string; args: Json[]; user: string; timeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<{ value: Json }>;
+  status(name: { system: string; module: string; index: number }): { values: Record<string, Json> };
+  /** Calls back now and on each change. The module may be absent, and may be replaced. Returns the way to stop. */
+  follow(
+    name: { system: string; module: string; index: number; key: string | null },
+    listener: (change: { value: Json }) => void,
+  ): () => void;
+  /** How many modules of that name the system lists. */
+  count(system: string, name: string): number;
+}
+
 /** The hands of a node: driver hosts in production, simulated devices in the simulator. */
 export interface DeviceLink {
   /**
@@ -90,6 +130,10 @@ export interface DeviceLink {
   /** Triggers, logic, devices: stopped in this order, sockets closed with reset, writes in flight ended. What does not stop in time is killed. Never throws. */
   stop(location: string, deadlineMs: number): Promise<ModuleSnapshot>;
   exec(call: ExecCall, signal: AbortSignal): Promise<Json>;
+  /** The public methods of a module that runs here. Throws MODULE_NOT_RUNNING. */
+  functions(location: string, module: string): Promise<Record<string, ModuleFunction>>;
+  /** Who answers what modules ask of their systems. Once, before the first start. */
+  serveSystems(access: SystemAccess): void;
   onStatus(listener: (value: StatusValue) => void): () => void;
   onLog(listener: (line: ModuleLogLine) => void): () => void;
   /** The newest device writes of a location. */

@@ -4,6 +4,7 @@ import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
+import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type { ExecAnswer, ExecRequest, ModuleStatus, StatusChange } from './node.ts';
 import { Proxy, type ProxyCall, type ProxyOptions } from './proxy.ts';
@@ -74,31 +75,51 @@ export class CommandDesk {
     return { module: target.module, ...this.#options.board.module(target.location, target.module) };
   }
 
-  /** Calls back with what is known now, then on each change; the module may be replaced meanwhile. */
+  /** Calls back with what is known now, then on each change. Throws NOT_FOUND when the module is not there. */
   watch(name: ModuleName & { key: string | null }, listener: (change: StatusChange) => void): () => void {
+    this.#resolve(name);
+    return this.follow(name, listener);
+  }
+
+  /**
+   * Like `watch`, of a module that may be absent now. It may come, be moved, or be replaced: the values of whatever has
+   * the name then are told. While it is absent there is no news.
+   */
+  follow(name: ModuleName & { key: string | null }, listener: (change: StatusChange) => void): () => void {
     const { board, directory } = this.#options;
     const { key: wanted, ...module } = name;
-    let target = this.#resolve(name);
+    let target = this.#tryResolve(name);
     const tell = (key: string, value: Json): void => {
       if (wanted === null || wanted === key) listener({ ...module, key, value });
     };
-    const tellAll = (): void => {
-      for (const [key, value] of Object.entries(board.module(target.location, target.module).values)) tell(key, value);
+    const tellAll = ({ location, module: id }: Target): void => {
+      for (const [key, value] of Object.entries(board.module(location, id).values)) tell(key, value);
     };
     const stopBoard = board.onChange(({ location, module: id, key, value }) => {
-      if (id === target.module && location === target.location) tell(key, value);
+      if (id === target?.module && location === target.location) tell(key, value);
     });
     const stopDirectory = directory.onChange(() => {
       const now = this.#tryResolve(name);
-      if (now === null || (now.module === target.module && now.location === target.location)) return;
+      if (now?.module === target?.module && now?.location === target?.location) return;
       target = now;
-      tellAll();
+      if (now !== null) tellAll(now);
     });
-    tellAll();
+    if (target !== null) tellAll(target);
     return () => {
       stopBoard();
       stopDirectory();
     };
+  }
+
+  /** How many modules of that name the system lists. */
+  count(system: string, name: string): number {
+    return this.#options.directory.count(system, name);
+  }
+
+  /** The public methods of a module that this node drives. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
+  functions(name: ModuleName): Promise<Record<string, ModuleFunction>> {
+    const { location, module } = this.#resolve(name);
+    return this.#options.deviceLink.functions(location, module);
   }
 
   #resolve({ system, module, index }: ModuleName): Target {

@@ -1,4 +1,5 @@
 import type { AnyDocument, DocumentKind, DocumentOf, DriverDocument, EdgeDocument, ModuleDocument, SystemDocument, ZoneDocument } from '../model/documents.ts';
+import type { JsonObject } from '../foundation/json.ts';
 import { documentKinds } from '../model/documents.ts';
 import { discloseAll, type Disclosed } from '../model/disclosure.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
@@ -24,6 +25,8 @@ export class Directory {
   readonly #zones = new Map<string, ZoneDocument>();
   /** Location of a module that does not name it itself: that of a system that lists it. */
   readonly #listedIn = new Map<string, string>();
+  /** The systems that list a module. */
+  readonly #systemsOf = new Map<string, SystemDocument[]>();
   readonly #listeners = new Set<(changed: AnyDocument[]) => void>();
   /** Worked out when it is asked for; null: not since the last change. */
   #disclosed: ReadonlyMap<string, Disclosed> | null = null;
@@ -77,16 +80,14 @@ export class Directory {
 
   /** The module that a system calls `Display_1`: the index counts modules of that name in the order of the list. */
   resolve(systemId: string, name: string, index: number): Target {
-    const system = this.#systems.get(systemId);
-    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: systemId });
-    let seen = 0;
-    for (const id of system.modules) {
-      const module = this.#modules.get(id);
-      if (module?.name !== name) continue;
-      seen += 1;
-      if (seen === index) return { module: id, location: this.locationOf(module) };
-    }
-    throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${systemId}/${name}_${index}` });
+    const module = this.#named(systemId, name)[index - 1];
+    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${systemId}/${name}_${index}` });
+    return { module: module.id, location: this.locationOf(module) };
+  }
+
+  /** How many modules of that name the system lists. Throws NOT_FOUND for a system that is not there. */
+  count(systemId: string, name: string): number {
+    return this.#named(systemId, name).length;
   }
 
   locationOf(module: ModuleDocument): string {
@@ -110,8 +111,18 @@ export class Directory {
     };
   }
 
+  #named(systemId: string, name: string): ModuleDocument[] {
+    const system = this.#systems.get(systemId);
+    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: systemId });
+    return system.modules.flatMap((id) => {
+      const module = this.#modules.get(id);
+      return module?.name === name ? [module] : [];
+    });
+  }
+
   #spec(module: ModuleDocument): ModuleSpec {
     const driver = this.#drivers.get(module.driver_id);
+    const systems = driver?.role === 'logic' ? (this.#systemsOf.get(module.id) ?? []) : [];
     return {
       id: module.id,
       driver: driver?.builtin ?? module.driver_id,
@@ -123,8 +134,17 @@ export class Directory {
       udp: module.udp,
       makebreak: module.makebreak,
       uri: module.uri,
-      settings: { ...driver?.settings, ...module.settings },
+      settings: this.#settings(module, driver, systems),
+      systems: systems.map(({ id }) => id).sort(),
     };
+  }
+
+  /** First hit wins: module, then (logic) system and its zones in the order of its list, then driver. */
+  #settings(module: ModuleDocument, driver: DriverDocument | undefined, [system]: readonly SystemDocument[]): JsonObject {
+    const zones = (system?.zones ?? []).map((id) => this.#zones.get(id)?.settings);
+    const layers = [module.settings, system?.settings, ...zones, driver?.settings];
+    const settings: JsonObject = Object.assign({}, ...layers.toReversed());
+    return settings;
   }
 
   async #readAll(): Promise<void> {
@@ -206,9 +226,12 @@ export class Directory {
   #index(): void {
     this.#disclosed = null;
     this.#listedIn.clear();
+    this.#systemsOf.clear();
     for (const system of this.#systems.values()) {
-      if (system.edge_control_id === null) continue;
-      for (const module of system.modules) this.#listedIn.set(module, system.edge_control_id);
+      for (const module of new Set(system.modules)) {
+        if (system.edge_control_id !== null) this.#listedIn.set(module, system.edge_control_id);
+        this.#systemsOf.set(module, [...(this.#systemsOf.get(module) ?? []), system]);
+      }
     }
   }
 }

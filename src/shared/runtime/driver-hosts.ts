@@ -1,19 +1,21 @@
 import { gateError, WriteGate } from '../control/write-gate.ts';
 import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
-import { HoldfastError } from '../model/errors.ts';
+import { fromWire, HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type {
   DeviceLink,
   DeviceWrite,
   ExecCall,
+  ModuleFunction,
   ModuleLogLine,
   ModuleSnapshot,
   ModuleSpec,
   StartOrder,
   StartReport,
   StatusValue,
+  SystemAccess,
 } from '../ports/device-link.ts';
 import type { HostProcesses } from '../ports/host-process.ts';
 import type { Log } from '../ports/log.ts';
@@ -22,6 +24,7 @@ import type { Random } from '../ports/random.ts';
 import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
+import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
 import { batchesOf, bySlot, countModules, sameButSettings, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
 
@@ -57,6 +60,7 @@ class DriverHosts implements DeviceLink {
   readonly #locations = new Map<string, Location>();
   readonly #statusListeners = new Set<(value: StatusValue) => void>();
   readonly #logListeners = new Set<(line: ModuleLogLine) => void>();
+  #systems: SystemAccess | null = null;
   #lastRun = 0;
   #closing: Promise<void> | null = null;
 
@@ -70,6 +74,7 @@ class DriverHosts implements DeviceLink {
         status: (message) => this.#onStatus(message),
         log: ({ location, module, level, message }) => this.#onLog({ location, module, level, message }),
         refused: (count) => this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'device' }, count),
+        systemOf: (caller) => this.#systemOf(caller),
         ended: (slot, end) => this.#onHostEnded(slot, end),
         started: (slot, peer) => this.#onHostStarted(slot, peer),
       },
@@ -120,14 +125,20 @@ class DriverHosts implements DeviceLink {
     const refusal = this.#gate.check(location, epoch, nowMs);
     const floor = this.#gate.state(location).epoch;
     if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor });
-    const notRunning = (reason: string): HoldfastError => new HoldfastError('MODULE_NOT_RUNNING', { module, reason });
-    const placed = this.#locations.get(location)?.modules.get(module);
-    if (placed === undefined) throw notRunning('it was not started here');
-    if (placed.problem !== null) throw notRunning(placed.problem);
-    if (placed.slot.peer === null) throw notRunning(LOST);
+    const peer = this.#peerOf(location, module);
     if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
     if (nowMs >= deadlineMs) throw new HoldfastError('DEADLINE', { fate: 'not-sent' });
-    return placed.slot.peer.exec(call, signal);
+    return peer.exec(call, signal);
+  }
+
+  async functions(location: string, module: string): Promise<Record<string, ModuleFunction>> {
+    const answer = await this.#peerOf(location, module).ask({ t: 'functions', location, module });
+    if (answer?.t === 'functions') return answer.functions;
+    throw answer?.t === 'error' ? fromWire(answer.error) : new HoldfastError('MODULE_NOT_RUNNING', { module, reason: LOST });
+  }
+
+  serveSystems(access: SystemAccess): void {
+    this.#systems = access;
   }
 
   onStatus(listener: (value: StatusValue) => void): () => void {
@@ -154,6 +165,27 @@ class DriverHosts implements DeviceLink {
   async #close(): Promise<void> {
     await Promise.all([...this.#locations.keys()].map((location) => this.stop(location, limits.moduleStopMs)));
     await this.#pool.close();
+  }
+
+  /** The host of a module that runs. Throws MODULE_NOT_RUNNING. */
+  #peerOf(location: string, module: string): HostPeer {
+    const notRunning = (reason: string): HoldfastError => new HoldfastError('MODULE_NOT_RUNNING', { module, reason });
+    const placed = this.#locations.get(location)?.modules.get(module);
+    if (placed === undefined) throw notRunning('it was not started here');
+    if (placed.problem !== null) throw notRunning(placed.problem);
+    if (placed.slot.peer === null) throw notRunning(LOST);
+    return placed.slot.peer;
+  }
+
+  /** What acts on its system needs the same authority as what writes to a device. */
+  #systemOf({ location, module, epoch, acts }: SystemCaller): SystemOfCaller {
+    const refusal = acts ? this.#gate.check(location, epoch, this.#clock.monotonicMs()) : null;
+    const floor = this.#gate.state(location).epoch;
+    if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor });
+    const [system] = this.#locations.get(location)?.modules.get(module)?.spec.systems ?? [];
+    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: `of ${module}: none lists it as its logic` });
+    if (this.#systems === null) throw new HoldfastError('NOT_READY', { waitingFor: 'its systems', retryAfterMs: 1_000 });
+    return { access: this.#systems, system };
   }
 
   // ── Starting ──────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@ import type { Json } from '../foundation/json.ts';
 import type { Epoch, Holder, Policy } from '../model/control.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
-import type { DeviceWrite } from '../ports/device-link.ts';
+import type { DeviceWrite, ModuleFunction } from '../ports/device-link.ts';
 
 /** What the API and the CLI may ask of a node, the same on both roles. */
 export interface HoldfastNode {
@@ -24,6 +24,8 @@ export interface HoldfastNode {
   status(system: string, module: string, index: number): Promise<ModuleStatus>;
   /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
   watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
+  /** The public methods of a module that this node drives. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
+  functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>>;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 

@@ -11,7 +11,8 @@ interface Listing {
 
 /**
  * A module's location is that of the systems that list it. Fills in `edge_control_id` where a module does not say it, also
- * of stored modules that a system of the file lists; refuses modules of two locations and modules that say another one.
+ * of stored modules that a system of the file lists; refuses modules of two locations, modules that say another one, and
+ * logic modules of two systems.
  */
 export async function locateModules(entries: readonly SiteEntry[], world: World): Promise<SiteProblem[]> {
   const listings = await listingsByModule(entries, world);
@@ -24,7 +25,11 @@ export async function locateModules(entries: readonly SiteEntry[], world: World)
     const own = inFile.get(id) ?? null;
     const location = first.system.edge_control_id;
     const elsewhere = others.find(({ system }) => system.edge_control_id !== location);
-    if (elsewhere !== undefined) {
+    const driver = others.length === 0 ? null : await world.document(module.driver_id);
+    if (driver?.type === 'driver' && driver.role === 'logic') {
+      const systems = [first, ...others].map(({ system }) => system.id).join(' and by ');
+      problems.push(problemAt(id, own, [...others, first], `logic module "${id}" is listed by ${systems}; it belongs to one system`));
+    } else if (elsewhere !== undefined) {
       const both = [first, elsewhere].map(({ system }) => `${system.id} of ${nameOf(system.edge_control_id)}`).join(' and by ');
       problems.push(problemAt(id, own, [elsewhere, first], `module "${id}" is listed by ${both}; a module has one location`));
     } else if (module.edge_control_id === null && location !== null) {

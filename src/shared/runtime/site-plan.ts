@@ -19,7 +19,7 @@ export interface ApplyPlan extends SitePlan {
 }
 
 export interface PlanOptions {
-  /** Names of the drivers that come with this server; without it they are not checked. */
+  /** Names of the drivers that this server has; without it they are not checked. */
   builtins?: readonly string[];
 }
 
@@ -140,7 +140,7 @@ function fieldProblems(entry: SiteEntry, { builtins }: PlanOptions): SiteProblem
   if (document.type !== 'driver' || builtins === undefined || builtins.includes(document.builtin)) return [];
   const meant = closest(document.builtin, builtins);
   const advice = meant === null ? `there are ${builtins.join(', ')}` : `did you mean ${meant}?`;
-  return [{ ...entry.place(['builtin']), problem: `no driver "${document.builtin}" comes with this server; ${advice}` }];
+  return [{ ...entry.place(['builtin']), problem: `no driver "${document.builtin}" comes with this server, nor lies in its HOLDFAST_DRIVERS; ${advice}` }];
 }
 
 function edgeProblems(edge: EdgeDocument, entry: SiteEntry): SiteProblem[] {

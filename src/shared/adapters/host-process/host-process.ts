@@ -12,6 +12,8 @@ export interface HostProcessesOptions {
   entry?: string;
   /** A module that exports `drivers`, which join the built-in ones. */
   driversModule?: string;
+  /** A folder of drivers, one per file or folder. */
+  driversFolder?: string;
 }
 
 const LAST_WORDS = 8_192;
@@ -22,7 +24,7 @@ export function createHostProcesses(options: HostProcessesOptions): HostProcesse
   const entry = options.entry ?? fileURLToPath(new URL('../../../driver-host/main.js', import.meta.url));
   return {
     start(given) {
-      const setup = JSON.stringify({ ...given, driversModule: options.driversModule ?? null });
+      const setup = JSON.stringify({ ...given, driversModule: options.driversModule ?? null, driversFolder: options.driversFolder ?? null });
       const child = spawn(process.execPath, [`--max-old-space-size=${limits.hostHeapMegabytes}`, '--enable-source-maps', entry, setup], {
         stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
         env: bareEnvironment(),

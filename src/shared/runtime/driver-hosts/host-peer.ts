@@ -7,12 +7,15 @@ import type { HostProcess } from '../../ports/host-process.ts';
 import type { Log } from '../../ports/log.ts';
 import { type Answer, fromHostSchema, type LastWords, lastWordsSchema } from './messages.ts';
 import type { LogMessage, StatusMessage, ToHost } from './messages.ts';
+import { type SystemCaller, type SystemOfCaller, SystemRequests } from './system-requests.ts';
 
 export interface HostPeerEvents {
   status(message: StatusMessage): void;
   log(message: LogMessage): void;
   /** Writes that the fence of the host refused. */
   refused(count: number): void;
+  /** Whose system a module may ask of. Throws what it is told otherwise. */
+  systemOf(caller: SystemCaller): SystemOfCaller;
   /** Once. Everything that was asked has been settled. */
   ended(end: HostEnd): void;
 }
@@ -29,7 +32,7 @@ interface Pending {
 }
 
 /** Messages that are answered, without the id that `ask` adds. */
-type Asked = 'start' | 'stop' | 'update' | 'writes';
+type Asked = 'start' | 'stop' | 'update' | 'writes' | 'functions';
 type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
 
 /** The host answers calls by their deadline; this much later it is not going to. */
@@ -44,6 +47,7 @@ export class HostPeer {
   readonly #log: Log;
   readonly #events: HostPeerEvents;
   readonly #pending = new Map<number, Pending>();
+  readonly #systems: SystemRequests;
   #lastId = 0;
   #ready = false;
   /** Heartbeats without an answer. Counted, not timed: a node that was stopped itself must not blame its hosts. */
@@ -56,6 +60,11 @@ export class HostPeer {
     this.#clock = base.clock;
     this.#log = base.log.child({ driverHost: process.pid });
     this.#events = events;
+    this.#systems = new SystemRequests({
+      clock: base.clock,
+      systemOf: (caller) => events.systemOf(caller),
+      post: (message) => this.post(message),
+    });
     this.#heartbeat = this.#clock.after(limits.hostHeartbeatMs, () => this.#beat());
     this.gone = new Promise((resolve) => {
       process.listen({
@@ -182,6 +191,10 @@ export class HostPeer {
       case 'log':
         this.#events.log(message);
         break;
+      case 'system':
+      case 'system.end':
+        this.#systems.receive(message);
+        break;
       default: {
         const pending = this.#pending.get(message.id);
         this.#pending.delete(message.id);
@@ -192,6 +205,7 @@ export class HostPeer {
 
   #ended(exit: string, output: string): void {
     this.#heartbeat.cancel();
+    this.#systems.close();
     const words = readLastWords(output);
     // Its own words know whose code it was, also when the node ended it at the same moment.
     const reason = words?.problem ?? this.#killed ?? exit;

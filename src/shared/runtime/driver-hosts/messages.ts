@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Json } from '../../foundation/json.ts';
 import { epochSchema } from '../../model/control.ts';
 import type { GateState } from '../../control/write-gate.ts';
-import type { DeviceWrite, ModuleLogLine, ModuleSpec, StatusValue } from '../../ports/device-link.ts';
+import type { DeviceWrite, ModuleFunction, ModuleLogLine, ModuleSpec, StatusValue, SystemRequest } from '../../ports/device-link.ts';
 
 /**
  * What a node and its driver hosts say to each other. Both are of one build, so there is no version.
@@ -31,7 +31,24 @@ const moduleSpec: z.ZodType<ModuleSpec> = z.object({
   makebreak: z.boolean(),
   uri: text,
   settings: z.record(z.string(), json),
+  systems: z.array(text),
 });
+
+const target = { name: text, index: id };
+const watched = z.object({ kind: z.literal('watch'), ...target, key: text });
+const systemRequest: z.ZodType<SystemRequest | z.output<typeof watched>> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('exec'), ...target, method: text, args: z.array(json), user: text, deadlineMs: z.number() }),
+  z.object({ kind: z.literal('status'), ...target, key: text }),
+  z.object({ kind: z.literal('count'), name: text }),
+  /** Answered by a `system.change` for each value until `system.end`. */
+  watched,
+]);
+const moduleFunction: z.ZodType<ModuleFunction> = z.object({
+  arity: id,
+  params: z.record(z.string(), z.record(z.string(), json)),
+  order: z.array(text),
+});
+const wireError = z.object({ code: text, message: text, help: text, facts: z.record(z.string(), json) });
 
 const gateState: z.ZodType<GateState> = z.object({
   epoch: epochSchema,
@@ -73,6 +90,11 @@ export const toHostSchema = z.discriminatedUnion('t', [
     user: text,
   }),
   z.object({ t: z.literal('cancel'), id }),
+  z.object({ t: z.literal('functions'), id, location: text, module: text }),
+  /** To what a module asked of its system; these ids are counted by the host. */
+  z.object({ t: z.literal('system.answer'), id, value: json }),
+  z.object({ t: z.literal('system.error'), id, error: wireError }),
+  z.object({ t: z.literal('system.change'), id, value: json }),
   z.object({ t: z.literal('writes'), id, location: text }),
   z.object({ t: z.literal('ping'), id }),
 ]);
@@ -86,12 +108,13 @@ export const fromHostSchema = z.discriminatedUnion('t', [
   /** `restart`: modules that did not take their changed settings. */
   z.object({ t: z.literal('updated'), id, restart: z.array(text) }),
   z.object({ t: z.literal('answer'), id, value: json }),
-  z.object({
-    t: z.literal('error'),
-    id,
-    error: z.object({ code: text, message: text, help: text, facts: z.record(z.string(), json) }),
-  }),
+  z.object({ t: z.literal('functions'), id, functions: z.record(z.string(), moduleFunction) }),
+  z.object({ t: z.literal('error'), id, error: wireError }),
   z.object({ t: z.literal('writes'), id, writes: z.array(deviceWrite) }),
+  /** A module asks of its system, under the epoch that it works with. */
+  z.object({ t: z.literal('system'), id, location: text, module: text, epoch: epochSchema, request: systemRequest }),
+  /** Nobody waits for the answer, or watches, any more. */
+  z.object({ t: z.literal('system.end'), id }),
   z.object({ t: z.literal('status'), location: text, module: text, key: text, value: json, epoch: epochSchema }),
   z.object({
     t: z.literal('log'),
@@ -105,7 +128,8 @@ export const fromHostSchema = z.discriminatedUnion('t', [
 ]);
 export type FromHost = z.output<typeof fromHostSchema>;
 
-export type Answer = Extract<FromHost, { id: number }>;
+export type SystemMessage = Extract<FromHost, { t: 'system' | 'system.end' }>;
+export type Answer = Exclude<Extract<FromHost, { id: number }>, SystemMessage>;
 export type StatusMessage = Extract<FromHost, { t: 'status' }> & StatusValue;
 export type LogMessage = Extract<FromHost, { t: 'log' }> & ModuleLogLine;
 

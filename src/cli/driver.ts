@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import type { JsonObject } from '../shared/foundation/json.ts';
+import type { CheckedDriver, DriverTest } from './deps.ts';
+import { CliFailure, usageFailure } from './failures.ts';
+import { clean, cleanLines } from './format.ts';
+import type { Session } from './session.ts';
+
+export function addDriver(program: Command, session: Session): void {
+  const driver = program.command('driver').description('write, test and check drivers of your own');
+  driver
+    .command('new <name>')
+    .description('write a driver and its test into a folder of that name, to begin with')
+    .option('--folder <folder>', 'where', '.')
+    .action(async (name: string, { folder }: { folder: string }) => {
+      const { files } = await session.deps.newDriver({ name, folder });
+      session.result({ name, files }, () => files.map((file) => `wrote ${clean(file)}\n`).join(''));
+    });
+  driver
+    .command('test [folder]')
+    .description('run the tests of drivers: *.test.ts and *.test.js below the folder')
+    .action(async (folder = '.') => {
+      const tests = await session.deps.testDrivers({ folder, signal: session.deps.signal });
+      const failed = tests.filter(({ outcome }) => outcome === 'failed').length;
+      const passed = tests.filter(({ outcome }) => outcome === 'passed').length;
+      session.result({ passed, failed, tests }, () => `${tests.map(testLines).join('')}${passed} passed, ${failed} failed\n`);
+      if (failed > 0) throw new CliFailure(`${failed} of ${tests.length} tests failed`, 'correct the driver or its test, and run it again');
+    });
+  driver
+    .command('check <file>')
+    .description('load a driver, and list its settings, methods and status variables')
+    .option('--settings <json>', 'settings to set it up with, when it needs some', '{}')
+    .action(async (file: string, { settings }: { settings: string }) => {
+      const checked = await session.deps.checkDriver({ path: file, settings: parseSettings(settings) });
+      session.result(checked, () => checkText(session, checked));
+    });
+}
+
+function parseSettings(text: string): JsonObject {
+  try {
+    return z.record(z.string(), z.json()).parse(JSON.parse(text));
+  } catch {
+    throw usageFailure(`--settings must be a JSON object, not ${text}`, `write such as --settings '{"pollMs":1000}'`);
+  }
+}
+
+const outcomes = { passed: 'ok    ', failed: 'FAILED', skipped: 'left  ' } as const;
+
+function testLines({ name, file, outcome, problem }: DriverTest): string {
+  const line = `${outcomes[outcome]} ${clean(file)}: ${clean(name)}\n`;
+  return problem === null ? line : `${line}${cleanLines(problem).replaceAll(/^/gm, '       ')}\n`;
+}
+
+const propertySchema = z.object({
+  properties: z.record(z.string(), z.looseObject({ type: z.string().optional(), default: z.json().optional() })).default({}),
+  required: z.array(z.string()).default([]),
+});
+
+function checkText(session: Session, { name, role, transports, settings, functions, status }: CheckedDriver): string {
+  const { properties, required } = propertySchema.parse(settings);
+  const needed = (setting: string): string => (required.includes(setting) ? 'required' : '');
+  const settingRows = Object.entries(properties).map(([setting, { type, default: standard }]) => [
+    setting,
+    type ?? 'any',
+    standard === undefined ? needed(setting) : JSON.stringify(standard),
+  ]);
+  const methodRows = Object.entries(functions).map(([method, { order, params }]) => [
+    method,
+    order.map((parameter) => parameterText(parameter, params)).join(', '),
+  ]);
+  const parts = [
+    `${clean(name)}: ${role}, ${transports.length === 0 ? 'no connection of its own' : transports.join(', ')}\n`,
+    settingRows.length === 0 ? '' : session.table(['SETTING', 'TYPE', 'DEFAULT'], settingRows),
+    methodRows.length === 0 ? '' : session.table(['METHOD', 'PARAMETERS'], methodRows),
+    status.length === 0 ? '' : session.table(['STATUS'], status.map((key) => [key])),
+  ];
+  return parts.filter((part) => part !== '').join('\n');
+}
+
+function parameterText(name: string, params: CheckedDriver['functions'][string]['params']): string {
+  const type = params[name]?.['type'];
+  return typeof type === 'string' ? `${name}: ${type}` : name;
+}

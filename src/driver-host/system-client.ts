@@ -1,0 +1,67 @@
+import type { SystemPort } from '../driver-sdk/system.ts';
+import type { Json } from '../shared/foundation/json.ts';
+import { fromWire, HoldfastError } from '../shared/model/errors.ts';
+import type { SystemRequest } from '../shared/ports/device-link.ts';
+import type { FromHost, ToHost } from '../shared/runtime/driver-hosts/messages.ts';
+import type { Tenure } from './tenure.ts';
+
+type FromNode = Extract<ToHost, { t: 'system.answer' | 'system.error' | 'system.change' }>;
+type Asked = Extract<FromHost, { t: 'system' }>['request'];
+
+/** What modules of this host ask of their systems: the node answers. The node's end is this host's end too. */
+export class SystemClient {
+  readonly #send: (message: FromHost) => void;
+  readonly #waiting = new Map<number, (message: FromNode) => void>();
+  #lastId = 0;
+
+  constructor(send: (message: FromHost) => void) {
+    this.#send = send;
+  }
+
+  portOf(tenure: Tenure, module: string): SystemPort {
+    const open = (request: Asked, receive: (message: FromNode) => void): number => {
+      this.#lastId += 1;
+      const { location, epoch } = tenure;
+      this.#send({ t: 'system', id: this.#lastId, location, module, epoch, request });
+      this.#waiting.set(this.#lastId, receive);
+      return this.#lastId;
+    };
+    const end = (id: number): void => {
+      if (this.#waiting.delete(id)) this.#send({ t: 'system.end', id });
+    };
+    return {
+      ask: (request, signal) => this.#ask(request, signal, { open, end }),
+      watch: (target, listener) => {
+        const id = open({ kind: 'watch', ...target }, (message) => {
+          if (message.t === 'system.change') listener(message.value);
+        });
+        return () => end(id);
+      },
+    };
+  }
+
+  receive(message: FromNode): void {
+    const receive = this.#waiting.get(message.id);
+    if (message.t !== 'system.change') this.#waiting.delete(message.id);
+    receive?.(message);
+  }
+
+  #ask(
+    request: SystemRequest,
+    signal: AbortSignal,
+    { open, end }: { open(request: Asked, receive: (message: FromNode) => void): number; end(id: number): void },
+  ): Promise<Json> {
+    return new Promise((resolve, reject) => {
+      const gaveUp = (): void => {
+        end(id);
+        reject(signal.reason instanceof HoldfastError ? signal.reason : new HoldfastError('CANCELLED', { fate: 'unknown' }));
+      };
+      const id = open(request, (message) => {
+        signal.removeEventListener('abort', gaveUp);
+        if (message.t === 'system.error') reject(fromWire(message.error));
+        else resolve(message.value);
+      });
+      signal.addEventListener('abort', gaveUp, { once: true });
+    });
+  }
+}

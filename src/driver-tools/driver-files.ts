@@ -1,0 +1,107 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { Driver } from '../driver-sdk/index.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
+import { compile } from './compile.ts';
+
+/** A driver of somebody's own: `lamp.ts`, or `lamp/driver.ts` with whatever else it needs around it. JavaScript will do too. */
+export interface DriverFile {
+  /** That of the file or folder, and what the driver must call itself. */
+  name: string;
+  entry: string;
+}
+
+const NAME = /^[a-z][a-z0-9-]{0,59}$/;
+const FILE = /^([a-z][a-z0-9-]{0,59})\.(?:ts|js|mjs)$/;
+const ENTRIES = ['driver.ts', 'driver.js', 'driver.mjs'];
+
+/** The drivers in a folder, by name. Reads names only. */
+export function driverFiles(folder: string): Map<string, DriverFile> {
+  const files = new Map<string, DriverFile>();
+  for (const item of readdirSync(folder).toSorted()) {
+    const file = driverFileAt(join(folder, item));
+    if (file !== null && !files.has(file.name)) files.set(file.name, file);
+  }
+  return files;
+}
+
+/** The driver at a path; null: there is none. */
+export function driverFileAt(path: string): DriverFile | null {
+  const whole = resolve(path);
+  if (!existsSync(whole)) return null;
+  const base = basename(whole);
+  if (statSync(whole).isDirectory()) {
+    const entry = ENTRIES.map((name) => join(whole, name)).find((candidate) => existsSync(candidate));
+    return entry === undefined || !NAME.test(base) ? null : { name: base, entry };
+  }
+  if (ENTRIES.includes(base)) return driverFileAt(join(whole, '..'));
+  const name = FILE.exec(base)?.[1];
+  return name === undefined ? null : { name, entry: whole };
+}
+
+/**
+ * Compiles and runs the file. Calls `entering` right before its code runs. Throws DRIVER_INVALID with file, line and
+ * reason.
+ */
+export async function loadDriver({ name, entry }: DriverFile, entering: () => void = () => undefined): Promise<Driver> {
+  const code = await compile(entry);
+  const exported = await run(code, entry, entering);
+  const driver = exported.default;
+  const invalid = (problem: string): HoldfastError => new HoldfastError('DRIVER_INVALID', { place: entry, problem });
+  if (!isDriver(driver)) throw invalid('its default export must be what defineDriver returned');
+  if (driver.name !== name) throw invalid(`it calls itself "${driver.name}"; its name must be "${name}", like its file or folder`);
+  return driver;
+}
+
+/** From a file, and not from memory: only then do the stacks of its errors name the lines of the source. */
+async function run(code: string, entry: string, entering: () => void): Promise<{ default?: unknown }> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-driver-'));
+  try {
+    const file = join(folder, 'driver.mjs');
+    await writeFile(file, code);
+    entering();
+    return (await import(pathToFileURL(file).href)) as { default?: unknown };
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new HoldfastError('DRIVER_INVALID', { place: placeOf(error, entry), problem }, { cause: error });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const isDriver = (value: unknown): value is Driver =>
+  typeof value === 'object' && value !== null && 'name' in value && typeof value.name === 'string' && 'load' in value && typeof value.load === 'function';
+
+/** Where in the file something was thrown: file, line and column, if the stack says so. */
+export function placeOf(error: unknown, entry: string): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  for (const [, url = '', place = ''] of stack.matchAll(/(file:\/\/[^\s()]+?|\/[^\s()]+?)(:\d+:\d+)/g)) {
+    const path = url.startsWith('file:') ? fileURLToPath(url) : url;
+    if (path === entry) return `${path}${place}`;
+  }
+  return entry;
+}
+
+/** Drivers of a folder, each loaded when it is first asked for. One that fails is tried again the next time. */
+export class DriverFolder {
+  readonly #folder: string;
+  readonly #loading = new Map<string, Promise<Driver>>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  get(name: string, entering: () => void): Promise<Driver> | undefined {
+    const known = this.#loading.get(name);
+    if (known !== undefined) return known;
+    const file = driverFiles(this.#folder).get(name);
+    if (file === undefined) return undefined;
+    const loading = loadDriver(file, entering);
+    this.#loading.set(name, loading);
+    loading.catch(() => this.#loading.delete(name));
+    return loading;
+  }
+}

@@ -1,0 +1,78 @@
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { HoldfastError } from '../shared/model/errors.ts';
+import { compile } from './compile.ts';
+
+export interface DriverTest {
+  name: string;
+  /** Relative to the folder of the run. */
+  file: string;
+  outcome: 'passed' | 'failed' | 'skipped';
+  /** Why it failed; null: it did not. */
+  problem: string | null;
+}
+
+const lineSchema = z.object({ name: z.string(), file: z.string(), nesting: z.int(), left: z.string().nullable(), problem: z.string().nullable() });
+type EndedTest = z.output<typeof lineSchema>;
+
+const reporter = fileURLToPath(new URL('./json-reporter.js', import.meta.url));
+
+/**
+ * Runs every `*.test.ts` and `*.test.js` below a folder with the test runner of Node. Throws DRIVER_INVALID for one that
+ * cannot be compiled, NOT_FOUND when there is none.
+ */
+export async function runDriverTests(folder: string, signal: AbortSignal): Promise<DriverTest[]> {
+  const sources = testFiles(resolve(folder));
+  if (sources.length === 0) throw new HoldfastError('NOT_FOUND', { kind: 'test', id: `${folder}: tests are files such as driver.test.ts` });
+  const home = resolve(folder);
+  const place = await mkdtemp(join(tmpdir(), 'holdfast-driver-test-'));
+  try {
+    const compiled = new Map<string, string>();
+    for (const [at, source] of sources.entries()) {
+      const file = join(place, `${at}.test.mjs`);
+      await writeFile(file, await compile(source));
+      compiled.set(file, relative(home, source));
+    }
+    return (await run(compiled, place, signal)).map((test) => toTest(test, compiled, home));
+  } finally {
+    await rm(place, { recursive: true, force: true });
+  }
+}
+
+function testFiles(folder: string): string[] {
+  const items = readdirSync(folder, { withFileTypes: true }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return items.flatMap((item) => {
+    const path = join(folder, item.name);
+    if (item.isDirectory()) return item.name === 'node_modules' || item.name.startsWith('.') ? [] : testFiles(path);
+    return /\.test\.(?:ts|js|mjs)$/.test(item.name) ? [path] : [];
+  });
+}
+
+async function run(files: ReadonlyMap<string, string>, place: string, signal: AbortSignal): Promise<EndedTest[]> {
+  // A test runner within a test runner would be told to report to the outer one.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const flags = ['--enable-source-maps', '--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
+  const child = spawn(process.execPath, [...flags, ...files.keys()], { cwd: place, env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<void>((done, fail) => child.once('error', fail).once('close', () => done()));
+  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  const tests = output.split('\n').filter((line) => line.startsWith('{')).map((line) => lineSchema.parse(JSON.parse(line)));
+  if (tests.length === 0) throw new HoldfastError('DRIVER_INVALID', { place: [...files.values()].join(', '), problem: errors.trim() || 'no test in it ran' });
+  return tests;
+}
+
+function toTest({ name, file, left, problem }: EndedTest, files: ReadonlyMap<string, string>, home: string): DriverTest {
+  const outcome = problem !== null ? 'failed' : left === null ? 'passed' : 'skipped';
+  // With source maps the runner names the source. A file that ended before its tests could begin counts as one.
+  const source = files.get(file) ?? files.get(name) ?? (file === '' ? '' : relative(home, file));
+  return { name: files.get(name) ?? name, file: source, outcome, problem: problem === null ? null : ownFrames(problem, home) };
+}
+
+/** The stack without what lies outside of the folder: that is Holdfast or Node, and no help. */
+const ownFrames = (stack: string, home: string): string =>
+  stack.split('\n').filter((line) => !/^\s+at /.test(line) || line.includes(home)).join('\n');
