@@ -26,6 +26,7 @@ describe('configuration from the environment', () => {
       http: { host: '127.0.0.1', port: 8080 },
       log: 'info',
       driverHosts: 4,
+      origins: [],
       writeLog: null,
       link: { host: '0.0.0.0', port: 7443 },
       advertise: { host: 'box', port: 7443 },
@@ -39,6 +40,7 @@ describe('configuration from the environment', () => {
       http: { host: '127.0.0.1', port: 8081 },
       log: 'info',
       driverHosts: 4,
+      origins: [],
       writeLog: null,
       enrol: null,
       masters: null,
@@ -60,6 +62,7 @@ describe('configuration from the environment', () => {
       advertise: { host: 'master.example.org', port: 443 },
       log: 'debug',
       driverHosts: 64,
+      origins: [],
       writeLog: null,
     });
   });
@@ -162,6 +165,7 @@ describe('the description of the configuration', () => {
       http: '127.0.0.1:8081',
       log: 'info',
       driver_hosts: 4,
+      origins: [],
       write_log: null,
       enrol: '[redacted]',
       masters: ['[::1]:7443'],

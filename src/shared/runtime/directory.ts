@@ -65,6 +65,13 @@ export class Directory {
     throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${systemId}/${name}_${index}` });
   }
 
+  /** Throws NOT_FOUND. */
+  target(moduleId: string): Target {
+    const module = this.#modules.get(moduleId);
+    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: moduleId });
+    return { module: moduleId, location: this.locationOf(module) };
+  }
+
   locationOf(module: ModuleDocument): string {
     return module.edge_control_id ?? this.#listedIn.get(module.id) ?? MASTER_LOCATION;
   }
@@ -163,6 +170,7 @@ export class Directory {
         this.#zones.set(document.id, document);
         break;
       case 'api_key':
+      case 'token':
         // Read by the authorisation alone.
         break;
     }

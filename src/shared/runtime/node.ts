@@ -1,4 +1,4 @@
-import type { Json } from '../foundation/json.ts';
+import type { Json, JsonObject } from '../foundation/json.ts';
 import type { Epoch, Holder, Policy } from '../model/control.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
@@ -20,10 +20,18 @@ export interface HoldfastNode {
 
   /** Runs a method of a module wherever it is controlled. */
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer>;
+  /** The same for a module that is named by its id. */
+  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer>;
+  /** Location of a module by its id. Throws NOT_FOUND. */
+  locationOf(module: string): string;
+  /** Status of a module by its id, as this node's board has it. Throws NOT_FOUND. */
+  moduleStatus(module: string): ModuleStatus;
   /** Status of a module of a system, as this node's board has it. */
   status(system: string, module: string, index: number): Promise<ModuleStatus>;
   /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
   watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
+  /** The public methods of a module. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
+  functions?(system: string, module: string, index: number): Promise<Record<string, { arity: number; params: JsonObject; order: string[] }>>;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 
@@ -87,6 +95,15 @@ export interface ExecRequest {
   system: string;
   module: string;
   index: number;
+  method: string;
+  args: Json[];
+  user: string;
+  timeoutMs: number;
+}
+
+export interface ModuleCommand {
+  /** Of the module. */
+  id: string;
   method: string;
   args: Json[];
   user: string;

@@ -1,0 +1,186 @@
+import type { z } from 'zod';
+import type { DocumentOf, SiteDocument } from '../model/documents.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { documentRoutes as routes } from '../client-api/document-routes.ts';
+import type { Route } from '../client-api/route.ts';
+import type { Stored, Version } from '../ports/document-store.ts';
+import { documentOf, fieldsOf, versionOf } from './document-bodies.ts';
+import { answer } from './handler.ts';
+import type { HandlerDeps } from './handler.ts';
+import { listStored, moduleNames, pageOf } from './lists.ts';
+import { findDocument, moduleFacts } from './modules.ts';
+import { listHeaders } from './reply.ts';
+import type { Page } from './reply.ts';
+import { driverOf, moduleOf, roleNumber, systemOf, zoneOf } from './views.ts';
+
+type Fields = Record<string, unknown>;
+type Kind = Exclude<SiteDocument['type'], 'edge'>;
+type ById = z.ZodType<{ id: string }>;
+type Versioned = z.ZodType<{ version?: string | number | undefined }>;
+type Removed = z.ZodType<unknown, { id: string; removed: true }>;
+
+/** The routes of a kind: V is what clients read of a document, Q what lists are asked. */
+interface CollectionRoutes<V, Q> {
+  list: Route<z.ZodType, z.ZodType<Q>, z.ZodType, z.ZodType<unknown, V[]>>;
+  add: Route<z.ZodType, z.ZodType, z.ZodType<Fields>, z.ZodType<unknown, V>>;
+  update: Route<ById, Versioned, z.ZodType<Fields>, z.ZodType<unknown, V>>;
+  replace: Route<ById, Versioned, z.ZodType<Fields>, z.ZodType<unknown, V>>;
+  remove: Route<ById, Versioned, z.ZodType, Removed>;
+}
+
+interface Collection<K extends Kind, V, Q> {
+  kind: K;
+  view(stored: Stored<DocumentOf<K>>): V | Promise<V>;
+  fits(document: DocumentOf<K>, query: Q): boolean | Promise<boolean>;
+}
+
+function collectionHandlers<K extends Kind, V, Q extends Page & { q: string }>(
+  { node, siteFiles, random }: HandlerDeps,
+  route: CollectionRoutes<V, Q>,
+  { kind, view, fits }: Collection<K, V, Q>,
+) {
+  /** What is there, in the version that the client changed. */
+  const current = async (id: string, version: string | null): Promise<Stored<DocumentOf<K>>> => {
+    const stored = await findDocument(node.store, kind, id);
+    if (version !== null && version !== stored.version) {
+      throw new HoldfastError('VERSION_CONFLICT', { id, expected: version, actual: stored.version });
+    }
+    return stored;
+  };
+  const put = async (fields: Fields, id: string, expect: Version | null) => {
+    const version = await siteFiles.put(documentOf(kind, { ...fields, id }), expect);
+    const stored = await findDocument(node.store, kind, id);
+    return { body: await view(stored), headers: { etag: `"${version}"` } };
+  };
+  const update = (which: CollectionRoutes<V, Q>['update']) =>
+    answer(which, async ({ params: { id }, query, body, headers }) => {
+      const { document, version } = await current(id, versionOf(headers, query, body));
+      return await put({ ...document, ...fieldsOf(body) }, id, version);
+    });
+  return {
+    list: answer(route.list, async ({ query }) => {
+      const all = await listStored(node.store, kind);
+      const fitting = await Promise.all(all.map(({ document }) => fits(document, query)));
+      const found = all.filter((_, i) => fitting[i] === true);
+      const { items, total } = pageOf(found, query, ({ document }) => textsOf(document));
+      return { body: await Promise.all(items.map(view)), headers: listHeaders(route.list.path, query, items.length, total) };
+    }),
+    add: answer(route.add, async ({ body, note }) => {
+      const { id, ...fields } = fieldsOf(body);
+      const chosen = typeof id === 'string' ? id : `${kind}-${random.hex(6)}`;
+      note({ document: chosen });
+      return await put(fields, chosen, null);
+    }),
+    update: update(route.update),
+    replace: update(route.replace),
+    remove: answer(route.remove, async ({ params: { id }, query, headers }) => {
+      const { version } = await current(id, versionOf(headers, query, {}));
+      await siteFiles.remove(id, version);
+      return { body: { id, removed: true as const } };
+    }),
+  };
+}
+
+const textsOf = (document: SiteDocument): string[] => [document.id, document.name, 'description' in document ? document.description : document.notes];
+
+/** A filter that was not given lets everything through. */
+const among = (wanted: readonly string[] | undefined, ...values: (string | null)[]): boolean =>
+  wanted === undefined || values.some((value) => value !== null && wanted.includes(value));
+const equals = <T>(wanted: T | undefined, value: T | null): boolean => wanted === undefined || wanted === value;
+
+export function documentHandlers(deps: HandlerDeps) {
+  const { node } = deps;
+  const { store } = node;
+  const viewModule = async (stored: Stored<DocumentOf<'mod'>>) => moduleOf(stored, await moduleFacts(node, stored.document));
+
+  const systems = collectionHandlers(
+    deps,
+    { list: routes.systemList, add: routes.systemAdd, update: routes.systemUpdate, replace: routes.systemReplace, remove: routes.systemRemove },
+    {
+      kind: 'sys',
+      view: systemOf,
+      fits: (system, query) =>
+        among(query.zone_id, ...system.zones) &&
+        among(query.module_id, ...system.modules) &&
+        among(query.email, system.email) &&
+        among(query.edge_id, system.edge_control_id) &&
+        equals(query.bookable, system.bookable) &&
+        system.capacity >= (query.capacity ?? 0),
+    },
+  );
+  const modules = collectionHandlers(
+    deps,
+    { list: routes.moduleList, add: routes.moduleAdd, update: routes.moduleUpdate, replace: routes.moduleReplace, remove: routes.moduleRemove },
+    {
+      kind: 'mod',
+      view: viewModule,
+      fits: async (module, query) => {
+        if (!among(query.driver_id, module.driver_id) || !equals(query.running, module.running)) return false;
+        const { location, connected } = await moduleFacts(node, module);
+        if (!among(query.edge_id, location) || !equals(query.connected, connected)) return false;
+        const systems = await Promise.all((query.control_system_id ?? []).map((id) => store.get(id)));
+        const listed = systems.some((system) => system?.document.type === 'sys' && system.document.modules.includes(module.id));
+        return query.control_system_id === undefined || listed;
+      },
+    },
+  );
+  const drivers = collectionHandlers(
+    deps,
+    { list: routes.driverList, add: routes.driverAdd, update: routes.driverUpdate, replace: routes.driverReplace, remove: routes.driverRemove },
+    { kind: 'driver', view: driverOf, fits: (driver, query) => among(query.role, driver.role, String(roleNumber(driver.role))) },
+  );
+  const zones = collectionHandlers(
+    deps,
+    { list: routes.zoneList, add: routes.zoneAdd, update: routes.zoneUpdate, replace: routes.zoneReplace, remove: routes.zoneRemove },
+    { kind: 'zone', view: zoneOf, fits: (zone, query) => among(query.tags, ...zone.tags) && among(query.parent_id, zone.parent_id) },
+  );
+  const zonesOf = async (ids: readonly string[]) => {
+    const found = await Promise.all(ids.map((id) => store.get(id)));
+    return found.flatMap((stored) => (stored?.document.type === 'zone' ? [zoneOf({ document: stored.document, version: stored.version })] : []));
+  };
+  const modulesOf = async (ids: readonly string[]) => {
+    const found = await Promise.all(ids.map((id) => store.get(id)));
+    return await Promise.all(
+      found.flatMap((stored) => (stored?.document.type === 'mod' ? [viewModule({ document: stored.document, version: stored.version })] : [])),
+    );
+  };
+
+  return {
+    systemList: systems.list,
+    systemShow: answer(routes.systemShow, async ({ params, query }) => {
+      const stored = await findDocument(store, 'sys', params.id);
+      const body = { ...systemOf(stored), module_names: await moduleNames(store, stored.document) };
+      const headers = { etag: `"${stored.version}"` };
+      if (query.complete !== true) return { body, headers };
+      const { modules, zones } = stored.document;
+      return { body: { ...body, module_data: await modulesOf(modules), zone_data: await zonesOf(zones) }, headers };
+    }),
+    systemAdd: systems.add,
+    systemUpdate: systems.update,
+    systemReplace: systems.replace,
+    systemRemove: systems.remove,
+    systemZones: answer(routes.systemZones, async ({ params }) => ({ body: await zonesOf((await findDocument(store, 'sys', params.id)).document.zones) })),
+    moduleList: modules.list,
+    moduleShow: answer(routes.moduleShow, async ({ params }) => shown(await findDocument(store, 'mod', params.id), viewModule)),
+    moduleAdd: modules.add,
+    moduleUpdate: modules.update,
+    moduleReplace: modules.replace,
+    moduleRemove: modules.remove,
+    driverList: drivers.list,
+    driverShow: answer(routes.driverShow, async ({ params }) => shown(await findDocument(store, 'driver', params.id), driverOf)),
+    driverAdd: drivers.add,
+    driverUpdate: drivers.update,
+    driverReplace: drivers.replace,
+    driverRemove: drivers.remove,
+    zoneList: zones.list,
+    zoneShow: answer(routes.zoneShow, async ({ params }) => shown(await findDocument(store, 'zone', params.id), zoneOf)),
+    zoneAdd: zones.add,
+    zoneUpdate: zones.update,
+    zoneReplace: zones.replace,
+    zoneRemove: zones.remove,
+  };
+}
+
+async function shown<S extends Stored, V>(stored: S, view: (stored: S) => V | Promise<V>) {
+  return { body: await view(stored), headers: { etag: `"${stored.version}"` } };
+}
