@@ -1,7 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
+import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import { Authenticator } from '../../src/shared/api/auth.ts';
+import { credentialIn } from '../../src/shared/api/credential-text.ts';
+import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
 import { routes } from '../../src/client-sdk/index.ts';
 import { requestsTo, startTestServer, until } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
+import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument } from '../support/sample-documents.ts';
 
 const PANELS = 'https://panels.example.org';
@@ -56,6 +64,28 @@ describe('tokens', () => {
     const audits = server.log.filter(({ event, facts }) => event === 'audit' && facts['result'] === 'ok').map(({ facts }) => [facts['who'], facts['user']]);
     expect(audits.at(-1)).toEqual([anna.id, 'anna']);
     expect(JSON.stringify(server.log)).not.toContain(anna.token.split('.')[1]);
+  });
+
+  it('are good at an edge once they have replicated, whatever becomes of the link; so is their end', async () => {
+    const { node, clock } = server;
+    const replica = createMemoryStore({ generation: 'replica' });
+    const source = new FeedSource(node.store);
+    const request = (kind: 'replicate.pull' | 'replicate.snapshot', body: Json): Promise<Json> => source.serve(kind, body);
+    const feed = new ReplicaFeed({ clock, log: createMemoryLog(), metrics: createPromMetrics(), store: replica, request });
+    const replicate = async (): Promise<void> => {
+      feed.wake(new AbortController().signal);
+      for (let turn = 0; turn < 50; turn += 1) await clock.advance(0);
+    };
+    const atEdge = new Authenticator(replica, clock, () => undefined);
+    const { id, token } = await issue({ user: 'anna', role: 'operator', expires_in: 60 });
+    const credential = credentialIn({ 'x-api-key': token }, {}, false);
+    await replicate();
+    expect(await atEdge.identify(credential)).toMatchObject({ id, user: 'anna', role: 'operator' });
+    await revokeCredential(node.store, 'token', id);
+    expect(await atEdge.identify(credential)).toMatchObject({ id });
+    await replicate();
+    expect(await atEdge.identify(credential)).toBe(null);
+    atEdge.close();
   });
 
   it('that ended more than a day ago go when the next is issued', async () => {

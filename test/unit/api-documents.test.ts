@@ -84,7 +84,7 @@ describe('documents, one by one', () => {
 
   it('that others refer to stay', async () => {
     for (const [path, by] of [['/zones/zone-2', 'sys-1'], ['/zones/zone-1', 'sys-1'], ['/modules/mod-1', 'sys-1'], ['/drivers/driver-mock', 'mod-1']]) {
-      const answer = await send('DELETE', String(path), undefined);
+      const answer = await send('DELETE', path ?? '', undefined);
       expect([path, answer.status, answer.body]).toEqual([path, 409, expect.objectContaining({ code: 'IN_USE', facts: expect.objectContaining({ by }) as object })]);
     }
   });
@@ -92,10 +92,10 @@ describe('documents, one by one', () => {
   it('take no prototype key, anywhere', async () => {
     for (const [path, text] of [['/zones', '{"name":"x","__proto__":{"role":"admin"}}'], ['/metadata/sys-1', '{"name":"x","details":{"constructor":{"prototype":1}}}']]) {
       const method = path === '/zones' ? 'POST' : 'PUT';
-      const answer = await fetch(url(`${API}${path}`), { method, headers: { ...as('admin'), 'content-type': 'application/json' }, body: String(text) });
+      const answer = await fetch(url(`${API}${path}`), { method, headers: { ...as('admin'), 'content-type': 'application/json' }, body: text ?? '' });
       expect(answer.status).toBe(422);
     }
-    expect((await send('PUT', '/metadata/sys-1', { name: '__proto__', details: 1 })).status).toBeLessThan(500);
+    expect((await send('PUT', '/metadata/sys-1', { name: '__proto__', details: 1 })).status).toBe(422);
     expect((await get(`${API}/metadata/sys-1?name=constructor`)).status).toBe(200);
     expect((await send('DELETE', '/metadata/sys-1?name=constructor', undefined)).status).toBe(404);
     expect(Object.hasOwn(Object.prototype, 'details')).toBe(false);

@@ -31,6 +31,6 @@ export function documentOf<K extends SiteDocument['type']>(kind: K, fields: Fiel
 export function versionOf(headers: RequestHeaders, query: { version?: string | number | undefined }, body: Fields): string | null {
   const match = headers['if-match'];
   if (typeof match === 'string' && match !== '*') return match.replace(/^(?:W\/)?"(.*)"$/, '$1');
-  const given = [query.version, body['version']].find((version) => version !== undefined && String(version) !== '0');
-  return given === undefined ? null : String(given);
+  const isGiven = (version: unknown): version is string => typeof version === 'string' && version !== '0';
+  return [query.version, body['version']].find(isGiven) ?? null;
 }

@@ -4,13 +4,14 @@ import { HoldfastError } from '../model/errors.ts';
 import { documentRoutes as routes } from '../client-api/document-routes.ts';
 import type { Route } from '../client-api/route.ts';
 import type { Stored, Version } from '../ports/document-store.ts';
+import type { HoldfastNode } from '../runtime/node.ts';
 import { documentOf, fieldsOf, versionOf } from './document-bodies.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
 import { listStored, moduleNames, pageOf } from './lists.ts';
-import { findDocument, moduleFacts } from './modules.ts';
+import { findDocument, moduleFacts, present } from './modules.ts';
 import { listHeaders } from './reply.ts';
-import type { Page } from './reply.ts';
+import type { ListQuery } from './reply.ts';
 import { driverOf, moduleOf, roleNumber, systemOf, zoneOf } from './views.ts';
 
 type Fields = Record<string, unknown>;
@@ -31,10 +32,10 @@ interface CollectionRoutes<V, Q> {
 interface Collection<K extends Kind, V, Q> {
   kind: K;
   view(stored: Stored<DocumentOf<K>>): V | Promise<V>;
-  fits(document: DocumentOf<K>, query: Q): boolean | Promise<boolean>;
+  fits(document: DocumentOf<K>, query: Q): Promise<boolean>;
 }
 
-function collectionHandlers<K extends Kind, V, Q extends Page & { q: string }>(
+function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
   { node, siteFiles, random }: HandlerDeps,
   route: CollectionRoutes<V, Q>,
   { kind, view, fits }: Collection<K, V, Q>,
@@ -89,17 +90,19 @@ const among = (wanted: readonly string[] | undefined, ...values: (string | null)
 const equals = <T>(wanted: T | undefined, value: T | null): boolean => wanted === undefined || wanted === value;
 
 export function documentHandlers(deps: HandlerDeps) {
+  return { ...systemHandlers(deps), ...moduleDocumentHandlers(deps), ...driverHandlers(deps), ...zoneHandlers(deps) };
+}
+
+function systemHandlers(deps: HandlerDeps) {
   const { node } = deps;
   const { store } = node;
-  const viewModule = async (stored: Stored<DocumentOf<'mod'>>) => moduleOf(stored, await moduleFacts(node, stored.document));
-
-  const systems = collectionHandlers(
+  const { list, add, update, replace, remove } = collectionHandlers(
     deps,
     { list: routes.systemList, add: routes.systemAdd, update: routes.systemUpdate, replace: routes.systemReplace, remove: routes.systemRemove },
     {
       kind: 'sys',
       view: systemOf,
-      fits: (system, query) =>
+      fits: async (system, query) =>
         among(query.zone_id, ...system.zones) &&
         among(query.module_id, ...system.modules) &&
         among(query.email, system.email) &&
@@ -108,78 +111,87 @@ export function documentHandlers(deps: HandlerDeps) {
         system.capacity >= (query.capacity ?? 0),
     },
   );
-  const modules = collectionHandlers(
+  const zonesOf = async (ids: readonly string[]) => (await present(store, 'zone', ids)).map(zoneOf);
+  const modulesOf = async (ids: readonly string[]) => await Promise.all((await present(store, 'mod', ids)).map((stored) => moduleViewOf(node, stored)));
+  return {
+    systemList: list,
+    systemShow: answer(routes.systemShow, async ({ params, query }) => {
+      const stored = await findDocument(store, 'sys', params.id);
+      const { zones, modules } = stored.document;
+      const body = { ...systemOf(stored), module_names: await moduleNames(store, stored.document) };
+      const more = query.complete === true ? { module_data: await modulesOf(modules), zone_data: await zonesOf(zones) } : {};
+      return { body: { ...body, ...more }, headers: { etag: `"${stored.version}"` } };
+    }),
+    systemAdd: add,
+    systemUpdate: update,
+    systemReplace: replace,
+    systemRemove: remove,
+    systemZones: answer(routes.systemZones, async ({ params }) => ({ body: await zonesOf((await findDocument(store, 'sys', params.id)).document.zones) })),
+  };
+}
+
+function moduleDocumentHandlers(deps: HandlerDeps) {
+  const { node } = deps;
+  const { store } = node;
+  const view = (stored: Stored<DocumentOf<'mod'>>) => moduleViewOf(node, stored);
+  const { list, add, update, replace, remove } = collectionHandlers(
     deps,
     { list: routes.moduleList, add: routes.moduleAdd, update: routes.moduleUpdate, replace: routes.moduleReplace, remove: routes.moduleRemove },
     {
       kind: 'mod',
-      view: viewModule,
+      view,
       fits: async (module, query) => {
         if (!among(query.driver_id, module.driver_id) || !equals(query.running, module.running)) return false;
         const { location, connected } = await moduleFacts(node, module);
         if (!among(query.edge_id, location) || !equals(query.connected, connected)) return false;
-        const systems = await Promise.all((query.control_system_id ?? []).map((id) => store.get(id)));
-        const listed = systems.some((system) => system?.document.type === 'sys' && system.document.modules.includes(module.id));
-        return query.control_system_id === undefined || listed;
+        if (query.control_system_id === undefined) return true;
+        return (await present(store, 'sys', query.control_system_id)).some(({ document }) => document.modules.includes(module.id));
       },
     },
   );
-  const drivers = collectionHandlers(
-    deps,
-    { list: routes.driverList, add: routes.driverAdd, update: routes.driverUpdate, replace: routes.driverReplace, remove: routes.driverRemove },
-    { kind: 'driver', view: driverOf, fits: (driver, query) => among(query.role, driver.role, String(roleNumber(driver.role))) },
-  );
-  const zones = collectionHandlers(
-    deps,
-    { list: routes.zoneList, add: routes.zoneAdd, update: routes.zoneUpdate, replace: routes.zoneReplace, remove: routes.zoneRemove },
-    { kind: 'zone', view: zoneOf, fits: (zone, query) => among(query.tags, ...zone.tags) && among(query.parent_id, zone.parent_id) },
-  );
-  const zonesOf = async (ids: readonly string[]) => {
-    const found = await Promise.all(ids.map((id) => store.get(id)));
-    return found.flatMap((stored) => (stored?.document.type === 'zone' ? [zoneOf({ document: stored.document, version: stored.version })] : []));
-  };
-  const modulesOf = async (ids: readonly string[]) => {
-    const found = await Promise.all(ids.map((id) => store.get(id)));
-    return await Promise.all(
-      found.flatMap((stored) => (stored?.document.type === 'mod' ? [viewModule({ document: stored.document, version: stored.version })] : [])),
-    );
-  };
-
   return {
-    systemList: systems.list,
-    systemShow: answer(routes.systemShow, async ({ params, query }) => {
-      const stored = await findDocument(store, 'sys', params.id);
-      const body = { ...systemOf(stored), module_names: await moduleNames(store, stored.document) };
-      const headers = { etag: `"${stored.version}"` };
-      if (query.complete !== true) return { body, headers };
-      const { modules, zones } = stored.document;
-      return { body: { ...body, module_data: await modulesOf(modules), zone_data: await zonesOf(zones) }, headers };
-    }),
-    systemAdd: systems.add,
-    systemUpdate: systems.update,
-    systemReplace: systems.replace,
-    systemRemove: systems.remove,
-    systemZones: answer(routes.systemZones, async ({ params }) => ({ body: await zonesOf((await findDocument(store, 'sys', params.id)).document.zones) })),
-    moduleList: modules.list,
-    moduleShow: answer(routes.moduleShow, async ({ params }) => shown(await findDocument(store, 'mod', params.id), viewModule)),
-    moduleAdd: modules.add,
-    moduleUpdate: modules.update,
-    moduleReplace: modules.replace,
-    moduleRemove: modules.remove,
-    driverList: drivers.list,
-    driverShow: answer(routes.driverShow, async ({ params }) => shown(await findDocument(store, 'driver', params.id), driverOf)),
-    driverAdd: drivers.add,
-    driverUpdate: drivers.update,
-    driverReplace: drivers.replace,
-    driverRemove: drivers.remove,
-    zoneList: zones.list,
-    zoneShow: answer(routes.zoneShow, async ({ params }) => shown(await findDocument(store, 'zone', params.id), zoneOf)),
-    zoneAdd: zones.add,
-    zoneUpdate: zones.update,
-    zoneReplace: zones.replace,
-    zoneRemove: zones.remove,
+    moduleList: list,
+    moduleShow: answer(routes.moduleShow, async ({ params }) => shown(await findDocument(store, 'mod', params.id), view)),
+    moduleAdd: add,
+    moduleUpdate: update,
+    moduleReplace: replace,
+    moduleRemove: remove,
   };
 }
+
+function driverHandlers(deps: HandlerDeps) {
+  const { list, add, update, replace, remove } = collectionHandlers(
+    deps,
+    { list: routes.driverList, add: routes.driverAdd, update: routes.driverUpdate, replace: routes.driverReplace, remove: routes.driverRemove },
+    { kind: 'driver', view: driverOf, fits: async (driver, query) => among(query.role, driver.role, String(roleNumber(driver.role))) },
+  );
+  return {
+    driverList: list,
+    driverShow: answer(routes.driverShow, async ({ params }) => shown(await findDocument(deps.node.store, 'driver', params.id), driverOf)),
+    driverAdd: add,
+    driverUpdate: update,
+    driverReplace: replace,
+    driverRemove: remove,
+  };
+}
+
+function zoneHandlers(deps: HandlerDeps) {
+  const { list, add, update, replace, remove } = collectionHandlers(
+    deps,
+    { list: routes.zoneList, add: routes.zoneAdd, update: routes.zoneUpdate, replace: routes.zoneReplace, remove: routes.zoneRemove },
+    { kind: 'zone', view: zoneOf, fits: async (zone, query) => among(query.tags, ...zone.tags) && among(query.parent_id, zone.parent_id) },
+  );
+  return {
+    zoneList: list,
+    zoneShow: answer(routes.zoneShow, async ({ params }) => shown(await findDocument(deps.node.store, 'zone', params.id), zoneOf)),
+    zoneAdd: add,
+    zoneUpdate: update,
+    zoneReplace: replace,
+    zoneRemove: remove,
+  };
+}
+
+const moduleViewOf = async (node: HoldfastNode, stored: Stored<DocumentOf<'mod'>>) => moduleOf(stored, await moduleFacts(node, stored.document));
 
 async function shown<S extends Stored, V>(stored: S, view: (stored: S) => V | Promise<V>) {
   return { body: await view(stored), headers: { etag: `"${stored.version}"` } };

@@ -23,6 +23,12 @@ export async function findDocument<K extends DocumentKind>(store: DocumentStore,
   return stored;
 }
 
+/** Those of the documents that are there and of the kind, in the order of the ids. */
+export async function present<K extends DocumentKind>(store: DocumentStore, kind: K, ids: readonly string[]): Promise<Stored<DocumentOf<K>>[]> {
+  const found = await Promise.all(ids.map((id) => store.get(id)));
+  return found.flatMap((stored) => (stored !== null && isOfKind(stored, kind) ? [stored] : []));
+}
+
 const isOfKind = <K extends DocumentKind>(stored: Stored, kind: K): stored is Stored<DocumentOf<K>> => stored.document.type === kind;
 
 /** The directory of a node follows its store: right after a commit it may not know a module yet. */

@@ -39,8 +39,11 @@ export interface Page {
   limit: number;
 }
 
+/** What a list was asked, as its schema has read it: lists of values are those that were separated by commas. */
+export type ListQuery = Page & { q: string } & Readonly<Record<string, string | number | boolean | string[] | undefined>>;
+
 /** What published clients read of a list. A `Link` only when there is a next page: one without crashes them. */
-export function listHeaders(path: string, query: Page & { q: string }, length: number, total: number): Headers {
+export function listHeaders(path: string, query: ListQuery, length: number, total: number): Headers {
   const { limit, offset, ...filters } = query;
   const headers: Headers = {
     'x-total-count': String(total),
@@ -50,7 +53,7 @@ export function listHeaders(path: string, query: Page & { q: string }, length: n
   if (length > 0 && next < total) {
     const search = new URLSearchParams({ limit: String(limit), offset: String(next) });
     // What the schema knows only: a key that came in the query stays out of it.
-    for (const [name, value] of Object.entries<unknown>(filters)) if (value !== undefined && value !== '') search.append(name, String(value));
+    for (const [name, value] of Object.entries(filters)) if (value !== undefined && value !== '') search.append(name, String(value));
     headers['link'] = `<${path}?${search.toString()}>; rel="next"`;
   }
   return headers;

@@ -12,8 +12,8 @@ import { listQuery } from './schemas.ts';
 
 type BodySchema = z.ZodType<Record<string, unknown>, Record<string, unknown>>;
 
-/** Opaque; changes with each write. 0 and absence mean: whatever is there. */
-export const versionSchema = z.union([z.string().max(100), z.number()]);
+/** Opaque; changes with each write. 0, a number in some published clients, and absence mean: whatever is there. */
+export const versionSchema = z.union([z.string().max(100), z.literal(0)]);
 export const versionQuery = z.object({ version: versionSchema.optional() });
 
 const noneOrId = z.union([idSchema, z.literal(''), z.null()]);
@@ -133,7 +133,7 @@ export const settingsView = z.object({
 export const settingsQuery = listQuery.extend({ parent_id: several });
 export const settingsBody = z.object({ settings_string: z.string().max(limits.bodyBytes), version: versionSchema.optional() });
 
-const metadataName = z.string().min(1).max(200);
+const metadataName = z.string().regex(/^(?!__proto__$)[^\p{Cc}]{1,200}$/u, 'must be a name of 1 to 200 characters');
 export const metadataQuery = z.object({ name: metadataName.optional() });
 export const metadataRemoveQuery = z.object({ name: metadataName });
 export const metadataBody = z.object({

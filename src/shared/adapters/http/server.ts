@@ -45,6 +45,9 @@ const timeouts = { headersTimeout: limits.apiHeadersMs, requestTimeout: limits.a
 
 const TLS_MIN = 'TLSv1.2';
 
+/** In our words: those of the framework repeat the URL, and with it a key in its query. */
+const BAD_URL = { field: 'url', problem: 'is not a valid URL, or a part of it is too long' };
+
 type Contexts = WeakMap<FastifyRequest, RequestContext>;
 
 const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
@@ -105,20 +108,12 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
     },
     frameworkErrors: (_, request, reply) => {
       setCommonHeaders(api, request, reply);
-      // In our words: those of the framework repeat the URL, and with it a key in its query.
-      void send(reply, api.fail(null, new HoldfastError('INPUT_INVALID', { field: 'url', problem: 'is not a valid URL, or a part of it is too long' }), request.id));
+      void send(reply, api.fail(null, new HoldfastError('INPUT_INVALID', BAD_URL), request.id));
     },
     clientErrorHandler: refuseSocket,
   });
 
-  app.removeAllContentTypeParsers();
-  const parseJson = app.getDefaultJsonParser('error', 'error');
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    // A string by `parseAs`; the types allow a buffer.
-    else void parseJson(request, body.toString(), done);
-  });
-
+  takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
   app.addHook('onRequest', async (request, reply) => setCommonHeaders(api, request, reply));
   await app.register(helmet, {
@@ -143,6 +138,16 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
   app.route(preflight(api));
   for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, contexts));
   return app;
+}
+
+function takeJsonOnly(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined);
+    // A string by `parseAs`; the types allow a buffer.
+    else void parseJson(request, body.toString(), done);
+  });
 }
 
 function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contexts: Contexts): RouteOptions {
