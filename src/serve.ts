@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname, networkInterfaces } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
 import { composeEdge } from './edge/compose.ts';
 import type { EdgeCertificate, ServedCertificate } from './edge/edge-certificate.ts';
 import { composeMaster } from './master/compose.ts';
@@ -16,7 +17,7 @@ import { createSystemRandom } from './shared/adapters/random/system-random.ts';
 import { type EmbeddedStore, openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
 import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
 import { createApi } from './shared/api/api.ts';
-import { createApiKey } from './shared/api/api-keys.ts';
+import { createApiKey } from './shared/api/credentials.ts';
 import { Scope } from './shared/foundation/scope.ts';
 import { isLoopbackHost } from './shared/link/certificate-request.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
@@ -90,6 +91,8 @@ async function assemble(config: Config, log: Log, { scope, signal }: { scope: Sc
         return driverNames(config);
       },
     }),
+    version: await packageVersion(),
+    origins: config.origins,
     backup: async (name) => {
       await mkdir(files.backups, { recursive: true, mode: 0o700 });
       const path = join(files.backups, name ?? `documents-${new Date(clock.wallMs()).toISOString().replaceAll(':', '-')}.db`);
@@ -191,11 +194,17 @@ function driverNames({ drivers }: Config): string[] {
 }
 
 /** Somebody must be able to make the first key: it lies in the data directory, readable by the owner only. */
-async function firstAdminKey({ store, random, clock, log }: ServerParts, path: string): Promise<void> {
-  if ((await store.list('api_key', { limit: 1 })).length > 0) return;
-  const { key } = await createApiKey(store, { name: 'first administrator', role: 'admin' }, random, clock);
+async function firstAdminKey(parts: ServerParts, path: string): Promise<void> {
+  if ((await parts.store.list('api_key', { limit: 1 })).length > 0) return;
+  const { key } = await createApiKey(parts, { name: 'first administrator', role: 'admin' });
   await writeFile(path, `${key}\n`, { mode: 0o600 });
-  log.info('admin-key-created', { path });
+  parts.log.info('admin-key-created', { path });
+}
+
+const manifest = z.object({ version: z.string() });
+
+async function packageVersion(): Promise<string> {
+  return manifest.parse(JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))).version;
 }
 
 async function closeScope(scope: Scope, log: Log): Promise<void> {

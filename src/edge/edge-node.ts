@@ -29,6 +29,7 @@ import type {
   HoldfastNode,
   LinkView,
   LocationView,
+  ModuleCommand,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -230,6 +231,18 @@ export class EdgeNode implements HoldfastNode {
 
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
     return this.#desk.exec(request, signal);
+  }
+
+  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+    return this.#desk.execModule(command, signal);
+  }
+
+  locationOf(module: string): string {
+    return this.#desk.locationOf(module);
+  }
+
+  moduleStatus(module: string): ModuleStatus {
+    return this.#desk.moduleStatus(module);
   }
 
   async status(system: string, module: string, index: number): Promise<ModuleStatus> {

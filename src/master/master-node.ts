@@ -26,6 +26,7 @@ import type {
   HoldfastNode,
   LinkView,
   LocationView,
+  ModuleCommand,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -179,6 +180,18 @@ export class MasterNode implements HoldfastNode {
 
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
     return this.#desk.exec(request, signal);
+  }
+
+  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+    return this.#desk.execModule(command, signal);
+  }
+
+  locationOf(module: string): string {
+    return this.#desk.locationOf(module);
+  }
+
+  moduleStatus(module: string): ModuleStatus {
+    return this.#desk.moduleStatus(module);
   }
 
   async status(system: string, module: string, index: number): Promise<ModuleStatus> {

@@ -2,11 +2,13 @@ import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
 import type { HttpServer } from '../../src/shared/adapters/http/server.ts';
 import { createApi } from '../../src/shared/api/api.ts';
 import type { Api } from '../../src/shared/api/api.ts';
-import { createApiKey } from '../../src/shared/api/api-keys.ts';
+import { createApiKey } from '../../src/shared/api/credentials.ts';
 import type { SiteFiles } from '../../src/shared/api/site-files.ts';
 import type { Role } from '../../src/shared/client-api/schemas.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
+import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
+import { createSiteFiles } from '../../src/shared/runtime/site-plan.ts';
 import { createClient } from '../../src/client-sdk/index.ts';
 import type { Client } from '../../src/client-sdk/index.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -20,7 +22,14 @@ export interface LogLine {
 
 /** Text `conflict` plans fine and cannot be run; text `bad` cannot even be planned. */
 class FakeSiteFiles implements SiteFiles {
+  readonly put: SiteFiles['put'];
+  readonly remove: SiteFiles['remove'];
   readonly applied: string[] = [];
+
+  /** Documents one by one are the real thing. */
+  constructor(store: DocumentStore) {
+    ({ put: this.put, remove: this.remove } = createSiteFiles(store, { builtins: ['mock'] }));
+  }
 
   async plan(text: string) {
     if (text === 'bad') throw new HoldfastError('INPUT_INVALID', { field: 'systems.0.name', problem: 'is missing' });
@@ -59,10 +68,11 @@ export interface TestServerOptions {
   role?: 'edge' | 'master';
   tls?: { cert: string; key: string };
   requestsPerMinute?: number;
+  origins?: readonly string[];
 }
 
 /** The real API and HTTP server on loopback, in front of a node in memory with locations `edge-1` and `edge-2`. */
-export async function startTestServer({ role = 'master', ...http }: TestServerOptions = {}): Promise<TestServer> {
+export async function startTestServer({ role = 'master', origins, ...http }: TestServerOptions = {}): Promise<TestServer> {
   const node = new FakeNode(role);
   node.views.set('edge-2', locationView('edge-2', { failover: false }));
   node.views.set('edge-1', locationView('edge-1'));
@@ -72,9 +82,9 @@ export async function startTestServer({ role = 'master', ...http }: TestServerOp
   const random = { next: () => 0.5, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, '0') };
   const note = (level: LogLine['level']) => (event: string, facts: object = {}) => void log.push({ level, event, facts: { ...facts } });
   const logger = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error'), child: () => logger };
-  const siteFiles = new FakeSiteFiles();
+  const siteFiles = new FakeSiteFiles(node.store);
   const programmerErrors: unknown[] = [];
-  const make = async (role: Role): Promise<string> => (await createApiKey(node.store, { name: `the ${role}`, role }, random, clock)).key;
+  const make = async (role: Role): Promise<string> => (await createApiKey({ store: node.store, random, clock }, { name: `the ${role}`, role })).key;
   const keys = { viewer: await make('viewer'), operator: await make('operator'), admin: await make('admin') };
   const api = createApi({
     node,
@@ -84,6 +94,8 @@ export async function startTestServer({ role = 'master', ...http }: TestServerOp
     metrics: noMetrics,
     metricsText: async () => '# HELP holdfast_modules Modules\n',
     siteFiles,
+    version: '1.2.3',
+    origins: origins ?? [],
     backup: async (name) => ({ path: `/data/backups/${name ?? 'by-time'}` }),
     onProgrammerError: (error) => void programmerErrors.push(error),
   });

@@ -11,6 +11,7 @@ import type {
   HoldfastNode,
   LinkView,
   LocationView,
+  ModuleCommand,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -57,7 +58,9 @@ export class FakeNode implements HoldfastNode {
   readonly enrolments: string[] = [];
   readonly execs: ExecRequest[] = [];
   readonly methods = new Map<string, Method>();
-  readonly functionsOfModules = new Map<string, ModuleFunction>();
+  readonly functionsOfModules = new Map<string, ModuleFunction>([['power', { arity: 1, params: { state: { type: 'boolean' } }, order: ['state'] }]]);
+  /** Locations of modules, by id. */
+  readonly located = new Map<string, string>();
   readonly #values = new Map<string, Map<string, Json>>();
   readonly #watchers = new Set<{ target: Variable; listener: (change: StatusChange) => void }>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
@@ -112,6 +115,18 @@ export class FakeNode implements HoldfastNode {
     const method = this.methods.get(request.method);
     if (method === undefined) throw new HoldfastError('METHOD_NOT_FOUND', { module: request.module, method: request.method });
     return { value: await method(request, signal), servedBy: this.id };
+  }
+
+  async execModule({ id, ...command }: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+    return await this.exec({ ...command, system: '', module: this.#known(id), index: 0 }, signal);
+  }
+
+  locationOf(module: string): string {
+    return this.located.get(this.#known(module)) ?? '';
+  }
+
+  moduleStatus(module: string): ModuleStatus {
+    return { module: this.#known(module), values: Object.fromEntries(this.#valuesOf({ system: '', module, index: 0 })), epoch: null };
   }
 
   async status(system: string, module: string, index: number): Promise<ModuleStatus> {
@@ -178,6 +193,11 @@ export class FakeNode implements HoldfastNode {
     this.views.set(id, view);
     const { holder, state, reason, epoch, sinceMs } = view;
     for (const listener of this.#controlListeners) listener({ location: id, holder, state, reason, epoch, atMs: sinceMs });
+  }
+
+  #known(module: string): string {
+    if (!this.located.has(module)) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: module });
+    return module;
   }
 
   #valuesOf(target: Omit<Variable, 'key'>): Map<string, Json> {

@@ -27,6 +27,7 @@ describe('configuration from the environment', () => {
       log: 'info',
       driverHosts: 4,
       drivers: null,
+      origins: [],
       writeLog: null,
       link: { host: '0.0.0.0', port: 7443 },
       advertise: { host: 'box', port: 7443 },
@@ -41,6 +42,7 @@ describe('configuration from the environment', () => {
       log: 'info',
       driverHosts: 4,
       drivers: null,
+      origins: [],
       writeLog: null,
       enrol: null,
       secretFile: null,
@@ -64,6 +66,7 @@ describe('configuration from the environment', () => {
       log: 'debug',
       driverHosts: 64,
       drivers: null,
+      origins: [],
       writeLog: null,
     });
   });
@@ -167,6 +170,7 @@ describe('the description of the configuration', () => {
       log: 'info',
       driver_hosts: 4,
       drivers: null,
+      origins: [],
       write_log: null,
       enrol: '[redacted]',
       secret_file: null,

@@ -313,7 +313,7 @@ describe('exporting', () => {
   it('writes what was said and no defaults', async () => {
     const store = await applied(site, createMemoryStore());
     expect(await exportSite(store)).toBe(`# Holdfast documents: change what you like and give the file to \`holdfast apply\`.
-# API keys are not part of it.
+# API keys and tokens are not part of it.
 
 edges:
   - id: edge-lab

@@ -2,17 +2,23 @@ import { AssertionError } from '../foundation/assert.ts';
 import type { JsonObject } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
+import { parseInput } from '../client-api/parse.ts';
 import { routes } from '../client-api/routes.ts';
 import type { Route, RouteName } from '../client-api/routes.ts';
-import type { Clock } from '../ports/clock.ts';
+import { byId } from '../client-api/schemas.ts';
+import type { Role } from '../client-api/schemas.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import { Authenticator, hasRole } from './auth.ts';
 import type { Caller, RequestHeaders } from './auth.ts';
+import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
+import { locationsTouched } from './modules.ts';
+import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
@@ -26,6 +32,10 @@ export interface ApiDeps {
   /** The text that `/metrics` answers. */
   metricsText: () => Promise<string>;
   siteFiles: SiteFiles;
+  /** Of this program. */
+  version: string;
+  /** Whose pages may use the API, besides our own. */
+  origins: readonly string[];
   /** Copies the store into a new file of the backup folder; name null: one with the time in it. */
   backup: (name: string | null) => Promise<{ path: string }>;
   /** Called with a broken invariant of the program: the process must end. */
@@ -38,6 +48,7 @@ export interface RequestContext {
   readonly caller: Caller | null;
   readonly requestId: string;
   readonly remote: string;
+  readonly headers: RequestHeaders;
   readonly params: unknown;
   readonly facts: JsonObject;
   settled: boolean;
@@ -49,9 +60,12 @@ export interface RequestStart {
   requestId: string;
   remote: string;
   params: unknown;
+  query: unknown;
 }
 
-const ANYBODY: Caller = { id: 'anybody', name: 'anybody', role: 'viewer' };
+const ANYBODY: Caller = { id: 'anybody', user: 'anybody', name: 'anybody', role: 'viewer', expiresMs: null };
+/** Timers take no longer times; a stream of a month may end and be opened again. */
+const LONGEST_TIMER_MS = 2_000_000_000;
 
 /**
  * The REST API without its server: who may do what, readiness, audit, errors.
@@ -59,6 +73,7 @@ const ANYBODY: Caller = { id: 'anybody', name: 'anybody', role: 'viewer' };
  */
 export class Api {
   readonly #deps: ApiDeps;
+  readonly origins: Origins;
   readonly #auth: Authenticator;
   readonly #handlers: Handlers;
   readonly #closing = new AbortController();
@@ -68,30 +83,30 @@ export class Api {
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
-    this.#auth = new Authenticator(deps.node.store, () => this.#endForeignStreams());
-    this.#handlers = createHandlers({ ...deps, auth: this.#auth, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
+    this.#auth = new Authenticator(deps.node.store, deps.clock, () => this.#endForeignStreams());
+    this.origins = new Origins(deps.origins);
+    this.#handlers = createHandlers({ ...deps, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
   }
 
   /** Finds out who asks. Refuses nothing yet: the rate limit comes first. */
   async begin(start: RequestStart): Promise<RequestContext> {
-    const { route, requestId, remote, params } = start;
+    const { route, headers, requestId, remote, params, query } = start;
     // Before the node is ready its store may not answer; `admit` refuses then anyway.
     const known = routes[route].role !== null && (routes[route].whileStarting || this.#deps.node.readiness().ready);
-    const caller = known ? await this.#auth.identify(start.headers) : null;
-    return { route, caller, requestId, remote, params, facts: {}, settled: false };
+    const caller = known ? await this.#auth.identify(credentialIn(headers, query, this.origins.trusts(headers))) : null;
+    return { route, caller, requestId, remote, headers, params, facts: {}, settled: false };
   }
 
   /** Throws when the request may not go on. */
   admit(context: RequestContext): void {
     const route: Route = routes[context.route];
-    if (route.role === null) return;
+    if (route.role === null && route.whileStarting) return;
     if (this.#closing.signal.aborted) throw new HoldfastError('SHUTTING_DOWN', {});
     const { ready, waitingFor } = this.#deps.node.readiness();
     if (!ready && !route.whileStarting) {
       throw new HoldfastError('NOT_READY', { waitingFor: waitingFor.join(', ') || 'its start', retryAfterMs: 1_000 });
     }
-    if (context.caller === null) throw new HoldfastError('UNAUTHORISED', {});
-    if (!hasRole(context.caller, route.role)) throw new HoldfastError('FORBIDDEN', { needs: `the role ${route.role}` });
+    if (route.role !== null) requireRole(context.caller, route.role);
     if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
   }
 
@@ -106,11 +121,14 @@ export class Api {
       if (routes[context.route].answer === 'events' && this.#streams.size >= limits.apiStreams) {
         throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
       }
+      const caller = context.caller ?? ANYBODY;
+      await this.#requireLocationAdmin(context, caller);
       const reply = await this.#handlers[context.route]({
         params: context.params,
         query: input.query,
         body: input.body,
-        caller: context.caller ?? ANYBODY,
+        headers: context.headers,
+        caller,
         signal: abort.signal,
         note: (facts) => Object.assign(context.facts, facts),
       });
@@ -146,6 +164,13 @@ export class Api {
     for (const abort of this.#requests) abort.abort();
   }
 
+  async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller): Promise<void> {
+    const { adminOf } = routes[route];
+    if (adminOf === null || hasRole(caller, 'admin')) return;
+    const { id } = parseInput(byId, params, 'params');
+    await this.#auth.requireLocationAdmin(caller, await locationsTouched(this.#deps.node, adminOf, id));
+  }
+
   #unexpected(error: unknown, requestId: string): HoldfastError {
     const stack = error instanceof Error ? error.stack : String(error);
     this.#deps.log.error('api.failed', { requestId, stack });
@@ -162,6 +187,7 @@ export class Api {
     if (!route.audited) return;
     this.#deps.log.info('audit', {
       who: context.caller?.id ?? 'nobody',
+      user: context.caller?.user ?? null,
       role: context.caller?.role ?? null,
       what: `${route.method} ${route.path}`,
       params: context.params,
@@ -174,19 +200,28 @@ export class Api {
   }
 
   #track(reply: EventsReply, context: RequestContext, gone: AbortSignal): EventsReply {
+    const caller = context.caller ?? ANYBODY;
+    const expiry = this.#whenExpired(caller, () => tracked.stop());
     const tracked: EventsReply = {
       ...reply,
       stop: () => {
+        expiry?.cancel();
         reply.stop();
         this.#streams.delete(tracked);
         this.#deps.metrics.set('holdfast_api_streams', {}, this.#streams.size);
       },
     };
-    this.#streams.set(tracked, { caller: context.caller ?? ANYBODY, route: context.route });
+    this.#streams.set(tracked, { caller, route: context.route });
     this.#deps.metrics.set('holdfast_api_streams', {}, this.#streams.size);
     // The client may have left, or the shutdown begun, while the stream was opened.
     if (gone.aborted || this.#closing.signal.aborted) tracked.stop();
     return tracked;
+  }
+
+  #whenExpired({ expiresMs }: Caller, callback: () => void): Timer | null {
+    if (expiresMs === null) return null;
+    const { clock } = this.#deps;
+    return clock.after(Math.max(0, Math.min(expiresMs - clock.wallMs(), LONGEST_TIMER_MS)), callback);
   }
 
   /** After a commit: streams of keys that were revoked or changed their role end. */
@@ -200,6 +235,11 @@ export class Api {
       );
     }
   }
+}
+
+function requireRole(caller: Caller | null, role: Role): void {
+  if (caller === null) throw new HoldfastError('UNAUTHORISED', {});
+  if (!hasRole(caller, role)) throw new HoldfastError('FORBIDDEN', { needs: `the role ${role}` });
 }
 
 export const createApi = (deps: ApiDeps): Api => new Api(deps);

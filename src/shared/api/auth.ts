@@ -1,16 +1,23 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { ApiKeyDocument } from '../model/documents.ts';
+import type { CredentialDocument } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import { roles } from '../client-api/schemas.ts';
 import type { Role } from '../client-api/schemas.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
+import type { CredentialText } from './credential-text.ts';
 
-/** Whose key a request carries. */
+/** Whose key or token a request carries. */
 export interface Caller {
+  /** Of the key or token. */
   id: string;
+  /** Whom a token speaks for; a key speaks for itself. */
+  user: string;
   name: string;
   role: Role;
+  /** Unix milliseconds; null: a key, which does not end by itself. */
+  expiresMs: number | null;
 }
 
 export type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -23,25 +30,17 @@ const NO_HASH = '0'.repeat(64);
 
 export const hasRole = (caller: Caller, needs: Role): boolean => roles.indexOf(caller.role) >= roles.indexOf(needs);
 
-/** `<id>.<secret>` from `X-API-Key` or `Authorization: Bearer`. Secrets hold no dot, ids may. */
-export function credentialOf(headers: RequestHeaders): { id: string; secret: string } | null {
-  const key = headers['x-api-key'];
-  const authorization = headers['authorization'];
-  const text = typeof key === 'string' ? key : typeof authorization === 'string' ? /^Bearer +(\S+)$/i.exec(authorization)?.[1] : undefined;
-  const dot = text?.lastIndexOf('.') ?? -1;
-  if (text === undefined || dot < 1 || dot === text.length - 1 || text.length > 300) return null;
-  return { id: text.slice(0, dot), secret: text.slice(dot + 1) };
-}
-
-/** Checks API keys against the store, with a cache that every commit of the store empties. */
+/** Checks keys and tokens against the store of this node, with a cache that every commit of the store empties. */
 export class Authenticator {
   readonly #store: DocumentStore;
-  readonly #cache = new Map<string, ApiKeyDocument | null>();
+  readonly #clock: Pick<Clock, 'wallMs'>;
+  readonly #cache = new Map<string, CredentialDocument | null>();
   readonly #stop: () => void;
   #commits = 0;
 
-  constructor(store: DocumentStore, onChange: () => void) {
+  constructor(store: DocumentStore, clock: Pick<Clock, 'wallMs'>, onChange: () => void) {
     this.#store = store;
+    this.#clock = clock;
     this.#stop = store.onChange(() => {
       this.#commits += 1;
       this.#cache.clear();
@@ -50,44 +49,56 @@ export class Authenticator {
   }
 
   /** null: no credential, or not a valid one. */
-  async identify(headers: RequestHeaders): Promise<Caller | null> {
-    const credential = credentialOf(headers);
+  async identify(credential: CredentialText | null): Promise<Caller | null> {
     if (credential === null) return null;
-    const key = await this.#find(credential.id);
-    const equal = timingSafeEqual(digest(credential.secret), Buffer.from(key?.secret_hash ?? NO_HASH, 'hex'));
-    if (key === null || key.revoked || !equal) return null;
-    return { id: key.id, name: key.name, role: key.role };
+    const found = await this.#find(credential.id);
+    const equal = timingSafeEqual(digest(credential.secret), Buffer.from(found?.secret_hash ?? NO_HASH, 'hex'));
+    return found === null || !equal || !this.#isInForce(found) ? null : callerOf(found);
   }
 
   /** Is this still the same caller? Asked of open streams after a commit. */
   async stillValid(caller: Caller): Promise<boolean> {
-    const key = await this.#find(caller.id);
-    return key !== null && !key.revoked && key.role === caller.role;
+    const found = await this.#find(caller.id);
+    return found !== null && this.#isInForce(found) && found.role === caller.role;
   }
 
-  /** Orders: administrators, and operators whom the location lists. */
-  async requireLocationAdmin(caller: Caller, location: string): Promise<void> {
+  /** Administrators, and operators whom each of the locations lists, by their credential or their user. */
+  async requireLocationAdmin(caller: Caller, locations: Iterable<string>): Promise<void> {
     if (hasRole(caller, 'admin')) return;
-    const stored = await this.#store.get(location);
-    if (stored?.document.type === 'edge' && stored.document.admins.includes(caller.id)) return;
-    throw new HoldfastError('FORBIDDEN', { needs: `the role admin, or a place among the admins of ${location}` });
+    for (const location of locations) {
+      const stored = await this.#store.get(location);
+      const admins = stored?.document.type === 'edge' ? stored.document.admins : [];
+      if (admins.includes(caller.id) || admins.includes(caller.user)) continue;
+      throw new HoldfastError('FORBIDDEN', { needs: `the role admin, or a place among the admins of ${location}` });
+    }
   }
 
   close(): void {
     this.#stop();
   }
 
-  async #find(id: string): Promise<ApiKeyDocument | null> {
+  #isInForce(credential: CredentialDocument): boolean {
+    if (credential.revoked) return false;
+    return credential.type === 'api_key' || this.#clock.wallMs() < credential.expires_at * 1_000;
+  }
+
+  async #find(id: string): Promise<CredentialDocument | null> {
     const cached = this.#cache.get(id);
     if (cached !== undefined) return cached;
     const commits = this.#commits;
-    const stored = await this.#store.get(id);
-    const key = stored?.document.type === 'api_key' ? stored.document : null;
+    const document = (await this.#store.get(id))?.document;
+    const found = document?.type === 'api_key' || document?.type === 'token' ? document : null;
     // A commit while we read may have revoked this very key: then what we read is not kept.
     if (commits === this.#commits) {
       if (this.#cache.size >= limits.apiKeyCache) this.#cache.clear();
-      this.#cache.set(id, key);
+      this.#cache.set(id, found);
     }
-    return key;
+    return found;
   }
+}
+
+function callerOf(credential: CredentialDocument): Caller {
+  const { id, role } = credential;
+  if (credential.type === 'api_key') return { id, user: id, name: credential.name, role, expiresMs: null };
+  return { id, user: credential.user, name: credential.user, role, expiresMs: credential.expires_at * 1_000 };
 }

@@ -1,17 +1,21 @@
 import type { DocumentKind, DocumentOf, SystemDocument } from '../model/documents.ts';
 import { limits } from '../model/limits.ts';
-import type { DocumentStore } from '../ports/document-store.ts';
+import type { DocumentStore, Stored } from '../ports/document-store.ts';
 import type { Page } from './reply.ts';
 
-/** All documents of a kind, read page by page so that others get their turn. */
-export async function listAll<K extends DocumentKind>(store: DocumentStore, kind: K): Promise<DocumentOf<K>[]> {
-  const all: DocumentOf<K>[] = [];
+/** All documents of a kind, with their versions, read page by page so that others get their turn. */
+export async function listStored<K extends DocumentKind>(store: DocumentStore, kind: K): Promise<Stored<DocumentOf<K>>[]> {
+  const all: Stored<DocumentOf<K>>[] = [];
   for (;;) {
-    const after = all.at(-1)?.id;
+    const after = all.at(-1)?.document.id;
     const page = await store.list(kind, { limit: limits.listMax, ...(after === undefined ? {} : { after }) });
-    all.push(...page.map(({ document }) => document));
+    all.push(...page);
     if (page.length < limits.listMax) return all;
   }
+}
+
+export async function listAll<K extends DocumentKind>(store: DocumentStore, kind: K): Promise<DocumentOf<K>[]> {
+  return (await listStored(store, kind)).map(({ document }) => document);
 }
 
 /** One page of those of which a text contains `q`. */
@@ -21,20 +25,19 @@ export function pageOf<T>(all: T[], { q, offset, limit }: Page & { q: string }, 
   return { items: found.slice(offset, offset + limit), total: found.length };
 }
 
+/** Names of the modules of a system, in its order; null where the document is missing. */
+export async function namesOf(store: DocumentStore, system: SystemDocument): Promise<(string | null)[]> {
+  const found = await Promise.all(system.modules.map((id) => store.get(id)));
+  return found.map((stored) => (stored?.document.type === 'mod' ? stored.document.name : null));
+}
+
 /** `Display_1`, `Display_2` … in the order of the system's modules. */
 export async function moduleNames(store: DocumentStore, system: SystemDocument): Promise<(string | null)[]> {
   const counts = new Map<string, number>();
-  const names: (string | null)[] = [];
-  for (const id of system.modules) {
-    const stored = await store.get(id);
-    if (stored?.document.type !== 'mod') {
-      names.push(null);
-      continue;
-    }
-    const { name } = stored.document;
+  return (await namesOf(store, system)).map((name) => {
+    if (name === null) return null;
     const index = (counts.get(name) ?? 0) + 1;
     counts.set(name, index);
-    names.push(`${name}_${index}`);
-  }
-  return names;
+    return `${name}_${index}`;
+  });
 }

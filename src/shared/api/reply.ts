@@ -4,10 +4,10 @@ import type { EventBuffer } from './event-buffer.ts';
 export type Headers = Record<string, string>;
 
 export interface BodyReply {
-  kind: 'json' | 'text';
+  kind: 'json' | 'text' | 'html';
   status: number;
   headers: Headers;
-  /** Of `text` a string, of `json` anything that serialises. */
+  /** Of `text` and `html` a string, of `json` anything that serialises. */
   body: unknown;
 }
 
@@ -39,15 +39,21 @@ export interface Page {
   limit: number;
 }
 
+/** What a list was asked, as its schema has read it: lists of values are those that were separated by commas. */
+export type ListQuery = Page & { q: string } & Readonly<Record<string, string | number | boolean | string[] | undefined>>;
+
 /** What published clients read of a list. A `Link` only when there is a next page: one without crashes them. */
-export function listHeaders(path: string, query: Page & { q: string }, length: number, total: number): Headers {
+export function listHeaders(path: string, query: ListQuery, length: number, total: number): Headers {
+  const { limit, offset, ...filters } = query;
   const headers: Headers = {
     'x-total-count': String(total),
-    'content-range': length === 0 ? `items */${total}` : `items ${query.offset}-${query.offset + length - 1}/${total}`,
+    'content-range': length === 0 ? `items */${total}` : `items ${offset}-${offset + length - 1}/${total}`,
   };
-  const next = query.offset + length;
+  const next = offset + length;
   if (length > 0 && next < total) {
-    const search = new URLSearchParams({ limit: String(query.limit), offset: String(next), ...(query.q === '' ? {} : { q: query.q }) });
+    const search = new URLSearchParams({ limit: String(limit), offset: String(next) });
+    // What the schema knows only: a key that came in the query stays out of it.
+    for (const [name, value] of Object.entries(filters)) if (value !== undefined && value !== '') search.append(name, String(value));
     headers['link'] = `<${path}?${search.toString()}>; rel="next"`;
   }
   return headers;

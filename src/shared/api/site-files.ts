@@ -1,3 +1,6 @@
+import type { SiteDocument } from '../model/documents.ts';
+import type { Version } from '../ports/document-store.ts';
+
 export interface PlannedChange {
   op: 'create' | 'update' | 'remove';
   kind: string;
@@ -13,9 +16,13 @@ export interface SitePlan {
   warnings: string[];
 }
 
-/** `apply` and `export` of documents as one text. */
+/** Documents, changed under the rules that join them: `apply` and `export` as one text, and one by one. */
 export interface SiteFiles {
   /** Works out what the text would change and changes nothing. `run` carries out this very plan, or throws VERSION_CONFLICT. */
   plan(text: string): Promise<{ plan: SitePlan; run(): Promise<void> }>;
   export(): Promise<string>;
+  /** `expect` null: a new one. Answers its version. Throws INPUT_INVALID, VERSION_CONFLICT. */
+  put(document: SiteDocument, expect: Version | null): Promise<Version>;
+  /** Throws IN_USE, VERSION_CONFLICT. */
+  remove(id: string, expect: Version): Promise<void>;
 }

@@ -1,9 +1,12 @@
 import type { z } from 'zod';
 import { formatEpoch } from '../control/epoch.ts';
-import type { ApiKeyDocument, SystemDocument } from '../model/documents.ts';
+import type { DriverView, ModuleView, System, ZoneView } from '../client-api/document-schemas.ts';
+import type { ApiKeyDocument, DriverDocument, ModuleDocument, SystemDocument, TokenDocument, ZoneDocument } from '../model/documents.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
+import type { Stored } from '../ports/document-store.ts';
 import type { ControlEvent, LocationView } from '../runtime/node.ts';
-import type { apiKeySchema, controlEventSchema, History, Location, System } from '../client-api/schemas.ts';
+import type { apiKeySchema, controlEventSchema, History, Location, tokenSchema, userSchema } from '../client-api/schemas.ts';
+import type { Caller } from './auth.ts';
 
 /** From what the node says to what clients read: snake_case, seconds, epochs as text. */
 
@@ -37,14 +40,53 @@ export function historyOf(entry: HistoryEntry): History {
   return { sequence, time: seconds(entry.wallMs), holder, state, reason, epoch: formatEpoch(entry.epoch) };
 }
 
-export function systemOf(document: SystemDocument): System {
-  const { id, name, description, edge_control_id, zones, modules } = document;
-  return { id, name, description, edge_control_id, zones, modules };
+/** A stored system as clients read it. */
+export function systemOf({ document, version }: Stored<SystemDocument>): System {
+  const { type: _, settings: __, metadata: ___, ...fields } = document;
+  return { ...fields, version };
+}
+
+export function zoneOf({ document, version }: Stored<ZoneDocument>): ZoneView {
+  const { type: _, settings: __, metadata: ___, ...fields } = document;
+  return { ...fields, version };
+}
+
+/** Numbers of roles as the newer generation has them. */
+const roleNumbers = { device: 1, service: 2, logic: 99, trigger: 99 } as const;
+export type DriverRole = DriverDocument['role'];
+export const roleNumber = (role: DriverRole): number => roleNumbers[role];
+
+export function driverOf({ document, version }: Stored<DriverDocument>): DriverView {
+  const { type: _, settings: __, ...fields } = document;
+  return { ...fields, role: roleNumber(document.role), version };
+}
+
+/** What a module is beside its document. */
+export interface ModuleFacts {
+  /** null: the master. */
+  location: string | null;
+  role: DriverRole;
+  connected: boolean | null;
+}
+
+export function moduleOf({ document, version }: Stored<ModuleDocument>, { location, role, connected }: ModuleFacts): ModuleView {
+  const { type: _, settings: __, ...fields } = document;
+  return { ...fields, edge_id: location, role: roleNumber(role), connected, version };
 }
 
 export function apiKeyOf(document: ApiKeyDocument): z.output<typeof apiKeySchema> {
   const { id, name, role, created_at, revoked } = document;
   return { id, name, role, created_at, revoked };
+}
+
+export function tokenOf(document: TokenDocument): z.output<typeof tokenSchema> {
+  const { id, user, role, created_at, expires_at, issued_by, revoked } = document;
+  return { id, user, role, created_at, expires_at, issued_by, revoked };
+}
+
+/** The caller as published clients read a user. */
+export function userOf({ user, name, role }: Caller): z.output<typeof userSchema> {
+  return { id: user, name, email: '', role, sys_admin: role === 'admin', support: role === 'admin', groups: [] };
 }
 
 export function controlEventOf(event: ControlEvent): z.output<typeof controlEventSchema> {

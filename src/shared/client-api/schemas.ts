@@ -21,6 +21,8 @@ export type Role = (typeof roles)[number];
 export const nothing = z.strictObject({}).prefault({});
 export const byId = z.strictObject({ id: idSchema });
 
+const moduleName = z.string().regex(/^[A-Za-z][A-Za-z0-9]{0,59}$/, 'must be the name of a module, such as Display');
+
 /** `Display_1`; without an index the first one is meant. */
 export const moduleRefSchema = z
   .string()
@@ -40,6 +42,8 @@ const method = z.string().regex(/^[A-Za-z_$][\w$]{0,99}$/, 'must be the name of 
 
 export const ofModule = z.strictObject({ id: idSchema, module: moduleRefSchema });
 export const ofMethod = z.strictObject({ id: idSchema, module: moduleRefSchema, method });
+export const ofModuleId = z.strictObject({ id: idSchema, method });
+export const ofKey = z.strictObject({ id: idSchema, key: variable });
 export const ofVariable = z.strictObject({ id: idSchema, module: moduleRefSchema, key: variable });
 
 const whole = (min: number, max: number): z.ZodCoercedNumber<number | string> => z.coerce.number<number | string>().int().min(min).max(max);
@@ -61,6 +65,21 @@ export const backupBody = z
   .strictObject({ name: z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a file name, without a folder').optional() })
   .prefault({});
 export const newKeyBody = z.strictObject({ name: z.string().min(1).max(200), role: z.enum(roles) });
+export const newTokenBody = z.strictObject({
+  user: idSchema,
+  role: z.enum(roles),
+  /** Seconds. */
+  expires_in: z.int().min(1).max(limits.tokenMaxMs / 1_000).default(limits.tokenMs / 1_000),
+});
+
+// Requests of the older generation, which names the module in the query or the body
+
+const moduleIndex = whole(1, 9_999).default(1);
+export const olderModuleQuery = z.object({ module: moduleName, index: moduleIndex });
+export const olderCountQuery = z.object({ module: moduleName });
+export const olderStateQuery = z.object({ module: moduleName, index: moduleIndex, lookup: variable.optional() });
+export const olderLookupQuery = z.object({ lookup: variable.optional() });
+export const olderExecBody = z.object({ module: moduleName, index: moduleIndex, method, args: z.array(jsonValueSchema).max(100).default([]) });
 
 // Answers
 
@@ -110,24 +129,10 @@ export type Order = z.output<typeof orderSchema>;
 /** `secret`: set by hand on both sides; without it the edge makes its own. It is never answered. */
 const secret = z.string().max(200).optional();
 export const edgeAddBody = byId.extend({ secret });
-export const edgeRotateBody = z.strictObject({ secret });
+export const edgeRotateBody = z.strictObject({ secret }).prefault({});
 /** The enrolment string is shown once. */
 export const enrolmentSchema = z.object({ id: z.string(), enrolment: z.string() });
 export const revokedSchema = z.object({ id: z.string(), revoked: z.literal(true) });
-
-const systemFields = {
-  id: z.string(),
-  name: z.string(),
-  description: z.string(),
-  edge_control_id: z.string().nullable(),
-  zones: z.array(z.string()),
-  modules: z.array(z.string()),
-};
-/** Without settings: they may hold passwords of devices. */
-export const systemSchema = z.object(systemFields);
-export type System = z.output<typeof systemSchema>;
-/** `module_names` are in the order of `modules`; null where the module document is missing. */
-export const systemDetailSchema = z.object({ ...systemFields, module_names: z.array(z.string().nullable()) });
 
 export const statusSchema = z.record(z.string(), jsonValueSchema);
 
@@ -162,6 +167,18 @@ export const apiKeySchema = z.object({
 /** The key is shown once. */
 export const newApiKeySchema = z.object({ id: z.string(), name: z.string(), role: z.enum(roles), key: z.string() });
 
+export const tokenSchema = z.object({
+  id: z.string(),
+  user: z.string(),
+  role: z.enum(roles),
+  created_at: seconds,
+  expires_at: seconds,
+  issued_by: z.string(),
+  revoked: z.boolean(),
+});
+/** The token is shown once. */
+export const newBearerSchema = z.object({ id: z.string(), user: z.string(), role: z.enum(roles), expires_at: seconds, token: z.string() });
+
 export const controlEventSchema = z.object({
   location: z.string(),
   holder,
@@ -185,6 +202,56 @@ export const healthSchema = z.object({
   /** What is still missing, in words. */
   waiting_for: z.array(z.string()),
 });
+
+/** What published clients read before they send a credential. */
+export const authoritySchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  description: z.string(),
+  domain: z.string(),
+  login_url: z.string(),
+  logout_url: z.string(),
+  session: z.boolean(),
+  production: z.boolean(),
+  config: z.record(z.string(), jsonValueSchema),
+  /** Of the protocol. */
+  version: z.string().regex(/^v2\.\d+\.\d+$/),
+});
+
+export const versionInfoSchema = z.object({ service: z.string(), version: z.string(), commit: z.string(), build_time: z.string() });
+
+/** The key or token that asks, as published clients read a user. */
+export const userSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  email: z.string(),
+  role: z.enum(roles),
+  sys_admin: z.boolean(),
+  support: z.boolean(),
+  groups: z.array(z.string()),
+});
+
+/** Public methods of a module. */
+export const functionsSchema = z.record(
+  z.string(),
+  z.object({
+    /** How many arguments: negative when some may be left out, -(required + 1). */
+    arity: z.number(),
+    params: z.record(z.string(), jsonValueSchema),
+    order: z.array(z.string()),
+  }),
+);
+
+/** How many modules of each name. */
+export const countsSchema = z.record(z.string(), z.number());
+export const countQuery = z.object({ module: moduleName.optional() });
+
+export const pingSchema = z.object({ host: z.string(), pingable: z.boolean() });
+
+/** How many modules got another wanted state. */
+export const startedSchema = z.object({ id: z.string(), changed: z.number() });
+
+export const edgeTokenSchema = z.object({ token: z.string() });
 
 export const errorSchema = z.object({
   code: z.string(),

@@ -23,6 +23,8 @@ interface CommonConfig {
   driverHosts: number;
   /** Folder of drivers, besides those that come with Holdfast; null: none. */
   drivers: string | null;
+  /** Whose pages may use the client API from a browser, besides those of the server itself. */
+  origins: readonly string[];
   /** Where device writes are written down; null: nowhere but in the bounded journal in memory. */
   writeLog: string | null;
 }
@@ -75,6 +77,11 @@ export const configTable = {
   HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
   HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
   HOLDFAST_DRIVERS: { roles, default: 'none', description: 'Directory of your own drivers, one per file or folder: docs/writing-drivers.md' },
+  HOLDFAST_ORIGINS: {
+    roles,
+    default: 'none',
+    description: 'Origins of pages that may use the client API from a browser, separated by commas, such as `https://panels.example.org`',
+  },
   HOLDFAST_WRITE_LOG: {
     roles,
     default: 'none',
@@ -127,6 +134,14 @@ const address = z.string().transform((text, context): Address => {
 
 const dialled = address.refine(({ port }) => port !== 0, 'port 0 cannot be dialled; give the port that the master listens on');
 
+const listOf = (text: string): string[] => text.split(',').map((item) => item.trim()).filter((item) => item !== '');
+
+/** As browsers send it: no path, and no port that goes without saying. */
+const origin = z.string().refine(
+  (text) => URL.canParse(text) && new URL(text).origin === text,
+  { error: ({ input }) => `"${String(input)}" is not an origin; write such as https://panels.example.org, without a path` },
+);
+
 const environmentSchema = z.strictObject({
   HOLDFAST_ROLE: oneOf(roles),
   HOLDFAST_DATA: z.string({ error: () => missing('the directory of the stores') }),
@@ -139,6 +154,11 @@ const environmentSchema = z.strictObject({
     .refine((count) => count >= 1 && count <= MAX_DRIVER_HOSTS, `must be 1 to ${MAX_DRIVER_HOSTS}`)
     .optional(),
   HOLDFAST_DRIVERS: z.string().optional(),
+  HOLDFAST_ORIGINS: z
+    .string()
+    .transform((text) => listOf(text))
+    .pipe(z.array(origin).max(100))
+    .optional(),
   HOLDFAST_WRITE_LOG: z.string().optional(),
   HOLDFAST_LINK: address.optional(),
   HOLDFAST_ADVERTISE: dialled.optional(),
@@ -147,7 +167,7 @@ const environmentSchema = z.strictObject({
   HOLDFAST_SECRET_FILE: z.string().optional(),
   HOLDFAST_MASTERS: z
     .string()
-    .transform((text) => text.split(',').map((item) => item.trim()).filter((item) => item !== ''))
+    .transform((text) => listOf(text))
     .pipe(z.array(dialled).min(1, 'names no address').max(100))
     .optional(),
 });
@@ -173,8 +193,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>, m
 
 /** For the start-up log: everything but secrets. */
 export function describeConfig(config: Config): JsonObject {
-  const { role, data, log, driverHosts, drivers, writeLog } = config;
-  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts, drivers, write_log: writeLog };
+  const { role, data, log, driverHosts, drivers, origins, writeLog } = config;
+  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts, drivers, origins: [...origins], write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -200,6 +220,7 @@ function configOf(env: Environment, machine: Machine): Config {
     data: env.HOLDFAST_DATA,
     log: env.HOLDFAST_LOG,
     drivers: env.HOLDFAST_DRIVERS ?? null,
+    origins: Object.freeze(env.HOLDFAST_ORIGINS ?? []),
     writeLog: env.HOLDFAST_WRITE_LOG ?? null,
     driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
   };

@@ -34,7 +34,7 @@ export function discloseAll(systems: Iterable<SystemDocument>, modules: Iterable
 
 /** The document as an edge gets it: the same object if nothing has to be withheld. */
 export function disclose(document: AnyDocument, disclosed: Disclosed): AnyDocument {
-  if (document.type === 'edge' || document.type === 'api_key' || disclosed.has(keyOf(document.type, document.id))) return document;
+  if (!('settings' in document) || disclosed.has(keyOf(document.type, document.id))) return document;
   const known = Object.keys(document.settings).length > 0;
   if (document.type !== 'mod') return known ? { ...document, settings: {} } : document;
   const { ip, port, uri } = document;

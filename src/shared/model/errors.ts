@@ -26,7 +26,7 @@ export const errorTable = {
   INPUT_INVALID: row(422, ['field', 'problem'], '{field}: {problem}', 'Correct the named field and send it again.'),
   BODY_TOO_LARGE: row(413, ['limitBytes'], 'The body is larger than {limitBytes} bytes', 'Send less at a time.'),
   NOT_FOUND: row(404, ['kind', 'id'], 'There is no {kind} {id}', 'List what exists with the matching list command.'),
-  UNAUTHORISED: row(401, [], 'No valid API key came with the request', 'Send a key in the X-API-Key header.'),
+  UNAUTHORISED: row(401, [], 'No valid API key or token came with the request', 'Send a key in the X-API-Key header, or a token as Authorization: Bearer.'),
   FORBIDDEN: row(
     403,
     ['needs'],
@@ -40,6 +40,7 @@ export const errorTable = {
     '{id} is at version {actual}, not {expected}',
     'Read it again and repeat the change on what is there now.',
   ),
+  IN_USE: row(409, ['id', 'by'], '{id} is used by {by}', 'Take it out there first.'),
   MASTER_ONLY: row(409, ['action'], 'This server is an edge: {action} is done at the master', 'Send it to the master.'),
   STREAMS_FULL: row(503, ['limit'], 'More than {limit} event streams are open', 'Close one, or try again later.'),
   INTERNAL: row(

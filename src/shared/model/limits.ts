@@ -97,6 +97,8 @@ export const limits = {
   apiStreamHeartbeatMs: 15_000,
   apiStreamStalledMs: 60_000,
   apiKeyCache: 1_000,
+  tokenMs: 86_400_000,
+  tokenMaxMs: 366 * 86_400_000,
 
   // Shutdown
   shutdownStepMs: 5_000,

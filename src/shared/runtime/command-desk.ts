@@ -6,7 +6,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
-import type { ExecAnswer, ExecRequest, ModuleStatus, StatusChange } from './node.ts';
+import type { ExecAnswer, ExecRequest, ModuleCommand, ModuleStatus, StatusChange } from './node.ts';
 import { Proxy, type ProxyCall, type ProxyOptions } from './proxy.ts';
 import type { StatusBoard } from './status-board.ts';
 
@@ -44,8 +44,26 @@ export class CommandDesk {
 
   /** Runs a method wherever its module is controlled. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING, or what the driver said. */
   async exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
-    const { clock, random, directory } = this.#options;
-    const target = directory.resolve(request.system, request.module, request.index);
+    return this.#run(this.#resolve(request), request, signal);
+  }
+
+  /** The same for a module that is named by its id. */
+  async execModule({ id, ...command }: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+    return this.#run(this.#options.directory.target(id), command, signal);
+  }
+
+  /** Throws NOT_FOUND. */
+  locationOf(id: string): string {
+    return this.#options.directory.target(id).location;
+  }
+
+  moduleStatus(id: string): ModuleStatus {
+    const target = this.#options.directory.target(id);
+    return { module: id, ...this.#options.board.module(target.location, id) };
+  }
+
+  #run(target: Target, request: Omit<ModuleCommand, 'id'>, signal: AbortSignal): Promise<ExecAnswer> {
+    const { clock, random } = this.#options;
     const call: ProxyCall = {
       ...target,
       method: request.method,

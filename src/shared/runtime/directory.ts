@@ -90,6 +90,13 @@ export class Directory {
     return this.#named(systemId, name).length;
   }
 
+  /** Throws NOT_FOUND. */
+  target(moduleId: string): Target {
+    const module = this.#modules.get(moduleId);
+    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: moduleId });
+    return { module: moduleId, location: this.locationOf(module) };
+  }
+
   locationOf(module: ModuleDocument): string {
     return module.edge_control_id ?? this.#listedIn.get(module.id) ?? MASTER_LOCATION;
   }
@@ -209,6 +216,7 @@ export class Directory {
         this.#zones.set(document.id, document);
         break;
       case 'api_key':
+      case 'token':
         // Read by the authorisation alone.
         break;
     }
@@ -219,7 +227,7 @@ export class Directory {
   }
 
   #mapOf(kind: DocumentKind): Map<string, AnyDocument> | null {
-    const maps = { edge: this.#edges, sys: this.#systems, mod: this.#modules, driver: this.#drivers, zone: this.#zones, api_key: null };
+    const maps = { edge: this.#edges, sys: this.#systems, mod: this.#modules, driver: this.#drivers, zone: this.#zones, api_key: null, token: null };
     return maps[kind];
   }
 

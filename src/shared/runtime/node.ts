@@ -20,6 +20,12 @@ export interface HoldfastNode {
 
   /** Runs a method of a module wherever it is controlled. */
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer>;
+  /** The same for a module that is named by its id. */
+  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer>;
+  /** Location of a module by its id. Throws NOT_FOUND. */
+  locationOf(module: string): string;
+  /** Status of a module by its id, as this node's board has it. Throws NOT_FOUND. */
+  moduleStatus(module: string): ModuleStatus;
   /** Status of a module of a system, as this node's board has it. */
   status(system: string, module: string, index: number): Promise<ModuleStatus>;
   /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
@@ -89,6 +95,15 @@ export interface ExecRequest {
   system: string;
   module: string;
   index: number;
+  method: string;
+  args: Json[];
+  user: string;
+  timeoutMs: number;
+}
+
+export interface ModuleCommand {
+  /** Of the module. */
+  id: string;
   method: string;
   args: Json[];
   user: string;

@@ -1,6 +1,7 @@
 import type { Json } from '../foundation/json.ts';
 import { jsonEqual } from '../foundation/json.ts';
-import { type SiteDocument, withoutDefaults } from './site-file.ts';
+import type { SiteDocument } from '../model/documents.ts';
+import { withoutDefaults } from './site-file.ts';
 
 const SHOWN_CHARACTERS = 100;
 /** Values of settings that are called so are never printed: plans end up in terminals and build logs. */

@@ -5,16 +5,15 @@ import { closest } from '../foundation/closest.ts';
 import { jsonEqual } from '../foundation/json.ts';
 import type { Json } from '../foundation/json.ts';
 import { documentSchemas } from '../model/documents.ts';
-import type { AnyDocument, ApiKeyDocument, DocumentKind } from '../model/documents.ts';
+import type { SiteDocument } from '../model/documents.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 
 /**
  * The text that `apply` reads and `export` writes: one YAML mapping with a list per kind of document.
- * API keys are not part of it: their secrets are shown once and never leave again.
+ * API keys and tokens are not part of it: their secrets are shown once and never leave again.
  */
 
-export type SiteKind = Exclude<DocumentKind, 'api_key'>;
-export type SiteDocument = Exclude<AnyDocument, ApiKeyDocument>;
+export type SiteKind = SiteDocument['type'];
 
 export const sections = { edges: 'edge', systems: 'sys', modules: 'mod', drivers: 'driver', zones: 'zone' } as const satisfies Record<string, SiteKind>;
 type SectionName = keyof typeof sections;
@@ -79,9 +78,9 @@ export function parseSiteFile(text: string): SiteFile {
   }
 }
 
-/** All documents of the store but API keys, without what is default: `apply` accepts it and finds nothing to change. */
+/** All documents of the store but API keys and tokens, without what is default: `apply` accepts it and finds nothing to change. */
 export async function exportSite(store: DocumentStore): Promise<string> {
-  const lines = ['# Holdfast documents: change what you like and give the file to `holdfast apply`.', '# API keys are not part of it.', ''];
+  const lines = ['# Holdfast documents: change what you like and give the file to `holdfast apply`.', '# API keys and tokens are not part of it.', ''];
   for (const name of sectionNames) {
     const documents = await listAll(store, sections[name]);
     // Block scalars of yaml 2.9.1 gain a newline when the text ends in several.
@@ -230,4 +229,4 @@ function childOf(node: Node | null, part: string | number): Node | null {
 
 const startOf = (node: Node | null): number | null => node?.range?.[0] ?? null;
 
-const pathText = (path: FieldPath): string => path.map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`)).join('');
+export const pathText = (path: FieldPath): string => path.map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`)).join('');

@@ -1,13 +1,15 @@
+import { listAll } from '../api/lists.ts';
 import type { PlannedChange, SiteFiles, SitePlan } from '../api/site-files.ts';
 import { defaultTimings, leaseIsSafe } from '../control/lease.ts';
 import { parseRestoreWindow } from '../control/restore-window.ts';
+import { assert } from '../foundation/assert.ts';
 import { closest } from '../foundation/closest.ts';
 import { jsonEqual } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
-import type { EdgeDocument } from '../model/documents.ts';
+import type { AnyDocument, CredentialDocument, EdgeDocument, SiteDocument } from '../model/documents.ts';
 import type { Change, DocumentStore, Version } from '../ports/document-store.ts';
 import { diffLines } from './site-diff.ts';
-import { exportSite, type FieldPath, parseSiteFile, type SiteDocument, type SiteEntry, type SiteProblem } from './site-file.ts';
+import { exportSite, type FieldPath, parseSiteFile, pathText, type SiteEntry, type SiteFile, type SiteProblem } from './site-file.ts';
 import { locateModules } from './site-locations.ts';
 import { World } from './site-world.ts';
 
@@ -28,7 +30,10 @@ export interface PlanOptions {
  * default. Documents that it does not have stay as they are: deletion is not part of apply.
  */
 export async function planApply(text: string, store: DocumentStore, options: PlanOptions = {}): Promise<ApplyPlan> {
-  const { entries, problems } = parseSiteFile(text);
+  return planEntries(parseSiteFile(text), store, options);
+}
+
+async function planEntries({ entries, problems }: SiteFile, store: DocumentStore, options: PlanOptions): Promise<ApplyPlan> {
   const world = new World(store, entries);
   const errors = [...problems, ...(await world.load())];
   const warnings: string[] = [];
@@ -66,7 +71,30 @@ export function createSiteFiles(store: DocumentStore, options: PlanOptions = {})
       };
     },
     export: () => exportSite(store),
+    put: (document, expect) => putDocument(document, expect, store, options),
+    remove: (id, expect) => removeDocument(id, expect, store),
   };
+}
+
+/** One document under the rules of a file. What else must change with it, as the location of its modules, changes with it. */
+async function putDocument(document: SiteDocument, expect: Version | null, store: DocumentStore, options: PlanOptions): Promise<Version> {
+  const entry: SiteEntry = { document, place: (field) => ({ line: 0, column: 0, path: pathText(field) }) };
+  const plan = await planEntries({ entries: [entry], problems: [] }, store, options);
+  const [first] = plan.errors;
+  if (first !== undefined) throw new HoldfastError('INPUT_INVALID', { field: `body.${first.path}`, problem: first.problem });
+  const others = plan.writes.filter((write) => write.op === 'put' && write.document.id !== document.id);
+  const [version] = await store.apply([{ op: 'put', document, expect }, ...others]);
+  assert(version !== undefined, 'a store answers a version per change');
+  return version;
+}
+
+/** What others still refer to stays. */
+async function removeDocument(id: string, expect: Version, store: DocumentStore): Promise<void> {
+  for (const kind of ['sys', 'mod', 'zone'] as const) {
+    const user = (await listAll(store, kind)).find((document) => document.id !== id && referencesOf(document).some((reference) => reference.id === id));
+    if (user !== undefined) throw new HoldfastError('IN_USE', { id, by: user.id });
+  }
+  await store.apply([{ op: 'remove', id, expect }]);
 }
 
 /** `3:5 systems[0].name: is missing`. */
@@ -90,13 +118,15 @@ function changesOf(world: World): Pick<ApplyPlan, 'changes' | 'unchanged' | 'wri
   for (const document of world.wanted.values()) {
     const stored = world.storedBefore(document.id);
     if (stored !== null && jsonEqual({ ...stored.document }, { ...document })) continue;
-    // An API key cannot be there: that id would have been refused.
-    const before = stored === null || stored.document.type === 'api_key' ? null : stored.document;
+    // A credential cannot be there: that id would have been refused.
+    const before = stored === null || isCredential(stored.document) ? null : stored.document;
     changes.push({ op: before === null ? 'create' : 'update', kind: document.type, id: document.id, details: diffLines(before, document) });
     writes.push({ op: 'put', document, expect: stored?.version ?? null });
   }
   return { changes, unchanged: world.wanted.size - changes.length, writes };
 }
+
+const isCredential = (document: AnyDocument): document is CredentialDocument => document.type === 'api_key' || document.type === 'token';
 
 interface Reference {
   field: FieldPath;
@@ -125,9 +155,10 @@ function referencesOf(document: SiteDocument): Reference[] {
       ];
     case 'mod':
       return [...locationReference(document.edge_control_id), { field: ['driver_id'], id: document.driver_id, kind: 'driver' }];
+    case 'zone':
+      return document.parent_id === null ? [] : [{ field: ['parent_id'], id: document.parent_id, kind: 'zone' }];
     case 'edge':
     case 'driver':
-    case 'zone':
       return [];
   }
 }
@@ -175,6 +206,7 @@ async function warningsOf({ document }: SiteEntry, world: World): Promise<string
   }
   for (const id of document.admins) {
     // Keys do not travel in files, so a file must be good without them.
+    // A user of tokens has no document of their own.
     if ((await world.stored(id))?.document.type !== 'api_key') warnings.push(`${document.id}: admins names "${id}", and there is no API key of that id yet`);
   }
   return warnings;

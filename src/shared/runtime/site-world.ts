@@ -1,5 +1,6 @@
+import type { SiteDocument } from '../model/documents.ts';
 import type { DocumentStore, Stored } from '../ports/document-store.ts';
-import type { SiteDocument, SiteEntry, SiteProblem } from './site-file.ts';
+import type { SiteEntry, SiteProblem } from './site-file.ts';
 
 /** The documents as they would be: those of the file over those of the store. */
 export class World {

@@ -126,8 +126,8 @@ function timings(): [name: string, value: number][] {
   return [...Object.entries(others), ...Object.entries(flap).map(([name, value]): [string, number] => [`flap.${name}`, value])];
 }
 
-function roleOf({ role, locationAdmins, masterOnly }: Route): string {
-  const more = [...(locationAdmins ? ['listed in `admins`'] : []), ...(masterOnly ? ['at the master'] : [])];
+function roleOf({ role, adminOf, masterOnly }: Route): string {
+  const more = [...(adminOf === null ? [] : ['listed in `admins`']), ...(masterOnly ? ['at the master'] : [])];
   return [role ?? 'nobody asked', ...more].join(', ');
 }
 

@@ -45,6 +45,9 @@ const timeouts = { headersTimeout: limits.apiHeadersMs, requestTimeout: limits.a
 
 const TLS_MIN = 'TLSv1.2';
 
+/** In our words: those of the framework repeat the URL, and with it a key in its query. */
+const BAD_URL = { field: 'url', problem: 'is not a valid URL, or a part of it is too long' };
+
 type Contexts = WeakMap<FastifyRequest, RequestContext>;
 
 const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
@@ -103,23 +106,16 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
       server.maxConnections = limits.apiConnections;
       return server;
     },
-    frameworkErrors: (error, request, reply) => {
-      setCommonHeaders(request, reply);
-      void send(reply, api.fail(null, new HoldfastError('INPUT_INVALID', { field: 'url', problem: error.message }), request.id));
+    frameworkErrors: (_, request, reply) => {
+      setCommonHeaders(api, request, reply);
+      void send(reply, api.fail(null, new HoldfastError('INPUT_INVALID', BAD_URL), request.id));
     },
     clientErrorHandler: refuseSocket,
   });
 
-  app.removeAllContentTypeParsers();
-  const parseJson = app.getDefaultJsonParser('error', 'error');
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    // A string by `parseAs`; the types allow a buffer.
-    else void parseJson(request, body.toString(), done);
-  });
-
+  takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
-  app.addHook('onRequest', async (request, reply) => setCommonHeaders(request, reply));
+  app.addHook('onRequest', async (request, reply) => setCommonHeaders(api, request, reply));
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     hsts: tls !== undefined,
@@ -139,8 +135,19 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
     const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
     return send(reply, api.fail(null, new HoldfastError('NOT_FOUND', { kind: 'route', id }), request.id));
   });
+  app.route(preflight(api));
   for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, contexts));
   return app;
+}
+
+function takeJsonOnly(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined);
+    // A string by `parseAs`; the types allow a buffer.
+    else void parseJson(request, body.toString(), done);
+  });
 }
 
 function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contexts: Contexts): RouteOptions {
@@ -154,11 +161,11 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
     method: route.method,
     url: route.path,
     exposeHeadRoute: route.method === 'GET' && route.answer !== 'events',
-    ...(route.role === null ? { config: { rateLimit: false } } : {}),
+    ...(route.role === null && route.whileStarting ? { config: { rateLimit: false } } : {}),
     // The plug-in puts its rate limit behind this hook; `admit` comes after both, and before the body is read.
     onRequest: async (request) => {
-      const { id: requestId, headers, params, ip: remote } = request;
-      contexts.set(request, await api.begin({ route: name, headers, requestId, remote, params }));
+      const { id: requestId, headers, params, query, ip: remote } = request;
+      contexts.set(request, await api.begin({ route: name, headers, requestId, remote, params, query }));
     },
     preParsing: async (request) => {
       api.admit(contextOf(request));
@@ -175,13 +182,28 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
   };
 }
 
-function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
-  void reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+function setCommonHeaders({ origins }: Api, request: FastifyRequest, reply: FastifyReply): void {
+  void reply.header('x-request-id', request.id).header('cache-control', 'no-store').headers(origins.headersFor(request.headers));
 }
 
+/** Browsers ask before they send what a form could not: may that page use the API? */
+const preflight = ({ origins }: Api): RouteOptions => ({
+  method: 'OPTIONS',
+  url: '/*',
+  handler: async (request, reply) => {
+    const allowed = origins.preflight(request.headers);
+    return allowed === null ? reply.status(403).send() : reply.status(204).headers(allowed).send();
+  },
+});
+
+const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
+  json: 'application/json; charset=utf-8',
+  text: 'text/plain; charset=utf-8',
+  html: 'text/html; charset=utf-8',
+};
+
 function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply): FastifyReply {
-  const type = kind === 'json' ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8';
-  return reply.status(status).type(type).headers(headers).send(kind === 'json' ? JSON.stringify(body) : String(body));
+  return reply.status(status).type(contentTypes[kind]).headers(headers).send(kind === 'json' ? JSON.stringify(body) : String(body));
 }
 
 /** Headers set so far; a hijacked reply does not send them by itself. */

@@ -58,7 +58,7 @@ export async function signServer(ca: KeyedCertificate, options: Validity & { hos
 }
 
 /** For a key that the edge keeps to itself. PEM. */
-export function signEdge(ca: KeyedCertificate, edge: string, options: Validity & { hosts: readonly string[]; publicKey: webcrypto.CryptoKey }): Promise<string> {
+export function signEdge(ca: KeyedCertificate, edge: string, options: Omit<IssueOptions, 'subject'>): Promise<string> {
   return issue(ca, { ...options, subject: [{ CN: [edge] }, { OU: [EDGE_UNIT] }] });
 }
 

@@ -1,0 +1,94 @@
+import type { Json } from '../foundation/json.ts';
+import type { ModuleDocument } from '../model/documents.ts';
+import { moduleRoutes as routes } from '../client-api/module-routes.ts';
+import type { Stored } from '../ports/document-store.ts';
+import type { ExecAnswer, ExecRequest, HoldfastNode } from '../runtime/node.ts';
+import { withDeadline } from './deadline.ts';
+import { answer, stream } from './handler.ts';
+import type { HandlerDeps } from './handler.ts';
+import { namesOf } from './lists.ts';
+import { findDocument } from './modules.ts';
+import { listHeaders } from './reply.ts';
+
+export function moduleHandlers(deps: HandlerDeps) {
+  const { node } = deps;
+  return {
+    exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, signal }) => {
+      const request = { system: id, module: module.name, index: module.index, method, args: body, user: caller.user, timeoutMs: query.timeout_ms };
+      return served(await execute(deps, request, signal));
+    }),
+    moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, signal }) => {
+      const command = { id, method, args: body, user: caller.user, timeoutMs: query.timeout_ms };
+      return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)));
+    }),
+    moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => ({
+      body: (await node.status(id, module.name, module.index)).values,
+    })),
+    variable: answer(routes.variable, async ({ params: { id, module, key } }) => ({
+      body: valueOf((await node.status(id, module.name, module.index)).values, key),
+    })),
+    moduleState: answer(routes.moduleState, async ({ params: { id } }) => ({ body: node.moduleStatus(id).values })),
+    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => ({ body: valueOf(node.moduleStatus(id).values, key) })),
+    watch: stream(routes.watch, 'status', async ({ params: { id, module, key } }, send) =>
+      node.watch({ system: id, module: module.name, index: module.index, key }, ({ system, module, index, key, value }) =>
+        send({ system, module, index, key, value }, key),
+      ),
+    ),
+    functions: answer(routes.functions, async ({ params: { id, module } }) => ({ body: await node.functions(id, module.name, module.index) })),
+    modulePing: answer(routes.modulePing, async ({ params: { id } }) => {
+      const { ip, uri } = (await findDocument(node.store, 'mod', id)).document;
+      return { body: { host: ip === '' ? uri : ip, pingable: valueOf(node.moduleStatus(id).values, 'connected') === true } };
+    }),
+    systemTypes: answer(routes.systemTypes, async ({ params: { id } }) => ({ body: await countsOf(node, id) })),
+    systemCount: answer(routes.systemCount, async ({ params: { id }, query: { module } }) => {
+      const counts = await countsOf(node, id);
+      return { body: module === undefined ? counts : { count: countOf(counts, module) } };
+    }),
+    moduleStart: answer(routes.moduleStart, async ({ params: { id } }) => ({ body: await want(node, id, [id], true) })),
+    moduleStop: answer(routes.moduleStop, async ({ params: { id } }) => ({ body: await want(node, id, [id], false) })),
+    systemStart: answer(routes.systemStart, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), true) })),
+    systemStop: answer(routes.systemStop, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), false) })),
+    triggerList: answer(routes.triggerList, async ({ query }) => ({ body: [], headers: listHeaders(routes.triggerList.path, query, 0, 0) })),
+  };
+}
+
+const served = ({ value, servedBy }: ExecAnswer) => ({ body: value, headers: { 'x-holdfast-served-by': servedBy } });
+
+/** Runs a method of a module of a system, wherever it is controlled. */
+export const execute = (deps: HandlerDeps, request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> =>
+  bounded(deps, request.timeoutMs, signal, (signal) => deps.node.exec(request, signal));
+
+/** The node keeps the deadline; ours is only the net below it. */
+const bounded = (
+  { clock }: HandlerDeps,
+  timeoutMs: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<ExecAnswer>,
+): Promise<ExecAnswer> => withDeadline(clock, timeoutMs + 1_000, signal, work);
+
+/** null when it was never set. */
+export const valueOf = (values: Record<string, Json>, key: string): Json => (Object.hasOwn(values, key) ? (values[key] ?? null) : null);
+
+export async function countsOf(node: HoldfastNode, system: string): Promise<Record<string, number>> {
+  const counts = new Map<string, number>();
+  const { document } = await findDocument(node.store, 'sys', system);
+  for (const name of await namesOf(node.store, document)) if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return Object.fromEntries(counts);
+}
+
+export const countOf = (counts: Record<string, number>, name: string): number => (Object.hasOwn(counts, name) ? (counts[name] ?? 0) : 0);
+
+async function startable(node: HoldfastNode, system: string): Promise<string[]> {
+  const found = await Promise.all((await findDocument(node.store, 'sys', system)).document.modules.map((id) => node.store.get(id)));
+  return found.flatMap((stored) => (stored?.document.type === 'mod' && !stored.document.ignore_startstop ? [stored.document.id] : []));
+}
+
+/** Sets the wanted state of modules, all or none; whoever controls them follows. */
+async function want(node: HoldfastNode, id: string, modules: readonly string[], running: boolean) {
+  const stored: Stored<ModuleDocument>[] = await Promise.all(modules.map((module) => findDocument(node.store, 'mod', module)));
+  const others = stored.filter(({ document }) => document.running !== running);
+  if (others.length > 0) {
+    await node.store.apply(others.map(({ document, version }) => ({ op: 'put', document: { ...document, running }, expect: version })));
+  }
+  return { id, changed: others.length };
+}

@@ -1,0 +1,64 @@
+import { openApi } from '../client-api/openapi.ts';
+import { openApiPage } from '../client-api/openapi-page.ts';
+import { serverRoutes as routes } from '../client-api/server-routes.ts';
+import type { Readiness } from '../runtime/node.ts';
+import { answer } from './handler.ts';
+import type { HandlerDeps } from './handler.ts';
+import { userOf } from './views.ts';
+
+/** The generation of published clients that these routes serve; they look for a 2 in front. */
+const PROTOCOL_VERSION = 'v2.0.0';
+
+export function serverHandlers(deps: HandlerDeps) {
+  const { node, siteFiles, backup, version } = deps;
+  return {
+    live: answer(routes.live, async () => ({ body: { status: 'up' as const, role: node.role, node: node.id, waiting_for: [] } })),
+    ready: answer(routes.ready, async () => healthOf(deps, (readiness) => readiness.ready)),
+    startup: answer(routes.startup, async () => healthOf(deps, (readiness) => readiness.started)),
+    root: answer(routes.root, async () => healthOf(deps, (readiness) => readiness.ready)),
+    metrics: answer(routes.metrics, async () => ({
+      body: await deps.metricsText(),
+      headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
+    })),
+    version: answer(routes.version, async () => ({ body: { service: 'holdfast', version, commit: '', build_time: '' } })),
+    // No log-in: applications bring a key or a token.
+    authority: answer(routes.authority, async () => ({
+      body: {
+        id: 'holdfast',
+        name: 'Holdfast',
+        description: '',
+        domain: '',
+        login_url: '',
+        logout_url: '',
+        session: false,
+        production: true,
+        config: {},
+        version: PROTOCOL_VERSION,
+      },
+    })),
+    openApi: answer(routes.openApi, async () => ({ body: openApi(version) })),
+    apiPage: answer(routes.apiPage, async () => ({ body: openApiPage(version) })),
+    userCurrent: answer(routes.userCurrent, async ({ caller }) => ({ body: userOf(caller) })),
+
+    backup: answer(routes.backup, async ({ body, note }) => {
+      const made = await backup(body.name ?? null);
+      note({ path: made.path });
+      return { body: made };
+    }),
+    apply: answer(routes.apply, async ({ body, note }) => {
+      const planned = await siteFiles.plan(body.text);
+      note({ dryRun: body.dry_run, changes: planned.plan.changes.length });
+      if (!body.dry_run) await planned.run();
+      return { body: { ...planned.plan, dry_run: body.dry_run } };
+    }),
+    export: answer(routes.export, async () => ({ body: { text: await siteFiles.export() } })),
+  };
+}
+
+function healthOf({ node, closing }: HandlerDeps, good: (readiness: Readiness) => boolean) {
+  const readiness = node.readiness();
+  const up = good(readiness) && !closing.aborted;
+  const waiting_for = closing.aborted ? ['the shutdown to end'] : readiness.waitingFor;
+  const body = { status: up ? ('up' as const) : ('starting' as const), role: node.role, node: node.id, waiting_for: up ? [] : waiting_for };
+  return up ? { body } : { body, status: 503, headers: { 'retry-after': '1' } };
+}

@@ -1,0 +1,113 @@
+import { z } from 'zod';
+import { jsonValueSchema } from './parse.ts';
+import { API, command, documents, read } from './route.ts';
+import type { Route } from './route.ts';
+import * as schema from './schemas.ts';
+
+const SYSTEM = `${API}/systems/:id`;
+const MODULE = `${API}/modules/:id`;
+const ofSystem = { ...read, params: schema.byId } as const;
+const wanted = { ...documents, role: 'operator', params: schema.byId, response: schema.startedSchema } as const;
+
+/** Modules at work: by their place in a system, or by their id. */
+export const moduleRoutes = {
+  exec: {
+    ...command,
+    path: `${SYSTEM}/:module/:method`,
+    params: schema.ofMethod,
+    query: schema.execQuery,
+    body: schema.execBody,
+    response: jsonValueSchema,
+    description: 'Runs a method; the body is the array of its arguments, the answer its bare result. X-Holdfast-Served-By names the node.',
+  },
+  moduleStatus: {
+    ...read,
+    path: `${SYSTEM}/:module`,
+    params: schema.ofModule,
+    response: schema.statusSchema,
+    description: 'All status variables of a module.',
+  },
+  variable: {
+    ...read,
+    path: `${SYSTEM}/:module/:key`,
+    params: schema.ofVariable,
+    response: jsonValueSchema,
+    description: 'One status variable; null when it was never set.',
+  },
+  watch: {
+    ...read,
+    path: `${SYSTEM}/:module/:key/watch`,
+    answer: 'events',
+    params: schema.ofVariable,
+    response: schema.statusEventSchema,
+    description: 'Server-sent events: the variable now and on each change; a slow reader gets the last value only.',
+  },
+  functions: {
+    ...read,
+    path: `${SYSTEM}/functions/:module`,
+    params: schema.ofModule,
+    response: schema.functionsSchema,
+    description: 'Public methods of a module, with their arguments.',
+  },
+  systemTypes: { ...ofSystem, path: `${SYSTEM}/types`, response: schema.countsSchema, description: 'How many modules of each name a system has.' },
+  systemCount: {
+    ...ofSystem,
+    path: `${SYSTEM}/count`,
+    query: schema.countQuery,
+    response: schema.countsSchema,
+    description: 'The same; with `module`, `count` of that name only.',
+  },
+  systemStart: {
+    ...wanted,
+    adminOf: 'system',
+    path: `${SYSTEM}/start`,
+    description: 'Wants the modules of a system to run, but those with `ignore_startstop`.',
+  },
+  systemStop: {
+    ...wanted,
+    adminOf: 'system',
+    path: `${SYSTEM}/stop`,
+    description: 'Wants the modules of a system to be stopped, but those with `ignore_startstop`.',
+  },
+
+  moduleStart: { ...wanted, adminOf: 'module', path: `${MODULE}/start`, description: 'Wants a module to run.' },
+  moduleStop: { ...wanted, adminOf: 'module', path: `${MODULE}/stop`, description: 'Wants a module to be stopped.' },
+  modulePing: {
+    ...read,
+    method: 'POST',
+    path: `${MODULE}/ping`,
+    params: schema.byId,
+    response: schema.pingSchema,
+    description: 'Is the device connected, by what its module reports? Nothing is sent to the device.',
+  },
+  moduleState: {
+    ...read,
+    path: `${MODULE}/state`,
+    params: schema.byId,
+    response: schema.statusSchema,
+    description: 'All status variables of a module, by its id.',
+  },
+  moduleVariable: {
+    ...read,
+    path: `${MODULE}/state/:key`,
+    params: schema.ofKey,
+    response: jsonValueSchema,
+    description: 'One status variable of a module, by its id.',
+  },
+  moduleExec: {
+    ...command,
+    path: `${MODULE}/exec/:method`,
+    params: schema.ofModuleId,
+    query: schema.execQuery,
+    body: schema.execBody,
+    response: jsonValueSchema,
+    description: 'Runs a method of a module, by its id.',
+  },
+  triggerList: {
+    ...read,
+    path: `${API}/triggers`,
+    query: schema.listQuery,
+    response: z.array(z.object({ id: z.string() })),
+    description: 'Triggers. This version has none: the list is empty.',
+  },
+} as const satisfies Record<string, Route>;

@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import { API, change, documents, open, read } from './route.ts';
+import type { Route } from './route.ts';
+import * as schema from './schemas.ts';
+import { jsonValueSchema } from './parse.ts';
+
+const health = { ...open, whileStarting: true, response: schema.healthSchema } as const;
+
+/** The server itself: health, what it is, who asks, keys, tokens, backup, documents as one text. */
+export const serverRoutes = {
+  live: { ...health, path: '/health/live', description: 'The process runs.' },
+  ready: { ...health, path: '/health/ready', description: '200 when API requests are accepted; 503 says what is missing.' },
+  startup: { ...health, path: '/health/startup', description: '200 once the node has started.' },
+  metrics: {
+    ...read,
+    path: '/metrics',
+    whileStarting: true,
+    answer: 'text',
+    response: z.string(),
+    description: 'Metrics in the Prometheus text format.',
+  },
+  root: { ...health, path: `${API}/`, description: 'The same as `/health/ready`, where published clients look.' },
+  version: { ...open, path: `${API}/version`, response: schema.versionInfoSchema, description: 'Name and version of the server.' },
+  authority: {
+    ...open,
+    path: '/auth/authority',
+    response: schema.authoritySchema,
+    description: 'What published clients ask first; `version` tells them which generation to speak.',
+  },
+  openApi: {
+    ...open,
+    path: '/openapi.json',
+    response: z.record(z.string(), jsonValueSchema),
+    description: 'This table with all schemas, as OpenAPI 3.1.',
+  },
+  apiPage: { ...open, path: '/docs', masterOnly: true, answer: 'html', response: z.string(), description: 'The same as a page to read.' },
+  userCurrent: { ...read, path: `${API}/users/current`, response: schema.userSchema, description: 'Whose key or token this is.' },
+
+  apply: {
+    ...documents,
+    path: `${API}/documents/apply`,
+    body: schema.applyBody,
+    response: schema.planSchema,
+    description: 'Makes the documents what the text says; `dry_run` only plans.',
+  },
+  export: {
+    ...read,
+    path: `${API}/documents/export`,
+    role: 'admin',
+    // An edge knows less, and applying what it knows would empty settings.
+    masterOnly: true,
+    response: schema.exportSchema,
+    description: 'All documents as one text that `apply` accepts.',
+  },
+  backup: {
+    ...change,
+    path: `${API}/backup`,
+    body: schema.backupBody,
+    status: 201,
+    response: schema.backupSchema,
+    description: 'Copies the documents of this server into a new file of its backup folder, while it runs.',
+  },
+
+  keyList: {
+    ...read,
+    path: `${API}/api_keys`,
+    role: 'admin',
+    query: schema.listQuery,
+    response: z.array(schema.apiKeySchema),
+    description: 'API keys, without their secrets.',
+  },
+  keyAdd: {
+    ...documents,
+    path: `${API}/api_keys`,
+    body: schema.newKeyBody,
+    status: 201,
+    response: schema.newApiKeySchema,
+    description: 'A new API key, shown once.',
+  },
+  keyRevoke: {
+    ...documents,
+    method: 'DELETE',
+    path: `${API}/api_keys/:id`,
+    params: schema.byId,
+    response: schema.revokedSchema,
+    description: 'Revokes an API key; its open streams end.',
+  },
+  tokenList: {
+    ...read,
+    path: `${API}/tokens`,
+    role: 'admin',
+    query: schema.listQuery,
+    response: z.array(schema.tokenSchema),
+    description: 'Bearer tokens, without their secrets.',
+  },
+  tokenIssue: {
+    ...documents,
+    path: `${API}/tokens`,
+    body: schema.newTokenBody,
+    status: 201,
+    response: schema.newBearerSchema,
+    description: 'A new bearer token for a user, shown once; `expires_in` seconds, a day without it.',
+  },
+  tokenRevoke: {
+    ...documents,
+    method: 'DELETE',
+    path: `${API}/tokens/:id`,
+    params: schema.byId,
+    response: schema.revokedSchema,
+    description: 'Revokes a bearer token; its open streams end.',
+  },
+} as const satisfies Record<string, Route>;

@@ -1,0 +1,184 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
+import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import { Authenticator } from '../../src/shared/api/auth.ts';
+import { credentialIn } from '../../src/shared/api/credential-text.ts';
+import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { Directory } from '../../src/shared/runtime/directory.ts';
+import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
+import { routes } from '../../src/client-sdk/index.ts';
+import { requestsTo, startTestServer, until } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+import { createMemoryLog } from '../support/memory-log.ts';
+import { edgeDocument } from '../support/sample-documents.ts';
+
+const PANELS = 'https://panels.example.org';
+let server: TestServer;
+beforeEach(async () => {
+  server = await startTestServer({ origins: [PANELS], requestsPerMinute: 100_000 });
+});
+afterEach(() => server.close());
+
+const { url, as, get, post } = requestsTo(() => server);
+const EDGES = '/api/engine/v2/edges';
+const status = async (path: string, headers: Record<string, string>): Promise<number> => (await get(path, headers)).status;
+
+describe('tokens', () => {
+  const issue = (body: { user: string; role: 'viewer' | 'operator' | 'admin'; expires_in?: number }) =>
+    server.client(server.keys.admin).call(routes.tokenIssue, { body });
+
+  it('are good until they expire by the clock of this node, and never shown again', async () => {
+    const { id, token, expires_at } = await issue({ user: 'anna', role: 'viewer', expires_in: 60 });
+    const bearer = { authorization: `Bearer ${token}` };
+    expect(expires_at).toBe(Math.floor(server.clock.wallMs() / 1_000) + 60);
+    expect(await (await get('/api/engine/v2/users/current', bearer)).json()).toMatchObject({ id: 'anna', sys_admin: false });
+    const listed = await (await get('/api/engine/v2/tokens')).text();
+    expect(JSON.parse(listed)).toMatchObject([{ id, user: 'anna', role: 'viewer', expires_at, revoked: false }]);
+    expect(listed).not.toContain(token.split('.')[1]);
+    await server.clock.advance(59_000);
+    expect(await status(EDGES, bearer)).toBe(200);
+    await server.clock.advance(1_000);
+    expect(await status(EDGES, bearer)).toBe(401);
+  });
+
+  it('end with their revocation, and with them their streams; an expiry ends streams too', async () => {
+    const first = await issue({ user: 'anna', role: 'viewer' });
+    const second = await issue({ user: 'anna', role: 'viewer', expires_in: 60 });
+    const streams = await Promise.all([first, second].map(({ token }) => get('/api/engine/v2/events', { 'x-api-key': token })));
+    await server.client(server.keys.admin).call(routes.tokenRevoke, { params: { id: first.id } });
+    expect(await streams[0]?.text()).toBe(': open\n\n');
+    expect(await status(EDGES, { 'x-api-key': first.token })).toBe(401);
+    await until(() => server.node.controlListeners === 1, 'one stream is left');
+    await server.clock.advance(60_000);
+    expect(await streams[1]?.text()).toContain(': open');
+    expect((await fetch(url(`/api/engine/v2/tokens/${server.keys.viewer.split('.')[0]}`), { method: 'DELETE', headers: as('admin') })).status).toBe(404);
+  });
+
+  it('speak for their user, also where a location lists the user', async () => {
+    await server.node.store.apply([{ op: 'put', document: edgeDocument('edge-1', { admins: ['anna'] }), expect: null }]);
+    const anna = await issue({ user: 'anna', role: 'operator' });
+    const bob = await issue({ user: 'bob', role: 'operator' });
+    expect((await post(`${EDGES}/edge-1/pause`, '{}', { 'x-api-key': bob.token })).status).toBe(403);
+    expect((await post(`${EDGES}/edge-1/pause`, '{}', { 'x-api-key': anna.token })).status).toBe(200);
+    expect(server.node.orders.map(({ by }) => by)).toEqual(['anna']);
+    const audits = server.log.filter(({ event, facts }) => event === 'audit' && facts['result'] === 'ok').map(({ facts }) => [facts['who'], facts['user']]);
+    expect(audits.at(-1)).toEqual([anna.id, 'anna']);
+    expect(JSON.stringify(server.log)).not.toContain(anna.token.split('.')[1]);
+  });
+
+  it('are good at an edge once they have replicated, whatever becomes of the link; so is their end', async () => {
+    const { node, clock } = server;
+    const replica = createMemoryStore({ generation: 'replica' });
+    const [central, local] = [new Directory(node.store), new Directory(replica)];
+    const stop = [await central.open(), await local.open()];
+    const source = new FeedSource({ location: 'edge-1', store: node.store, directory: central });
+    const request = (kind: 'replicate.pull' | 'replicate.snapshot', body: Json): Promise<Json> => source.serve(kind, body);
+    const feed = new ReplicaFeed({ location: 'edge-1', directory: local, clock, log: createMemoryLog(), metrics: createPromMetrics(), store: replica, request });
+    const replicate = async (): Promise<void> => {
+      feed.wake(new AbortController().signal);
+      for (let turn = 0; turn < 50; turn += 1) await clock.advance(0);
+    };
+    const atEdge = new Authenticator(replica, clock, () => undefined);
+    const { id, token } = await issue({ user: 'anna', role: 'operator', expires_in: 60 });
+    const credential = credentialIn({ 'x-api-key': token }, {}, false);
+    await replicate();
+    expect(await atEdge.identify(credential)).toMatchObject({ id, user: 'anna', role: 'operator' });
+    await revokeCredential(node.store, 'token', id);
+    expect(await atEdge.identify(credential)).toMatchObject({ id });
+    await replicate();
+    expect(await atEdge.identify(credential)).toBe(null);
+    atEdge.close();
+    for (const close of stop) close();
+  });
+
+  it('that ended more than a day ago go when the next is issued', async () => {
+    await issue({ user: 'anna', role: 'viewer', expires_in: 60 });
+    await server.clock.advance(60_000 + 86_400_000);
+    await issue({ user: 'bob', role: 'viewer' });
+    expect((await server.client(server.keys.admin).call(routes.tokenList, {})).map(({ user }) => user)).toEqual(['anna', 'bob']);
+    await server.clock.advance(2_000);
+    await issue({ user: 'carl', role: 'viewer' });
+    expect((await server.client(server.keys.admin).call(routes.tokenList, {})).map(({ user }) => user)).toEqual(['bob', 'carl']);
+  });
+
+  it('last no longer than a year', async () => {
+    for (const expires_in of [0, 1.5, 366 * 86_400 + 1]) {
+      await expect(issue({ user: 'anna', role: 'viewer', expires_in })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+    }
+  });
+});
+
+describe('credentials', () => {
+  it('come in headers, in the query and in cookies; the first that is there counts', async () => {
+    const { viewer } = server.keys;
+    for (const query of [`api-key=${viewer}`, `bearer_token=${viewer}`, `limit=1&api-key=${viewer}`]) expect(await status(`${EDGES}?${query}`, {})).toBe(200);
+    for (const cookie of [`api-key=${viewer}`, `a=b; bearer_token=${viewer}; c=d`]) expect(await status(EDGES, { cookie })).toBe(200);
+    for (const cookie of ['api-key=', 'api-key', '=', ';;;', `x-api-key=${viewer}`]) expect(await status(EDGES, { cookie })).toBe(401);
+    expect(await status(`${EDGES}?api-key=${viewer}`, { 'x-api-key': 'no.body' })).toBe(401);
+    expect(await status(`${EDGES}?api-key=${viewer}&api-key=${viewer}`, {})).toBe(401);
+  });
+
+  it('in a query reach no log, no answer and no metric', async () => {
+    const secret = server.keys.admin.split('.')[1] ?? '';
+    const query = `api-key=${server.keys.admin}`;
+    const asked = [
+      ['GET', `${EDGES}?${query}&limit=1`], ['GET', `/nowhere?${query}`], ['GET', `${EDGES}/%zz?${query}`], ['GET', `${EDGES}?limit=x&${query}`],
+      ['POST', `${EDGES}/edge-1/pause?${query}`], ['POST', `${EDGES}/edge-9/pause?${query}`], ['GET', `${EDGES}/${'x'.repeat(2_000)}?${query}`],
+    ] as const;
+    for (const [method, path] of asked) {
+      const answer = await fetch(url(path), { method });
+      const seen = JSON.stringify([[...answer.headers], await answer.text()]);
+      expect([path.replace(secret, ''), seen.includes(secret)]).toEqual([path.replace(secret, ''), false]);
+    }
+    expect(server.log.some(({ event }) => event === 'audit')).toBe(true);
+    expect(JSON.stringify(server.log)).not.toContain(secret);
+  });
+});
+
+describe('pages of other origins', () => {
+  const cookie = (): string => `api-key=${server.keys.admin}`;
+
+  it('do not act with the cookies of a browser unless their origin is configured', async () => {
+    const pause = async (origin: string | null): Promise<number> =>
+      (await fetch(url(`${EDGES}/edge-1/pause`), { method: 'POST', headers: { cookie: cookie(), ...(origin === null ? {} : { origin }) } })).status;
+    expect(await pause('https://evil.example.org')).toBe(401);
+    expect(await pause('null')).toBe(401);
+    expect(await pause(`${PANELS}.evil.example.org`)).toBe(401);
+    expect(await pause(PANELS)).toBe(200);
+    expect(await pause(server.http.origin)).toBe(200);
+    expect(await pause(null)).toBe(200);
+    // A key in a header is sent by nobody's browser on its own.
+    expect(await status(EDGES, { ...as('viewer'), origin: 'https://evil.example.org' })).toBe(200);
+  });
+
+  it('read answers, also refusals, only if configured', async () => {
+    for (const [headers, expected] of [[as('viewer'), 200], [{}, 401]] as const) {
+      const answer = await get(EDGES, { ...headers, origin: PANELS });
+      expect([answer.status, answer.headers.get('access-control-allow-origin'), answer.headers.get('vary')]).toEqual([expected, PANELS, 'Origin']);
+      expect(answer.headers.get('access-control-expose-headers')).toContain('X-Total-Count, Link, Content-Range');
+      expect((await get(EDGES, { ...headers, origin: 'https://evil.example.org' })).headers.has('access-control-allow-origin')).toBe(false);
+    }
+    const stream = await get('/api/engine/v2/events', { ...as('viewer'), origin: PANELS });
+    expect(stream.headers.get('access-control-allow-origin')).toBe(PANELS);
+    await stream.body?.cancel();
+  });
+
+  it('ask before they send', async () => {
+    const ask = (origin: string): Promise<Response> =>
+      fetch(url(`${EDGES}/edge-1/pause`), { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } });
+    const allowed = await ask(PANELS);
+    expect([allowed.status, allowed.headers.get('access-control-allow-origin')]).toEqual([204, PANELS]);
+    expect(allowed.headers.get('access-control-allow-methods')).toContain('PATCH');
+    expect(allowed.headers.get('access-control-allow-headers')).toContain('X-API-Key');
+    expect((await ask('https://evil.example.org')).status).toBe(403);
+  });
+});
+
+describe('what published clients ask first', () => {
+  it('is answered without a credential', async () => {
+    expect(await (await get('/auth/authority', {})).json()).toMatchObject({ version: expect.stringMatching(/^v2\.\d+\.\d+$/) as string, session: false });
+    expect(await (await get('/api/engine/v2/version', {})).json()).toMatchObject({ service: 'holdfast', version: '1.2.3' });
+    expect((await get('/api/engine/v2/', {})).status).toBe(200);
+  });
+});

@@ -1,0 +1,185 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createToken, revokeCredential } from '../../src/shared/api/credentials.ts';
+import { pathOf, routes } from '../../src/shared/client-api/routes.ts';
+import type { Route, RouteName } from '../../src/shared/client-api/routes.ts';
+import type { Role } from '../../src/shared/client-api/schemas.ts';
+import { startTestServer } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+import { addSite } from '../support/api-site.ts';
+
+/** Who may do what, said once more than in the table of the program. `lists`: an operator whom the location lists. */
+const mayBe = {
+  anybody: [
+    'live', 'ready', 'startup', 'root', 'version', 'authority', 'openApi', 'apiPage',
+  ],
+  viewer: [
+    'metrics', 'userCurrent', 'events', 'edgeList', 'edgeShow', 'edgeHistory', 'watch', 'moduleStatus', 'variable', 'functions', 'systemTypes',
+    'systemCount', 'modulePing', 'moduleState', 'moduleVariable', 'triggerList', 'systemList', 'systemShow', 'systemZones', 'systemMetadata',
+    'moduleList', 'moduleShow', 'driverList', 'driverShow', 'zoneList', 'zoneShow', 'metadataShow', 'metadataChildren',
+    'olderUserCurrent', 'olderNodeList', 'olderNodeShow', 'olderZoneList', 'olderZoneShow', 'olderDependencyList', 'olderDependencyShow',
+    'olderTriggerList', 'olderSystemList', 'olderSystemShow', 'olderSystemTypes', 'olderSystemCount', 'olderState', 'olderFunctions',
+    'olderModuleList', 'olderModuleShow', 'olderModulePing', 'olderModuleState', 'olderModuleInternalState',
+  ],
+  operator: ['exec', 'moduleExec', 'olderExec'],
+  listed: [
+    'takeover', 'handback', 'pause', 'resume', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
+    'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop',
+  ],
+  admin: [
+    'edgeAdd', 'edgeRotate', 'edgeToken', 'edgeRevoke', 'apply', 'export', 'backup', 'keyList', 'keyAdd', 'keyRevoke', 'tokenList', 'tokenIssue',
+    'tokenRevoke', 'systemAdd', 'systemUpdate', 'systemReplace', 'systemRemove', 'moduleAdd', 'moduleUpdate', 'moduleReplace', 'moduleRemove',
+    'driverAdd', 'driverUpdate', 'driverReplace', 'driverRemove', 'zoneAdd', 'zoneUpdate', 'zoneReplace', 'zoneRemove', 'systemSettings',
+    'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove',
+  ],
+} as const satisfies Record<string, readonly RouteName[]>;
+
+/** From the least to the most. */
+const callers = ['nobody', 'wrong', 'revoked', 'expired', 'viewer', 'operator', 'listed', 'admin'] as const;
+type Caller = (typeof callers)[number];
+const least: Record<keyof typeof mayBe, Caller> = { anybody: 'nobody', viewer: 'viewer', operator: 'operator', listed: 'listed', admin: 'admin' };
+
+const ids: readonly [path: RegExp, id: string][] = [
+  [/\/(edges|nodes)/, 'edge-1'],
+  [/\/modules/, 'mod-1'],
+  [/\/systems|\/metadata\/:id\/|\/settings/, 'sys-1'],
+  [/\/(drivers|dependencies)/, 'driver-mock'],
+  [/\/(zones|metadata)/, 'zone-1'],
+  [/\/api_keys/, 'key-spare'],
+  [/\/tokens/, 'token-spare'],
+];
+/** Removals want something that nothing refers to. */
+const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', moduleRemove: 'mod-spare', driverRemove: 'driver-spare', zoneRemove: 'zone-spare' };
+const bodies: Partial<Record<RouteName, unknown>> = {
+  edgeAdd: { id: 'edge-3' },
+  apply: { text: '' },
+  keyAdd: { name: 'panel', role: 'viewer' },
+  tokenIssue: { user: 'anna', role: 'viewer' },
+  systemAdd: { name: 'Room' },
+  moduleAdd: { name: 'Lamp', driver_id: 'driver-mock' },
+  driverAdd: { name: 'Mock', builtin: 'mock' },
+  zoneAdd: { name: 'Floor' },
+  systemUpdate: {},
+  systemReplace: {},
+  moduleUpdate: {},
+  moduleReplace: {},
+  driverUpdate: {},
+  driverReplace: {},
+  zoneUpdate: {},
+  zoneReplace: {},
+  settingsUpdate: { settings_string: '{"volume":5}' },
+  settingsReplace: { settings_string: '{}' },
+  metadataPut: { name: 'bindings', details: [1] },
+  olderExec: { module: 'Display', index: 1, method: 'nothing', args: [] },
+};
+const queries: Partial<Record<RouteName, string>> = {
+  metadataRemove: 'name=colour',
+  olderSystemCount: 'module=Display',
+  olderState: 'module=Display&index=1&lookup=power',
+  olderFunctions: 'module=Display',
+};
+
+let server: TestServer;
+let keys: Record<Caller, string | null>;
+beforeEach(async () => {
+  server = await startTestServer({ requestsPerMinute: 100_000 });
+  server.node.methods.set('nothing', async () => null);
+  const { node, clock } = server;
+  let drawn = 0;
+  const maker = { store: node.store, clock, random: { next: () => 0, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, 'f') } };
+  const issue = (user: string, role: Role, expires_in: number) => createToken(maker, { user, role, expires_in, issued_by: 'key-1' });
+  const expired = await issue('eve', 'admin', 1);
+  const revoked = await issue('mallory', 'admin', 1_000_000);
+  await revokeCredential(node.store, 'token', revoked.id);
+  await clock.advance(1_000);
+  await addSite(node, 'olga');
+  keys = {
+    nobody: null,
+    wrong: `${server.keys.admin}0`,
+    revoked: revoked.token,
+    expired: expired.token,
+    viewer: server.keys.viewer,
+    operator: server.keys.operator,
+    listed: (await issue('olga', 'operator', 1_000_000)).token,
+    admin: server.keys.admin,
+  };
+});
+afterEach(() => server.close());
+
+interface Wrong {
+  id?: string;
+  query?: string;
+  body?: string;
+}
+
+/** The status of one request; streams are left at once. */
+async function ask(name: RouteName, caller: Caller, wrong: Wrong = {}): Promise<{ status: number; text: string }> {
+  const route: Route = routes[name];
+  const id = spare[name] ?? ids.find(([path]) => path.test(route.path))?.[1] ?? '';
+  const path = pathOf(route, { id: wrong.id ?? id, module: 'Display_1', method: 'nothing', key: 'power' });
+  const query = wrong.query ?? queries[name];
+  const body = wrong.body ?? (bodies[name] === undefined ? undefined : JSON.stringify(bodies[name]));
+  const key = keys[caller];
+  const abort = new AbortController();
+  const answer = await fetch(`${server.http.origin}${path}${query === undefined ? '' : `?${query}`}`, {
+    method: route.method,
+    headers: { ...(key === null ? {} : { authorization: `Bearer ${key}` }), 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body }),
+    signal: abort.signal,
+  });
+  const text = route.answer === 'events' && answer.ok ? '' : await answer.text();
+  abort.abort();
+  return { status: answer.status, text };
+}
+
+describe('every route', () => {
+  it('is in the table of this test', () => {
+    expect(Object.values(mayBe).flat().toSorted()).toEqual(Object.keys(routes).toSorted());
+  });
+
+  it('has a method and path of its own', () => {
+    const all = Object.values<Route>(routes).map(({ method, path }) => `${method} ${path.replaceAll(/:\w+/g, ':')}`);
+    expect(all.filter((one, i) => all.indexOf(one) !== i)).toEqual([]);
+  });
+
+  for (const [who, names] of Object.entries(mayBe) as [keyof typeof mayBe, readonly RouteName[]][]) {
+    for (const name of names) {
+      it(`${name} is for ${who}, takes right input and refuses wrong input`, async () => {
+        const route: Route = routes[name];
+        const from = callers.indexOf(least[who]);
+        for (const [i, caller] of callers.entries()) {
+          const { status, text } = await ask(name, caller);
+          const refused = i < callers.indexOf('viewer') ? 401 : 403;
+          expect([caller, status, i < from ? '' : text.slice(0, 200)]).toEqual([caller, i < from ? refused : route.status, i < from ? '' : text.slice(0, 200)]);
+        }
+        for (const wrong of wrongInput(route)) {
+          const { status, text } = await ask(name, 'admin', wrong);
+          expect([wrong, status, JSON.parse(text)]).toEqual([wrong, 422, expect.objectContaining({ code: 'INPUT_INVALID', failures: [expect.anything()] })]);
+        }
+      });
+    }
+  }
+});
+
+function wrongInput(route: Route): Wrong[] {
+  const wrong: Wrong[] = [];
+  if (route.path.includes(':id')) wrong.push({ id: 'a/b' });
+  for (const field of ['limit', 'timeout_ms', 'index']) {
+    if (!route.query.safeParse({ module: 'Display', [field]: '0' }).success) wrong.push({ query: `module=Display&${field}=0` });
+  }
+  if (route.method !== 'GET') wrong.push({ body: '"text"' });
+  return wrong;
+}
+
+describe('at an edge', () => {
+  it('what changes documents is refused with the code that names the master, for every such route', async () => {
+    const edge = await startTestServer({ role: 'edge' });
+    const asked = Object.values<Route>(routes).filter((route) => route.masterOnly);
+    for (const route of asked) {
+      const path = pathOf(route, { id: 'x', module: 'Display_1' });
+      const answer = await fetch(`${edge.http.origin}${path}`, { method: route.method, headers: { 'x-api-key': edge.keys.admin } });
+      expect([route.path, answer.status, await answer.json()]).toEqual([route.path, 409, expect.objectContaining({ code: 'MASTER_ONLY' })]);
+    }
+    expect(asked.length).toBeGreaterThan(30);
+    await edge.close();
+  });
+});
