@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { composeEdge } from './edge/compose.ts';
 import type { EdgeCertificate, ServedCertificate } from './edge/edge-certificate.ts';
 import { composeMaster } from './master/compose.ts';
+import { serveClientSockets } from './shared/adapters/client-ws/serve-sockets.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
 import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
@@ -94,6 +95,7 @@ async function assemble(config: Config, log: Log, { scope, signal }: { scope: Sc
     const shown = certificate === null ? tls : await certificate.first(signal);
     const http = await startHttpServer({ api, ...config.http, ...(shown === null ? {} : { tls: shown }), clock, random });
     scope.defer('api', () => http.close());
+    serveClientSockets(http.server, api.sockets);
     log.info('listening', { origin: http.origin, pid: process.pid });
     return http;
   };

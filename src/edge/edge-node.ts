@@ -23,12 +23,15 @@ import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent,
+  Debugging,
+  DebugLine,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
   HoldfastNode,
   LinkView,
   LocationView,
+  ModuleName,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -235,6 +238,14 @@ export class EdgeNode implements HoldfastNode {
     listener: (change: StatusChange) => void,
   ): Promise<() => void> {
     return this.#desk.watch(target, listener);
+  }
+
+  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+    return this.#desk.bind(variable, listener);
+  }
+
+  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
+    return this.#desk.debug(name, listener);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

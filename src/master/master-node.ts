@@ -20,12 +20,15 @@ import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import type {
   ControlEvent,
+  Debugging,
+  DebugLine,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
   HoldfastNode,
   LinkView,
   LocationView,
+  ModuleName,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -189,6 +192,14 @@ export class MasterNode implements HoldfastNode {
     listener: (change: StatusChange) => void,
   ): Promise<() => void> {
     return this.#desk.watch(target, listener);
+  }
+
+  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+    return this.#desk.bind(variable, listener);
+  }
+
+  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
+    return this.#desk.debug(name, listener);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

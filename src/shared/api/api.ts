@@ -11,8 +11,11 @@ import type { Random } from '../ports/random.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import { Authenticator, hasRole } from './auth.ts';
 import type { Caller, RequestHeaders } from './auth.ts';
+import { ClientSockets } from './client-sockets.ts';
+import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
+import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
@@ -58,6 +61,8 @@ const ANYBODY: Caller = { id: 'anybody', name: 'anybody', role: 'viewer' };
  * Order of calls: `begin`, (rate limit), `admit`, (read the body), `run`; `fail` when any step in between throws.
  */
 export class Api {
+  /** The WebSockets of clients. */
+  readonly sockets: ClientSockets;
   readonly #deps: ApiDeps;
   readonly #auth: Authenticator;
   readonly #handlers: Handlers;
@@ -68,7 +73,18 @@ export class Api {
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
-    this.#auth = new Authenticator(deps.node.store, () => this.#endForeignStreams());
+    this.#auth = new Authenticator(deps.node.store, () => {
+      this.#endForeignStreams();
+      this.sockets.checkKeys();
+    });
+    this.sockets = new ClientSockets({
+      ...deps,
+      auth: this.#auth,
+      commandsPerSecond: limits.clientSocketCommandsPerSecond,
+      identify: (headers, query) => this.#identifySocket(headers, query),
+      trusts: (headers) => new Origins([]).trusts(headers),
+      asOperatingError: (error) => (error instanceof HoldfastError ? error : this.#unexpected(error, deps.random.hex(8))),
+    });
     this.#handlers = createHandlers({ ...deps, auth: this.#auth, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
   }
 
@@ -136,6 +152,7 @@ export class Api {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new HoldfastError('SHUTTING_DOWN', {}));
     this.#auth.close();
+    this.sockets.close();
     for (const reply of this.#streams.keys()) reply.stop();
   }
 
@@ -143,7 +160,13 @@ export class Api {
   cancel(): void {
     this.close();
     this.#cancelling.abort();
+    this.sockets.cancel();
     for (const abort of this.#requests) abort.abort();
+  }
+
+  async #identifySocket(headers: RequestHeaders, query: unknown): Promise<Caller | null> {
+    const credential = credentialIn(headers, query, true);
+    return credential === null ? null : this.#auth.identify({ 'x-api-key': `${credential.id}.${credential.secret}` });
   }
 
   #unexpected(error: unknown, requestId: string): HoldfastError {

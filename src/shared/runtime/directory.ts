@@ -51,10 +51,23 @@ export class Directory {
     return [...this.#systems.values()].filter((system) => (system.edge_control_id ?? MASTER_LOCATION) === location);
   }
 
+  /** Throws NOT_FOUND. */
+  system(id: string): SystemDocument {
+    const system = this.#systems.get(id);
+    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id });
+    return system;
+  }
+
+  /** A module by its id. Throws NOT_FOUND. */
+  module(id: string): Target & { driver: string } {
+    const module = this.#modules.get(id);
+    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id });
+    return { module: id, location: this.locationOf(module), driver: this.#drivers.get(module.driver_id)?.name ?? module.driver_id };
+  }
+
   /** The module that a system calls `Display_1`: the index counts modules of that name in the order of the list. */
   resolve(systemId: string, name: string, index: number): Target {
-    const system = this.#systems.get(systemId);
-    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: systemId });
+    const system = this.system(systemId);
     let seen = 0;
     for (const id of system.modules) {
       const module = this.#modules.get(id);

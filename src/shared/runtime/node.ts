@@ -2,7 +2,7 @@ import type { Json } from '../foundation/json.ts';
 import type { Epoch, Holder, Policy } from '../model/control.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
-import type { DeviceWrite } from '../ports/device-link.ts';
+import type { DeviceWrite, ModuleLogLine } from '../ports/device-link.ts';
 
 /** What the API and the CLI may ask of a node, the same on both roles. */
 export interface HoldfastNode {
@@ -24,6 +24,13 @@ export interface HoldfastNode {
   status(system: string, module: string, index: number): Promise<ModuleStatus>;
   /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
   watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
+  /**
+   * Calls back with the value of one variable at once and on each change; null: it was never set. A module that is not
+   * there yet is waited for. Throws NOT_FOUND when the system does not exist. Returns the way to stop.
+   */
+  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void;
+  /** Log lines of a module of this node; `module` may also be its id. Throws NOT_FOUND. */
+  debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 
@@ -97,6 +104,23 @@ export interface ExecAnswer {
   value: Json;
   /** Id of the node whose driver ran it. */
   servedBy: string;
+}
+
+/** A module as a system calls it. */
+export interface ModuleName {
+  system: string;
+  module: string;
+  index: number;
+}
+
+export type DebugLine = Pick<ModuleLogLine, 'level' | 'message'>;
+
+export interface Debugging {
+  /** Its id. */
+  module: string;
+  /** Name of its driver. */
+  driver: string;
+  stop(): void;
 }
 
 export interface ModuleStatus {

@@ -1,0 +1,47 @@
+import type { RequestHeaders } from './auth.ts';
+import type { Headers } from './reply.ts';
+
+const EXPOSED = 'X-Total-Count, Link, Content-Range, X-Request-ID, X-Holdfast-Served-By, ETag, Retry-After';
+const PREFLIGHT: Headers = {
+  'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE',
+  'access-control-allow-headers': 'Authorization, Content-Type, If-Match, Last-Event-ID, Prefer, X-API-Key, X-Request-ID',
+  'access-control-max-age': '600',
+};
+
+/** Whose pages may use the API from a browser: those of the server itself, and those of the configured origins. */
+export class Origins {
+  readonly #allowed: ReadonlySet<string>;
+
+  /** Such as `https://panels.example.org`. */
+  constructor(allowed: readonly string[]) {
+    this.#allowed = new Set(allowed);
+  }
+
+  /** A page that nobody trusts must not act with the cookies of a browser. Without `Origin` it is no page of another site. */
+  trusts(headers: RequestHeaders): boolean {
+    const { origin, host } = headers;
+    if (origin === undefined) return true;
+    if (typeof origin !== 'string') return false;
+    return this.#allowed.has(origin) || (typeof host === 'string' && hostOf(origin) === host.toLowerCase());
+  }
+
+  /** What lets a page of a configured origin read the answer. */
+  headersFor(headers: RequestHeaders): Headers {
+    const { origin } = headers;
+    if (typeof origin !== 'string' || !this.#allowed.has(origin)) return { vary: 'Origin' };
+    return {
+      vary: 'Origin',
+      'access-control-allow-origin': origin,
+      'access-control-allow-credentials': 'true',
+      'access-control-expose-headers': EXPOSED,
+    };
+  }
+
+  /** The answer to `OPTIONS`; null: not for pages of this origin. */
+  preflight(headers: RequestHeaders): Headers | null {
+    const allowed = this.headersFor(headers);
+    return allowed['access-control-allow-origin'] === undefined ? null : { ...allowed, ...PREFLIGHT };
+  }
+}
+
+const hostOf = (origin: string): string => origin.replace(/^https?:\/\//i, '').toLowerCase();
