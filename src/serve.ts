@@ -20,7 +20,7 @@ import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/api-keys.ts';
 import { Scope } from './shared/foundation/scope.ts';
 import { isLoopbackHost } from './shared/link/certificate-request.ts';
-import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
+import { type Config, describeConfig, isWildcard, parseConfig } from './shared/model/config.ts';
 import type { DeviceLink } from './shared/ports/device-link.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
@@ -96,6 +96,7 @@ async function assemble(config: Config, log: Log, { scope, signal }: { scope: Sc
     const http = await startHttpServer({ api, ...config.http, ...(shown === null ? {} : { tls: shown }), clock, random });
     scope.defer('api', () => http.close());
     serveClientSockets(http.server, api.sockets);
+    node.announceOrigin(config.origin ?? originFromOutside(config, http.origin));
     log.info('listening', { origin: http.origin, pid: process.pid });
     return http;
   };
@@ -129,6 +130,10 @@ async function composeNode(config: Config, parts: NodeParts): Promise<ComposedNo
   const node = await composeMaster(parts, config, { identity, folder });
   return { node, tls: plain ? null : { cert: identity.chain, key: identity.key }, certificate: null };
 }
+
+/** "All addresses of this machine" is nothing that a client could be sent to. */
+const originFromOutside = (config: Config, origin: string): string =>
+  isWildcard(config.http.host) ? `${new URL(origin).protocol}//${hostname()}:${new URL(origin).port}` : origin;
 
 const machine = (): { hostname: string; addresses: string[] } => ({
   hostname: hostname(),

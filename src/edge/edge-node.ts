@@ -31,6 +31,7 @@ import type {
   HoldfastNode,
   LinkView,
   LocationView,
+  Member,
   ModuleName,
   ModuleStatus,
   OrderRequest,
@@ -38,6 +39,7 @@ import type {
   Readiness,
   StatusChange,
 } from '../shared/runtime/node.ts';
+import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { ReplicaFeed } from '../shared/runtime/replication.ts';
@@ -92,6 +94,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #peer: PeerLink;
   readonly #desk: CommandDesk;
+  readonly #origins = new MemberOrigins((body) => this.#peer.post('origin', body));
   readonly #feed: ReplicaFeed;
   #control: Control | null = null;
   #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
@@ -252,6 +255,18 @@ export class EdgeNode implements HoldfastNode {
     return this.#control?.onChange(listener) ?? ((): void => undefined);
   }
 
+  members(): Member[] {
+    return [{ location: this.id, edge: this.#origins.own, master: this.#origins.other }];
+  }
+
+  announceOrigin(origin: string): void {
+    this.#origins.set(origin);
+  }
+
+  locationOfSystem(system: string): string | null {
+    return this.#directory.locationOfSystem(system);
+  }
+
   links(): LinkView[] {
     return [{ peer: 'master', ...this.#peer.view() }];
   }
@@ -330,6 +345,7 @@ export class EdgeNode implements HoldfastNode {
   }
 
   #onOpen(): void {
+    this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#feed.wake(this.#scope.signal);
   }
@@ -342,6 +358,7 @@ export class EdgeNode implements HoldfastNode {
   #onPost(type: string, body: Json, epoch: Epoch | null): void {
     if (type === 'status' && epoch !== null && !this.#drives()) this.#board.set(readStatus(this.id, body, epoch));
     if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
+    if (type === 'origin') this.#origins.heard(body);
     if (type === 'ready') this.#ports.log.info('master-ready', { location: this.id });
   }
 

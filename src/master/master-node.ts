@@ -28,6 +28,7 @@ import type {
   HoldfastNode,
   LinkView,
   LocationView,
+  Member,
   ModuleName,
   ModuleStatus,
   OrderRequest,
@@ -82,6 +83,7 @@ export class MasterNode implements HoldfastNode {
   readonly #desk: CommandDesk;
   readonly #locations = new Map<string, FederatedLocation>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
+  #origin: string | null = null;
   #ownEpoch: Epoch = EPOCH_ZERO;
   #ownModules = '[]';
   #windowCheck: Timer | null = null;
@@ -209,6 +211,19 @@ export class MasterNode implements HoldfastNode {
     };
   }
 
+  members(): Member[] {
+    return [...this.#locations.values()].map(({ id, origins }) => ({ location: id, edge: origins.other, master: origins.own }));
+  }
+
+  announceOrigin(origin: string): void {
+    this.#origin = origin;
+    for (const { origins } of this.#locations.values()) origins.set(origin);
+  }
+
+  locationOfSystem(system: string): string | null {
+    return this.#directory.locationOfSystem(system);
+  }
+
   links(): LinkView[] {
     return [...this.#locations.values()].map((location) => location.linkView());
   }
@@ -229,6 +244,7 @@ export class MasterNode implements HoldfastNode {
         desk: this.#desk,
         board: this.#board,
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
+        onOrigin: (body) => location.origins.heard(body),
       },
       () => location.peer,
     );
@@ -236,6 +252,7 @@ export class MasterNode implements HoldfastNode {
       { ...this.#ports, directory: this.#directory, board: this.#board },
       { document, bootId: this.#bootId, timings: this.#timings, stored, history, aliveMs, handlers, onStep: this.#onStep },
     );
+    location.origins.set(this.#origin);
     location.onControl((event) => {
       for (const listener of this.#controlListeners) listener(event);
     });

@@ -13,6 +13,7 @@ import type {
   HoldfastNode,
   LinkView,
   LocationView,
+  Member,
   ModuleName,
   ModuleStatus,
   OrderRequest,
@@ -63,6 +64,10 @@ export class FakeNode implements HoldfastNode {
   /** Ids by `system/Name_1`. */
   readonly modules = new Map([['sys-1/Display_1', 'mod-1']]);
   readonly #debuggers = new Set<{ id: string; listener: (line: DebugLine) => void }>();
+  readonly origins: Member[] = [];
+  readonly announced: string[] = [];
+  /** Location by system. */
+  readonly located = new Map<string, string>();
   readonly methods = new Map<string, Method>();
   readonly #values = new Map<string, Map<string, Json>>();
   readonly #watchers = new Set<{ target: Variable; listener: (change: StatusChange) => void }>();
@@ -159,6 +164,18 @@ export class FakeNode implements HoldfastNode {
   onControl(listener: (event: ControlEvent) => void): () => void {
     this.#controlListeners.add(listener);
     return () => this.#controlListeners.delete(listener);
+  }
+
+  members(): Member[] {
+    return this.origins;
+  }
+
+  announceOrigin(origin: string): void {
+    this.announced.push(origin);
+  }
+
+  locationOfSystem(system: string): string | null {
+    return this.located.get(system) ?? null;
   }
 
   links(): LinkView[] {

@@ -4,6 +4,7 @@ import type { ClientSocket } from '../ports/client-socket.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { Authenticator, Caller, RequestHeaders } from './auth.ts';
 import { type BodyReply, errorReply } from './reply.ts';
+import { Redirects } from './redirects.ts';
 import { type SessionDeps, SocketSession } from './socket-session.ts';
 import { Topics } from './topics.ts';
 
@@ -26,6 +27,7 @@ export class ClientSockets {
   readonly #deps: ClientSocketsDeps;
   readonly #topics: Topics;
   readonly #sessions = new Set<SocketSession>();
+  #redirects: Redirects | null = null;
   #closing = false;
 
   constructor(deps: ClientSocketsDeps) {
@@ -54,6 +56,8 @@ export class ClientSockets {
   }
 
   open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {
+    // Not earlier: a node that is being built cannot be listened to.
+    this.#redirects ??= new Redirects(this.#deps.node, this.#topics);
     const session = new SocketSession({ ...this.#deps, topics: this.#topics }, { caller, socket, remote }, () => {
       this.#sessions.delete(session);
       this.#count();
@@ -73,6 +77,7 @@ export class ClientSockets {
 
   /** Takes no more commands, answers those under way, and closes. */
   close(): void {
+    if (!this.#closing) this.#redirects?.drain();
     this.#closing = true;
     for (const session of this.#sessions) session.finish('shutting-down');
   }

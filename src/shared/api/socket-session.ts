@@ -115,7 +115,6 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     this.#onClosed(this);
   }
 
-  /** Tells the client something that it did not ask for. */
   tell(frame: Uint8Array): void {
     if (!this.#over) this.#socket.send(frame);
   }

@@ -9,6 +9,8 @@ import { textFrame } from './text-frame.ts';
 export interface TopicMember {
   /** The topic has a new frame. */
   changed(topic: Topic): void;
+  /** Something that it did not ask for. */
+  tell(frame: Uint8Array): void;
 }
 
 /** A status variable as clients call it, with everybody who is bound to it under these very words. */

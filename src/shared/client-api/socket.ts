@@ -77,4 +77,6 @@ export type SocketFrame =
   /** `id` null: the request had none that could be read. `code` and `error_code` are the same number, for both generations of clients. */
   | { id: RequestId | null; type: 'error'; code: number; error_code: number; msg: string; error: WireError }
   | { type: 'notify'; value: Json; meta: SocketMeta }
+  /** Told to clients that are bound to `sys` when another server has control. */
+  | { type: 'redirect'; reason: string; location: string; sys: string; origin: string; alternatives: string[]; epoch: string }
   | { type: 'debug'; mod: string; klass: string; level: string; msg: string; meta: SocketMeta };

@@ -58,6 +58,11 @@ export class Directory {
     return system;
   }
 
+  /** null: there is no such system, or it belongs to no location. */
+  locationOfSystem(id: string): string | null {
+    return this.#systems.get(id)?.edge_control_id ?? null;
+  }
+
   /** A module by its id. Throws NOT_FOUND. */
   module(id: string): Target & { driver: string } {
     const module = this.#modules.get(id);

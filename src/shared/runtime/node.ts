@@ -34,6 +34,13 @@ export interface HoldfastNode {
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 
+  /** Where clients of each location can be served, as far as this node has heard. */
+  members(): Member[];
+  /** Where clients reach this node; the other members are told. */
+  announceOrigin(origin: string): void;
+  /** Location of a system; null: there is no such system, or it belongs to no location. */
+  locationOfSystem(system: string): string | null;
+
   links(): LinkView[];
   deviceWrites(location: string): Promise<DeviceWrite[]>;
 
@@ -144,6 +151,13 @@ export interface ControlEvent {
   reason: string;
   epoch: Epoch;
   atMs: number;
+}
+
+/** Origins of the client APIs that serve a location, such as `https://edge.example.org:8443`; null: not known. */
+export interface Member {
+  location: string;
+  edge: string | null;
+  master: string | null;
 }
 
 export interface LinkView {
