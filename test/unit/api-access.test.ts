@@ -35,6 +35,7 @@ describe('access', () => {
     edgeAdd: 'admin',
     edgeRotate: 'admin',
     edgeRevoke: 'admin',
+    members: 'viewer',
     systemList: 'viewer',
     systemShow: 'viewer',
     exec: 'operator',

@@ -15,9 +15,10 @@ import { ClientSockets } from './client-sockets.ts';
 import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
+import { holderHeaders, redirectOf } from './holder-origin.ts';
 import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
-import type { ApiReply, BodyReply, EventsReply } from './reply.ts';
+import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 
 export interface ApiDeps {
@@ -41,6 +42,9 @@ export interface RequestContext {
   readonly caller: Caller | null;
   readonly requestId: string;
   readonly remote: string;
+  readonly headers: RequestHeaders;
+  /** Path and query as they came. */
+  readonly url: string;
   readonly params: unknown;
   readonly facts: JsonObject;
   settled: boolean;
@@ -52,6 +56,8 @@ export interface RequestStart {
   requestId: string;
   remote: string;
   params: unknown;
+  /** Path and query as they came. */
+  url: string;
 }
 
 const ANYBODY: Caller = { id: 'anybody', name: 'anybody', role: 'viewer' };
@@ -90,11 +96,16 @@ export class Api {
 
   /** Finds out who asks. Refuses nothing yet: the rate limit comes first. */
   async begin(start: RequestStart): Promise<RequestContext> {
-    const { route, requestId, remote, params } = start;
+    const { route, headers, requestId, remote, params, url } = start;
     // Before the node is ready its store may not answer; `admit` refuses then anyway.
     const known = routes[route].role !== null && (routes[route].whileStarting || this.#deps.node.readiness().ready);
     const caller = known ? await this.#auth.identify(start.headers) : null;
-    return { route, caller, requestId, remote, params, facts: {}, settled: false };
+    return { route, caller, requestId, remote, headers, url, params, facts: {}, settled: false };
+  }
+
+  /** What every answer to this request says, errors included. */
+  headersFor({ route, params }: RequestContext): Headers {
+    return holderHeaders(this.#deps.node, { path: routes[route].path, params });
   }
 
   /** Throws when the request may not go on. */
@@ -121,6 +132,11 @@ export class Api {
     try {
       if (routes[context.route].answer === 'events' && this.#streams.size >= limits.apiStreams) {
         throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
+      }
+      const redirect = redirectOf(this.#deps.node, { ...context, path: routes[context.route].path });
+      if (redirect !== null) {
+        this.#settle(context, redirect.status, 'redirected');
+        return redirect;
       }
       const reply = await this.#handlers[context.route]({
         params: context.params,

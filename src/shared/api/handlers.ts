@@ -152,6 +152,7 @@ function locationHandlers({ node, auth, clock, cancelling }: HandlerDeps) {
       find(params.id);
       return { body: (await node.history(params.id, query.limit)).map(historyOf).sort((a, b) => b.sequence - a.sequence) };
     }),
+    members: answer(routes.members, async () => ({ body: node.members() })),
     takeover: orderOf(routes.takeover, 'takeover'),
     handback: orderOf(routes.handback, 'handback'),
     pause: orderOf(routes.pause, 'pause'),

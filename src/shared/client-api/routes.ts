@@ -119,6 +119,13 @@ export const routes = {
     description: 'Ends the right of an edge to connect and closes its link.',
   },
 
+  members: {
+    ...read,
+    path: `${API}/members`,
+    response: z.array(schema.memberSchema),
+    description: 'Where clients of each location can be served: the origins to which a redirect may send them.',
+  },
+
   systemList: {
     ...read,
     path: `${API}/systems`,

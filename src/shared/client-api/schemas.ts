@@ -111,6 +111,9 @@ export type Order = z.output<typeof orderSchema>;
 export const enrolmentSchema = z.object({ id: z.string(), enrolment: z.string() });
 export const revokedSchema = z.object({ id: z.string(), revoked: z.literal(true) });
 
+/** Origins such as `https://edge.example.org:8443`; null: not known to the server that answers. */
+export const memberSchema = z.object({ location: z.string(), edge: z.string().nullable(), master: z.string().nullable() });
+
 const systemFields = {
   id: z.string(),
   name: z.string(),

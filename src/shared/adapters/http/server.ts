@@ -156,9 +156,11 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
     exposeHeadRoute: route.method === 'GET' && route.answer !== 'events',
     ...(route.role === null ? { config: { rateLimit: false } } : {}),
     // The plug-in puts its rate limit behind this hook; `admit` comes after both, and before the body is read.
-    onRequest: async (request) => {
-      const { id: requestId, headers, params, ip: remote } = request;
-      contexts.set(request, await api.begin({ route: name, headers, requestId, remote, params }));
+    onRequest: async (request, reply) => {
+      const { id: requestId, headers, params, ip: remote, url } = request;
+      const context = await api.begin({ route: name, headers, requestId, remote, params, url });
+      contexts.set(request, context);
+      void reply.headers(api.headersFor(context));
     },
     preParsing: async (request) => {
       api.admit(contextOf(request));
