@@ -82,7 +82,7 @@ describe('REST', () => {
     const answer = await prefer('/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500', { method: 'POST', body: '[true]' });
     expect([answer.status, answer.headers.get('location')]).toEqual([
       307,
-      `${EDGE}/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500&holdfast_hops=1`,
+      `${EDGE}/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500&redirect_hops=1`,
     ]);
     expect(server.node.execs).toEqual([]);
   });
@@ -91,8 +91,8 @@ describe('REST', () => {
     server.node.methods.set('power', async () => 'here');
     const path = '/api/engine/v2/systems/sys-1/Display_1/power';
     expect(await (await post(path, '[]')).json()).toBe('here');
-    expect((await prefer(`${path}?holdfast_hops=2`, { method: 'POST', body: '[]' })).status).toBe(200);
-    expect((await prefer(`${path}?holdfast_hops=x`, { method: 'POST', body: '[]' })).status).toBe(200);
+    expect((await prefer(`${path}?redirect_hops=2`, { method: 'POST', body: '[]' })).status).toBe(200);
+    expect((await prefer(`${path}?redirect_hops=x`, { method: 'POST', body: '[]' })).status).toBe(200);
     expect((await prefer('/api/engine/v2/systems/sys-2/Display_1/power', { method: 'POST', body: '[]' })).status).toBe(200);
     server.node.move('edge-1', { holder: 'master', state: 'holding' });
     expect((await prefer(path, { method: 'POST', body: '[]' })).status).toBe(200);

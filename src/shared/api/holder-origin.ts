@@ -4,7 +4,7 @@ import type { BodyReply, Headers } from './reply.ts';
 
 /** A request may be sent on so often; then it is served here, by proxy: two servers that disagree must not play ball with it. */
 const MAX_HOPS = 2;
-const HOPS = 'holdfast_hops';
+const HOPS = 'redirect_hops';
 
 export interface DirectedRequest {
   /** Of its route, such as `/api/engine/v2/systems/:id`. */
