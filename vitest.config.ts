@@ -13,7 +13,7 @@ export default defineConfig({
           ...patience,
           name: 'logic',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/integration/**'],
+          exclude: ['test/integration/**', 'test/e2e/**'],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
@@ -23,7 +23,7 @@ export default defineConfig({
         test: {
           ...patience,
           name: 'processes',
-          include: ['test/integration/**/*.test.ts'],
+          include: ['test/{integration,e2e}/**/*.test.ts'],
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
         },

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { composeEdge } from './edge/compose.ts';
 import type { EdgeCertificate, ServedCertificate } from './edge/edge-certificate.ts';
 import { composeMaster } from './master/compose.ts';
+import { serveClientSockets } from './shared/adapters/client-ws/serve-sockets.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
 import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
@@ -20,7 +21,7 @@ import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/credentials.ts';
 import { Scope } from './shared/foundation/scope.ts';
 import { isLoopbackHost } from './shared/link/certificate-request.ts';
-import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
+import { type Config, describeConfig, isWildcard, parseConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 import type { DeviceLink } from './shared/ports/device-link.ts';
 import type { Log } from './shared/ports/log.ts';
@@ -105,6 +106,8 @@ async function assemble(config: Config, log: Log, { scope, signal }: { scope: Sc
     const shown = certificate === null ? tls : await certificate.first(signal);
     const http = await startHttpServer({ api, ...config.http, ...(shown === null ? {} : { tls: shown }), clock, random });
     scope.defer('api', () => http.close());
+    serveClientSockets(http.server, api.sockets);
+    node.announceOrigin(config.origin ?? originFromOutside(config, http.origin));
     log.info('listening', { origin: http.origin, pid: process.pid });
     return http;
   };
@@ -151,6 +154,10 @@ async function readSecret(path: string | null): Promise<string | null> {
     throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_SECRET_FILE', problem }, { cause: error });
   }
 }
+
+/** "All addresses of this machine" is nothing that a client could be sent to. */
+const originFromOutside = (config: Config, origin: string): string =>
+  isWildcard(config.http.host) ? `${new URL(origin).protocol}//${hostname()}:${new URL(origin).port}` : origin;
 
 const machine = (): { hostname: string; addresses: string[] } => ({
   hostname: hostname(),

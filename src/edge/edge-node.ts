@@ -23,6 +23,8 @@ import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent,
+  Debugging,
+  DebugLine,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
@@ -30,12 +32,15 @@ import type {
   LinkView,
   LocationView,
   ModuleCommand,
+  Member,
+  ModuleName,
   ModuleStatus,
   OrderRequest,
   OrderResult,
   Readiness,
   StatusChange,
 } from '../shared/runtime/node.ts';
+import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { ReplicaFeed } from '../shared/runtime/replication.ts';
@@ -90,6 +95,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #peer: PeerLink;
   readonly #desk: CommandDesk;
+  readonly #origins = new MemberOrigins((body) => this.#peer.post('origin', body));
   readonly #feed: ReplicaFeed;
   #control: Control | null = null;
   #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
@@ -260,8 +266,28 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.functions({ system, module, index });
   }
 
+  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+    return this.#desk.bind(variable, listener);
+  }
+
+  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
+    return this.#desk.debug(name, listener);
+  }
+
   onControl(listener: (event: ControlEvent) => void): () => void {
     return this.#control?.onChange(listener) ?? ((): void => undefined);
+  }
+
+  members(): Member[] {
+    return [{ location: this.id, edge: this.#origins.own, master: this.#origins.other }];
+  }
+
+  announceOrigin(origin: string): void {
+    this.#origins.set(origin);
+  }
+
+  locationOfSystem(system: string): string | null {
+    return this.#directory.locationOfSystem(system);
   }
 
   links(): LinkView[] {
@@ -342,6 +368,7 @@ export class EdgeNode implements HoldfastNode {
   }
 
   #onOpen(): void {
+    this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#feed.wake(this.#scope.signal);
   }
@@ -354,6 +381,7 @@ export class EdgeNode implements HoldfastNode {
   #onPost(type: string, body: Json, epoch: Epoch | null): void {
     if (type === 'status' && epoch !== null && !this.#drives()) this.#board.set(readStatus(this.id, body, epoch));
     if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
+    if (type === 'origin') this.#origins.heard(body);
     if (type === 'ready') this.#ports.log.info('master-ready', { location: this.id });
   }
 

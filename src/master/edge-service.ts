@@ -22,6 +22,8 @@ export interface EdgeHandlersOptions {
   desk: CommandDesk;
   board: StatusBoard;
   order(body: Json, signal: AbortSignal): Promise<Json>;
+  /** The edge tells where its clients reach it. */
+  onOrigin(body: Json): void;
   certify?: Certify;
 }
 
@@ -46,6 +48,7 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
     },
     post(type, body, { epoch }) {
       if (type === 'status' && epoch !== null) board.set(readStatus(location, body, epoch));
+      else if (type === 'origin') options.onOrigin(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
   };

@@ -29,6 +29,7 @@ import { DualControl } from '../shared/runtime/dual-control.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type { ControlEvent, LinkView, LocationView } from '../shared/runtime/node.ts';
+import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
@@ -70,6 +71,7 @@ export class FederatedLocation {
   readonly #control: Control;
   readonly #peer: PeerLink;
   readonly #dual: DualControl;
+  readonly origins: MemberOrigins;
   /** The earliest moment at which the hello that comes next can have been sent. */
   #helloAskedMs = 0;
   #document: EdgeDocument;
@@ -83,6 +85,7 @@ export class FederatedLocation {
     this.#window = restoreWindowOf(options.document);
     this.#dual = new DualControl({ ...ports, location: this.id, history: options.history });
     this.#peer = this.#createPeer();
+    this.origins = new MemberOrigins((body) => this.#peer.post('origin', body));
     this.#control = this.#createControl();
     this.checkWindow();
   }
@@ -244,6 +247,7 @@ export class FederatedLocation {
 
   /** The edge shows what our devices report while we hold. */
   #onOpen(): void {
+    this.origins.announce();
     if (this.state.durable.holder !== 'master') return;
     for (const value of this.#ports.board.values(this.id)) sendStatus(this.#peer, value);
   }

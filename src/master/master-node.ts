@@ -20,6 +20,8 @@ import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import type {
   ControlEvent,
+  Debugging,
+  DebugLine,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
@@ -27,6 +29,8 @@ import type {
   LinkView,
   LocationView,
   ModuleCommand,
+  Member,
+  ModuleName,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -80,6 +84,7 @@ export class MasterNode implements HoldfastNode {
   readonly #desk: CommandDesk;
   readonly #locations = new Map<string, FederatedLocation>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
+  #origin: string | null = null;
   #ownEpoch: Epoch = EPOCH_ZERO;
   #ownModules = '[]';
   #windowCheck: Timer | null = null;
@@ -209,11 +214,32 @@ export class MasterNode implements HoldfastNode {
     return this.#desk.functions({ system, module, index });
   }
 
+  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+    return this.#desk.bind(variable, listener);
+  }
+
+  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
+    return this.#desk.debug(name, listener);
+  }
+
   onControl(listener: (event: ControlEvent) => void): () => void {
     this.#controlListeners.add(listener);
     return () => {
       this.#controlListeners.delete(listener);
     };
+  }
+
+  members(): Member[] {
+    return [...this.#locations.values()].map(({ id, origins }) => ({ location: id, edge: origins.other, master: origins.own }));
+  }
+
+  announceOrigin(origin: string): void {
+    this.#origin = origin;
+    for (const { origins } of this.#locations.values()) origins.set(origin);
+  }
+
+  locationOfSystem(system: string): string | null {
+    return this.#directory.locationOfSystem(system);
   }
 
   links(): LinkView[] {
@@ -237,6 +263,7 @@ export class MasterNode implements HoldfastNode {
         desk: this.#desk,
         board: this.#board,
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
+        onOrigin: (body) => location.origins.heard(body),
       },
       () => location.peer,
     );
@@ -244,6 +271,7 @@ export class MasterNode implements HoldfastNode {
       { ...this.#ports, directory: this.#directory, board: this.#board },
       { document, bootId: this.#bootId, timings: this.#timings, stored, history, aliveMs, handlers, onStep: this.#onStep },
     );
+    location.origins.set(this.#origin);
     location.onControl((event) => {
       for (const listener of this.#controlListeners) listener(event);
     });

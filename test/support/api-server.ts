@@ -1,3 +1,4 @@
+import { serveClientSockets } from '../../src/shared/adapters/client-ws/serve-sockets.ts';
 import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
 import type { HttpServer } from '../../src/shared/adapters/http/server.ts';
 import { createApi } from '../../src/shared/api/api.ts';
@@ -100,6 +101,7 @@ export async function startTestServer({ role = 'master', origins, ...http }: Tes
     onProgrammerError: (error) => void programmerErrors.push(error),
   });
   const server = await startHttpServer({ api, host: '127.0.0.1', port: 0, clock, random, ...http });
+  serveClientSockets(server.server, api.sockets);
   const clients: Client[] = [];
   return {
     node,

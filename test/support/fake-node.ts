@@ -5,6 +5,8 @@ import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction } from '../../src/shared/ports/device-link.ts';
 import type {
   ControlEvent,
+  Debugging,
+  DebugLine,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
@@ -12,6 +14,8 @@ import type {
   LinkView,
   LocationView,
   ModuleCommand,
+  Member,
+  ModuleName,
   ModuleStatus,
   OrderRequest,
   OrderResult,
@@ -57,9 +61,15 @@ export class FakeNode implements HoldfastNode {
   readonly orders: OrderRequest[] = [];
   readonly enrolments: string[] = [];
   readonly execs: ExecRequest[] = [];
+  readonly systems = new Set(['sys-1']);
+  /** Ids by `system/Name_1`. */
+  readonly modules = new Map([['sys-1/Display_1', 'mod-1']]);
+  readonly #debuggers = new Set<{ id: string; listener: (line: DebugLine) => void }>();
+  readonly origins: Member[] = [];
+  readonly announced: string[] = [];
   readonly methods = new Map<string, Method>();
   readonly functionsOfModules = new Map<string, ModuleFunction>([['power', { arity: 1, params: { state: { type: 'boolean' } }, order: ['state'] }]]);
-  /** Locations of modules, by id. */
+  /** Locations of modules and systems, by id. */
   readonly located = new Map<string, string>();
   readonly #values = new Map<string, Map<string, Json>>();
   readonly #watchers = new Set<{ target: Variable; listener: (change: StatusChange) => void }>();
@@ -68,6 +78,10 @@ export class FakeNode implements HoldfastNode {
   constructor(role: 'edge' | 'master' = 'master') {
     this.role = role;
     this.id = `${role}-under-test`;
+  }
+
+  get debuggers(): number {
+    return this.#debuggers.size;
   }
 
   get watchers(): number {
@@ -149,9 +163,37 @@ export class FakeNode implements HoldfastNode {
     return Object.fromEntries(this.functionsOfModules);
   }
 
+  bind(variable: Variable, listener: (value: Json) => void): () => void {
+    if (!this.systems.has(variable.system)) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: variable.system });
+    const watcher = { target: variable, listener: ({ value }: StatusChange) => listener(value) };
+    this.#watchers.add(watcher);
+    if (this.modules.has(slot(variable)) || this.#values.has(slot(variable))) listener(this.#valuesOf(variable).get(variable.key) ?? null);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
+    const id = this.modules.get(slot(name)) ?? [...this.modules.values()].find((module) => module === name.module);
+    if (id === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: name.module });
+    const listening = { id, listener };
+    this.#debuggers.add(listening);
+    return { module: id, driver: 'Mock display', stop: () => void this.#debuggers.delete(listening) };
+  }
+
   onControl(listener: (event: ControlEvent) => void): () => void {
     this.#controlListeners.add(listener);
     return () => this.#controlListeners.delete(listener);
+  }
+
+  members(): Member[] {
+    return this.origins;
+  }
+
+  announceOrigin(origin: string): void {
+    this.announced.push(origin);
+  }
+
+  locationOfSystem(system: string): string | null {
+    return this.located.get(system) ?? null;
   }
 
   links(): LinkView[] {
@@ -185,6 +227,10 @@ export class FakeNode implements HoldfastNode {
     for (const { target, listener } of this.#watchers) {
       if (slot(target) === slot(change) && target.key === change.key) listener(change);
     }
+  }
+
+  log(module: string, line: DebugLine): void {
+    for (const { id, listener } of this.#debuggers) if (id === module) listener(line);
   }
 
   /** The location moves, and everybody is told. */

@@ -109,7 +109,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   pino: /^src\/shared\/adapters\/log\//,
   'prom-client': /^src\/shared\/adapters\/metrics\//,
   'reflect-metadata': /^src\/shared\/adapters\/tls\//,
-  ws: /^src\/shared\/adapters\/link-ws\//,
+  ws: /^src\/shared\/adapters\/(?:link|client)-ws\//,
   yaml: /^src\/(?:shared\/runtime\/site-|demo\/)/,
   zod: /^src\//,
 };

@@ -19,6 +19,7 @@ const mayBe = {
     'olderUserCurrent', 'olderNodeList', 'olderNodeShow', 'olderZoneList', 'olderZoneShow', 'olderDependencyList', 'olderDependencyShow',
     'olderTriggerList', 'olderSystemList', 'olderSystemShow', 'olderSystemTypes', 'olderSystemCount', 'olderState', 'olderFunctions',
     'olderModuleList', 'olderModuleShow', 'olderModulePing', 'olderModuleState', 'olderModuleInternalState',
+    'members',
   ],
   operator: ['exec', 'moduleExec', 'olderExec'],
   listed: [

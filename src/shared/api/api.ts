@@ -14,13 +14,15 @@ import type { Random } from '../ports/random.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import { Authenticator, hasRole } from './auth.ts';
 import type { Caller, RequestHeaders } from './auth.ts';
+import { ClientSockets } from './client-sockets.ts';
 import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
+import { holderHeaders, redirectOf } from './holder-origin.ts';
 import { locationsTouched } from './modules.ts';
 import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
-import type { ApiReply, BodyReply, EventsReply } from './reply.ts';
+import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 
 export interface ApiDeps {
@@ -49,6 +51,8 @@ export interface RequestContext {
   readonly requestId: string;
   readonly remote: string;
   readonly headers: RequestHeaders;
+  /** Path and query as they came. */
+  readonly url: string;
   readonly params: unknown;
   readonly facts: JsonObject;
   settled: boolean;
@@ -61,6 +65,8 @@ export interface RequestStart {
   remote: string;
   params: unknown;
   query: unknown;
+  /** Path and query as they came. */
+  url: string;
 }
 
 const ANYBODY: Caller = { id: 'anybody', user: 'anybody', name: 'anybody', role: 'viewer', expiresMs: null };
@@ -72,6 +78,8 @@ const LONGEST_TIMER_MS = 2_000_000_000;
  * Order of calls: `begin`, (rate limit), `admit`, (read the body), `run`; `fail` when any step in between throws.
  */
 export class Api {
+  /** The WebSockets of clients. */
+  readonly sockets: ClientSockets;
   readonly #deps: ApiDeps;
   readonly origins: Origins;
   readonly #auth: Authenticator;
@@ -83,18 +91,35 @@ export class Api {
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
-    this.#auth = new Authenticator(deps.node.store, deps.clock, () => this.#endForeignStreams());
+    this.#auth = new Authenticator(deps.node.store, deps.clock, () => {
+      this.#endForeignStreams();
+      this.sockets.checkKeys();
+    });
     this.origins = new Origins(deps.origins);
+    this.sockets = new ClientSockets({
+      ...deps,
+      auth: this.#auth,
+      commandsPerSecond: limits.clientSocketCommandsPerSecond,
+      // An untrusted page does not get here, so that cookies count.
+      identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),
+      trusts: (headers) => this.origins.trusts(headers),
+      asOperatingError: (error) => (error instanceof HoldfastError ? error : this.#unexpected(error, deps.random.hex(8))),
+    });
     this.#handlers = createHandlers({ ...deps, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
   }
 
   /** Finds out who asks. Refuses nothing yet: the rate limit comes first. */
   async begin(start: RequestStart): Promise<RequestContext> {
-    const { route, headers, requestId, remote, params, query } = start;
+    const { route, headers, requestId, remote, params, query, url } = start;
     // Before the node is ready its store may not answer; `admit` refuses then anyway.
     const known = routes[route].role !== null && (routes[route].whileStarting || this.#deps.node.readiness().ready);
     const caller = known ? await this.#auth.identify(credentialIn(headers, query, this.origins.trusts(headers))) : null;
-    return { route, caller, requestId, remote, headers, params, facts: {}, settled: false };
+    return { route, caller, requestId, remote, headers, url, params, facts: {}, settled: false };
+  }
+
+  /** What every answer to this request says, errors included. */
+  headersFor({ route, params }: RequestContext): Headers {
+    return holderHeaders(this.#deps.node, { path: routes[route].path, params });
   }
 
   /** Throws when the request may not go on. */
@@ -123,6 +148,11 @@ export class Api {
       }
       const caller = context.caller ?? ANYBODY;
       await this.#requireLocationAdmin(context, caller);
+      const redirect = redirectOf(this.#deps.node, { ...context, path: routes[context.route].path });
+      if (redirect !== null) {
+        this.#settle(context, redirect.status, 'redirected');
+        return redirect;
+      }
       const reply = await this.#handlers[context.route]({
         params: context.params,
         query: input.query,
@@ -154,6 +184,7 @@ export class Api {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new HoldfastError('SHUTTING_DOWN', {}));
     this.#auth.close();
+    this.sockets.close();
     for (const reply of this.#streams.keys()) reply.stop();
   }
 
@@ -161,6 +192,7 @@ export class Api {
   cancel(): void {
     this.close();
     this.#cancelling.abort();
+    this.sockets.cancel();
     for (const abort of this.#requests) abort.abort();
   }
 

@@ -20,6 +20,7 @@ export function serverHandlers(deps: HandlerDeps) {
       body: await deps.metricsText(),
       headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
     })),
+    members: answer(routes.members, async () => ({ body: node.members() })),
     version: answer(routes.version, async () => ({ body: { service: 'holdfast', version, commit: '', build_time: '' } })),
     // No log-in: applications bring a key or a token.
     authority: answer(routes.authority, async () => ({

@@ -134,6 +134,9 @@ export const edgeRotateBody = z.strictObject({ secret }).prefault({});
 export const enrolmentSchema = z.object({ id: z.string(), enrolment: z.string() });
 export const revokedSchema = z.object({ id: z.string(), revoked: z.literal(true) });
 
+/** Origins such as `https://edge.example.org:8443`; null: not known to the server that answers. */
+export const memberSchema = z.object({ location: z.string(), edge: z.string().nullable(), master: z.string().nullable() });
+
 export const statusSchema = z.record(z.string(), jsonValueSchema);
 
 const changeSchema = z.object({

@@ -20,6 +20,12 @@ export const serverRoutes = {
     description: 'Metrics in the Prometheus text format.',
   },
   root: { ...health, path: `${API}/`, description: 'The same as `/health/ready`, where published clients look.' },
+  members: {
+    ...read,
+    path: `${API}/members`,
+    response: z.array(schema.memberSchema),
+    description: 'Where clients of each location can be served: the origins to which a redirect may send them.',
+  },
   version: { ...open, path: `${API}/version`, response: schema.versionInfoSchema, description: 'Name and version of the server.' },
   authority: {
     ...open,

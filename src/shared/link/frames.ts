@@ -23,6 +23,7 @@ export type RequestKind = keyof typeof requestKinds;
 export const postTypes = {
   status: { epoch: true },
   ready: { epoch: false },
+  origin: { epoch: false },
   'replicate.head': { epoch: false },
 } as const;
 export type PostType = keyof typeof postTypes;

@@ -19,6 +19,8 @@ interface CommonConfig {
   data: string;
   /** Where the client API listens. Port 0: any free port. */
   http: Address;
+  /** Where clients reach it from elsewhere; null: where it listens. */
+  origin: string | null;
   log: LogLevel;
   driverHosts: number;
   /** Folder of drivers, besides those that come with Holdfast; null: none. */
@@ -73,6 +75,11 @@ export const configTable = {
     roles,
     default: '127.0.0.1:8080 (master), 127.0.0.1:8081 (edge)',
     description: 'host:port of the client API; port 0 takes any free port',
+  },
+  HOLDFAST_ORIGIN: {
+    roles,
+    default: 'where HOLDFAST_HTTP listens, with the name of the machine in place of 0.0.0.0 or [::]',
+    description: 'Origin at which clients reach this server, such as https://edge.example.org:8443; clients are sent there when control moves',
   },
   HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
   HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
@@ -146,6 +153,11 @@ const environmentSchema = z.strictObject({
   HOLDFAST_ROLE: oneOf(roles),
   HOLDFAST_DATA: z.string({ error: () => missing('the directory of the stores') }),
   HOLDFAST_HTTP: address.optional(),
+  HOLDFAST_ORIGIN: z
+    .string()
+    .regex(/^https?:\/\/[A-Za-z0-9._:[\]-]+$/, 'is not an origin; write such as https://edge.example.org:8443, without a path')
+    .max(300)
+    .optional(),
   HOLDFAST_LOG: oneOf(logLevels).default('info'),
   HOLDFAST_DRIVER_HOSTS: z
     .string()
@@ -193,8 +205,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>, m
 
 /** For the start-up log: everything but secrets. */
 export function describeConfig(config: Config): JsonObject {
-  const { role, data, log, driverHosts, drivers, origins, writeLog } = config;
-  const common = { role, data, http: formatAddress(config.http), log, driver_hosts: driverHosts, drivers, origins: [...origins], write_log: writeLog };
+  const { role, data, origin, log, driverHosts, drivers, origins, writeLog } = config;
+  const common = { role, data, http: formatAddress(config.http), origin, log, driver_hosts: driverHosts, drivers, origins: [...origins], write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -221,6 +233,7 @@ function configOf(env: Environment, machine: Machine): Config {
     log: env.HOLDFAST_LOG,
     drivers: env.HOLDFAST_DRIVERS ?? null,
     origins: Object.freeze(env.HOLDFAST_ORIGINS ?? []),
+    origin: env.HOLDFAST_ORIGIN ?? null,
     writeLog: env.HOLDFAST_WRITE_LOG ?? null,
     driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
   };
@@ -246,7 +259,7 @@ function configOf(env: Environment, machine: Machine): Config {
 }
 
 /** "All addresses of this machine": nothing that another machine could dial. */
-const isWildcard = (host: string): boolean => host === '0.0.0.0' || /^[0:]+$/.test(host);
+export const isWildcard = (host: string): boolean => host === '0.0.0.0' || /^[0:]+$/.test(host);
 
 const missing = (what: string): string => `is not set; give ${what}`;
 

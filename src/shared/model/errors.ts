@@ -43,6 +43,7 @@ export const errorTable = {
   IN_USE: row(409, ['id', 'by'], '{id} is used by {by}', 'Take it out there first.'),
   MASTER_ONLY: row(409, ['action'], 'This server is an edge: {action} is done at the master', 'Send it to the master.'),
   STREAMS_FULL: row(503, ['limit'], 'More than {limit} event streams are open', 'Close one, or try again later.'),
+  LIMIT_REACHED: row(503, ['what', 'limit'], 'No more than {limit} {what}', 'Close what is not needed, wait for answers, or send slower.'),
   INTERNAL: row(
     500,
     ['requestId'],

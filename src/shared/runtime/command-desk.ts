@@ -1,26 +1,20 @@
 import { z } from 'zod';
-import type { Json } from '../foundation/json.ts';
+import { type Json, jsonEqual } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
-import type { ExecAnswer, ExecRequest, ModuleCommand, ModuleStatus, StatusChange } from './node.ts';
+import type { Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, StatusChange } from './node.ts';
 import { Proxy, type ProxyCall, type ProxyOptions } from './proxy.ts';
-import type { StatusBoard } from './status-board.ts';
+import type { StatusBoard, StatusListener } from './status-board.ts';
 
 export interface CommandDeskOptions extends ProxyOptions {
   random: Random;
   metrics: Metrics;
   directory: Directory;
   board: StatusBoard;
-}
-
-interface ModuleName {
-  system: string;
-  module: string;
-  index: number;
 }
 
 export const execBodySchema = z.strictObject({
@@ -49,16 +43,16 @@ export class CommandDesk {
 
   /** The same for a module that is named by its id. */
   async execModule({ id, ...command }: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
-    return this.#run(this.#options.directory.target(id), command, signal);
+    return this.#run(this.#options.directory.module(id), command, signal);
   }
 
   /** Throws NOT_FOUND. */
   locationOf(id: string): string {
-    return this.#options.directory.target(id).location;
+    return this.#options.directory.module(id).location;
   }
 
   moduleStatus(id: string): ModuleStatus {
-    const target = this.#options.directory.target(id);
+    const target = this.#options.directory.module(id);
     return { module: id, ...this.#options.board.module(target.location, id) };
   }
 
@@ -101,28 +95,65 @@ export class CommandDesk {
 
   /**
    * Like `watch`, of a module that may be absent now. It may come, be moved, or be replaced: the values of whatever has
-   * the name then are told. While it is absent there is no news.
+   * the name then are told.
    */
   follow(name: ModuleName & { key: string | null }, listener: (change: StatusChange) => void): () => void {
-    const { board, directory } = this.#options;
+    const { board } = this.#options;
     const { key: wanted, ...module } = name;
-    let target = this.#tryResolve(name);
     const tell = (key: string, value: Json): void => {
       if (wanted === null || wanted === key) listener({ ...module, key, value });
     };
-    const tellAll = ({ location, module: id }: Target): void => {
-      for (const [key, value] of Object.entries(board.module(location, id).values)) tell(key, value);
+    const tellAll = (target: Target): void => {
+      for (const [key, value] of Object.entries(board.module(target.location, target.module).values)) tell(key, value);
     };
-    const stopBoard = board.onChange(({ location, module: id, key, value }) => {
-      if (id === target?.module && location === target.location) tell(key, value);
+    return this.#follow(name, tellAll, ({ key, value }) => tell(key, value));
+  }
+
+  /**
+   * Calls back with the value of one variable now and on each change; null: it was never set. A module that is not
+   * there yet is waited for. Throws NOT_FOUND when the system does not exist.
+   */
+  bind(name: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+    const { board, directory } = this.#options;
+    directory.system(name.system);
+    let told: Json | undefined;
+    const tell = (value: Json): void => {
+      if (jsonEqual(told, value)) return;
+      told = value;
+      listener(value);
+    };
+    const found = ({ location, module }: Target): void => tell(board.value(location, module, name.key) ?? null);
+    return this.#follow(name, found, ({ key, value }) => {
+      if (key === name.key) tell(value);
     });
-    const stopDirectory = directory.onChange(() => {
+  }
+
+  /** Log lines of a module, named as in a system or by its id. Throws NOT_FOUND. */
+  debug(name: ModuleName, listener: (line: DebugLine) => void): Debugging {
+    const { deviceLink, directory } = this.#options;
+    const { module, driver } = directory.module(this.#tryResolve(name)?.module ?? name.module);
+    const stop = deviceLink.onLog(({ module: id, level, message }) => {
+      if (id === module) listener({ level, message });
+    });
+    return { module, driver, stop };
+  }
+
+  /** `found`: this module bears the name, now or from now on. `changed`: a status variable of it. */
+  #follow(name: ModuleName, found: (target: Target) => void, changed: StatusListener): () => void {
+    const { board, directory } = this.#options;
+    let target: Target | null = null;
+    let stopBoard = (): void => undefined;
+    const look = (): void => {
       const now = this.#tryResolve(name);
-      if (now?.module === target?.module && now?.location === target?.location) return;
+      // What is gone keeps its last value until another module has the name.
+      if (now === null || (now.module === target?.module && now.location === target.location)) return;
       target = now;
-      if (now !== null) tellAll(now);
-    });
-    if (target !== null) tellAll(target);
+      stopBoard();
+      stopBoard = board.watch(now.location, now.module, changed);
+      found(now);
+    };
+    look();
+    const stopDirectory = directory.onChange(look);
     return () => {
       stopBoard();
       stopDirectory();

@@ -78,6 +78,25 @@ export class Directory {
     return [...this.#systems.values()].filter((system) => (system.edge_control_id ?? MASTER_LOCATION) === location);
   }
 
+  /** Throws NOT_FOUND. */
+  system(id: string): SystemDocument {
+    const system = this.#systems.get(id);
+    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id });
+    return system;
+  }
+
+  /** null: there is no such system, or it belongs to no location. */
+  locationOfSystem(id: string): string | null {
+    return this.#systems.get(id)?.edge_control_id ?? null;
+  }
+
+  /** A module by its id. Throws NOT_FOUND. */
+  module(id: string): Target & { driver: string } {
+    const module = this.#modules.get(id);
+    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id });
+    return { module: id, location: this.locationOf(module), driver: this.#drivers.get(module.driver_id)?.name ?? module.driver_id };
+  }
+
   /** The module that a system calls `Display_1`: the index counts modules of that name in the order of the list. */
   resolve(systemId: string, name: string, index: number): Target {
     const module = this.#named(systemId, name)[index - 1];
@@ -88,13 +107,6 @@ export class Directory {
   /** How many modules of that name the system lists. Throws NOT_FOUND for a system that is not there. */
   count(systemId: string, name: string): number {
     return this.#named(systemId, name).length;
-  }
-
-  /** Throws NOT_FOUND. */
-  target(moduleId: string): Target {
-    const module = this.#modules.get(moduleId);
-    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: moduleId });
-    return { module: moduleId, location: this.locationOf(module) };
   }
 
   locationOf(module: ModuleDocument): string {

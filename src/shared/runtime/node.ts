@@ -2,7 +2,7 @@ import type { Json } from '../foundation/json.ts';
 import type { Epoch, Holder, Policy } from '../model/control.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
-import type { DeviceWrite, ModuleFunction } from '../ports/device-link.ts';
+import type { DeviceWrite, ModuleFunction, ModuleLogLine } from '../ports/device-link.ts';
 
 /** What the API and the CLI may ask of a node, the same on both roles. */
 export interface HoldfastNode {
@@ -32,8 +32,22 @@ export interface HoldfastNode {
   watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
   /** The public methods of a module that this node drives. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
   functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>>;
+  /**
+   * Calls back with the value of one variable at once and on each change; null: it was never set. A module that is not
+   * there yet is waited for. Throws NOT_FOUND when the system does not exist. Returns the way to stop.
+   */
+  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void;
+  /** Log lines of a module of this node; `module` may also be its id. Throws NOT_FOUND. */
+  debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
+
+  /** Where clients of each location can be served, as far as this node has heard. */
+  members(): Member[];
+  /** Where clients reach this node; the other members are told. */
+  announceOrigin(origin: string): void;
+  /** Location of a system; null: there is no such system, or it belongs to no location. */
+  locationOfSystem(system: string): string | null;
 
   links(): LinkView[];
   deviceWrites(location: string): Promise<DeviceWrite[]>;
@@ -116,6 +130,23 @@ export interface ExecAnswer {
   servedBy: string;
 }
 
+/** A module as a system calls it. */
+export interface ModuleName {
+  system: string;
+  module: string;
+  index: number;
+}
+
+export type DebugLine = Pick<ModuleLogLine, 'level' | 'message'>;
+
+export interface Debugging {
+  /** Its id. */
+  module: string;
+  /** Name of its driver. */
+  driver: string;
+  stop(): void;
+}
+
 export interface ModuleStatus {
   module: string;
   values: Record<string, Json>;
@@ -137,6 +168,13 @@ export interface ControlEvent {
   reason: string;
   epoch: Epoch;
   atMs: number;
+}
+
+/** Origins of the client APIs that serve a location, such as `https://edge.example.org:8443`; null: not known. */
+export interface Member {
+  location: string;
+  edge: string | null;
+  master: string | null;
 }
 
 export interface LinkView {

@@ -13,6 +13,8 @@ interface Entry {
 
 export type StatusListener = (value: StatusValue) => void;
 
+const watchKey = (location: string, module: string): string => `${location}\n${module}`;
+
 /**
  * The last value of each status variable, by location and module. Values outlive changes of control:
  * a subscriber sees the old value until the new holder reports another.
@@ -22,6 +24,8 @@ export class StatusBoard {
   readonly #values = new Map<string, Map<string, Map<string, Entry>>>();
   readonly #floors = new Map<string, Epoch>();
   readonly #listeners = new Set<StatusListener>();
+  /** By location and module: a change must not cost a call for each of thousands of watchers of other modules. */
+  readonly #watchers = new Map<string, Set<StatusListener>>();
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
@@ -40,6 +44,7 @@ export class StatusBoard {
     keys.set(status.key, { value: status.value, epoch: status.epoch });
     if (known === undefined || !jsonEqual(known.value, status.value)) {
       for (const listener of this.#listeners) listener(status);
+      for (const listener of this.#watchers.get(watchKey(status.location, status.module)) ?? []) listener(status);
     }
     return true;
   }
@@ -78,6 +83,11 @@ export class StatusBoard {
     return { values, epoch };
   }
 
+  /** undefined: never set. */
+  value(location: string, module: string, key: string): Json | undefined {
+    return this.#values.get(location)?.get(module)?.get(key)?.value;
+  }
+
   /** How many modules of a location say that they are connected. */
   connected(location: string): number {
     let count = 0;
@@ -89,6 +99,17 @@ export class StatusBoard {
     this.#listeners.add(listener);
     return () => {
       this.#listeners.delete(listener);
+    };
+  }
+
+  /** Calls back on each change of one module. Returns the way to stop. */
+  watch(location: string, module: string, listener: StatusListener): () => void {
+    const key = watchKey(location, module);
+    const watchers = this.#watchers.get(key) ?? new Set();
+    this.#watchers.set(key, watchers.add(listener));
+    return () => {
+      watchers.delete(listener);
+      if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
     };
   }
 

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { defaultTimings } from '../../../src/shared/control/lease.ts';
 import { type Route, routes } from '../../../src/shared/client-api/routes.ts';
+import { socketCommands, socketErrors } from '../../../src/shared/client-api/socket.ts';
 import { postTypes, requestKinds } from '../../../src/shared/link/frames.ts';
 import { configTable } from '../../../src/shared/model/config.ts';
 import { errorTable } from '../../../src/shared/model/errors.ts';
@@ -72,6 +73,20 @@ export const tables: readonly Table[] = [
     head: ['post', 'epoch'],
     people: 'meaning',
     rows: () => Object.entries(postTypes).map(([type, { epoch }]) => [code(type), yesOrNo(epoch)]),
+  },
+  {
+    file: 'docs/api.md',
+    name: 'commands',
+    head: ['command', 'role', 'meaning'],
+    people: null,
+    rows: () => Object.entries(socketCommands).map(([name, { role, description }]) => [code(name), role, description]),
+  },
+  {
+    file: 'docs/api.md',
+    name: 'socket errors',
+    head: ['code', 'meaning'],
+    people: null,
+    rows: () => Object.values(socketErrors).map(({ code: number, meaning }) => [String(number), meaning]),
   },
   {
     file: 'docs/operations.md',

@@ -163,9 +163,11 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
     exposeHeadRoute: route.method === 'GET' && route.answer !== 'events',
     ...(route.role === null && route.whileStarting ? { config: { rateLimit: false } } : {}),
     // The plug-in puts its rate limit behind this hook; `admit` comes after both, and before the body is read.
-    onRequest: async (request) => {
-      const { id: requestId, headers, params, query, ip: remote } = request;
-      contexts.set(request, await api.begin({ route: name, headers, requestId, remote, params, query }));
+    onRequest: async (request, reply) => {
+      const { id: requestId, headers, params, query, ip: remote, url } = request;
+      const context = await api.begin({ route: name, headers, requestId, remote, params, query, url });
+      contexts.set(request, context);
+      void reply.headers(api.headersFor(context));
     },
     preParsing: async (request) => {
       api.admit(contextOf(request));

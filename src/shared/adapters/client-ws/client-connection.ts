@@ -1,0 +1,72 @@
+import type { Duplex } from 'node:stream';
+import { WebSocket } from 'ws';
+import type { ClientSocket } from '../../ports/client-socket.ts';
+
+/** Connections with something to send, flushed together at the end of the event-loop turn. */
+export class Flusher {
+  #waiting: ClientConnection[] = [];
+
+  add(connection: ClientConnection): void {
+    this.#waiting.push(connection);
+    if (this.#waiting.length === 1) setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    const connections = this.#waiting;
+    this.#waiting = [];
+    for (const connection of connections) connection.flush();
+  }
+}
+
+/**
+ * A client's WebSocket. Frames come ready-made and go past the library into the stream below it: that is safe because
+ * the library, without compression, writes each of its own frames in one go.
+ */
+export class ClientConnection implements ClientSocket {
+  readonly #socket: WebSocket;
+  readonly #stream: Duplex;
+  readonly #flusher: Flusher;
+  #frames: Uint8Array[] = [];
+  #bytes = 0;
+
+  constructor(socket: WebSocket, stream: Duplex, flusher: Flusher) {
+    this.#socket = socket;
+    this.#stream = stream;
+    this.#flusher = flusher;
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#frames.push(frame);
+    this.#bytes += frame.length;
+    if (this.#frames.length === 1) this.#flusher.add(this);
+  }
+
+  queuedBytes(): number {
+    return this.#bytes + this.#stream.writableLength;
+  }
+
+  ping(): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+  }
+
+  close(code: number, reason: string): void {
+    this.flush();
+    this.#socket.close(code, reason);
+  }
+
+  flush(): void {
+    const frames = this.#frames;
+    this.#frames = [];
+    this.#bytes = 0;
+    if (frames.length === 0 || this.#socket.readyState !== WebSocket.OPEN) return;
+    const [only] = frames;
+    if (frames.length === 1 && only !== undefined) {
+      this.#stream.write(only);
+      return;
+    }
+    this.#stream.cork();
+    for (const frame of frames) this.#stream.write(frame);
+    this.#stream.uncork();
+  }
+}

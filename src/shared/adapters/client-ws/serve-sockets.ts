@@ -1,0 +1,50 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type RawData, WebSocketServer } from 'ws';
+import type { ClientSockets } from '../../api/client-sockets.ts';
+import { socketPaths } from '../../client-api/socket.ts';
+import type { BodyReply } from '../../api/reply.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
+import { ClientConnection, Flusher } from './client-connection.ts';
+
+/** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
+const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;
+
+/** Answers the `upgrade` requests of an HTTP server: a WebSocket at the two paths of the client protocol, a refusal anywhere else. */
+export function serveClientSockets(server: Server, sockets: ClientSockets): void {
+  const webSockets = new WebSocketServer({ noServer: true, clientTracking: false, ...webSocketOptions });
+  const flusher = new Flusher();
+
+  const accept = async (request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> => {
+    const [path = '', search = ''] = (request.url ?? '').split('?', 2);
+    if (!socketPaths.includes(path)) throw new HoldfastError('NOT_FOUND', { kind: 'WebSocket', id: path.slice(0, 200) });
+    const caller = await sockets.admit({ headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
+    const remote = request.socket.remoteAddress ?? 'unknown';
+    webSockets.handleUpgrade(request, stream, head, (socket) => {
+      const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remote);
+      socket.on('message', (data, isBinary) => session.receive(isBinary ? null : textOf(data)));
+      socket.on('pong', () => session.heard());
+      stream.on('drain', () => session.drained());
+      socket.on('close', () => session.closed());
+      // The library closes the socket with the matching code, and `close` follows.
+      socket.on('error', () => undefined);
+    });
+  };
+
+  server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    stream.on('error', () => undefined);
+    accept(request, stream, head).catch((error: unknown) => refuse(stream, sockets.refusal(error)));
+  });
+}
+
+const textOf = (data: RawData): string => (Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? Buffer.from(data) : data).toString();
+
+/** An answer in HTTP: there is no WebSocket yet that could carry it. */
+function refuse(stream: Duplex, { status, headers, body }: BodyReply): void {
+  const text = JSON.stringify(body);
+  const length = String(Buffer.byteLength(text));
+  const all = { ...headers, 'content-type': 'application/json; charset=utf-8', 'content-length': length, connection: 'close' };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  stream.end(`HTTP/1.1 ${status} Refused\r\n${lines.join('')}\r\n${text}`);
+}

@@ -1,0 +1,104 @@
+import { HoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import type { ClientSocket } from '../ports/client-socket.ts';
+import type { HoldfastNode } from '../runtime/node.ts';
+import type { Authenticator, Caller, RequestHeaders } from './auth.ts';
+import { type BodyReply, errorReply } from './reply.ts';
+import { Redirects } from './redirects.ts';
+import { type SessionDeps, SocketSession } from './socket-session.ts';
+import { Topics } from './topics.ts';
+
+export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node'> {
+  node: HoldfastNode;
+  auth: Pick<Authenticator, 'stillValid'>;
+  /** Whose credential a request carries; null: none, or not a valid one. */
+  identify(headers: RequestHeaders, query: unknown): Promise<Caller | null>;
+  /** Does the page that asks come from an origin that may? */
+  trusts(headers: RequestHeaders): boolean;
+}
+
+export interface SocketRequestStart {
+  headers: RequestHeaders;
+  query: Record<string, string>;
+}
+
+/** All WebSockets of clients: who may open one, what they share, and how they end. */
+export class ClientSockets {
+  readonly #deps: ClientSocketsDeps;
+  readonly #topics: Topics;
+  readonly #sessions = new Set<SocketSession>();
+  #redirects: Redirects | null = null;
+  #closing = false;
+
+  constructor(deps: ClientSocketsDeps) {
+    this.#deps = deps;
+    this.#topics = new Topics(deps);
+  }
+
+  /** Who opens a socket. Throws when nobody may, or not this one. */
+  async admit({ headers, query }: SocketRequestStart): Promise<Caller> {
+    const { node, identify, trusts } = this.#deps;
+    if (this.#closing) throw new HoldfastError('SHUTTING_DOWN', {});
+    const { ready, waitingFor } = node.readiness();
+    if (!ready) throw new HoldfastError('NOT_READY', { waitingFor: waitingFor.join(', ') || 'its start', retryAfterMs: 1_000 });
+    if (!trusts(headers)) throw new HoldfastError('FORBIDDEN', { needs: 'a page of this server, or of an allowed origin' });
+    const caller = await identify(headers, query);
+    if (caller === null) throw new HoldfastError('UNAUTHORISED', {});
+    if (this.#sessions.size >= limits.clientSockets) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'WebSockets may be open on one server', limit: limits.clientSockets });
+    }
+    return caller;
+  }
+
+  /** The answer to who is not let in. */
+  refusal(error: unknown): BodyReply {
+    return errorReply(this.#deps.asOperatingError(error));
+  }
+
+  open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {
+    // Not earlier: a node that is being built cannot be listened to.
+    this.#redirects ??= new Redirects(this.#deps.node, this.#topics);
+    const session = new SocketSession({ ...this.#deps, topics: this.#topics }, { caller, socket, remote }, () => {
+      this.#sessions.delete(session);
+      this.#count();
+    });
+    this.#sessions.add(session);
+    this.#count();
+    // The shutdown, or a revocation, may have come between the two.
+    if (this.#closing) session.finish('shutting-down');
+    this.#checkKey(session);
+    return session;
+  }
+
+  /** After a commit: sockets of keys that were revoked or changed their role end. */
+  checkKeys(): void {
+    for (const session of this.#sessions) this.#checkKey(session);
+  }
+
+  /** Takes no more commands, answers those under way, and closes. */
+  close(): void {
+    if (!this.#closing) this.#redirects?.drain();
+    this.#closing = true;
+    for (const session of this.#sessions) session.finish('shutting-down');
+  }
+
+  /** Commands that are still under way are answered with CANCELLED. */
+  cancel(): void {
+    this.close();
+    for (const session of this.#sessions) session.end('shutting-down');
+  }
+
+  #checkKey(session: SocketSession): void {
+    const { auth, log } = this.#deps;
+    auth.stillValid(session.caller).then(
+      (valid) => {
+        if (!valid) session.end('key-revoked');
+      },
+      (error: unknown) => log.warn('client-socket-check-failed', { error: String(error) }),
+    );
+  }
+
+  #count(): void {
+    this.#deps.metrics.set('holdfast_client_sockets', {}, this.#sessions.size);
+  }
+}

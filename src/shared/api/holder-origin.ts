@@ -1,0 +1,54 @@
+import type { HoldfastNode } from '../runtime/node.ts';
+import type { RequestHeaders } from './auth.ts';
+import type { BodyReply, Headers } from './reply.ts';
+
+/** A request may be sent on so often; then it is served here, by proxy: two servers that disagree must not play ball with it. */
+const MAX_HOPS = 2;
+const HOPS = 'redirect_hops';
+
+export interface DirectedRequest {
+  /** Of its route, such as `/api/engine/v2/systems/:id`. */
+  path: string;
+  params: unknown;
+  headers: RequestHeaders;
+  /** Path and query as they came. */
+  url: string;
+}
+
+type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOfSystem'>;
+
+/** Which server has control of what a request is about: said in each answer, and where to go for a client that asks to be sent. */
+export function holderHeaders(node: Node, request: Pick<DirectedRequest, 'path' | 'params'>): Headers {
+  const holder = holderOf(node, request);
+  return holder === null ? {} : { 'x-holdfast-origin': holder.origin };
+}
+
+/** null: it is served here. */
+export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
+  if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
+  const holder = holderOf(node, request);
+  if (holder === null || holder.here) return null;
+  const [path = '', search = ''] = request.url.split('?', 2);
+  const query = new URLSearchParams(search);
+  const hops = Number(query.get(HOPS) ?? 0);
+  // A credential of the query would be repeated in our answer.
+  if (!(hops < MAX_HOPS) || query.has('api-key') || query.has('bearer_token')) return null;
+  query.set(HOPS, String(hops + 1));
+  const location = `${holder.origin}${path}?${query.toString()}`;
+  return { kind: 'json', status: 307, headers: { location, 'x-holdfast-origin': holder.origin }, body: { location } };
+}
+
+/** Only members are named: what is not in their list is nobody's origin. */
+function holderOf(node: Node, { path, params }: Pick<DirectedRequest, 'path' | 'params'>): { origin: string; here: boolean } | null {
+  const location = locationOf(node, path, params);
+  const holder = location === null ? undefined : node.location(location)?.holder;
+  if (holder === undefined || holder === 'none') return null;
+  const origin = node.members().find((member) => member.location === location)?.[holder] ?? null;
+  return origin === null ? null : { origin, here: holder === node.role };
+}
+
+function locationOf(node: Node, path: string, params: unknown): string | null {
+  const [, kind] = /\/(systems|edges)\/:id(?:\/|$)/.exec(path) ?? [];
+  if (kind === undefined || typeof params !== 'object' || params === null || !('id' in params) || typeof params.id !== 'string') return null;
+  return kind === 'systems' ? node.locationOfSystem(params.id) : params.id;
+}

@@ -1,0 +1,52 @@
+import type { z } from 'zod';
+import { HoldfastError } from '../model/errors.ts';
+import { parseInput } from '../client-api/parse.ts';
+import { requestIdSchema, type RequestId, type SocketErrorName, type SocketMeta, type SocketRequest } from '../client-api/socket.ts';
+
+/** What a frame of a client says, step by step, and what its answers repeat. */
+
+export interface Identified {
+  id: RequestId;
+  cmd: string;
+}
+
+export const metaOf = ({ sys, mod, index, name }: SocketRequest<'bind'>): Required<SocketMeta> => ({ sys, mod, index, name });
+export const logMetaOf = ({ sys, mod, index, name }: SocketRequest<'debug'>): SocketMeta => ({ sys, mod, index, ...(name === undefined ? {} : { name }) });
+export const logKeyOf = ({ sys, mod, index }: SocketRequest<'debug'>): string => JSON.stringify([sys, mod, index]);
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Also of a request that is wrong otherwise: its error is to reach whoever asked. */
+export function idOf(input: unknown): RequestId | null {
+  const parsed = requestIdSchema.safeParse(isRecord(input) ? input['id'] : undefined);
+  return parsed.success ? parsed.data : null;
+}
+
+export function identified(input: unknown, id: RequestId | null): Identified {
+  const wrong = (field: string, problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field, problem });
+  if (!isRecord(input)) throw wrong('frame', 'must be a JSON object');
+  if (id === null) throw wrong('id', 'must be a number or a text of at most 200 characters');
+  if (typeof input['cmd'] !== 'string') throw wrong('cmd', 'must be the name of a command');
+  return { id, cmd: input['cmd'] };
+}
+
+export const read = <S extends z.ZodType>(schema: S, input: unknown): z.output<S> => parseInput(schema, input, 'request');
+
+/** What a published client is told an error is. */
+export function errorNameOf(error: HoldfastError): SocketErrorName {
+  switch (error.code) {
+    case 'INPUT_INVALID':
+      return 'bad-request';
+    case 'UNAUTHORISED':
+    case 'FORBIDDEN':
+      return 'access-denied';
+    case 'UNKNOWN_TYPE':
+      return 'unknown-command';
+    case 'INTERNAL':
+      return 'unexpected-failure';
+    case 'NOT_FOUND':
+      return error.facts['kind'] === 'system' ? 'system-not-found' : 'module-not-found';
+    default:
+      return 'request-failed';
+  }
+}

@@ -1,0 +1,336 @@
+import { HoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import type { ClientSocket, ClientSocketHandler } from '../ports/client-socket.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Debugging, HoldfastNode } from '../runtime/node.ts';
+import {
+  isSocketCommand,
+  PING,
+  PONG,
+  socketCommands,
+  socketErrors,
+  type RequestId,
+  type SocketCommandName,
+  type SocketErrorName,
+  type SocketFrame,
+  type SocketMeta,
+  type SocketRequest,
+} from '../client-api/socket.ts';
+import { hasRole, type Caller } from './auth.ts';
+import { withDeadline } from './deadline.ts';
+import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
+import { textFrame } from './text-frame.ts';
+import { TokenBucket } from './token-bucket.ts';
+import type { Topic, TopicMember, Topics } from './topics.ts';
+
+export interface SessionDeps {
+  node: Pick<HoldfastNode, 'exec' | 'debug'>;
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  topics: Topics;
+  commandsPerSecond: number;
+  /** What is no operating error becomes one that tells a client nothing, and is logged. */
+  asOperatingError(error: unknown): HoldfastError;
+}
+
+export interface SessionStart {
+  caller: Caller;
+  socket: ClientSocket;
+  /** Address of the client. */
+  remote: string;
+}
+
+/** The WebSocket protocol's numbers for why a server closes. */
+const GOING_AWAY = 1001;
+const POLICY = 1008;
+
+/** One client on one WebSocket: its bindings, its commands under way, its log lines. Knows no socket library. */
+export class SocketSession implements ClientSocketHandler, TopicMember {
+  readonly caller: Caller;
+  readonly #deps: SessionDeps;
+  readonly #socket: ClientSocket;
+  readonly #remote: string;
+  readonly #onClosed: (session: SocketSession) => void;
+  readonly #rate: TokenBucket;
+  readonly #bindings = new Map<string, Topic>();
+  /** Bindings whose newest value waits until the client has read what is on its way. */
+  readonly #late = new Set<Topic>();
+  readonly #debugs = new Map<string, Debugging>();
+  readonly #pending = new Set<AbortController>();
+  #droppedLines = 0;
+  #heardMs: number;
+  #drainedMs: number;
+  #pongDueMs: number;
+  #beat: Timer;
+  /** Why it ends as soon as everything is answered. */
+  #ending: { code: number; reason: string } | null = null;
+  #over = false;
+
+  constructor(deps: SessionDeps, { caller, socket, remote }: SessionStart, onClosed: (session: SocketSession) => void) {
+    this.caller = caller;
+    this.#deps = deps;
+    this.#socket = socket;
+    this.#remote = remote;
+    this.#onClosed = onClosed;
+    this.#rate = new TokenBucket(deps.clock, { perSecond: deps.commandsPerSecond, burst: limits.clientSocketCommandBurst });
+    const nowMs = deps.clock.monotonicMs();
+    this.#heardMs = nowMs;
+    this.#drainedMs = nowMs;
+    this.#pongDueMs = nowMs + limits.clientSocketPongMs;
+    this.#beat = this.#nextBeat();
+  }
+
+  receive(text: string | null): void {
+    this.heard();
+    if (this.#over) return;
+    if (text === PING) this.#say(PONG);
+    else this.#command(text);
+  }
+
+  heard(): void {
+    this.#heardMs = this.#deps.clock.monotonicMs();
+  }
+
+  /** Status of a client that reads too slowly is conflated: each variable waits once, with its newest value. */
+  changed(topic: Topic): void {
+    if (topic.frame === null || this.#over) return;
+    if (this.#late.size > 0 || this.#socket.queuedBytes() > limits.clientSocketBehindBytes) this.#late.add(topic);
+    else this.#socket.send(topic.frame);
+  }
+
+  drained(): void {
+    this.#drainedMs = this.#deps.clock.monotonicMs();
+    for (const topic of this.#late) {
+      if (this.#socket.queuedBytes() > limits.clientSocketBehindBytes) return;
+      this.#late.delete(topic);
+      if (topic.frame !== null) this.#socket.send(topic.frame);
+    }
+  }
+
+  closed(): void {
+    if (!this.#over) this.#cleanUp();
+    this.#onClosed(this);
+  }
+
+  tell(frame: Uint8Array): void {
+    if (!this.#over) this.#socket.send(frame);
+  }
+
+  /** Takes no more commands, and closes when those under way are answered. */
+  finish(reason: string, code: number = GOING_AWAY): void {
+    this.#ending ??= { code, reason };
+    this.#closeWhenAnswered();
+  }
+
+  /** Answers commands under way with CANCELLED, and closes. */
+  end(reason: string, code: number = POLICY): void {
+    this.finish(reason, code);
+    for (const abort of this.#pending) abort.abort();
+  }
+
+  // ── Commands ──────────────────────────────────────────────────────────────
+
+  #command(text: string | null): void {
+    let input: unknown = null;
+    let id: RequestId | null = null;
+    try {
+      if (text === null) throw new HoldfastError('INPUT_INVALID', { field: 'frame', problem: 'is binary; send JSON text' });
+      input = JSON.parse(text);
+    } catch {
+      return this.#refuse(null, new HoldfastError('INPUT_INVALID', { field: 'frame', problem: 'is not JSON text' }), 'parse-error');
+    }
+    try {
+      id = idOf(input);
+      if (this.#ending !== null) throw new HoldfastError('SHUTTING_DOWN', {});
+      if (!this.#rate.take()) throw new HoldfastError('RATE_LIMITED', { retryAfterMs: 1_000 });
+      this.#run(identified(input, id), input);
+    } catch (error) {
+      this.#fail(id, 'none', error);
+    }
+  }
+
+  #run({ id, cmd }: Identified, input: unknown): void {
+    if (!isSocketCommand(cmd)) throw new HoldfastError('UNKNOWN_TYPE', { type: cmd.slice(0, 100) });
+    const { role } = socketCommands[cmd];
+    try {
+      if (!hasRole(this.caller, role)) throw new HoldfastError('FORBIDDEN', { needs: `the role ${role}` });
+      switch (cmd) {
+        case 'bind':
+          return this.#bind(id, read(socketCommands.bind.request, input));
+        case 'unbind':
+          return this.#unbind(id, read(socketCommands.unbind.request, input));
+        case 'exec':
+          return void this.#exec(id, read(socketCommands.exec.request, input));
+        case 'debug':
+          return void this.#debug(id, read(socketCommands.debug.request, input));
+        case 'ignore':
+          return this.#ignore(id, read(socketCommands.ignore.request, input));
+      }
+    } catch (error) {
+      this.#fail(id, cmd, error);
+    }
+  }
+
+  #bind(id: RequestId, request: SocketRequest<'bind'>): void {
+    const meta = metaOf(request);
+    const key = JSON.stringify(meta);
+    if (this.#bindings.has(key)) return this.#succeed('bind', { id, type: 'success', meta });
+    if (this.#bindings.size >= limits.clientSocketBindings) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'bindings may be open on one socket', limit: limits.clientSocketBindings });
+    }
+    const topic = this.#deps.topics.join(meta, this);
+    this.#bindings.set(key, topic);
+    this.#succeed('bind', { id, type: 'success', meta });
+    this.changed(topic);
+  }
+
+  #unbind(id: RequestId, request: SocketRequest<'unbind'>): void {
+    const meta = metaOf(request);
+    const key = JSON.stringify(meta);
+    const topic = this.#bindings.get(key);
+    if (topic !== undefined) {
+      this.#bindings.delete(key);
+      this.#late.delete(topic);
+      this.#deps.topics.leave(topic, this);
+    }
+    this.#succeed('unbind', { id, type: 'success', meta });
+  }
+
+  async #exec(id: RequestId, request: SocketRequest<'exec'>): Promise<void> {
+    const { clock, node } = this.#deps;
+    const { sys, mod, index, name, args } = request;
+    const abort = new AbortController();
+    try {
+      if (this.#pending.size >= limits.clientSocketCommands) {
+        throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });
+      }
+      this.#pending.add(abort);
+      const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, timeoutMs: limits.clientSocketExecMs };
+      // The node keeps the deadline; ours is only the net below it.
+      const { value } = await withDeadline(clock, limits.clientSocketExecMs + 250, abort.signal, (signal) => node.exec(call, signal));
+      this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request) });
+      this.#audit('exec', request, 'ok');
+    } catch (error) {
+      this.#audit('exec', request, this.#fail(id, 'exec', error).code);
+    } finally {
+      this.#pending.delete(abort);
+      this.#closeWhenAnswered();
+    }
+  }
+
+  async #debug(id: RequestId, request: SocketRequest<'debug'>): Promise<void> {
+    const meta = logMetaOf(request);
+    const key = logKeyOf(request);
+    try {
+      const known = this.#debugs.get(key);
+      if (known !== undefined) return this.#succeed('debug', { id, type: 'success', mod_id: known.module, meta });
+      if (this.#debugs.size >= limits.clientSocketDebugs) {
+        throw new HoldfastError('LIMIT_REACHED', { what: 'modules may be debugged on one socket', limit: limits.clientSocketDebugs });
+      }
+      const debugging = await this.#deps.node.debug({ system: request.sys, module: request.mod, index: request.index }, ({ level, message }) => {
+        if (this.#debugs.get(key) === debugging) this.#line(debugging, { level, message, meta });
+      });
+      if (this.#over || this.#debugs.has(key)) debugging.stop();
+      else this.#debugs.set(key, debugging);
+      this.#succeed('debug', { id, type: 'success', mod_id: debugging.module, meta });
+      this.#audit('debug', request, 'ok');
+    } catch (error) {
+      this.#fail(id, 'debug', error);
+    }
+  }
+
+  #ignore(id: RequestId, request: SocketRequest<'ignore'>): void {
+    const key = logKeyOf(request);
+    this.#debugs.get(key)?.stop();
+    this.#debugs.delete(key);
+    this.#succeed('ignore', { id, type: 'success', meta: logMetaOf(request) });
+  }
+
+  /** Lines are the first to go when a client reads too slowly. */
+  #line({ module, driver }: Debugging, line: { level: string; message: string; meta: SocketMeta }): void {
+    if (this.#socket.queuedBytes() > limits.clientSocketBehindBytes) {
+      this.#droppedLines += 1;
+      return;
+    }
+    const dropped = this.#droppedLines > 0 ? `(${this.#droppedLines} lines before this one were dropped) ` : '';
+    this.#droppedLines = 0;
+    this.#send({ type: 'debug', mod: module, klass: driver, level: line.level, msg: dropped + line.message, meta: line.meta });
+  }
+
+  // ── Answers ───────────────────────────────────────────────────────────────
+
+  #succeed(command: SocketCommandName, frame: SocketFrame): void {
+    this.#deps.metrics.add('holdfast_client_commands_total', { command, outcome: 'ok' });
+    this.#send(frame);
+  }
+
+  #fail(id: RequestId | null, command: SocketCommandName | 'none', thrown: unknown): HoldfastError {
+    const error = this.#deps.asOperatingError(thrown);
+    this.#deps.metrics.add('holdfast_client_commands_total', { command, outcome: error.code });
+    this.#refuse(id, error, errorNameOf(error));
+    return error;
+  }
+
+  #refuse(id: RequestId | null, error: HoldfastError, name: SocketErrorName): void {
+    const { code } = socketErrors[name];
+    this.#send({ id, type: 'error', code, error_code: code, msg: error.message, error: error.toJSON() });
+  }
+
+  #send(frame: SocketFrame): void {
+    this.#say(JSON.stringify(frame));
+  }
+
+  #say(text: string): void {
+    if (this.#over) return;
+    this.#socket.send(textFrame(text));
+    if (this.#socket.queuedBytes() > limits.clientSocketQueueBytes) this.#close(POLICY, 'reads-too-slowly');
+  }
+
+  #audit(what: SocketCommandName, { sys, mod, index, name }: SocketRequest<'exec' | 'debug'>, result: string): void {
+    const { id: who, user, role } = this.caller;
+    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params: { sys, mod, index, name }, result, remote: this.#remote });
+  }
+
+  // ── Life ──────────────────────────────────────────────────────────────────
+
+  #nextBeat(): Timer {
+    return this.#deps.clock.after(limits.clientSocketBeatMs, () => {
+      const nowMs = this.#deps.clock.monotonicMs();
+      this.#beat = this.#nextBeat();
+      if (this.#socket.queuedBytes() === 0) this.#drainedMs = nowMs;
+      const { expiresMs } = this.caller;
+      if (expiresMs !== null && this.#deps.clock.wallMs() >= expiresMs) return this.end('token-expired');
+      if (nowMs - this.#heardMs >= limits.clientSocketSilentMs) return this.#close(GOING_AWAY, 'silent');
+      if (nowMs - this.#drainedMs >= limits.clientSocketStalledMs) return this.#close(POLICY, 'reads-nothing');
+      this.#socket.ping();
+      if (nowMs < this.#pongDueMs) return;
+      this.#pongDueMs = nowMs + limits.clientSocketPongMs;
+      this.#say(PONG);
+    });
+  }
+
+  #closeWhenAnswered(): void {
+    if (this.#ending !== null && this.#pending.size === 0) this.#close(this.#ending.code, this.#ending.reason);
+  }
+
+  #close(code: number, reason: string): void {
+    if (this.#over) return;
+    this.#deps.log.info('client-socket-closing', { who: this.caller.id, remote: this.#remote, reason });
+    this.#cleanUp();
+    this.#socket.close(code, reason);
+  }
+
+  #cleanUp(): void {
+    this.#over = true;
+    this.#beat.cancel();
+    for (const topic of this.#bindings.values()) this.#deps.topics.leave(topic, this);
+    for (const debugging of this.#debugs.values()) debugging.stop();
+    for (const abort of this.#pending) abort.abort();
+    this.#bindings.clear();
+    this.#debugs.clear();
+    this.#late.clear();
+  }
+}

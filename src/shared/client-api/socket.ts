@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import type { Json } from '../foundation/json.ts';
+import type { WireError } from '../model/errors.ts';
+import { jsonValueSchema } from './parse.ts';
+import type { Role } from './schemas.ts';
+
+/** What clients say over a WebSocket: JSON text, one message a frame. Fields that are not known are ignored, as published clients send them. */
+
+/** The newer path and the older one: the same protocol. */
+export const socketPaths: readonly string[] = ['/api/engine/v2/systems/control', '/control/websocket'];
+
+/** Text frames that are no JSON: a client's question whether the server is there, and the answer, also sent unasked. */
+export const PING = 'ping';
+export const PONG = 'pong';
+
+/** Numbers that published clients know. */
+export const socketErrors = {
+  'parse-error': { code: 0, meaning: 'The frame is not JSON text.' },
+  'bad-request': { code: 1, meaning: 'A field is missing or wrong.' },
+  'access-denied': { code: 2, meaning: 'The role of the key does not allow it.' },
+  'request-failed': { code: 3, meaning: 'The command was understood and failed; `error` says why, and what became of it.' },
+  'unknown-command': { code: 4, meaning: 'There is no such command.' },
+  'system-not-found': { code: 5, meaning: 'There is no such system.' },
+  'module-not-found': { code: 6, meaning: 'The system has no such module.' },
+  'unexpected-failure': { code: 7, meaning: 'A fault of the server; its log has it.' },
+} as const;
+export type SocketErrorName = keyof typeof socketErrors;
+
+/** Echoed with the type it came with. */
+export const requestIdSchema = z.union([z.number(), z.string().max(200)]);
+export type RequestId = z.output<typeof requestIdSchema>;
+
+const requestFields = {
+  id: requestIdSchema,
+  sys: z.string().min(1).max(120),
+  mod: z.string().min(1).max(120),
+  index: z.int().min(1).max(9_999).default(1),
+};
+/** A status variable or a method. */
+const name = z.string().regex(/^[^\p{Cc}]{1,200}$/u, 'must be 1 to 200 characters without control characters');
+const ofName = z.object({ ...requestFields, name });
+const ofExec = z.object({ ...requestFields, name, args: z.array(jsonValueSchema).max(100).default([]) });
+/** `mod` may be the id of a module, which needs no system. */
+const ofLog = z.object({ ...requestFields, sys: requestFields.sys.or(z.literal('')).default(''), name: name.or(z.literal('')).optional() });
+
+interface SocketCommand<S extends z.ZodType = z.ZodType> {
+  /** The least role of the key. */
+  role: Role;
+  request: S;
+  description: string;
+}
+
+/** Every command, once: the session, the tests and the documentation are made from these rows. */
+export const socketCommands = {
+  bind: { role: 'viewer', request: ofName, description: 'The value of a status variable now and on each change, as `notify`.' },
+  unbind: { role: 'viewer', request: ofName, description: 'Ends a binding.' },
+  exec: { role: 'operator', request: ofExec, description: 'Runs a method with `args`; the answer has its `value`.' },
+  debug: { role: 'operator', request: ofLog, description: 'Log lines of a module, as `debug`; `mod` may be its id.' },
+  ignore: { role: 'operator', request: ofLog, description: 'Ends the log lines.' },
+} as const satisfies Record<string, SocketCommand>;
+export type SocketCommandName = keyof typeof socketCommands;
+export type SocketRequest<C extends SocketCommandName> = z.output<(typeof socketCommands)[C]['request']>;
+
+export const isSocketCommand = (text: string): text is SocketCommandName => Object.hasOwn(socketCommands, text);
+
+/** What was asked for, in the words of the client. */
+export interface SocketMeta {
+  sys: string;
+  mod: string;
+  index: number;
+  name?: string;
+}
+
+export type SocketFrame =
+  /** `value`: of `exec`. `mod_id`: of `debug`. */
+  | { id: RequestId; type: 'success'; value?: Json; mod_id?: string; meta: SocketMeta }
+  /** `id` null: the request had none that could be read. `code` and `error_code` are the same number, for both generations of clients. */
+  | { id: RequestId | null; type: 'error'; code: number; error_code: number; msg: string; error: WireError }
+  | { type: 'notify'; value: Json; meta: SocketMeta }
+  /** Told to clients that are bound to `sys` when another server has control. */
+  | { type: 'redirect'; reason: string; location: string; sys: string; origin: string; alternatives: string[]; epoch: string }
+  | { type: 'debug'; mod: string; klass: string; level: string; msg: string; meta: SocketMeta };

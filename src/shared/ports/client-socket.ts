@@ -1,0 +1,22 @@
+/** One WebSocket of a client. */
+export interface ClientSocket {
+  /** Bytes of a whole WebSocket frame. Those of one event-loop turn leave in one write; after `close` nothing is sent. */
+  send(frame: Uint8Array): void;
+  /** Bytes that were sent and have not left this process. */
+  queuedBytes(): number;
+  /** Asks whether the other side is there; its answer is reported as heard. */
+  ping(): void;
+  /** What was sent leaves first; a client that does not answer is cut off. `reason` is at most 100 letters. */
+  close(code: number, reason: string): void;
+}
+
+export interface ClientSocketHandler {
+  /** A text message; null: a binary one. */
+  receive(text: string | null): void;
+  /** The client answered a ping. */
+  heard(): void;
+  /** Everything that was queued has left. */
+  drained(): void;
+  /** Once, and the last call. */
+  closed(): void;
+}

@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { TestFederation } from './federation.ts';
+import { importPublishedClient, type PublishedClient } from './browser.ts';
+
+export const power = { sys: 'sys-berlin', mod: 'Display', index: 1, name: 'power' };
+
+interface Server {
+  origin: string;
+  apiKey: string;
+}
+
+/** The published client, set up as a panel does it. */
+export async function setUpPanel({ origin, apiKey }: Server): Promise<{ client: PublishedClient; values: (name: string) => Promise<unknown[]> }> {
+  const client = await importPublishedClient(apiKey);
+  await client.setup({
+    host: origin.replace(/^https?:\/\//, ''),
+    auth_uri: '/auth/oauth/authorize',
+    token_uri: '/auth/token',
+    redirect_uri: 'http://panel/oauth-resp.html',
+    scope: 'public',
+    mock: false,
+    token_header: true,
+  });
+  /** Binds, and collects every value from then on. */
+  const values = async (name: string): Promise<unknown[]> => {
+    const seen: unknown[] = [];
+    client.listen({ ...power, name }).subscribe((value) => void seen.push(value));
+    await client.bind({ ...power, name });
+    return seen;
+  };
+  return { client, values };
+}
+
+/** What a panel does in a normal session, against whichever server. */
+export async function normalSession(server: Server): Promise<void> {
+  const { client, values } = await setUpPanel(server);
+  expect(client.apiEndpoint()).toBe(`${server.origin}/api/engine/v2`);
+
+  const first = await client.querySystems({ limit: 1 }).toPromise();
+  expect([first?.total, first?.data.length]).toEqual([2, 1]);
+  const second = await first?.next?.()?.toPromise();
+  expect([...(first?.data ?? []), ...(second?.data ?? [])].map(({ id }) => id).toSorted()).toEqual(['sys-berlin', 'sys-lisbon']);
+  expect(second?.next?.()).toBeFalsy();
+  expect((await client.showSystem('sys-berlin').toPromise())?.name).toBe('Berlin boardroom');
+
+  const seen = await values('power');
+  await client.bind(power);
+  expect(await client.execute({ ...power, args: [true] })).toBe(true);
+  await expect.poll(() => seen.at(-1)).toBe(true);
+  expect(await client.execute({ ...power, args: [false] })).toBe(false);
+  await expect.poll(() => seen.at(-1)).toBe(false);
+  expect(await client.execute({ ...power, name: 'echo', args: [{ deep: [1, null] }] })).toEqual({ deep: [1, null] });
+  await expect(client.execute({ ...power, name: 'dance' })).rejects.toMatchObject({ type: 'error', code: 3, error: { code: 'METHOD_NOT_FOUND' } });
+  await expect(client.execute({ ...power, mod: 'Teapot' })).rejects.toMatchObject({ type: 'error', code: 6 });
+  await expect(client.bind({ ...power, sys: 'sys-nowhere' })).rejects.toMatchObject({ type: 'error', code: 5 });
+}
+
+/** The devices of Berlin send something that their driver does not understand, and says so in its log. */
+export async function confuseDevices(world: TestFederation): Promise<void> {
+  const log = readFileSync(join(world.federation.dataDir, 'devices-berlin.log'), 'utf8');
+  const port = Number(/"control":(\d+)/.exec(log)?.[1]);
+  const socket = connect({ host: '127.0.0.1', port });
+  socket.write(`${JSON.stringify({ push: { name: '9-nonsense', value: 1 } })}\n`);
+  await new Promise((resolve) => socket.once('data', resolve));
+  socket.destroy();
+}

@@ -1,0 +1,355 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { startTestServer, type TestServer, until } from '../support/api-server.ts';
+import { SocketClient } from '../support/socket-client.ts';
+
+const NEWER = '/api/engine/v2/systems/control';
+const OLDER = '/control/websocket';
+
+let server: TestServer;
+let clients: SocketClient[];
+beforeEach(async () => {
+  server = await startTestServer();
+  clients = [];
+});
+afterEach(async () => {
+  for (const client of clients) client.close();
+  await server.close();
+});
+
+const open = async (role: keyof TestServer['keys'] = 'operator', path = NEWER, options: object = {}): Promise<SocketClient> => {
+  const client = await SocketClient.open(`${server.http.origin}${path}`, { 'x-api-key': server.keys[role] }, options);
+  clients.push(client);
+  return client;
+};
+const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
+const power = (value: unknown) => ({ system: 'sys-1', module: 'Display', index: 1, key: 'power', value: value as never });
+
+describe('who may open a WebSocket', () => {
+  it('needs a credential on either path', async () => {
+    expect(await SocketClient.refused(`${server.http.origin}${NEWER}`)).toBe(401);
+    expect(await SocketClient.refused(`${server.http.origin}${OLDER}`, { 'x-api-key': 'key-1.wrong' })).toBe(401);
+    expect(await (await open('viewer', OLDER)).ask('ping')).toBe('pong');
+  });
+
+  it('finds nothing at another path, and refuses while the node starts', async () => {
+    expect(await SocketClient.refused(`${server.http.origin}/elsewhere`, { 'x-api-key': server.keys.admin })).toBe(404);
+    server.node.ready = { started: true, ready: false, waitingFor: ['edge berlin'] };
+    expect(await SocketClient.refused(`${server.http.origin}${NEWER}`, { 'x-api-key': server.keys.admin })).toBe(503);
+  });
+
+  it('takes the credential of a query or a cookie, and writes it down nowhere', async () => {
+    const key = server.keys.operator;
+    for (const [query, headers] of [[`?fixed_device=true&api-key=${key}`, {}], [`?bearer_token=${key}`, {}], ['', { cookie: `a=b; api-key=${key}` }], ['', { cookie: `bearer_token=${key}` }]] as const) {
+      const client = await SocketClient.open(`${server.http.origin}${NEWER}${query}`, headers);
+      expect(await client.ask('ping')).toBe('pong');
+      await client.ask({ id: 1, cmd: 'exec', ...meta, name: 'nothing' });
+      client.close();
+    }
+    await SocketClient.refused(`${server.http.origin}${NEWER}?api-key=${key}x`);
+    expect(JSON.stringify(server.log)).not.toContain(key.split('.')[1]);
+  });
+
+  it('refuses a page of another origin, and lets a page of its own in', async () => {
+    const as = (origin: string) => ({ 'x-api-key': server.keys.viewer, origin });
+    expect(await SocketClient.refused(`${server.http.origin}${NEWER}`, as('https://evil.example.org'))).toBe(403);
+    const client = await SocketClient.open(`${server.http.origin}${NEWER}`, as(server.http.origin));
+    clients.push(client);
+    expect(await client.ask('ping')).toBe('pong');
+  });
+
+  it('ends with the key', async () => {
+    const revoked = await open('operator');
+    const other = await open('viewer');
+    await revokeCredential(server.node.store, 'api_key', server.keys.operator.split('.')[0] ?? '');
+    expect(await revoked.untilClosed()).toEqual({ code: 1008, reason: 'key-revoked' });
+    expect(await other.ask('ping')).toBe('pong');
+  });
+});
+
+describe('bind', () => {
+  it('answers success, then the value, then each change', async () => {
+    server.node.setStatus(power(true));
+    const client = await open('viewer');
+    expect(await client.ask({ id: 7, cmd: 'bind', ...meta })).toEqual({ id: 7, type: 'success', meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: true, meta });
+    server.node.setStatus(power(false));
+    server.node.setStatus(power(true));
+    expect(await client.next()).toEqual({ type: 'notify', value: false, meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: true, meta });
+  });
+
+  it('tells null of a variable that was never set', async () => {
+    const client = await open();
+    await client.ask({ id: 1, cmd: 'bind', ...meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: null, meta });
+  });
+
+  it('echoes the id with its type, and takes 1 for a missing index', async () => {
+    const client = await open();
+    expect(await client.ask({ id: 'a-1', cmd: 'bind', sys: 'sys-1', mod: 'Display', name: 'power' })).toEqual({ id: 'a-1', type: 'success', meta });
+  });
+
+  it('takes a second bind of the same thing, and sends each value once', async () => {
+    const client = await open();
+    await client.ask({ id: 1, cmd: 'bind', ...meta });
+    await client.next();
+    expect(await client.ask({ id: 2, cmd: 'bind', ...meta })).toEqual({ id: 2, type: 'success', meta });
+    server.node.setStatus(power(5));
+    await client.ask('ping');
+    expect(client.frames.filter((frame) => typeof frame === 'object' && frame['value'] === 5)).toHaveLength(1);
+    expect(server.node.watchers).toBe(1);
+  });
+
+  it('waits for a module that is not there yet', async () => {
+    const client = await open();
+    const lamp = { ...meta, mod: 'Lamp' };
+    expect(await client.ask({ id: 1, cmd: 'bind', ...lamp })).toEqual({ id: 1, type: 'success', meta: lamp });
+    server.node.setStatus({ ...power(3), module: 'Lamp' });
+    expect(await client.next()).toEqual({ type: 'notify', value: 3, meta: lamp });
+  });
+
+  it('answers error 5 for a system that does not exist', async () => {
+    const client = await open();
+    const answer = await client.ask({ id: 1, cmd: 'bind', ...meta, sys: 'nowhere' });
+    expect(answer).toMatchObject({ id: 1, type: 'error', code: 5, error_code: 5, error: { code: 'NOT_FOUND' } });
+  });
+
+  it('shares one watch and one frame between clients, until the last one leaves', async () => {
+    const [first, second] = [await open(), await open()];
+    for (const client of [first, second]) {
+      await client.ask({ id: 1, cmd: 'bind', ...meta });
+      await client.next();
+    }
+    expect(server.node.watchers).toBe(1);
+    server.node.setStatus(power('both'));
+    for (const client of [first, second]) expect(await client.next()).toMatchObject({ value: 'both' });
+    expect(await first.ask({ id: 2, cmd: 'unbind', ...meta })).toEqual({ id: 2, type: 'success', meta });
+    server.node.setStatus(power('second only'));
+    expect(await second.next()).toMatchObject({ value: 'second only' });
+    expect(await first.ask('ping')).toBe('pong');
+    second.close();
+    await until(() => server.node.watchers === 0, 'nobody watches');
+  });
+});
+
+describe('exec', () => {
+  it('answers with the value', async () => {
+    server.node.methods.set('echo', async ({ args, user }) => [...args, user]);
+    const client = await open();
+    const answer = await client.ask({ id: 3, cmd: 'exec', ...meta, name: 'echo', args: [1, { a: null }] });
+    expect(answer).toEqual({ id: 3, type: 'success', value: [1, { a: null }, server.keys.operator.split('.')[0]], meta: { ...meta, name: 'echo' } });
+  });
+
+  it('answers with coded errors', async () => {
+    server.node.methods.set('fail', async () => {
+      throw new HoldfastError('DEVICE_OFFLINE', { module: 'mod-1' });
+    });
+    server.node.methods.set('gone', async () => {
+      throw new HoldfastError('NOT_FOUND', { kind: 'module', id: 'sys-1/Lamp_1' });
+    });
+    server.node.methods.set('bug', async () => {
+      throw new TypeError('undefined is not a function');
+    });
+    const client = await open();
+    const codeOf = async (name: string): Promise<unknown> => {
+      const answer = await client.ask({ id: 1, cmd: 'exec', ...meta, name });
+      return typeof answer === 'object' ? [answer['code'], answer['error_code']] : answer;
+    };
+    expect(await codeOf('fail')).toEqual([3, 3]);
+    expect(await codeOf('gone')).toEqual([6, 6]);
+    expect(await codeOf('bug')).toEqual([7, 7]);
+    expect(JSON.stringify(client.frames)).not.toContain('undefined is not');
+  });
+
+  it('is not for viewers', async () => {
+    const client = await open('viewer');
+    expect(await client.ask({ id: 1, cmd: 'exec', ...meta })).toMatchObject({ id: 1, type: 'error', code: 2 });
+    expect(await client.ask({ id: 2, cmd: 'debug', ...meta })).toMatchObject({ id: 2, type: 'error', code: 2 });
+    expect(server.node.execs).toEqual([]);
+  });
+
+  it('has a limit of commands under way, and is cancelled when its client leaves', async () => {
+    let cancelled = 0;
+    server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => {
+      cancelled += 1;
+      reject(new Error('gone'));
+    })));
+    const client = await open();
+    for (let id = 1; id <= limits.clientSocketCommands; id += 1) client.send({ id, cmd: 'exec', ...meta, name: 'wait' });
+    expect(await client.ask({ id: 9_999, cmd: 'exec', ...meta, name: 'wait' })).toMatchObject({ id: 9_999, code: 3, error: { code: 'LIMIT_REACHED' } });
+    client.close();
+    await until(() => cancelled === limits.clientSocketCommands, 'all cancelled');
+  });
+});
+
+describe('debug', () => {
+  it.each([{ sys: 'sys-1', mod: 'Display', index: 1, name: 'debug' }, { sys: 'sys-1', mod: 'mod-1', index: 1, name: 'debug' }])('streams the log lines of $mod, until it is ignored', async (target) => {
+    const client = await open();
+    expect(await client.ask({ id: 1, cmd: 'debug', ...target })).toEqual({ id: 1, type: 'success', mod_id: 'mod-1', meta: target });
+    server.node.log('mod-1', { level: 'warn', message: 'lamp is old' });
+    server.node.log('mod-2', { level: 'warn', message: 'of another module' });
+    expect(await client.next()).toEqual({ type: 'debug', mod: 'mod-1', klass: 'Mock display', level: 'warn', msg: 'lamp is old', meta: target });
+    expect(await client.ask({ id: 2, cmd: 'ignore', ...target })).toEqual({ id: 2, type: 'success', meta: target });
+    expect(server.node.debuggers).toBe(0);
+  });
+
+  it('answers error 6 for a module that does not exist', async () => {
+    expect(await (await open()).ask({ id: 1, cmd: 'debug', ...meta, mod: 'mod-9' })).toMatchObject({ type: 'error', code: 6 });
+  });
+});
+
+describe('what is malformed', () => {
+  it.each([
+    ['{"id":1,', { id: null, code: 0 }],
+    ['', { id: null, code: 0 }],
+    ['null', { id: null, code: 1 }],
+    ['[1,2]', { id: null, code: 1 }],
+    ['"bind"', { id: null, code: 1 }],
+    ['{"cmd":"bind"}', { id: null, code: 1 }],
+    ['{"id":{"a":1},"cmd":"bind"}', { id: null, code: 1 }],
+    ['{"id":1}', { id: 1, code: 1 }],
+    ['{"id":1,"cmd":7}', { id: 1, code: 1 }],
+    ['{"id":1,"cmd":"dance"}', { id: 1, code: 4 }],
+    ['{"id":1,"cmd":"__proto__"}', { id: 1, code: 4 }],
+    ['{"id":1,"cmd":"constructor"}', { id: 1, code: 4 }],
+    ['{"id":"x","cmd":"bind","sys":5,"mod":"Display","name":"power"}', { id: 'x', code: 1 }],
+    ['{"id":2,"cmd":"bind","sys":"sys-1","mod":"Display","index":"1","name":"power"}', { id: 2, code: 1 }],
+    ['{"id":2,"cmd":"bind","sys":"sys-1","mod":"Display","index":0,"name":"power"}', { id: 2, code: 1 }],
+    ['{"id":2,"cmd":"bind","sys":"sys-1","mod":"Display"}', { id: 2, code: 1 }],
+    ['{"id":3,"cmd":"exec","sys":"sys-1","mod":"Display","name":"power","args":"on"}', { id: 3, code: 1 }],
+    ['{"id":4,"cmd":"bind","sys":"__proto__","mod":"constructor","name":"toString"}', { id: 4, code: 5 }],
+    ['{"id":5,"cmd":"exec","sys":"sys-1","mod":"Display","name":"__proto__"}', { id: 5, code: 3 }],
+  ])('%s gets an error, and the socket lives on', async (text, error) => {
+    const client = await open();
+    expect(await client.ask(text)).toMatchObject({ type: 'error', ...error, error_code: error.code });
+    expect(await client.ask('ping')).toBe('pong');
+  });
+
+  it('names the field', async () => {
+    const answer = await (await open()).ask({ id: 1, cmd: 'bind', sys: 'sys-1', mod: 'Display' });
+    expect(answer).toMatchObject({ error: { code: 'INPUT_INVALID', facts: { field: 'request.name' } } });
+  });
+
+  it('a binary frame is an error; an oversized one, or one that is not UTF-8, ends the socket with the code for it', async () => {
+    const [binary, oversized, garbled] = [await open(), await open(), await open()];
+    binary.socket.send(Buffer.from('{"id":1}'));
+    expect(await binary.next()).toMatchObject({ type: 'error', code: 0 });
+    oversized.send('x'.repeat(limits.clientSocketFrameBytes + 1));
+    expect((await oversized.untilClosed()).code).toBe(1009);
+    garbled.socket.send(Buffer.from([0xff, 0xfe]), { binary: false });
+    expect((await garbled.untilClosed()).code).toBe(1007);
+    expect(await binary.ask('ping')).toBe('pong');
+  });
+});
+
+describe('limits', () => {
+  it('a thousand binds are fine; beyond the limit there is a coded error', async () => {
+    const client = await open();
+    for (let n = 0; n < 1_000; n += 1) client.send({ id: n, cmd: 'bind', ...meta, name: `variable-${n}` });
+    await client.find((frame) => frame['id'] === 999 && frame['type'] === 'success', 'the last bind');
+    expect(server.node.watchers).toBe(1_000);
+    for (let n = 1_000; n <= limits.clientSocketBindings; n += 1) client.send({ id: n, cmd: 'bind', ...meta, name: `variable-${n}` });
+    const refused = await client.find((frame) => frame['id'] === limits.clientSocketBindings, 'the refusal');
+    expect(refused).toMatchObject({ type: 'error', code: 3, error: { code: 'LIMIT_REACHED' } });
+    client.close();
+    await until(() => server.node.watchers === 0, 'nobody watches');
+  });
+
+  it('commands that come too fast get an error each, and later ones are answered again', async () => {
+    const client = await open();
+    const unbind = { cmd: 'unbind', ...meta };
+    for (let id = 1; id <= limits.clientSocketCommandBurst; id += 1) client.send({ id, ...unbind });
+    client.send({ id: 'too-fast', ...unbind });
+    expect(await client.find((frame) => frame['id'] === 'too-fast', 'the refusal')).toMatchObject({ code: 3, error: { code: 'RATE_LIMITED' } });
+    await server.clock.advance(1_000);
+    client.send({ id: 'later', ...unbind });
+    expect(await client.find((frame) => frame['id'] === 'later', 'the answer')).toMatchObject({ type: 'success' });
+  });
+
+  it('a client that reads nothing keeps one value of each variable, is cut off with a reason, and delays nobody', async () => {
+    const [deaf, reader] = [await open(), await open()];
+    for (const client of [deaf, reader]) {
+      await client.ask({ id: 1, cmd: 'bind', ...meta });
+      await client.next();
+    }
+    deaf.socket.pause();
+    const long = 'x'.repeat(100_000);
+    for (let n = 0; n < 200; n += 1) {
+      server.node.setStatus(power(`${n} ${long}`));
+      await reader.find((frame) => String(frame['value']).startsWith(`${n} `), `value ${n}`);
+    }
+    await server.clock.advance(limits.clientSocketStalledMs + limits.clientSocketBeatMs);
+    deaf.socket.resume();
+    expect(await deaf.untilClosed()).toMatchObject({ code: 1008, reason: 'reads-nothing' });
+    expect(deaf.frames.length).toBeLessThan(150);
+    await reader.alive();
+    expect(server.node.watchers).toBe(1);
+  });
+
+  it('a client that falls behind and catches up has the newest value', async () => {
+    const client = await open();
+    await client.ask({ id: 1, cmd: 'bind', ...meta });
+    client.socket.pause();
+    const long = 'x'.repeat(100_000);
+    for (let n = 0; n < 200; n += 1) {
+      server.node.setStatus(power(`${n} ${long}`));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    client.socket.resume();
+    await client.find((frame) => String(frame['value']).startsWith('199 '), 'the newest value');
+    expect(client.frames.length).toBeLessThan(150);
+  });
+});
+
+describe('the life of a socket', () => {
+  it('says pong unasked every 80 s to a client that answers pings', async () => {
+    const client = await open();
+    for (let beat = 1; beat <= 4; beat += 1) {
+      const asked = new Promise((resolve) => client.socket.once('ping', resolve));
+      await server.clock.advance(limits.clientSocketBeatMs);
+      await asked;
+      await client.ask('ping');
+    }
+    // Four that were asked for, and one more.
+    expect(await client.next()).toBe('pong');
+    expect(client.frames).toHaveLength(5);
+  });
+
+  it('closes a socket on which nothing is heard', async () => {
+    const client = await open('operator', NEWER, { autoPong: false });
+    await server.clock.advance(limits.clientSocketSilentMs);
+    expect(await client.untilClosed()).toEqual({ code: 1001, reason: 'silent' });
+  });
+
+  it('answers what is under way before the shutdown closes it', async () => {
+    let finish: (value: string) => void = () => undefined;
+    server.node.methods.set('slow', () => new Promise((resolve) => {
+      finish = resolve;
+    }));
+    const [busy, idle] = [await open(), await open()];
+    busy.send({ id: 1, cmd: 'exec', ...meta, name: 'slow' });
+    await until(() => server.node.execs.length === 1, 'it runs');
+    const closed = server.http.close();
+    expect(await idle.untilClosed()).toEqual({ code: 1001, reason: 'shutting-down' });
+    expect(await busy.ask({ id: 2, cmd: 'exec', ...meta, name: 'slow' })).toMatchObject({ id: 2, code: 3, error: { code: 'SHUTTING_DOWN' } });
+    finish('done');
+    expect(await busy.next()).toMatchObject({ id: 1, type: 'success', value: 'done' });
+    expect(await busy.untilClosed()).toEqual({ code: 1001, reason: 'shutting-down' });
+    await closed;
+  });
+
+  it('answers CANCELLED to what is still under way when the shutdown has no more patience', async () => {
+    server.node.methods.set('stuck', () => new Promise(() => undefined));
+    const client = await open();
+    client.send({ id: 1, cmd: 'exec', ...meta, name: 'stuck' });
+    await until(() => server.node.execs.length === 1, 'it runs');
+    const closed = server.http.close();
+    await server.clock.advance(limits.shutdownStepMs);
+    expect(await client.next()).toMatchObject({ id: 1, type: 'error', code: 3, error: { code: 'CANCELLED', facts: { fate: 'unknown' } } });
+    expect(await client.untilClosed()).toMatchObject({ code: 1001 });
+    await closed;
+  });
+});

@@ -1,0 +1,126 @@
+import { expect, it } from 'vitest';
+import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { documentSchemas } from '../../src/shared/model/documents.ts';
+import type { DeviceLink, ModuleLogLine } from '../../src/shared/ports/device-link.ts';
+import type { Metrics } from '../../src/shared/ports/metrics.ts';
+import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
+import { Directory } from '../../src/shared/runtime/directory.ts';
+import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const metrics: Metrics = { add: () => undefined, set: () => undefined, read: () => 0 };
+const unused = (): never => {
+  throw new Error('not part of this test');
+};
+const epoch = (number: number) => ({ generation: 0, number });
+
+async function makeDesk() {
+  const store = createMemoryStore();
+  await store.apply([{ op: 'put', expect: null, document: documentSchemas.driver.parse({ id: 'drv', type: 'driver', name: 'Mock', builtin: 'mock' }) }]);
+  await store.apply([{ op: 'put', expect: null, document: documentSchemas.sys.parse({ id: 'sys', type: 'sys', name: 'Room', edge_control_id: 'berlin', modules: ['mod-1'] }) }]);
+  const addModule = (id: string, name: string) =>
+    store.apply([{ op: 'put', expect: null, document: documentSchemas.mod.parse({ id, type: 'mod', driver_id: 'drv', name, edge_control_id: 'berlin' }) }]);
+  const directory = new Directory(store);
+  await directory.open();
+  const board = new StatusBoard(metrics);
+  const listeners = new Set<(line: ModuleLogLine) => void>();
+  const deviceLink: DeviceLink = {
+    start: unused,
+    closeGate: unused,
+    restamp: unused,
+    setLease: unused,
+    stop: unused,
+    exec: unused,
+    functions: unused,
+    serveSystems: unused,
+    onStatus: unused,
+    onLog: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    writes: unused,
+    close: unused,
+  };
+  const desk = new CommandDesk({
+    nodeId: 'node',
+    clock: new FakeClock(),
+    random: { next: unused, hex: unused },
+    metrics,
+    deviceLink,
+    directory,
+    board,
+    route: unused,
+    onControlChange: unused,
+  });
+  const say = (module: string, message: string): void => {
+    for (const listener of listeners) listener({ location: 'berlin', module, level: 'info', message });
+  };
+  const set = (number: number, module: string, key: string, value: Json): boolean => board.set({ location: 'berlin', module, key, value, epoch: epoch(number) });
+  return { desk, board, addModule, say, set, listeners };
+}
+const power = { system: 'sys', module: 'Display', index: 1, key: 'power' };
+
+it('a binding waits for its module, tells null of what was never set, and each change once', async () => {
+  const { desk, addModule, set } = await makeDesk();
+  const seen: Json[] = [];
+  const stop = desk.bind(power, (value) => void seen.push(value));
+  expect(seen).toEqual([]);
+  await addModule('mod-1', 'Display');
+  await expect.poll(() => seen).toEqual([null]);
+  set(2, 'mod-1', 'power', true);
+  set(2, 'mod-1', 'power', true);
+  set(2, 'mod-1', 'volume', 3);
+  set(2, 'mod-2', 'power', 'of another module');
+  expect(seen).toEqual([null, true]);
+  stop();
+  set(2, 'mod-1', 'power', false);
+  expect(seen).toEqual([null, true]);
+});
+
+it('a binding outlives moves of control: the old value stays until the new holder reports another', async () => {
+  const { desk, board, addModule, set } = await makeDesk();
+  await addModule('mod-1', 'Display');
+  const seen: Json[] = [];
+  await expect.poll(() => {
+    try {
+      desk.status(power);
+      return true;
+    } catch {
+      return false;
+    }
+  }).toBe(true);
+  desk.bind(power, (value) => void seen.push(value));
+  set(2, 'mod-1', 'power', 1);
+  board.adopt('berlin', epoch(3), null);
+  set(2, 'mod-1', 'power', 'too late');
+  set(3, 'mod-1', 'power', 1);
+  set(3, 'mod-1', 'power', 2);
+  expect(seen).toEqual([null, 1, 2]);
+});
+
+it('a system that does not exist is refused', async () => {
+  const { desk } = await makeDesk();
+  expect(() => desk.bind({ ...power, system: 'nowhere' }, unused)).toThrow('There is no system nowhere');
+});
+
+it('log lines of a module, named as in a system or by its id, until it is stopped', async () => {
+  const { desk, addModule, say, listeners } = await makeDesk();
+  expect(() => desk.debug(power, unused)).toThrow('There is no module Display');
+  await addModule('mod-1', 'Display');
+  const lines: string[] = [];
+  await expect.poll(() => {
+    try {
+      return desk.debug({ ...power, module: 'mod-1' }, ({ message }) => void lines.push(`by id: ${message}`));
+    } catch {
+      return null;
+    }
+  }).toMatchObject({ module: 'mod-1', driver: 'Mock' });
+  const named = desk.debug(power, ({ level, message }) => void lines.push(`${level}: ${message}`));
+  say('mod-1', 'hello');
+  say('mod-2', 'of another module');
+  named.stop();
+  say('mod-1', 'again');
+  expect(lines).toEqual(['by id: hello', 'info: hello', 'by id: again']);
+  expect(listeners.size).toBe(1);
+});

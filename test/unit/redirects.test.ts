@@ -1,0 +1,112 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { requestsTo, startTestServer, type TestServer } from '../support/api-server.ts';
+import { SocketClient } from '../support/socket-client.ts';
+
+const MASTER = 'https://master.example.org';
+const EDGE = 'https://edge.example.org:8443';
+const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
+
+let server: TestServer;
+let clients: SocketClient[];
+const start = async (role: 'edge' | 'master'): Promise<void> => {
+  server = await startTestServer({ role });
+  server.node.located.set('sys-1', 'edge-1').set('sys-2', 'edge-2');
+  server.node.systems.add('sys-2');
+  server.node.origins.push({ location: 'edge-1', edge: EDGE, master: MASTER }, { location: 'edge-2', edge: null, master: MASTER });
+};
+beforeEach(async () => {
+  clients = [];
+  await start('master');
+});
+afterEach(async () => {
+  for (const client of clients) client.close();
+  await server.close();
+});
+
+const bound = async (sys: string): Promise<SocketClient> => {
+  const client = await SocketClient.open(`${server.http.origin}/control/websocket`, { 'x-api-key': server.keys.viewer });
+  clients.push(client);
+  await client.ask({ id: 1, cmd: 'bind', ...meta, sys });
+  await client.alive();
+  return client;
+};
+const isRedirect = (frame: unknown): boolean => typeof frame === 'object' && frame !== null && 'type' in frame && frame.type === 'redirect';
+
+describe('sockets', () => {
+  it('bound to a system of a location hear who has control now, and others do not', async () => {
+    const [here, elsewhere] = [await bound('sys-1'), await bound('sys-2')];
+    server.node.move('edge-1', { holder: 'none', state: 'releasing', reason: 'window-open' });
+    server.node.move('edge-1', { holder: 'master', state: 'holding', reason: 'edge-lost', epoch: { generation: 0, number: 5 } });
+    server.node.move('edge-1', { holder: 'master', state: 'waiting-window', reason: 'edge-back' });
+    server.node.move('edge-1', { holder: 'edge', state: 'standby', reason: 'window-open', epoch: { generation: 0, number: 6 } });
+    await here.alive();
+    await elsewhere.alive();
+    expect(here.frames.filter(isRedirect)).toEqual([
+      { type: 'redirect', reason: 'edge-lost', location: 'edge-1', sys: 'sys-1', origin: MASTER, alternatives: [EDGE], epoch: '0.5' },
+      { type: 'redirect', reason: 'window-open', location: 'edge-1', sys: 'sys-1', origin: EDGE, alternatives: [MASTER], epoch: '0.6' },
+    ]);
+    expect(elsewhere.frames.filter(isRedirect)).toEqual([]);
+  });
+
+  it('are never sent to an origin that is not known', async () => {
+    server.node.move('edge-2', { holder: 'master' });
+    const client = await bound('sys-2');
+    server.node.move('edge-2', { holder: 'edge', state: 'standby' });
+    await client.alive();
+    expect(client.frames.filter(isRedirect)).toEqual([]);
+  });
+
+  it('hear where to go when the server stops', async () => {
+    const client = await bound('sys-1');
+    const closed = server.http.close();
+    await client.untilClosed();
+    expect(client.frames.at(-1)).toMatchObject({ type: 'redirect', reason: 'draining', origin: EDGE, alternatives: [MASTER] });
+    await closed;
+  });
+});
+
+describe('REST', () => {
+  const { get, post, as, url } = requestsTo(() => server);
+
+  it('says in each answer who has control', async () => {
+    const answer = await get('/api/engine/v2/edges/edge-1');
+    expect([answer.status, answer.headers.get('x-holdfast-origin')]).toEqual([200, EDGE]);
+    expect((await get('/api/engine/v2/systems/sys-1')).headers.get('x-holdfast-origin')).toBe(EDGE);
+    expect((await get('/api/engine/v2/edges')).headers.get('x-holdfast-origin')).toBeNull();
+  });
+
+  const prefer = (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(url(path), { ...init, redirect: 'manual', headers: { ...as('admin'), prefer: 'redirect', 'content-type': 'application/json' } });
+
+  it('sends a client on that prefers it, with its method and query', async () => {
+    const answer = await prefer('/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500', { method: 'POST', body: '[true]' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([
+      307,
+      `${EDGE}/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500&redirect_hops=1`,
+    ]);
+    expect(server.node.execs).toEqual([]);
+  });
+
+  it('serves it here when it does not prefer that, holds itself, knows no origin, or was sent on twice', async () => {
+    server.node.methods.set('power', async () => 'here');
+    const path = '/api/engine/v2/systems/sys-1/Display_1/power';
+    expect(await (await post(path, '[]')).json()).toBe('here');
+    expect((await prefer(`${path}?redirect_hops=2`, { method: 'POST', body: '[]' })).status).toBe(200);
+    expect((await prefer(`${path}?redirect_hops=x`, { method: 'POST', body: '[]' })).status).toBe(200);
+    expect((await prefer('/api/engine/v2/systems/sys-2/Display_1/power', { method: 'POST', body: '[]' })).status).toBe(200);
+    server.node.move('edge-1', { holder: 'master', state: 'holding' });
+    expect((await prefer(path, { method: 'POST', body: '[]' })).status).toBe(200);
+  });
+
+  it('sends nobody on who may not ask', async () => {
+    const answer = await fetch(url('/api/engine/v2/systems/sys-1'), { redirect: 'manual', headers: { prefer: 'redirect' } });
+    expect(answer.status).toBe(401);
+  });
+
+  it('lists the members', async () => {
+    expect(await (await get('/api/engine/v2/members')).json()).toEqual([
+      { location: 'edge-1', edge: EDGE, master: MASTER },
+      { location: 'edge-2', edge: null, master: MASTER },
+    ]);
+  });
+});
