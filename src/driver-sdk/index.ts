@@ -12,4 +12,4 @@ export {
   type Methods,
 } from './driver.ts';
 export { createHarness, type Harness } from './harness.ts';
-export { delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';
+export { callback, delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';
