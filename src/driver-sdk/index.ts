@@ -16,6 +16,6 @@ export { createHarness, type Harness } from './harness.ts';
 export { type HttpRequest, type HttpResponse } from './http.ts';
 export { type Schedule } from './schedule.ts';
 export { type SystemModule, type SystemOfModule } from './system.ts';
-export { delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';
+export { callback, delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';
 /** The schemas of settings and arguments: a driver needs no package of its own for them. */
 export { z } from 'zod';

@@ -73,3 +73,26 @@ export function lengthPrefix(
     },
   };
 }
+
+/**
+ * For framings that neither fits: `endOf` gets all bytes that have come, and says how many belong to the first message,
+ * or -1 while its end is not there. Messages hold all their bytes.
+ */
+export function callback(endOf: (buffer: Buffer) => number, limit: number = limits.receiveBufferBytes): Tokeniser {
+  let rest = Buffer.alloc(0);
+  return {
+    push(chunk) {
+      rest = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
+      const tokens: Buffer[] = [];
+      for (let end = endOf(rest); end > 0 && end <= rest.length; end = endOf(rest)) {
+        tokens.push(rest.subarray(0, end));
+        rest = rest.subarray(end);
+      }
+      if (rest.length > limit) throw tooLong(limit);
+      return tokens;
+    },
+    reset: () => {
+      rest = Buffer.alloc(0);
+    },
+  };
+}

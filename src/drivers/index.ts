@@ -1,7 +1,9 @@
 import type { Driver } from '../driver-sdk/index.ts';
 import { mockDriver } from './mock/driver.ts';
+import { mpdDriver } from './mpd/driver.ts';
+import { nutDriver } from './nut/driver.ts';
 
 /** The drivers that come with Holdfast, by name; `builtin` of a driver document names one of them. */
 export const builtinDrivers: Readonly<Record<string, Driver>> = Object.fromEntries(
-  [mockDriver].map((driver) => [driver.name, driver]),
+  [mockDriver, mpdDriver, nutDriver].map((driver) => [driver.name, driver]),
 );

@@ -1,0 +1,119 @@
+import { z } from 'zod';
+import { callback, defineDriver, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+
+const settings = z.strictObject({
+  /** Asks whether the player is still there this often. */
+  pollMs: z.int().min(1_000).default(10_000),
+  timeoutMs: z.int().min(100).default(5_000),
+});
+
+const volume = z.int().min(0).max(100);
+const savedSchema = z.object({ volume: z.int().nullable() });
+
+/** What the player pushes changes of. */
+const SUBSYSTEMS = 'player mixer options playlist';
+
+/** A message is everything up to the line that ends an answer: `OK`, `OK MPD 0.23.5`, or `ACK [5@0] {play} …`. */
+function endOfAnswer(buffer: Buffer): number {
+  let start = 0;
+  for (let end = buffer.indexOf(10); end !== -1; end = buffer.indexOf(10, start)) {
+    const line = buffer.toString('utf8', start, Math.min(end, start + 7));
+    start = end + 1;
+    if (line === 'OK' || line.startsWith('OK MPD') || line.startsWith('ACK ')) return start;
+  }
+  return -1;
+}
+
+/**
+ * Music Player Daemon. The connection rests in `idle`, in which the player pushes what changed. Each command leaves
+ * as one block: end the rest, run a list, rest again. Only the answer to a list holds `list_OK`, so it is never taken
+ * for the end of a rest that a change had ended already.
+ */
+export const mpdDriver = defineDriver({
+  name: 'mpd',
+  role: 'device',
+  settings,
+  tokeniser: () => callback(endOfAnswer),
+  setup(ctx) {
+    const { status, settings: own } = ctx;
+    let wanted: number | null = ctx.handover.restore(savedSchema)?.volume ?? null;
+    ctx.handover.save(() => ({ volume: wanted }));
+
+    const run = (command: string, options: SendOptions = {}): Promise<string | null> =>
+      ctx.send(`noidle\ncommand_list_ok_begin\n${command}\ncommand_list_end\nidle ${SUBSYSTEMS}\n`, {
+        timeoutMs: own.timeoutMs,
+        ...options,
+        reply: judge,
+      });
+    const refresh = async (): Promise<void> => {
+      const answer = await run('status\ncurrentsong', { name: 'refresh' });
+      publish(fieldsOf(answer ?? ''));
+    };
+    const publish = (fields: ReadonlyMap<string, string>): void => {
+      const number = (name: string): number | null => (fields.has(name) ? Number(fields.get(name)) : null);
+      status.set('state', fields.get('state') ?? 'unknown');
+      status.set('volume', number('volume'));
+      status.set('repeat', fields.get('repeat') === '1');
+      status.set('queue_length', number('playlistlength'));
+      status.set('song', fields.get('Title') ?? fields.get('file') ?? null);
+      status.set('elapsed', number('elapsed'));
+      status.set('error', fields.get('error') ?? null);
+    };
+    /** A command that changes something; the status shows it when it resolves. */
+    const change = async (command: string, options: SendOptions = {}): Promise<null> => {
+      await run(command, options);
+      await refresh();
+      return null;
+    };
+
+    ctx.on('received', async (message) => {
+      const text = message.toString();
+      if (text.startsWith('OK MPD ')) {
+        status.set('version', text.slice('OK MPD '.length).trim());
+        if (wanted !== null) await run(`setvol ${wanted}`, { name: 'volume' });
+        await refresh();
+      } else if (text.startsWith('changed: ')) {
+        await refresh();
+      }
+    });
+    ctx.schedule.every(own.pollMs, async () => {
+      if (status.get('connected') === true) await refresh();
+    });
+
+    return {
+      play: () => change('play', { name: 'transport' }),
+      pause: method(z.tuple([z.boolean().default(true)]), (on) => change(`pause ${on ? 1 : 0}`, { name: 'transport' })),
+      stop: () => change('stop', { name: 'transport' }),
+      next: () => change('next'),
+      previous: () => change('previous'),
+      volume: method(z.tuple([volume]), async (level) => {
+        await change(`setvol ${level}`, { name: 'volume' });
+        wanted = level;
+        return level;
+      }),
+      repeat: method(z.tuple([z.boolean()]), (on) => change(`repeat ${on ? 1 : 0}`, { name: 'repeat' })),
+      add: method(z.tuple([z.string().min(1).max(1_000)]), (uri) => change(`add ${quoted(uri)}`)),
+      clear: () => change('clear'),
+      outputs: async () => Object.fromEntries(fieldsOf((await run('outputs')) ?? '')),
+    };
+  },
+});
+
+function judge(message: Buffer): Verdict<string> {
+  const text = message.toString();
+  const refusal = /^ACK \[\d+@\d+\] \{\w*\} (.*)$/m.exec(text);
+  if (refusal !== null) return { abort: refusal[1] ?? 'refused' };
+  return /^list_OK$/m.test(text) ? { value: text } : 'ignore';
+}
+
+function fieldsOf(answer: string): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>();
+  for (const line of answer.split('\n')) {
+    const colon = line.indexOf(': ');
+    if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 2));
+  }
+  return fields;
+}
+
+/** An argument as the player reads it; a line end would begin another command. */
+const quoted = (text: string): string => `"${text.replaceAll(/[\r\n]/g, ' ').replaceAll(/["\\]/g, String.raw`\$&`)}"`;

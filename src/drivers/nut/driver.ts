@@ -1,0 +1,102 @@
+import { z } from 'zod';
+import { callback, defineDriver, method, type Verdict } from '../../driver-sdk/index.ts';
+
+const word = z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a name such as battery.charge');
+
+const settings = z.strictObject({
+  /** Name of the UPS at its server. */
+  ups: word,
+  username: z.string().max(100).default(''),
+  password: z.string().max(200).default(''),
+  pollMs: z.int().min(100).default(2_000),
+  timeoutMs: z.int().min(100).default(5_000),
+});
+
+/** A message is one line, or a whole list from `BEGIN LIST` to `END LIST`. */
+function endOfAnswer(buffer: Buffer): number {
+  const line = buffer.indexOf(10);
+  if (line === -1 || !buffer.subarray(0, 11).equals(LIST)) return line === -1 ? -1 : line + 1;
+  const last = buffer.indexOf('\nEND LIST ');
+  const end = last === -1 ? -1 : buffer.indexOf(10, last + 1);
+  return end === -1 ? -1 : end + 1;
+}
+const LIST = Buffer.from('BEGIN LIST ');
+
+/** A UPS behind a Network UPS Tools server. It pushes nothing, so it is asked at a fixed pace. */
+export const nutDriver = defineDriver({
+  name: 'nut',
+  role: 'device',
+  settings,
+  tokeniser: () => callback(endOfAnswer),
+  setup(ctx) {
+    const { status, settings: own } = ctx;
+    const ask = <T>(command: string, reply: (answer: string) => Verdict<T>, name?: string): Promise<T | null> =>
+      ctx.send(`${command}\n`, {
+        timeoutMs: own.timeoutMs,
+        ...(name === undefined ? {} : { name }),
+        reply: (message) => judge(message.toString(), reply),
+      });
+    const accepted = (answer: string): Verdict<null> => (answer.startsWith('OK') ? 'done' : 'ignore');
+
+    const refresh = async (): Promise<void> => {
+      const variables = await ask(`LIST VAR ${own.ups}`, (answer) => listed(answer, own.ups), 'refresh');
+      for (const [name, value] of variables ?? []) status.set(name, value);
+      const states = (variables?.get('ups.status') ?? '').split(' ');
+      status.set('on_battery', states.includes('OB'));
+      status.set('low_battery', states.includes('LB'));
+    };
+    ctx.on('connected', async () => {
+      if (own.username !== '') {
+        await ask(`USERNAME ${quoted(own.username)}`, accepted);
+        await ask(`PASSWORD ${quoted(own.password)}`, accepted);
+      }
+      await refresh();
+    });
+    ctx.schedule.every(own.pollMs, async () => {
+      if (status.get('connected') === true) await refresh();
+    });
+
+    return {
+      get: method(z.tuple([word]), async (name) => {
+        const value = await ask(`GET VAR ${own.ups} ${name}`, (answer) => only(answer, `VAR ${own.ups} ${name} `));
+        status.set(name, value);
+        return value;
+      }),
+      set: method(z.tuple([word, z.string().max(200)]), async (name, value) => {
+        await ask(`SET VAR ${own.ups} ${name} ${quoted(value)}`, accepted);
+        await refresh();
+        return value;
+      }),
+      command: method(z.tuple([word]), async (name) => {
+        await ask(`INSTCMD ${own.ups} ${name}`, accepted);
+        return null;
+      }),
+    };
+  },
+});
+
+function judge<T>(message: string, reply: (answer: string) => Verdict<T>): Verdict<T> {
+  const answer = message.trimEnd();
+  return answer.startsWith('ERR ') ? { abort: answer.slice('ERR '.length) } : reply(answer);
+}
+
+/** `VAR lab battery.charge "97"` → 97 as text. */
+function only(answer: string, start: string): Verdict<string> {
+  return answer.startsWith(start) ? { value: unquoted(answer.slice(start.length)) } : 'ignore';
+}
+
+function listed(answer: string, ups: string): Verdict<ReadonlyMap<string, string>> {
+  if (!answer.startsWith(`BEGIN LIST VAR ${ups}\n`)) return 'ignore';
+  const start = `VAR ${ups} `;
+  const variables = new Map<string, string>();
+  for (const line of answer.split('\n')) {
+    if (!line.startsWith(start)) continue;
+    const [name = '', ...rest] = line.slice(start.length).split(' ');
+    variables.set(name, unquoted(rest.join(' ')));
+  }
+  return { value: variables };
+}
+
+const unquoted = (text: string): string => text.replace(/^"|"$/g, '').replaceAll(/\\(["\\])/g, '$1');
+/** An argument as the server reads it; a line end would begin another command. */
+const quoted = (text: string): string => `"${text.replaceAll(/[\r\n]/g, ' ').replaceAll(/["\\]/g, String.raw`\$&`)}"`;

@@ -1,0 +1,77 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { Scope } from '../../src/shared/foundation/scope.ts';
+import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
+import { type Hands, moduleSpec, startHands, waitFor } from '../support/device-world.ts';
+import { missingPrograms, startPlayer, startUps } from '../support/real-programs.ts';
+
+let scope = new Scope();
+beforeEach(() => {
+  scope = new Scope();
+});
+afterEach(async () => {
+  expect(await scope.close()).toEqual([]);
+});
+
+const epoch = { generation: 0, number: 2 };
+const never = new AbortController().signal;
+
+const start = async (modules: ModuleSpec[]): Promise<Hands> => {
+  const hands = startHands(scope);
+  expect(await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never)).toEqual({ started: modules.length, failed: [] });
+  return hands;
+};
+const exec = ({ link }: Hands, module: string, method: string, ...args: Json[]): Promise<Json> =>
+  link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 5_000, requestId: 'r', user: 'ada' }, never);
+const until = ({ status }: Hands, name: string, value: unknown): Promise<void> =>
+  waitFor(`${name} to be ${JSON.stringify(value)}`, () => status.get(name) === value, 15_000);
+
+describe.skipIf(missingPrograms !== '')(`real programs as devices${missingPrograms === '' ? '' : `: ${missingPrograms}`}`, () => {
+  it('a UPS: readings, a variable set, a refusal, the mains gone, the server killed and started again', async () => {
+    const ups = await startUps(scope);
+    const hands = await start([
+      moduleSpec('ups', ups.port, { driver: 'nut', settings: { ups: 'lab', username: 'admin', password: 'secret', pollMs: 200 } }),
+    ]);
+    await until(hands, 'ups.battery.charge', '97');
+    await until(hands, 'ups.on_battery', false);
+    expect(await exec(hands, 'ups', 'get', 'ups.model')).toBe('Lab');
+    await expect(exec(hands, 'ups', 'get', 'no.such.variable')).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'VAR-NOT-SUPPORTED' } });
+    await ups.status('OB LB');
+    await until(hands, 'ups.on_battery', true);
+    await until(hands, 'ups.low_battery', true);
+
+    await ups.kill();
+    await until(hands, 'ups.connected', false);
+    await ups.status('OL');
+    await ups.start();
+    await until(hands, 'ups.connected', true);
+    await until(hands, 'ups.on_battery', false);
+  }, 60_000);
+
+  it('a media player: commands, a refusal, changes that it pushes, killed and started again', async () => {
+    const player = await startPlayer(scope);
+    const hands = await start([moduleSpec('player', player.port, { driver: 'mpd' }), moduleSpec('other', player.port, { driver: 'mpd' })]);
+    await until(hands, 'player.state', 'stop');
+    expect(hands.status.get('player.version')).toMatch(/^\d+\./);
+    await exec(hands, 'player', 'add', 'beep.wav');
+    await exec(hands, 'player', 'play');
+    expect(hands.status.get('player.state')).toBe('play');
+    expect(await exec(hands, 'player', 'volume', 37)).toBe(37);
+    // Pushed: nobody asked through the other connection.
+    await until(hands, 'other.volume', 37);
+    await until(hands, 'other.state', 'play');
+    await Promise.all([exec(hands, 'player', 'pause', true), exec(hands, 'other', 'repeat', true)]);
+    await until(hands, 'player.repeat', true);
+    await until(hands, 'other.state', 'pause');
+    await expect(exec(hands, 'player', 'add', 'no-such-song.wav')).rejects.toMatchObject({ code: 'DEVICE_REFUSED' });
+
+    await player.kill();
+    await until(hands, 'player.connected', false);
+    await player.start();
+    await until(hands, 'player.connected', true);
+    await until(hands, 'player.volume', 37);
+    await exec(hands, 'player', 'stop');
+    await until(hands, 'other.state', 'stop');
+  }, 60_000);
+});
