@@ -14,13 +14,13 @@ const settings = z.strictObject({
 
 /** A message is one line, or a whole list from `BEGIN LIST` to `END LIST`. */
 function endOfAnswer(buffer: Buffer): number {
-  const line = buffer.indexOf(10);
-  if (line === -1 || !buffer.subarray(0, 11).equals(LIST)) return line === -1 ? -1 : line + 1;
-  const last = buffer.indexOf('\nEND LIST ');
-  const end = last === -1 ? -1 : buffer.indexOf(10, last + 1);
+  const isList = buffer.toString('latin1', 0, LIST.length) === LIST;
+  const lastLine = isList ? buffer.indexOf('\nEND LIST ') + 1 : 0;
+  if (isList && lastLine === 0) return -1;
+  const end = buffer.indexOf(10, lastLine);
   return end === -1 ? -1 : end + 1;
 }
-const LIST = Buffer.from('BEGIN LIST ');
+const LIST = 'BEGIN LIST ';
 
 /** A UPS behind a Network UPS Tools server. It pushes nothing, so it is asked at a fixed pace. */
 export const nutDriver = defineDriver({

@@ -145,10 +145,11 @@ export class CommandDesk {
     let stopBoard = (): void => undefined;
     const look = (): void => {
       const now = this.#tryResolve(name);
-      // What is gone keeps its last value until another module has the name.
-      if (now === null || (now.module === target?.module && now.location === target.location)) return;
+      if (now?.module === target?.module && now?.location === target?.location) return;
       target = now;
       stopBoard();
+      // Of what is gone the last value stays known, until another module has the name.
+      if (now === null) return;
       stopBoard = board.watch(now.location, now.module, changed);
       found(now);
     };
