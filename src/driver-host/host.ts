@@ -55,8 +55,9 @@ export class DriverHost {
   readonly #reporter: Reporter;
   readonly #systems: SystemClient;
   readonly #modules = new Map<string, Hosted>();
-  /** Modules whose driver is being loaded: a stop in between must be seen. */
-  readonly #loading = new Map<string, Promise<unknown>>();
+  /** Modules that wait for their turn or for their driver, and the order to start them: a stop in between must be seen. */
+  readonly #due = new Map<string, Of<'start'>>();
+  #lastTurn: Promise<void> = Promise.resolve();
   readonly #tenures = new Map<string, Tenure>();
   readonly #leaseTimers = new Map<string, Timer>();
   readonly #calls = new Map<number, { call: Call; module: Module }>();
@@ -147,13 +148,17 @@ export class DriverHost {
     }
   }
 
-  async #start({ id, location, run, modules }: Of<'start'>): Promise<void> {
+  async #start(order: Of<'start'>): Promise<void> {
+    const { id, location, run, modules } = order;
     const tenure = this.#tenureOf(location, run);
     const failed: { module: string; problem: string }[] = [];
+    for (const { spec } of modules) this.#due.set(keyOf(location, spec.id), order);
+    await this.#ownTurn();
     await Promise.all(
       modules.map(async ({ spec, handover }) => {
         try {
-          await this.#startModule(tenure, spec, handover);
+          const driver = await this.#driverFor(order, spec);
+          await this.#startModule(driver, tenure, { spec, handover });
         } catch (error) {
           const problem = toHoldfastError(error, spec.id).message;
           failed.push({ module: spec.id, problem });
@@ -164,6 +169,13 @@ export class DriverHost {
     this.#options.pipe.send({ t: 'started', id, failed });
   }
 
+  /** Thousands of modules in one turn would look like a driver that never comes back: each order has a turn of its own. */
+  #ownTurn(): Promise<void> {
+    const turn = this.#lastTurn;
+    this.#lastTurn = turn.then(() => new Promise((resolve) => this.#options.clock.after(0, resolve)));
+    return turn;
+  }
+
   #tenureOf(location: string, run: number): Tenure {
     const known = this.#tenures.get(location);
     if (known?.run === run) return known;
@@ -172,12 +184,9 @@ export class DriverHost {
     return tenure;
   }
 
-  async #startModule(tenure: Tenure, spec: ModuleSpec, handover: Json): Promise<void> {
+  async #startModule(driver: Driver, tenure: Tenure, { spec, handover }: Of<'start'>['modules'][number]): Promise<void> {
     const { location } = tenure;
     const key = keyOf(location, spec.id);
-    const found = this.#options.drivers.get(spec.driver, () => this.#options.entered(key));
-    const driver = found instanceof Promise ? await this.#loaded(key, spec.id, found) : found;
-    if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: spec.driver });
     if (spec.systems.length > 1) {
       const problem = `${spec.systems.join(' and ')} list it; a logic module belongs to one system`;
       throw new HoldfastError('INPUT_INVALID', { field: 'system', problem });
@@ -226,21 +235,32 @@ export class DriverHost {
     this.#options.pipe.send({ t: 'updated', id, restart });
   }
 
-  async #loaded(key: string, module: string, loading: Promise<Driver | undefined>): Promise<Driver | undefined> {
-    const { clock } = this.#options;
-    this.#loading.set(key, loading);
+  /** Throws NOT_FOUND, DRIVER_FAILED, what is wrong with its code, and MODULE_NOT_RUNNING when the module was stopped meanwhile. */
+  async #driverFor(order: Of<'start'>, { id, driver: name }: ModuleSpec): Promise<Driver> {
+    const { drivers, entered } = this.#options;
+    const key = keyOf(order.location, id);
+    const isDue = (): boolean => this.#due.get(key) === order;
+    try {
+      const found = isDue() ? drivers.get(name, () => entered(key)) : undefined;
+      const driver = found instanceof Promise ? await this.#loaded(id, found) : found;
+      if (!isDue()) throw new HoldfastError('MODULE_NOT_RUNNING', { module: id, reason: 'it was stopped' });
+      if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
+      return driver;
+    } finally {
+      if (isDue()) this.#due.delete(key);
+    }
+  }
+
+  async #loaded(module: string, loading: Promise<Driver | undefined>): Promise<Driver | undefined> {
     let expire: () => void = () => undefined;
     const late = new Promise<never>((_, reject) => {
       expire = () => reject(new HoldfastError('DRIVER_FAILED', { module, problem: 'loading it took too long' }));
     });
-    const timer = clock.after(limits.driverLoadMs, expire);
+    const timer = this.#options.clock.after(limits.driverLoadMs, expire);
     try {
-      const driver = await Promise.race([loading, late]);
-      if (this.#loading.get(key) === loading) return driver;
-      throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it was stopped' });
+      return await Promise.race([loading, late]);
     } finally {
       timer.cancel();
-      if (this.#loading.get(key) === loading) this.#loading.delete(key);
     }
   }
 
@@ -249,7 +269,7 @@ export class DriverHost {
     await Promise.all(
       modules.map(async (module) => {
         const key = keyOf(location, module);
-        this.#loading.delete(key);
+        this.#due.delete(key);
         const hosted = this.#modules.get(key);
         if (hosted === undefined) return;
         const state = await hosted.module.stop(hookMs);

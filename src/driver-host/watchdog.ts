@@ -11,11 +11,11 @@ import { readBeat, readCulprit, type Shared } from './pulse.ts';
  */
 const shared = workerData as Shared;
 const BEAT_LOOK_MS = 250;
-const LOOKS = limits.hostStallMs / BEAT_LOOK_MS;
 /** A driver can fill some hundred megabytes in the time between two of these looks. */
 const MEMORY_LOOK_MS = 50;
 let last = readBeat(shared);
 let unchanged = 0;
+let cpuMsAtBeat = cpuMs();
 let memory = process.memoryUsage.rss();
 /** By module: by how much the memory grew while its code was the last to run. */
 const grown = new Map<string, number>();
@@ -26,10 +26,25 @@ parentPort?.postMessage('watching');
 
 function watchBeat(): void {
   const beat = readBeat(shared);
-  unchanged = beat === last ? unchanged + 1 : 0;
-  last = beat;
-  if (unchanged < LOOKS) return;
-  end({ lastWords: 'stalled', culprit: readCulprit(shared), problem: `the driver kept its process busy for ${limits.hostStallMs} ms` });
+  if (beat !== last) {
+    last = beat;
+    unchanged = 0;
+    cpuMsAtBeat = cpuMs();
+    return;
+  }
+  unchanged += 1;
+  const stalledMs = unchanged * BEAT_LOOK_MS;
+  // A machine that is overloaded lets a process wait: that is not the driver's doing. One that waits in a call, and so uses
+  // no processor time, is ended too, but later.
+  const isBusy = stalledMs >= limits.hostStallMs && cpuMs() - cpuMsAtBeat >= limits.hostStallMs / 2;
+  if (!isBusy && stalledMs < limits.hostBlockedMs) return;
+  end({ lastWords: 'stalled', culprit: readCulprit(shared), problem: `the driver kept its process from everything else for ${stalledMs} ms` });
+}
+
+/** Processor time of this process so far. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }
 
 function watchMemory(): void {

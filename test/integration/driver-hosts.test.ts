@@ -82,7 +82,7 @@ describe('modules on driver hosts', () => {
       moduleSpec('good', port),
       moduleSpec('unknown', port, { driver: 'no-such' }),
       moduleSpec('settings', port, { settings: { pollMs: -1 } }),
-      moduleSpec('udp', port, { udp: true }),
+      moduleSpec('udp', port, { udp: true, tls: true }),
       moduleSpec('nowhere', port, { ip: '' }),
       rogue('bad', { driver: 'bad-setup' }),
     ]);
@@ -116,8 +116,8 @@ describe('modules on driver hosts', () => {
     const hands = startHands(scope);
     const modules = devices.ports.map((port, index) => moduleSpec(`mod-${index}`, port));
     expect((await start(hands, modules)).started).toBe(2);
-    await waitFor('both values', () => hands.status.size === 2);
-    expect(Object.fromEntries(hands.status)).toEqual({ 'mod-0.connected': false, 'mod-1.connected': false });
+    await waitFor('both values', () => hands.status.has('mod-0.connected') && hands.status.has('mod-1.connected'));
+    expect(Object.fromEntries(hands.status)).toMatchObject({ 'mod-0.connected': false, 'mod-1.connected': false });
   });
 
   it('start and stop by the thousand', async () => {

@@ -28,7 +28,7 @@ const director = defineDriver({
 /** Another process may run it. */
 const aide = defineDriver({
   name: 'aide',
-  role: 'service',
+  role: 'service', transports: [],
   settings: z.object({}),
   setup: (ctx) => ({ pid: () => process.pid, who: () => ctx.user, never: () => new Promise(() => undefined) }),
 });
