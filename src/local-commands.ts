@@ -7,8 +7,9 @@ import { HoldfastError } from './shared/model/errors.ts';
 
 /** The commands that run in this process rather than at a server. Each loads its part of the program when it is called: a server starts sooner. */
 export const localCommands: LocalCommands = {
-  async serve({ signal }) {
+  async serve({ signal: interrupted, withParent }) {
     const { startServer } = await import('./serve.ts');
+    const signal = withParent ? AbortSignal.any([interrupted, endOfInput()]) : interrupted;
     const server = await startServer(process.env, signal).catch((error: unknown) => {
       // Told to end while it was starting.
       if (signal.aborted && error === signal.reason) return null;
@@ -68,6 +69,14 @@ export const localCommands: LocalCommands = {
   sim: async (options) => (await import('./checks.ts')).sim(options),
   model: async (options) => (await import('./checks.ts')).model(options),
 };
+
+/** Aborts when whoever holds the other end of standard input is gone, however it went. */
+function endOfInput(): AbortSignal {
+  const ended = new AbortController();
+  process.stdin.once('end', () => ended.abort());
+  process.stdin.resume();
+  return ended.signal;
+}
 
 function describe({ dataDir, apiKey, master, edges }: Federation): DemoReport {
   return {

@@ -63,8 +63,8 @@ export interface DriverTest {
 
 /** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
 export interface LocalCommands {
-  /** Runs a server until `signal` aborts; configured by the environment. */
-  serve(options: { signal: AbortSignal }): Promise<void>;
+  /** Runs a server until `signal` aborts, or standard input ends if `withParent`; configured by the environment. */
+  serve(options: { signal: AbortSignal; withParent: boolean }): Promise<void>;
   /** Runs a whole federation with simulated devices until `signal` aborts: one line of JSON, or a view for people. */
   demo(options: { signal: AbortSignal; json: boolean; print: Print; note: Print; table: (locations: Location[]) => string }): Promise<void>;
   /** Everything that is wrong with a store or a backup that no server has open. */

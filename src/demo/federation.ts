@@ -212,7 +212,7 @@ export class Federation {
     const script = join(this.#dist, 'main.js');
     const logFile = join(this.dataDir, `${folder}.log`);
     const withLog = { ...env, ...this.#environment, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
-    return this.#own(new Child({ name, script, args: ['serve'], env: withLog, logFile }));
+    return this.#own(new Child({ name, script, args: ['serve', '--with-parent'], env: withLog, logFile }));
   }
 
   #own(child: Child): Child {

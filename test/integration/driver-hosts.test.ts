@@ -136,7 +136,7 @@ describe('modules on driver hosts', () => {
     await hands.link.stop('hq', 60_000);
     // A figure, not a promise: it depends on the machine and on what else runs there.
     console.info(`1,000 modules: start ${Math.round(startMs)} ms, stop ${Math.round(monotonicMs() - stoppedMs)} ms`);
-    await waitFor('all closed', () => devices.log().filter(({ event }) => event === 'closed').length === 1_000);
+    await expect.poll(() => devices.log().filter(({ event }) => event === 'closed').length, { timeout: 10_000 }).toBe(1_000);
   });
 });
 
