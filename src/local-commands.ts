@@ -10,14 +10,18 @@ export const localCommands: LocalCommands = {
   async serve({ signal: interrupted, withParent }) {
     const { startServer } = await import('./serve.ts');
     const signal = withParent ? AbortSignal.any([interrupted, endOfInput()]) : interrupted;
-    const server = await startServer(process.env, signal).catch((error: unknown) => {
+    try {
+      const server = await startServer(process.env, signal);
+      await aborted(signal);
+      await server.close();
+    } catch (error) {
       // Told to end while it was starting.
-      if (signal.aborted && error === signal.reason) return null;
+      if (signal.aborted && error === signal.reason) return;
       throw error instanceof HoldfastError ? new CliFailure(error.message, error.help) : error;
-    });
-    if (server === null) return;
-    await aborted(signal);
-    await server.close();
+    } finally {
+      // What is still read keeps a process alive.
+      process.stdin.pause();
+    }
   },
 
   async demo({ signal, json, print, note, table }) {

@@ -69,7 +69,7 @@ describe.concurrent('a line that is cut', () => {
     const before = await world.atEdge('berlin');
     edge.relay.set('cut');
     await world.untilEdge('berlin', { holder: 'edge', state: 'holding' });
-    await expect.poll(async () => (await world.atEdge('berlin')).link.state, { timeout: 5_000 }).toBe('down');
+    await world.untilEdge('berlin', { link: { state: 'down' } }, 5_000);
     const edgeClient = world.federation.client(edge.origin);
     expect(await command(edgeClient, 'berlin')).toBe('hello');
     edgeClient.close();
@@ -86,8 +86,8 @@ describe.concurrent('a line that is cut', () => {
       edge.relay.set(mode);
       const from = Date.now();
       await Promise.all([
-        expect.poll(async () => (await world.location('lisbon')).link.state, { timeout: 6_000, interval: 20 }).toBe('down'),
-        expect.poll(async () => (await world.atEdge('lisbon')).link.state, { timeout: 6_000, interval: 20 }).toBe('down'),
+        world.until('lisbon', { link: { state: 'down' } }, 6_000),
+        world.untilEdge('lisbon', { link: { state: 'down' } }, 6_000),
       ]);
       expect(Date.now() - from).toBeLessThan(3_600);
       edge.relay.set('open');
@@ -137,7 +137,7 @@ describe('a master that dies', () => {
     federation.master.process.signal('SIGKILL');
     await federation.master.process.exited;
     const edgeClient = federation.client(federation.edge('berlin')?.origin);
-    await expect.poll(async () => (await world.atEdge('berlin')).link.state, { timeout: 5_000 }).toBe('down');
+    await world.untilEdge('berlin', { link: { state: 'down' } }, 5_000);
     expect(await command(edgeClient, 'berlin')).toBe('hello');
     await federation.restartMaster();
     await world.until('berlin', { holder: 'edge', state: 'standby' });

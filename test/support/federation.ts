@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import { type Client, type Location, routes } from '../../src/client-sdk/index.ts';
 import { type DemoOptions, Federation } from '../../src/demo/federation.ts';
 import type { Scope } from '../../src/shared/foundation/scope.ts';
@@ -17,8 +17,8 @@ export interface TestFederation {
   /** As the edge itself sees it. */
   atEdge(id: string): Promise<Location>;
   /** Resolves when the master's view matches. */
-  until(id: string, facts: Partial<Pick<Location, 'holder' | 'state' | 'reason'>>, timeoutMs?: number): Promise<Location>;
-  untilEdge(id: string, facts: Partial<Pick<Location, 'holder' | 'state' | 'reason'>>, timeoutMs?: number): Promise<Location>;
+  until(id: string, facts: Partial<Pick<Location, 'holder' | 'state' | 'reason' | 'link'>>, timeoutMs?: number): Promise<Location>;
+  untilEdge(id: string, facts: Partial<Pick<Location, 'holder' | 'state' | 'reason' | 'link'>>, timeoutMs?: number): Promise<Location>;
   writes(): WriteLine[];
 }
 
@@ -37,12 +37,15 @@ export async function startFederation(scope: Scope, options: Partial<DemoOptions
     return show(known, id);
   };
   const settled = async (read: () => Promise<Location>, facts: object, timeout: number): Promise<Location> => {
-    let last: Location | null = null;
-    await expect
-      .poll(async () => (last = await read().catch(() => null)), { timeout, interval: 50 })
-      .toMatchObject(facts);
-    if (last === null) throw new Error('nothing was read');
-    return last;
+    // Not `expect.poll`: tests that run side by side each have an `expect` of their own.
+    return vi.waitFor(
+      async () => {
+        const last = await read();
+        expect(last).toMatchObject(facts);
+        return last;
+      },
+      { timeout, interval: 50 },
+    );
   };
   return {
     federation,
