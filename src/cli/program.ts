@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addApply } from './apply.ts';
 import { addBackup } from './backup.ts';
+import { addDebug } from './debug.ts';
 import { addDemo } from './demo.ts';
 import type { CliDeps } from './deps.ts';
 import { addDriver } from './driver.ts';
@@ -14,6 +15,7 @@ import { addGet } from './get.ts';
 import { addKey } from './key.ts';
 import { addLocation } from './location.ts';
 import { addModel } from './model.ts';
+import { addRequests } from './requests.ts';
 import { addRestore } from './restore.ts';
 import { addServe } from './serve.ts';
 import { Session } from './session.ts';
@@ -34,6 +36,8 @@ const commands = [
   addExec,
   addGet,
   addWatch,
+  addDebug,
+  addRequests,
   addKey,
   addDriver,
   addBackup,

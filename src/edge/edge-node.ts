@@ -7,6 +7,7 @@ import { isExclusive } from '../shared/control/step.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
 import type { Epoch, Terms } from '../shared/model/control.ts';
+import type { PostType } from '../shared/link/frames.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
@@ -38,10 +39,14 @@ import type {
   OrderRequest,
   OrderResult,
   Readiness,
+  RequestView,
   StatusChange,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
+import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
+import { hearLine, hearWatched, isModuleKind, PeerService } from '../shared/runtime/peer-service.ts';
+import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { ReplicaFeed } from '../shared/runtime/replication.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -97,6 +102,10 @@ export class EdgeNode implements HoldfastNode {
   readonly #desk: CommandDesk;
   readonly #origins = new MemberOrigins((body) => this.#peer.post('origin', body));
   readonly #feed: ReplicaFeed;
+  /** What the master tells of modules of other locations, and of our own while it drives them. */
+  readonly #subscriptions: PeerSubscriptions;
+  readonly #lines: ModuleLines;
+  readonly #service: PeerService;
   #control: Control | null = null;
   #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
   #negotiated = false;
@@ -116,6 +125,13 @@ export class EdgeNode implements HoldfastNode {
       directory: this.#directory,
       request: (kind, body, options) => this.#peer.request(kind, body, options),
     });
+    this.#subscriptions = new PeerSubscriptions({
+      ...ports,
+      isOpen: () => this.#peer.state === 'open',
+      request: (kind, body, options) => this.#peer.request(kind, body, options),
+      released: (topic, { location, module }) => topic === 'watch' && this.#board.forget(location, module),
+    });
+    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf: () => this.#subscriptions });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,
@@ -124,8 +140,24 @@ export class EdgeNode implements HoldfastNode {
       deviceLink: ports.deviceLink,
       directory: this.#directory,
       board: this.#board,
+      lines: this.#lines,
+      elsewhere: {
+        has: (location) => location !== this.id,
+        subscriptions: this.#subscriptions,
+        request: (kind, body, options) => this.#peer.request(kind, body, options),
+      },
       route: (location) => this.#route(location),
       onControlChange: (_, listener) => this.onControl(() => listener()),
+    });
+    this.#service = new PeerService({
+      ...ports,
+      location: this.id,
+      peer: 'master',
+      passesOn: false,
+      desk: this.#desk,
+      board: this.#board,
+      lines: this.#lines,
+      post: (type, body, options) => this.#peer.post(type, body, options),
     });
     ports.deviceLink.serveSystems(this.#desk);
   }
@@ -247,12 +279,16 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.locationOf(module);
   }
 
-  moduleStatus(module: string): ModuleStatus {
+  moduleStatus(module: string): Promise<ModuleStatus> {
     return this.#desk.moduleStatus(module);
   }
 
-  async status(system: string, module: string, index: number): Promise<ModuleStatus> {
-    return this.#desk.status({ system, module, index });
+  knownStatus(module: string): ModuleStatus {
+    return this.#desk.knownStatus(module);
+  }
+
+  status(system: string, module: string, index: number): Promise<ModuleStatus> {
+    return this.#desk.statusOf({ system, module, index });
   }
 
   async watch(
@@ -272,6 +308,14 @@ export class EdgeNode implements HoldfastNode {
 
   async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
     return this.#desk.debug(name, listener);
+  }
+
+  requests(): RequestView[] {
+    return this.#desk.inFlight.list();
+  }
+
+  cancelRequest(id: string): RequestView {
+    return this.#desk.inFlight.cancel(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -325,12 +369,16 @@ export class EdgeNode implements HoldfastNode {
           this.#control?.post({ type: 'message', nowMs: clock.monotonicMs(), link, message });
         },
         open: () => this.#onOpen(),
+        ended: () => {
+          this.#service.ended();
+          this.#subscriptions.ended();
+        },
         down: (link) => {
           this.#control?.post({ type: 'link-down', nowMs: clock.monotonicMs(), link });
           this.#linkClosed?.({ negotiated: this.#negotiated });
         },
-        request: (kind, body, { signal, deadlineMs }) => {
-          if (kind === 'exec') return this.#desk.serveExec(body, { signal, deadlineMs, location: this.id });
+        request: (kind, body, context) => {
+          if (isModuleKind(kind)) return this.#service.request(kind, body, context);
           return Promise.reject(new HoldfastError('UNKNOWN_TYPE', { type: kind }));
         },
         post: (type, body, { epoch }) => this.#onPost(type, body, epoch),
@@ -371,15 +419,18 @@ export class EdgeNode implements HoldfastNode {
     this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#feed.wake(this.#scope.signal);
+    this.#subscriptions.opened();
   }
 
   /** The other side shows what our devices report; while the master holds, its board already has the values. */
   #toMaster(value: StatusValue): void {
-    if (this.#drives()) sendStatus(this.#peer, value);
+    if (value.location === this.id && this.#drives()) sendStatus(this.#peer, value);
   }
 
-  #onPost(type: string, body: Json, epoch: Epoch | null): void {
+  #onPost(type: PostType, body: Json, epoch: Epoch | null): void {
     if (type === 'status' && epoch !== null && !this.#drives()) this.#board.set(readStatus(this.id, body, epoch));
+    if (type === 'watched') hearWatched(body, { board: this.#board, subscriptions: this.#subscriptions });
+    if (type === 'log') hearLine(body, { lines: this.#lines, subscriptions: this.#subscriptions });
     if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
     if (type === 'origin') this.#origins.heard(body);
     if (type === 'ready') this.#ports.log.info('master-ready', { location: this.id });
@@ -391,14 +442,15 @@ export class EdgeNode implements HoldfastNode {
   }
 
   #route(location: string): Route {
-    const { state, link, durable } = this.#running().state;
-    if (location === this.id && state === 'holding') return { via: 'here', epoch: durable.epoch };
-    const connected = this.#peer.state === 'open';
     if (location !== this.id) {
-      return { via: 'nobody', reason: connected ? 'not-of-this-edge' : 'master-unreachable' };
+      // The master runs it, or passes it on.
+      return { via: 'peer', peer: 'master', request: (kind, body, options) => this.#peer.request(kind === 'exec' ? 'relay' : kind, body, options) };
     }
+    const { state, link, durable } = this.#running().state;
+    if (state === 'holding') return { via: 'here', epoch: durable.epoch };
+    const connected = this.#peer.state === 'open';
     if (connected && state === 'standby' && link?.verdict?.winner === 'master') {
-      return { via: 'peer', request: (kind, body, options) => this.#peer.request(kind, body, options) };
+      return { via: 'peer', peer: 'master', request: (kind, body, options) => this.#peer.request(kind, body, options) };
     }
     const claimsSoon = state !== 'standby' || connected || !isExclusive(durable.terms);
     return claimsSoon ? { via: 'wait' } : { via: 'nobody', reason: durable.reason };

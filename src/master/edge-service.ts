@@ -2,10 +2,14 @@ import type { Json } from '../shared/foundation/json.ts';
 import { type CertificateRequest, parseCertificateRequest } from '../shared/link/certificate-request.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
+import type { Clock } from '../shared/ports/clock.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { CommandDesk } from '../shared/runtime/command-desk.ts';
 import type { Directory } from '../shared/runtime/directory.ts';
+import type { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type { PeerLink } from '../shared/runtime/peer-link.ts';
+import { hearLine, isModuleKind, PeerService } from '../shared/runtime/peer-service.ts';
+import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
 import { FeedSource } from '../shared/runtime/replication.ts';
 import { readStatus } from '../shared/runtime/status-feed.ts';
@@ -21,6 +25,10 @@ export interface EdgeHandlersOptions {
   log: Log;
   desk: CommandDesk;
   board: StatusBoard;
+  lines: ModuleLines;
+  clock: Clock;
+  /** What this edge tells because it was asked. */
+  subscriptions: () => PeerSubscriptions;
   order(body: Json, signal: AbortSignal): Promise<Json>;
   /** The edge tells where its clients reach it. */
   onOrigin(body: Json): void;
@@ -28,16 +36,17 @@ export interface EdgeHandlersOptions {
 }
 
 /** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
-export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post'> {
-  const { location, desk, board, log } = options;
+export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post' | 'ended'> {
+  const { location, board, log, lines, subscriptions } = options;
   const feed = new FeedSource(options);
+  const post: PeerLink['post'] = (type, body, how) => peer().post(type, body, how);
+  const service = new PeerService({ ...options, peer: location, passesOn: true, post });
   return {
-    async request(kind, body, { signal, deadlineMs }) {
+    async request(kind, body, context) {
+      if (isModuleKind(kind)) return service.request(kind, body, context);
       switch (kind) {
-        case 'exec':
-          return desk.serveExec(body, { signal, deadlineMs, location });
         case 'order':
-          return options.order(body, signal);
+          return options.order(body, context.signal);
         case 'certificate':
           if (options.certify === undefined) throw new HoldfastError('UNKNOWN_TYPE', { type: kind });
           return { chain: await options.certify(location, parseCertificateRequest(body)) };
@@ -48,8 +57,13 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
     },
     post(type, body, { epoch }) {
       if (type === 'status' && epoch !== null) board.set(readStatus(location, body, epoch));
+      else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
+    },
+    ended() {
+      service.ended();
+      subscriptions().ended();
     },
   };
 }

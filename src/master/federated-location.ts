@@ -32,6 +32,7 @@ import type { ControlEvent, LinkView, LocationView } from '../shared/runtime/nod
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
+import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import type { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -56,7 +57,7 @@ export interface FederatedLocationOptions {
   history: HistoryEntry[];
   aliveMs: number | null;
   /** Requests and messages of the edge that are not about control. */
-  handlers: Pick<PeerLinkHandlers, 'request' | 'post'>;
+  handlers: Pick<PeerLinkHandlers, 'request' | 'post' | 'ended'>;
   /** Told of each step of the control machine: for a judge. */
   onStep?: ((location: string, previous: MasterControl, next: MasterControl, event: MasterEvent) => void) | undefined;
 }
@@ -72,6 +73,8 @@ export class FederatedLocation {
   readonly #peer: PeerLink;
   readonly #dual: DualControl;
   readonly origins: MemberOrigins;
+  /** What the edge tells because it was asked: log lines of its modules. */
+  readonly subscriptions: PeerSubscriptions;
   /** The earliest moment at which the hello that comes next can have been sent. */
   #helloAskedMs = 0;
   #document: EdgeDocument;
@@ -85,6 +88,11 @@ export class FederatedLocation {
     this.#window = restoreWindowOf(options.document);
     this.#dual = new DualControl({ ...ports, location: this.id, history: options.history });
     this.#peer = this.#createPeer();
+    this.subscriptions = new PeerSubscriptions({
+      ...ports,
+      isOpen: () => this.#peer.state === 'open',
+      request: (kind, body, options) => this.#peer.request(kind, body, options),
+    });
     this.origins = new MemberOrigins((body) => this.#peer.post('origin', body));
     this.#control = this.#createControl();
     this.checkWindow();
@@ -146,7 +154,7 @@ export class FederatedLocation {
     const { state, durable, link } = this.state;
     if (state === 'holding') return { via: 'here', epoch: durable.epoch };
     if (link?.phase === 'confirmed' && this.#peer.state === 'open') {
-      return { via: 'peer', request: (kind, body, options) => this.#peer.request(kind, body, options) };
+      return { via: 'peer', peer: this.id, request: (kind, body, options) => this.#peer.request(kind, body, options) };
     }
     const moving = state === 'taking-over' || state === 'releasing' || link !== null;
     if (moving || durable.holder === 'edge') return { via: 'wait' };
@@ -248,6 +256,7 @@ export class FederatedLocation {
   /** The edge shows what our devices report while we hold. */
   #onOpen(): void {
     this.origins.announce();
+    this.subscriptions.opened();
     if (this.state.durable.holder !== 'master') return;
     for (const value of this.#ports.board.values(this.id)) sendStatus(this.#peer, value);
   }

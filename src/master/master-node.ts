@@ -18,6 +18,7 @@ import type { Random } from '../shared/ports/random.ts';
 import type { Connection, LinkListener } from '../shared/ports/transport.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
+import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent,
   Debugging,
@@ -35,6 +36,7 @@ import type {
   OrderRequest,
   OrderResult,
   Readiness,
+  RequestView,
   StatusChange,
 } from '../shared/runtime/node.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
@@ -82,6 +84,7 @@ export class MasterNode implements HoldfastNode {
   readonly #directory: Directory;
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
+  readonly #lines: ModuleLines;
   readonly #locations = new Map<string, FederatedLocation>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
   #origin: string | null = null;
@@ -101,6 +104,7 @@ export class MasterNode implements HoldfastNode {
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store);
     this.#board = new StatusBoard(ports.metrics);
+    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf: (location) => this.#locations.get(location)?.subscriptions ?? null });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,
@@ -109,6 +113,7 @@ export class MasterNode implements HoldfastNode {
       deviceLink: ports.deviceLink,
       directory: this.#directory,
       board: this.#board,
+      lines: this.#lines,
       route: (location) => this.#route(location),
       onControlChange: (location, listener) =>
         this.onControl((event) => {
@@ -195,12 +200,16 @@ export class MasterNode implements HoldfastNode {
     return this.#desk.locationOf(module);
   }
 
-  moduleStatus(module: string): ModuleStatus {
+  moduleStatus(module: string): Promise<ModuleStatus> {
     return this.#desk.moduleStatus(module);
   }
 
-  async status(system: string, module: string, index: number): Promise<ModuleStatus> {
-    return this.#desk.status({ system, module, index });
+  knownStatus(module: string): ModuleStatus {
+    return this.#desk.knownStatus(module);
+  }
+
+  status(system: string, module: string, index: number): Promise<ModuleStatus> {
+    return this.#desk.statusOf({ system, module, index });
   }
 
   async watch(
@@ -220,6 +229,14 @@ export class MasterNode implements HoldfastNode {
 
   async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
     return this.#desk.debug(name, listener);
+  }
+
+  requests(): RequestView[] {
+    return this.#desk.inFlight.list();
+  }
+
+  cancelRequest(id: string): RequestView {
+    return this.#desk.inFlight.cancel(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -262,6 +279,8 @@ export class MasterNode implements HoldfastNode {
         directory: this.#directory,
         desk: this.#desk,
         board: this.#board,
+        lines: this.#lines,
+        subscriptions: () => location.subscriptions,
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
         onOrigin: (body) => location.origins.heard(body),
       },

@@ -9,6 +9,7 @@ import { Scope } from '../../src/shared/foundation/scope.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import { moduleSpec, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
@@ -56,6 +57,7 @@ modules:
     deviceLink: hands.link,
     directory,
     board,
+    lines: new ModuleLines({ nodeId: 'node-1', deviceLink: hands.link, peerOf: () => null }),
     route: () => ({ via: 'here', epoch }),
     onControlChange: () => () => undefined,
   });

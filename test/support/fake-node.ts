@@ -20,6 +20,7 @@ import type {
   OrderRequest,
   OrderResult,
   Readiness,
+  RequestView,
   StatusChange,
 } from '../../src/shared/runtime/node.ts';
 
@@ -46,6 +47,21 @@ export const locationView = (id: string, fields: Partial<LocationView> = {}): Lo
   ...fields,
 });
 
+export const requestView = (id: string, fields: Partial<RequestView> = {}): RequestView => ({
+  id,
+  user: 'anna',
+  location: 'edge-1',
+  module: 'mod-1',
+  method: 'power',
+  entry: 'master-under-test',
+  via: null,
+  at: 'edge-1',
+  sinceMs: SINCE_MS,
+  ageMs: 2_500,
+  leftMs: 7_500,
+  ...fields,
+});
+
 type Method = (request: ExecRequest, signal: AbortSignal) => Promise<Json>;
 type Variable = Omit<StatusChange, 'value'>;
 
@@ -67,6 +83,7 @@ export class FakeNode implements HoldfastNode {
   readonly #debuggers = new Set<{ id: string; listener: (line: DebugLine) => void }>();
   readonly origins: Member[] = [];
   readonly announced: string[] = [];
+  readonly inFlight: RequestView[] = [];
   readonly methods = new Map<string, Method>();
   readonly functionsOfModules = new Map<string, ModuleFunction>([['power', { arity: 1, params: { state: { type: 'boolean' } }, order: ['state'] }]]);
   /** Locations of modules and systems, by id. */
@@ -139,7 +156,21 @@ export class FakeNode implements HoldfastNode {
     return this.located.get(this.#known(module)) ?? '';
   }
 
-  moduleStatus(module: string): ModuleStatus {
+  async moduleStatus(module: string): Promise<ModuleStatus> {
+    return this.knownStatus(module);
+  }
+
+  requests(): RequestView[] {
+    return this.inFlight;
+  }
+
+  cancelRequest(id: string): RequestView {
+    const request = this.inFlight.find((known) => known.id === id);
+    if (request === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
+    return request;
+  }
+
+  knownStatus(module: string): ModuleStatus {
     return { module: this.#known(module), values: Object.fromEntries(this.#valuesOf({ system: '', module, index: 0 })), epoch: null };
   }
 
@@ -229,8 +260,8 @@ export class FakeNode implements HoldfastNode {
     }
   }
 
-  log(module: string, line: DebugLine): void {
-    for (const { id, listener } of this.#debuggers) if (id === module) listener(line);
+  log(module: string, line: Omit<DebugLine, 'node'>): void {
+    for (const { id, listener } of this.#debuggers) if (id === module) listener({ ...line, node: this.id });
   }
 
   /** The location moves, and everybody is told. */

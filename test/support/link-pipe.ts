@@ -193,6 +193,7 @@ export function createSide(clock: FakeClock, side: Side, options: SideOptions = 
         link.sendControl(socket, { t: 'negotiate', negotiation: message.negotiation, ...verdict });
       },
       open: (number, resumed) => here.opened.push({ link: number, resumed }),
+      ended: () => undefined,
       down: (number, { reason }) => here.downs.push({ link: number, reason, atMs: clock.monotonicMs() }),
       request: (kind, body, { signal, deadlineMs }) => {
         const call = { kind, body, signal, deadlineMs };

@@ -153,6 +153,7 @@ export class PeerPair {
         this.master.link.sendControl(link, { t: 'negotiate', negotiation, winner: 'edge', reason: 'no-takeover-happened', epoch: made.floor, terms });
       },
       open: (_, resumed) => void made.opened.push(resumed),
+      ended: () => undefined,
       down: (_, info) => void made.downs.push({ ...info, atMs: this.clock.monotonicMs() }),
       request: (kind, body, context) => {
         made.calls.push(kind);

@@ -6,6 +6,7 @@ import type { Role } from '../../src/shared/client-api/schemas.ts';
 import { startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { addSite } from '../support/api-site.ts';
+import { requestView } from '../support/fake-node.ts';
 
 /** Who may do what, said once more than in the table of the program. `lists`: an operator whom the location lists. */
 const mayBe = {
@@ -21,7 +22,7 @@ const mayBe = {
     'olderModuleList', 'olderModuleShow', 'olderModulePing', 'olderModuleState', 'olderModuleInternalState',
     'members',
   ],
-  operator: ['exec', 'moduleExec', 'olderExec'],
+  operator: ['exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
     'takeover', 'handback', 'pause', 'resume', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
     'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop',
@@ -47,6 +48,7 @@ const ids: readonly [path: RegExp, id: string][] = [
   [/\/(zones|metadata)/, 'zone-1'],
   [/\/api_keys/, 'key-spare'],
   [/\/tokens/, 'token-spare'],
+  [/\/requests/, 'request-1'],
 ];
 /** Removals want something that nothing refers to. */
 const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', moduleRemove: 'mod-spare', driverRemove: 'driver-spare', zoneRemove: 'zone-spare' };
@@ -84,6 +86,7 @@ let keys: Record<Caller, string | null>;
 beforeEach(async () => {
   server = await startTestServer({ requestsPerMinute: 100_000 });
   server.node.methods.set('nothing', async () => null);
+  server.node.inFlight.push(requestView('request-1'));
   const { node, clock } = server;
   let drawn = 0;
   const maker = { store: node.store, clock, random: { next: () => 0, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, 'f') } };

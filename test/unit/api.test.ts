@@ -130,7 +130,7 @@ describe('systems', () => {
     expect(await answer.text()).toBe('3');
     expect(answer.headers.get('x-holdfast-served-by')).toBe('master-under-test');
     expect(server.node.execs).toEqual([
-      { system: 'sys-1', module: 'Display', index: 2, method: 'add', args: [1, 2], user: server.keys.operator.split('.')[0], timeoutMs: limits.requestMs },
+      { system: 'sys-1', module: 'Display', index: 2, method: 'add', args: [1, 2], user: server.keys.operator.split('.')[0], requestId: answer.headers.get('x-request-id'), timeoutMs: limits.requestMs },
     ]);
   });
 

@@ -6,6 +6,7 @@ import type { DeviceLink, ModuleLogLine } from '../../src/shared/ports/device-li
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
+import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -50,6 +51,7 @@ async function makeDesk() {
     deviceLink,
     directory,
     board,
+    lines: new ModuleLines({ nodeId: 'node', deviceLink, peerOf: () => null }),
     route: unused,
     onControlChange: unused,
   });

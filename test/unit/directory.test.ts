@@ -7,6 +7,7 @@ import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -108,6 +109,7 @@ describe('a subscription of a logic module', () => {
       deviceLink: {} as never,
       directory: parts.directory,
       board,
+      lines: new ModuleLines({ nodeId: 'n', deviceLink: {} as never, peerOf: () => null }),
       route: nothing,
       onControlChange: nothing,
     });

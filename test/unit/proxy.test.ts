@@ -56,7 +56,7 @@ function createWorld(first: Route) {
       for (const listener of Array.from(listeners)) listener();
     },
     exec: (method: string, signal: AbortSignal = new AbortController().signal, forward = true): Promise<ProxyAnswer> =>
-      proxy.exec({ location: 'edge-1', module: 'mod-1', method, args: [], user: 'tester', requestId: 'r', deadlineMs: 60_000 }, signal, forward),
+      proxy.exec({ location: 'edge-1', module: 'mod-1', method, args: [], user: 'tester', entry: 'here', requestId: 'r', deadlineMs: 60_000, at: '' }, signal, forward),
     watch: (method: string, signal?: AbortSignal) =>
       watchOutcome(world.exec(method, signal).then(({ value, servedBy }) => `${JSON.stringify(value)} by ${servedBy}`)),
   };
@@ -67,6 +67,7 @@ const here: Route = { via: 'here', epoch: epoch(2) };
 const wait: Route = { via: 'wait' };
 const peer = (answer: Json, asked: { kind: string; body: Json }[] = []): Route => ({
   via: 'peer',
+  peer: 'there',
   request: async (kind, body) => {
     asked.push({ kind, body });
     return answer;

@@ -177,11 +177,22 @@ describe('where a module belongs', () => {
     ]);
   });
 
-  it('is refused when a system of the master lists it too', async () => {
+  it('stays what it is when systems of the master list it too, or alone', async () => {
     const store = await applied(site, createMemoryStore());
-    expect(await problems('systems: [{id: sys-2, name: Room 2, modules: [mod-mixer]}]', store)).toEqual([
-      '1:47 systems[0].modules[0]: module "mod-mixer" is listed by sys-2 of the master and by sys-1 of edge-lab; a module has one location',
-    ]);
+    await applied('systems: [{id: sys-2, name: Campus, modules: [mod-mixer]}]', store);
+    expect((await store.modulesOf('edge-lab')).map(({ id }) => id)).toEqual(['mod-display', 'mod-mixer']);
+    const alone = 'systems: [{id: sys-3, name: Campus, modules: [mod-lamp]}]\nmodules: [{id: mod-lamp, name: Lamp, driver_id: driver-mock, edge_control_id: edge-lab}]';
+    await applied(alone.replace('driver-mock', site.match(/driver_id: (\S+)/)?.[1] ?? ''), store);
+    expect((await store.modulesOf('edge-lab')).map(({ id }) => id)).toContain('mod-lamp');
+  });
+
+  it('is that of its system when it is a logic module', async () => {
+    const driver = 'drivers: [{id: drv-logic, name: Room, builtin: mock, role: logic}]';
+    const file = (location: string): string =>
+      `${driver}\nsystems: [{id: sys-2, name: Campus, modules: [mod-room]}]\nmodules: [{id: mod-room, name: Room, driver_id: drv-logic${location}}]`;
+    const store = await applied(site, createMemoryStore());
+    expect(await problems(file(''), store)).toEqual([]);
+    expect(await problems(file(', edge_control_id: edge-lab'), store)).toEqual([expect.stringContaining('module "mod-room" belongs to the master, for sys-2 lists it')]);
   });
 
   it('is refused when the module says another one', async () => {

@@ -158,6 +158,7 @@ export class Api {
         query: input.query,
         body: input.body,
         headers: context.headers,
+        requestId: context.requestId,
         caller,
         signal: abort.signal,
         note: (facts) => Object.assign(context.facts, facts),

@@ -35,6 +35,8 @@ export interface RawCall {
   /** Of open routes: anybody. */
   caller: Caller;
   headers: RequestHeaders;
+  /** `X-Request-ID`. */
+  requestId: string;
   /** Aborts when the client is gone or the server has to end. */
   signal: AbortSignal;
   /** Adds to the audit line. */

@@ -5,7 +5,7 @@ import type { Stored } from '../ports/document-store.ts';
 import type { ExecAnswer, ExecRequest, HoldfastNode } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer, stream } from './handler.ts';
-import type { HandlerDeps } from './handler.ts';
+import type { HandlerDeps, RawCall } from './handler.ts';
 import { namesOf } from './lists.ts';
 import { findDocument } from './modules.ts';
 import { listHeaders } from './reply.ts';
@@ -13,13 +13,13 @@ import { listHeaders } from './reply.ts';
 export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
   return {
-    exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, signal }) => {
-      const request = { system: id, module: module.name, index: module.index, method, args: body, user: caller.user, timeoutMs: query.timeout_ms };
-      return served(await execute(deps, request, signal));
+    exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, requestId, signal, note }) => {
+      const command = { method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
+      return served(await execute(deps, { system: id, module: module.name, index: module.index, ...command }, signal), note);
     }),
-    moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, signal }) => {
-      const command = { id, method, args: body, user: caller.user, timeoutMs: query.timeout_ms };
-      return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)));
+    moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, requestId, signal, note }) => {
+      const command = { id, method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
+      return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)), note);
     }),
     moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => ({
       body: (await node.status(id, module.name, module.index)).values,
@@ -27,17 +27,23 @@ export function moduleHandlers(deps: HandlerDeps) {
     variable: answer(routes.variable, async ({ params: { id, module, key } }) => ({
       body: valueOf((await node.status(id, module.name, module.index)).values, key),
     })),
-    moduleState: answer(routes.moduleState, async ({ params: { id } }) => ({ body: node.moduleStatus(id).values })),
-    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => ({ body: valueOf(node.moduleStatus(id).values, key) })),
+    moduleState: answer(routes.moduleState, async ({ params: { id } }) => ({ body: (await node.moduleStatus(id)).values })),
+    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => ({ body: valueOf((await node.moduleStatus(id)).values, key) })),
     watch: stream(routes.watch, 'status', async ({ params: { id, module, key } }, send) =>
       node.watch({ system: id, module: module.name, index: module.index, key }, ({ system, module, index, key, value }) =>
         send({ system, module, index, key, value }, key),
       ),
     ),
+    debug: stream(routes.debug, 'log', async ({ params: { id, module }, note }, send) => {
+      const { name, index } = module;
+      const { module: debugged, stop } = await node.debug({ system: id, module: name, index }, ({ level, message, node }) => send({ level, message, node }));
+      note({ module: debugged });
+      return stop;
+    }),
     functions: answer(routes.functions, async ({ params: { id, module } }) => ({ body: await node.functions(id, module.name, module.index) })),
     modulePing: answer(routes.modulePing, async ({ params: { id } }) => {
       const { ip, uri } = (await findDocument(node.store, 'mod', id)).document;
-      return { body: { host: ip === '' ? uri : ip, pingable: valueOf(node.moduleStatus(id).values, 'connected') === true } };
+      return { body: { host: ip === '' ? uri : ip, pingable: valueOf((await node.moduleStatus(id)).values, 'connected') === true } };
     }),
     systemTypes: answer(routes.systemTypes, async ({ params: { id } }) => ({ body: await countsOf(node, id) })),
     systemCount: answer(routes.systemCount, async ({ params: { id }, query: { module } }) => {
@@ -52,7 +58,11 @@ export function moduleHandlers(deps: HandlerDeps) {
   };
 }
 
-const served = ({ value, servedBy }: ExecAnswer) => ({ body: value, headers: { 'x-holdfast-served-by': servedBy } });
+/** Names who ran it, in the answer and in the audit line. */
+function served({ value, servedBy }: ExecAnswer, note: RawCall['note']) {
+  note({ servedBy });
+  return { body: value, headers: { 'x-holdfast-served-by': servedBy } };
+}
 
 /** Runs a method of a module of a system, wherever it is controlled. */
 export const execute = (deps: HandlerDeps, request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> =>

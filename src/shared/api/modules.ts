@@ -44,7 +44,7 @@ function known<T>(ask: () => T): T | null {
 export async function moduleFacts(node: HoldfastNode, module: ModuleDocument): Promise<ModuleFacts> {
   const driver = await node.store.get(module.driver_id);
   const location = known(() => node.locationOf(module.id));
-  const connected = known(() => node.moduleStatus(module.id))?.values['connected'];
+  const connected = known(() => node.knownStatus(module.id))?.values['connected'];
   return {
     location: location === null || location === MASTER_LOCATION ? module.edge_control_id : location,
     role: driver?.document.type === 'driver' ? driver.document.role : 'device',

@@ -34,9 +34,10 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
     olderSystemCount: answer(routes.olderSystemCount, async ({ params: { id }, query: { module } }) => ({
       body: { count: countOf(await countsOf(node, id), module) },
     })),
-    olderExec: answer(routes.olderExec, async ({ params: { id }, body: { module, index, method, args }, caller, signal }) => {
-      const request = { system: id, module, index, method, args, user: caller.user, timeoutMs: limits.requestMs };
+    olderExec: answer(routes.olderExec, async ({ params: { id }, body: { module, index, method, args }, caller, requestId, signal, note }) => {
+      const request = { system: id, module, index, method, args, user: caller.user, requestId, timeoutMs: limits.requestMs };
       const { value, servedBy } = await execute(deps, request, signal);
+      note({ servedBy });
       return { body: [value], headers: { 'x-holdfast-served-by': servedBy } };
     }),
     olderState: answer(routes.olderState, async ({ params: { id }, query: { module, index, lookup } }) => ({
@@ -51,7 +52,7 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
     olderModuleStop: newer.moduleStop,
     olderModulePing: newer.modulePing,
     olderModuleState: answer(routes.olderModuleState, async ({ params: { id }, query: { lookup } }) => ({
-      body: lookedUp(node.moduleStatus(id).values, lookup),
+      body: lookedUp((await node.moduleStatus(id)).values, lookup),
     })),
     olderModuleInternalState: newer.moduleState,
   };

@@ -4,7 +4,7 @@ import { serverRoutes as routes } from '../client-api/server-routes.ts';
 import type { Readiness } from '../runtime/node.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
-import { userOf } from './views.ts';
+import { requestOf, userOf } from './views.ts';
 
 /** The generation of published clients that these routes serve; they look for a 2 in front. */
 const PROTOCOL_VERSION = 'v2.0.0';
@@ -21,6 +21,13 @@ export function serverHandlers(deps: HandlerDeps) {
       headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
     })),
     members: answer(routes.members, async () => ({ body: node.members() })),
+    requestList: answer(routes.requestList, async () => ({ body: node.requests().map(requestOf) })),
+    requestCancel: answer(routes.requestCancel, async ({ params: { id }, note }) => {
+      const request = node.cancelRequest(id);
+      const { user, location, module, method } = request;
+      note({ cancelled: { user, location, module, method } });
+      return { body: requestOf(request) };
+    }),
     version: answer(routes.version, async () => ({ body: { service: 'holdfast', version, commit: '', build_time: '' } })),
     // No log-in: applications bring a key or a token.
     authority: answer(routes.authority, async () => ({

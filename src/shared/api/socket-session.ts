@@ -4,6 +4,7 @@ import type { ClientSocket, ClientSocketHandler } from '../ports/client-socket.t
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
 import type { Debugging, HoldfastNode } from '../runtime/node.ts';
 import {
   isSocketCommand,
@@ -29,6 +30,7 @@ export interface SessionDeps {
   node: Pick<HoldfastNode, 'exec' | 'debug'>;
   clock: Clock;
   log: Log;
+  random: Random;
   metrics: Metrics;
   topics: Topics;
   commandsPerSecond: number;
@@ -41,6 +43,13 @@ export interface SessionStart {
   socket: ClientSocket;
   /** Address of the client. */
   remote: string;
+}
+
+interface AuditOutcome {
+  /** `ok`, or the code of the error. */
+  result: string;
+  requestId?: string;
+  servedBy?: string;
 }
 
 /** The WebSocket protocol's numbers for why a server closes. */
@@ -200,21 +209,22 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   }
 
   async #exec(id: RequestId, request: SocketRequest<'exec'>): Promise<void> {
-    const { clock, node } = this.#deps;
+    const { clock, node, random } = this.#deps;
     const { sys, mod, index, name, args } = request;
+    const requestId = random.hex(8);
     const abort = new AbortController();
     try {
       if (this.#pending.size >= limits.clientSocketCommands) {
         throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });
       }
       this.#pending.add(abort);
-      const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, timeoutMs: limits.clientSocketExecMs };
+      const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, requestId, timeoutMs: limits.clientSocketExecMs };
       // The node keeps the deadline; ours is only the net below it.
-      const { value } = await withDeadline(clock, limits.clientSocketExecMs + 250, abort.signal, (signal) => node.exec(call, signal));
+      const { value, servedBy } = await withDeadline(clock, limits.clientSocketExecMs + 250, abort.signal, (signal) => node.exec(call, signal));
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request) });
-      this.#audit('exec', request, 'ok');
+      this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
-      this.#audit('exec', request, this.#fail(id, 'exec', error).code);
+      this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
     } finally {
       this.#pending.delete(abort);
       this.#closeWhenAnswered();
@@ -236,7 +246,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
       if (this.#over || this.#debugs.has(key)) debugging.stop();
       else this.#debugs.set(key, debugging);
       this.#succeed('debug', { id, type: 'success', mod_id: debugging.module, meta });
-      this.#audit('debug', request, 'ok');
+      this.#audit('debug', request, { result: 'ok' });
     } catch (error) {
       this.#fail(id, 'debug', error);
     }
@@ -289,9 +299,9 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     if (this.#socket.queuedBytes() > limits.clientSocketQueueBytes) this.#close(POLICY, 'reads-too-slowly');
   }
 
-  #audit(what: SocketCommandName, { sys, mod, index, name }: SocketRequest<'exec' | 'debug'>, result: string): void {
+  #audit(what: SocketCommandName, { sys, mod, index, name }: SocketRequest<'exec' | 'debug'>, outcome: AuditOutcome): void {
     const { id: who, user, role } = this.caller;
-    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params: { sys, mod, index, name }, result, remote: this.#remote });
+    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params: { sys, mod, index, name }, ...outcome, remote: this.#remote });
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────

@@ -42,6 +42,16 @@ export const moduleRoutes = {
     response: schema.statusEventSchema,
     description: 'Server-sent events: the variable now and on each change; a slow reader gets the last value only.',
   },
+  debug: {
+    ...read,
+    role: 'operator',
+    audited: true,
+    path: `${SYSTEM}/debug/:module`,
+    answer: 'events',
+    params: schema.ofModule,
+    response: schema.logLineSchema,
+    description: 'Server-sent events: log lines of a module, whoever drives it. A slow reader is told how many it missed.',
+  },
   functions: {
     ...read,
     path: `${SYSTEM}/functions/:module`,

@@ -36,6 +36,8 @@ export interface ModuleRef {
   index: number;
 }
 
+export const byRequestId = z.strictObject({ id: z.string().min(1).max(100) });
+
 // No control characters; `.` and `..` would be swallowed by URL normalisation.
 const variable = z.string().regex(/^(?!\.{1,2}$)[^\p{Cc}]{1,200}$/u, 'must be the name of a status variable');
 const method = z.string().regex(/^[A-Za-z_$][\w$]{0,99}$/, 'must be the name of a method');
@@ -197,6 +199,33 @@ export const statusEventSchema = z.object({
   key: z.string(),
   value: jsonValueSchema,
 });
+
+export const logLineSchema = z.object({
+  level: z.enum(['debug', 'info', 'warn', 'error']),
+  message: z.string(),
+  /** Id of the server whose driver said it. */
+  node: z.string(),
+});
+
+/** A command in flight. */
+export const requestSchema = z.object({
+  id: z.string(),
+  user: z.string(),
+  location: z.string(),
+  module: z.string(),
+  method: z.string(),
+  /** Id of the server that let the user in. */
+  entry: z.string(),
+  /** The server that passed it on to this one; null: a client of this one asked. */
+  via: z.string().nullable(),
+  /** Where it is now: this server, the one it was passed on to, or `waits` while control changes hands. */
+  at: z.string(),
+  since: seconds,
+  age: seconds,
+  /** Until its deadline. */
+  left: seconds,
+});
+export type RequestInFlight = z.output<typeof requestSchema>;
 
 export const healthSchema = z.object({
   status: z.enum(['up', 'starting']),

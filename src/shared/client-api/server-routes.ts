@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { API, change, documents, open, read } from './route.ts';
+import { API, change, command, documents, open, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 import { jsonValueSchema } from './parse.ts';
@@ -25,6 +25,21 @@ export const serverRoutes = {
     path: `${API}/members`,
     response: z.array(schema.memberSchema),
     description: 'Where clients of each location can be served: the origins to which a redirect may send them.',
+  },
+  requestList: {
+    ...read,
+    path: `${API}/requests`,
+    role: 'operator',
+    response: z.array(schema.requestSchema),
+    description: 'Commands in flight at this server: run here, passed on, or held back while control changes hands. Oldest first.',
+  },
+  requestCancel: {
+    ...command,
+    method: 'DELETE',
+    path: `${API}/requests/:id`,
+    params: schema.byRequestId,
+    response: schema.requestSchema,
+    description: 'Cancels a command in flight: what it was. Its caller is answered with CANCELLED.',
   },
   version: { ...open, path: `${API}/version`, response: schema.versionInfoSchema, description: 'Name and version of the server.' },
   authority: {

@@ -12,6 +12,14 @@ export const PROTOCOL: readonly [min: number, max: number] = [1, 1];
 /** What may be asked of the other node, and whether it needs the authority of an epoch. */
 export const requestKinds = {
   exec: { epoch: true, bulk: false },
+  // The epochs of the link are those of its own location; the master stamps that of the other one on the way to it.
+  relay: { epoch: false, bulk: false },
+  status: { epoch: false, bulk: false },
+  functions: { epoch: false, bulk: false },
+  watch: { epoch: false, bulk: false },
+  unwatch: { epoch: false, bulk: false },
+  debug: { epoch: false, bulk: false },
+  ignore: { epoch: false, bulk: false },
   order: { epoch: true, bulk: false },
   certificate: { epoch: false, bulk: false },
   'replicate.pull': { epoch: false, bulk: true },
@@ -22,6 +30,8 @@ export type RequestKind = keyof typeof requestKinds;
 /** What is told without an answer. */
 export const postTypes = {
   status: { epoch: true },
+  watched: { epoch: false },
+  log: { epoch: false },
   ready: { epoch: false },
   origin: { epoch: false },
   'replicate.head': { epoch: false },

@@ -31,6 +31,10 @@ export const limits = {
   resumeBufferBytes: 16 * 1024 * 1024,
   requestMs: 10_000,
   requestMaxMs: 300_000,
+  linkSubscriptions: 20_000,
+  subscriptionRetryMs: 5_000,
+  linkLinesPerSecond: 100,
+  linkLinesNoticeMs: 1_000,
 
   // Control
   masterWaitForEdgesMs: 6_000,

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { type Json, jsonEqual } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -7,33 +6,40 @@ import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type { Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, StatusChange } from './node.ts';
-import { Proxy, type ProxyCall, type ProxyOptions } from './proxy.ts';
+import { CommandsInFlight } from './commands-in-flight.ts';
+import type { ModuleLines } from './module-lines.ts';
+import { readAnswer, statusAnswer } from './peer-bodies.ts';
+import type { PeerSubscriptions } from './peer-subscriptions.ts';
+import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions } from './proxy.ts';
 import type { StatusBoard, StatusListener } from './status-board.ts';
+
+/** Modules of other locations, of which a node is told only what it asks for. */
+export interface Elsewhere {
+  has(location: string): boolean;
+  subscriptions: PeerSubscriptions;
+  request(kind: 'status', body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json>;
+}
 
 export interface CommandDeskOptions extends ProxyOptions {
   random: Random;
   metrics: Metrics;
   directory: Directory;
   board: StatusBoard;
+  lines: ModuleLines;
+  /** Absent: this node is told everything. */
+  elsewhere?: Elsewhere;
 }
-
-export const execBodySchema = z.strictObject({
-  location: z.string().max(120),
-  module: z.string().max(120),
-  method: z.string().max(200),
-  args: z.array(z.json()).max(100),
-  user: z.string().max(200),
-  requestId: z.string().max(100),
-});
 
 /** Takes commands and questions about modules, from clients of this node and from its peers, and answers them. */
 export class CommandDesk {
   readonly #options: CommandDeskOptions;
   readonly #proxy: Proxy;
+  readonly inFlight: CommandsInFlight;
 
   constructor(options: CommandDeskOptions) {
     this.#options = options;
     this.#proxy = new Proxy(options);
+    this.inFlight = new CommandsInFlight(options.clock);
   }
 
   /** Runs a method wherever its module is controlled. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING, or what the driver said. */
@@ -51,40 +57,66 @@ export class CommandDesk {
     return this.#options.directory.module(id).location;
   }
 
-  moduleStatus(id: string): ModuleStatus {
-    const target = this.#options.directory.module(id);
-    return { module: id, ...this.#options.board.module(target.location, id) };
+  knownStatus(id: string): ModuleStatus {
+    return this.#known(this.#options.directory.module(id));
+  }
+
+  /** What the board has, or the node that is told of this module. */
+  async moduleStatus(id: string): Promise<ModuleStatus> {
+    return this.#readStatus(this.#options.directory.module(id));
   }
 
   #run(target: Target, request: Omit<ModuleCommand, 'id'>, signal: AbortSignal): Promise<ExecAnswer> {
-    const { clock, random } = this.#options;
+    const { clock, nodeId, random } = this.#options;
     const call: ProxyCall = {
-      ...target,
+      location: target.location,
+      module: target.module,
       method: request.method,
       args: request.args,
       user: request.user,
-      requestId: random.hex(8),
+      entry: nodeId,
+      requestId: request.requestId ?? random.hex(8),
       deadlineMs: clock.monotonicMs() + Math.min(request.timeoutMs, limits.requestMaxMs),
+      at: nodeId,
     };
-    return this.#counted(this.#proxy.exec(call, signal));
+    return this.#tracked(call, { via: null, signal, forward: true });
   }
 
-  /** A command that the node at the other end of a link passed on: for that link's location, and never sent back to it. */
-  async serveExec(body: Json, context: { signal: AbortSignal; deadlineMs: number; location: string }): Promise<Json> {
-    const parsed = execBodySchema.safeParse(body);
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0];
-      throw new HoldfastError('INPUT_INVALID', { field: issue?.path.join('.') ?? 'body', problem: issue?.message ?? 'invalid' });
-    }
-    if (parsed.data.location !== context.location) throw new HoldfastError('FORBIDDEN', { needs: `a command for ${context.location}` });
-    const call: ProxyCall = { ...parsed.data, deadlineMs: context.deadlineMs };
-    const { value, servedBy } = await this.#counted(this.#proxy.exec(call, context.signal, false));
-    return { value, servedBy };
+  /** A command that the node at the other end of a link has sent. `forward` false: it is run here or nowhere. */
+  serve(call: Omit<ProxyCall, 'at'>, context: { via: string; signal: AbortSignal; forward: boolean }): Promise<ProxyAnswer> {
+    return this.#tracked({ ...call, at: this.#options.nodeId }, context);
+  }
+
+  #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: AbortSignal; forward: boolean }): Promise<ProxyAnswer> {
+    // Clients name their requests; two that are under way at once get ids of their own.
+    if (this.inFlight.has(call.requestId)) call.requestId = this.#options.random.hex(8);
+    return this.#counted(this.inFlight.run(call, via, signal, (signal) => this.#proxy.exec(call, signal, forward)));
+  }
+
+  /** A module by its id, as this node knows it. Throws NOT_FOUND. */
+  target(id: string): Target {
+    const { location, module } = this.#options.directory.module(id);
+    return { location, module };
   }
 
   status(name: ModuleName): ModuleStatus {
-    const target = this.#resolve(name);
-    return { module: target.module, ...this.#options.board.module(target.location, target.module) };
+    return this.#known(this.#resolve(name));
+  }
+
+  /** Status of a module, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */
+  async statusOf(name: ModuleName): Promise<ModuleStatus> {
+    return this.#readStatus(this.#resolve(name));
+  }
+
+  #known({ location, module }: Target): ModuleStatus {
+    return { module, ...this.#options.board.module(location, module) };
+  }
+
+  async #readStatus({ location, module }: Target): Promise<ModuleStatus> {
+    const { elsewhere } = this.#options;
+    if (elsewhere?.has(location) !== true) return this.#known({ location, module });
+    const options = { signal: new AbortController().signal, timeoutMs: limits.requestMs };
+    return { module, ...readAnswer(statusAnswer, await elsewhere.request('status', { location, module }, options), 'status') };
   }
 
   /** Calls back with what is known now, then on each change. Throws NOT_FOUND when the module is not there. */
@@ -128,19 +160,17 @@ export class CommandDesk {
     });
   }
 
-  /** Log lines of a module, named as in a system or by its id. Throws NOT_FOUND. */
+  /** Log lines of a module, named as in a system or by its id, wherever it is controlled. Throws NOT_FOUND. */
   debug(name: ModuleName, listener: (line: DebugLine) => void): Debugging {
-    const { deviceLink, directory } = this.#options;
-    const { module, driver } = directory.module(this.#tryResolve(name)?.module ?? name.module);
-    const stop = deviceLink.onLog(({ module: id, level, message }) => {
-      if (id === module) listener({ level, message });
-    });
+    const { lines, directory } = this.#options;
+    const { location, module, driver } = directory.module(this.#tryResolve(name)?.module ?? name.module);
+    const stop = lines.listen({ location, module }, ({ level, message, node }) => listener({ level, message, node }));
     return { module, driver, stop };
   }
 
   /** `found`: this module bears the name, now or from now on. `changed`: a status variable of it. */
   #follow(name: ModuleName, found: (target: Target) => void, changed: StatusListener): () => void {
-    const { board, directory } = this.#options;
+    const { directory } = this.#options;
     let target: Target | null = null;
     let stopBoard = (): void => undefined;
     const look = (): void => {
@@ -150,8 +180,7 @@ export class CommandDesk {
       stopBoard();
       // Of what is gone the last value stays known, until another module has the name.
       if (now === null) return;
-      stopBoard = board.watch(now.location, now.module, changed);
-      found(now);
+      stopBoard = this.#watchBoard(now, () => found(now), changed);
     };
     look();
     const stopDirectory = directory.onChange(look);
@@ -161,15 +190,39 @@ export class CommandDesk {
     };
   }
 
+  /** `known`: the board has what there is. Of modules elsewhere it has nothing before it was asked for. */
+  #watchBoard(target: Target, known: () => void, changed: StatusListener): () => void {
+    const { board, elsewhere } = this.#options;
+    let stopBoard = (): void => undefined;
+    const begin = (): void => {
+      stopBoard = board.watch(target.location, target.module, changed);
+      known();
+    };
+    const { location } = target;
+    if (elsewhere?.has(location) !== true) {
+      begin();
+      return () => stopBoard();
+    }
+    const letGo = elsewhere.subscriptions.hold('watch', target, begin);
+    return () => {
+      stopBoard();
+      letGo();
+    };
+  }
+
   /** How many modules of that name the system lists. */
   count(system: string, name: string): number {
     return this.#options.directory.count(system, name);
   }
 
-  /** The public methods of a module that this node drives. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
-  functions(name: ModuleName): Promise<Record<string, ModuleFunction>> {
-    const { location, module } = this.#resolve(name);
-    return this.#options.deviceLink.functions(location, module);
+  /** The public methods of a module, wherever it is controlled. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
+  async functions(name: ModuleName): Promise<Record<string, ModuleFunction>> {
+    const deadlineMs = this.#options.clock.monotonicMs() + limits.requestMs;
+    return this.functionsOf(this.#resolve(name), { signal: new AbortController().signal, deadlineMs });
+  }
+
+  functionsOf(target: Target, context: { signal: AbortSignal; deadlineMs: number }, forward = true): Promise<Record<string, ModuleFunction>> {
+    return this.#proxy.functions(target, context, forward);
   }
 
   #resolve({ system, module, index }: ModuleName): Target {

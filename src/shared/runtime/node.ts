@@ -24,21 +24,27 @@ export interface HoldfastNode {
   execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer>;
   /** Location of a module by its id. Throws NOT_FOUND. */
   locationOf(module: string): string;
-  /** Status of a module by its id, as this node's board has it. Throws NOT_FOUND. */
-  moduleStatus(module: string): ModuleStatus;
-  /** Status of a module of a system, as this node's board has it. */
+  /** Status of a module by its id, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */
+  moduleStatus(module: string): Promise<ModuleStatus>;
+  /** The same as far as this node has been told. Throws NOT_FOUND. */
+  knownStatus(module: string): ModuleStatus;
+  /** Status of a module of a system, wherever it is controlled. */
   status(system: string, module: string, index: number): Promise<ModuleStatus>;
   /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
   watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
-  /** The public methods of a module that this node drives. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
+  /** The public methods of a module, wherever it is controlled. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
   functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>>;
   /**
    * Calls back with the value of one variable at once and on each change; null: it was never set. A module that is not
    * there yet is waited for. Throws NOT_FOUND when the system does not exist. Returns the way to stop.
    */
   bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void;
-  /** Log lines of a module of this node; `module` may also be its id. Throws NOT_FOUND. */
+  /** Log lines of a module, wherever it is controlled; `module` may also be its id. Throws NOT_FOUND. */
   debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
+  /** Commands that this node runs, has passed on or holds back; oldest first. */
+  requests(): RequestView[];
+  /** Cancels one of them: what it was. Throws NOT_FOUND. */
+  cancelRequest(id: string): RequestView;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 
@@ -112,6 +118,8 @@ export interface ExecRequest {
   method: string;
   args: Json[];
   user: string;
+  /** Names it in logs of every node; without one the node makes its own. */
+  requestId?: string;
   timeoutMs: number;
 }
 
@@ -121,6 +129,7 @@ export interface ModuleCommand {
   method: string;
   args: Json[];
   user: string;
+  requestId?: string;
   timeoutMs: number;
 }
 
@@ -137,7 +146,30 @@ export interface ModuleName {
   index: number;
 }
 
-export type DebugLine = Pick<ModuleLogLine, 'level' | 'message'>;
+export interface DebugLine extends Pick<ModuleLogLine, 'level' | 'message'> {
+  /** Id of the node whose driver said it. */
+  node: string;
+}
+
+/** A command in flight. */
+export interface RequestView {
+  id: string;
+  user: string;
+  location: string;
+  module: string;
+  method: string;
+  /** Id of the node that let the user in. */
+  entry: string;
+  /** The node that passed it on to this one; null: a client of this node asked. */
+  via: string | null;
+  /** Where it is now: this node, the one it was passed on to, or `waits` while control changes hands. */
+  at: string;
+  /** Unix milliseconds. */
+  sinceMs: number;
+  ageMs: number;
+  /** Until its deadline. */
+  leftMs: number;
+}
 
 export interface Debugging {
   /** Its id. */

@@ -16,6 +16,8 @@ export interface PeerLinkHandlers {
   open(link: number, resumed: boolean): void;
   /** Exactly once per socket. `lastHeardMs`: monotonic time of the last frame received on it. */
   down(link: number, info: { lastHeardMs: number; reason: string }): void;
+  /** The session is over: neither side knows any more what the other had asked for. */
+  ended(): void;
   /** A request of the peer. What is thrown becomes its coded answer; `signal` aborts on cancel, deadline and end of session. */
   request(kind: RequestKind, body: Json, context: { signal: AbortSignal; deadlineMs: number; epoch: Epoch | null }): Promise<Json>;
   post(type: PostType, body: Json, context: { epoch: Epoch | null }): void;

@@ -200,6 +200,7 @@ export class PeerLink {
     this.#partial.clear();
     this.#countDropped(this.#outbox.reset());
     this.#requests.closeAll();
+    this.#options.handlers.ended();
   }
 
   #countDropped(posts: number): void {

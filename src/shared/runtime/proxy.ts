@@ -3,14 +3,19 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { DeviceLink } from '../ports/device-link.ts';
+import type { DeviceLink, ModuleFunction } from '../ports/device-link.ts';
+import type { Target } from './directory.ts';
+import { execAnswer, functionsAnswer, readAnswer } from './peer-bodies.ts';
+
+/** What the other node may be asked to do with a module. */
+export type Errand = 'exec' | 'functions';
 
 /** Where a command for a location goes right now, as its node sees it. */
 export type Route =
   /** This node drives the devices. */
   | { via: 'here'; epoch: Epoch }
   /** The node at the other end of a link does, or knows who does. */
-  | { via: 'peer'; request(kind: 'exec', body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json> }
+  | { via: 'peer'; peer: string; request(kind: Errand, body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json> }
   /** Control is changing hands: worth waiting for. */
   | { via: 'wait' }
   | { via: 'nobody'; reason: string };
@@ -30,14 +35,27 @@ export interface ProxyCall {
   method: string;
   args: Json[];
   user: string;
+  /** Id of the node that let the user in. */
+  entry: string;
   requestId: string;
   /** Monotonic milliseconds. */
   deadlineMs: number;
+  /** Where it is now: a node, or `waits`. */
+  at: string;
 }
 
 export interface ProxyAnswer {
   value: Json;
   servedBy: string;
+}
+
+interface Bringing<T> {
+  location: string;
+  deadlineMs: number;
+  here(epoch: Epoch): Promise<T>;
+  peer(way: Extract<Route, { via: 'peer' }>, timeoutMs: number): Promise<T>;
+  /** Where it is now. */
+  isAt(place: string): void;
 }
 
 /**
@@ -53,43 +71,76 @@ export class Proxy {
   }
 
   /** `forward: false` for a command that a peer sent: it is not passed on to where it came from. */
-  async exec(call: ProxyCall, signal: AbortSignal, forward = true): Promise<ProxyAnswer> {
-    const { clock, nodeId, deviceLink, route } = this.#options;
-    const patienceMs = Math.min(call.deadlineMs, clock.monotonicMs() + limits.changingQueueMs);
+  exec(call: ProxyCall, signal: AbortSignal, forward = true): Promise<ProxyAnswer> {
+    const { nodeId, deviceLink } = this.#options;
+    const { location, module, method, args, user, entry, requestId, deadlineMs } = call;
+    const errand: Bringing<ProxyAnswer> = {
+      location,
+      deadlineMs,
+      here: async (epoch) => {
+        const value = await deviceLink.exec({ location, module, method, args, user, requestId, deadlineMs, epoch }, signal);
+        return { value, servedBy: nodeId };
+      },
+      peer: async (way, timeoutMs) => {
+        const answer = await way.request('exec', { location, module, method, args, user, entry, requestId }, { signal, timeoutMs });
+        return readAnswer(execAnswer, answer, 'exec');
+      },
+      isAt: (place) => (call.at = place),
+    };
+    return this.#bring(errand, signal, forward);
+  }
+
+  /** The public methods of a module, as whoever drives it says. */
+  functions({ location, module }: Target, { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number }, forward = true) {
+    const errand: Bringing<Record<string, ModuleFunction>> = {
+      location,
+      deadlineMs,
+      here: () => this.#options.deviceLink.functions(location, module),
+      peer: async (way, timeoutMs) => {
+        const answer = await way.request('functions', { location, module }, { signal, timeoutMs });
+        return readAnswer(functionsAnswer, answer, 'functions');
+      },
+      isAt: () => undefined,
+    };
+    return this.#bring(errand, signal, forward);
+  }
+
+  async #bring<T>(errand: Bringing<T>, signal: AbortSignal, forward: boolean): Promise<T> {
+    const { clock, nodeId, route } = this.#options;
+    const { location, deadlineMs } = errand;
+    const patienceMs = Math.min(deadlineMs, clock.monotonicMs() + limits.changingQueueMs);
     for (;;) {
-      const way = route(call.location);
+      const way = route(location);
       switch (way.via) {
         case 'here': {
+          errand.isAt(nodeId);
           try {
-            const value = await deviceLink.exec({ ...call, epoch: way.epoch }, signal);
-            return { value, servedBy: nodeId };
+            return await errand.here(way.epoch);
           } catch (error) {
             // Not even begun, because its modules stop: it waits for the next holder like any other.
-            if (!isNotBegun(error)) throw this.#explain(error, call);
-            if (route(call.location).via === 'here') throw error;
+            if (!isNotBegun(error)) throw this.#explain(error, location);
+            if (route(location).via === 'here') throw error;
             break;
           }
         }
-        case 'peer': {
-          if (!forward) throw this.#changing(call.location);
-          const { location, module, method, args, user, requestId } = call;
-          const timeoutMs = Math.max(0, call.deadlineMs - clock.monotonicMs());
-          const answer = await way.request('exec', { location, module, method, args, user, requestId }, { signal, timeoutMs });
-          return readAnswer(answer);
-        }
+        case 'peer':
+          if (!forward) throw this.#changing(location);
+          errand.isAt(way.peer);
+          return errand.peer(way, Math.max(0, deadlineMs - clock.monotonicMs()));
         case 'wait':
-          await this.#controlToSettle(call.location, patienceMs, signal);
+          errand.isAt('waits');
+          await this.#controlToSettle(location, patienceMs, signal);
           break;
         case 'nobody':
-          throw new HoldfastError('NO_HOLDER', { location: call.location, reason: way.reason });
+          throw new HoldfastError('NO_HOLDER', { location, reason: way.reason });
       }
     }
   }
 
   /** A write that the closing gate refused is an answer that the caller can act on. */
-  #explain(error: unknown, call: ProxyCall): unknown {
+  #explain(error: unknown, location: string): unknown {
     const closed = error instanceof HoldfastError && (error.code === 'GATE_CLOSED' || error.code === 'STALE_EPOCH');
-    return closed ? this.#changing(call.location, error) : error;
+    return closed ? this.#changing(location, error) : error;
   }
 
   #changing(location: string, cause?: unknown): HoldfastError {
@@ -122,10 +173,3 @@ export class Proxy {
 }
 
 const isNotBegun = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'MODULE_NOT_RUNNING';
-
-function readAnswer(answer: Json): ProxyAnswer {
-  if (typeof answer === 'object' && answer !== null && !Array.isArray(answer) && typeof answer['servedBy'] === 'string') {
-    return { value: answer['value'] ?? null, servedBy: answer['servedBy'] };
-  }
-  throw new HoldfastError('LINK_PROTOCOL', { problem: 'an exec answer without servedBy' });
-}

@@ -10,9 +10,9 @@ interface Listing {
 }
 
 /**
- * A module's location is that of the systems that list it. Fills in `edge_control_id` where a module does not say it, also
- * of stored modules that a system of the file lists; refuses modules of two locations, modules that say another one, and
- * logic modules of two systems.
+ * A module's location is that of the systems that list it; systems of the master may list modules of any location. Fills
+ * in `edge_control_id` where a module does not say it, also of stored modules that a system of the file lists; refuses
+ * modules of two locations, modules that say another one, and logic modules of two systems or away from their system.
  */
 export async function locateModules(entries: readonly SiteEntry[], world: World): Promise<SiteProblem[]> {
   const listings = await listingsByModule(entries, world);
@@ -20,14 +20,18 @@ export async function locateModules(entries: readonly SiteEntry[], world: World)
   const problems: SiteProblem[] = [];
   for (const id of modulesConcerned(entries)) {
     const module = await world.document(id);
-    const [first, ...others] = listings.get(id) ?? [];
-    if (module?.type !== 'mod' || first === undefined) continue;
+    const all = listings.get(id) ?? [];
+    if (module?.type !== 'mod' || all.length === 0) continue;
+    const driver = await world.document(module.driver_id);
+    const isLogic = driver?.type === 'driver' && driver.role === 'logic';
     const own = inFile.get(id) ?? null;
+    // A logic module runs where its system is; any other one can be reached from there.
+    const [first, ...others] = isLogic ? all : all.filter(({ system }) => system.edge_control_id !== null);
+    if (first === undefined) continue;
     const location = first.system.edge_control_id;
     const elsewhere = others.find(({ system }) => system.edge_control_id !== location);
-    const driver = others.length === 0 ? null : await world.document(module.driver_id);
-    if (driver?.type === 'driver' && driver.role === 'logic') {
-      const systems = [first, ...others].map(({ system }) => system.id).join(' and by ');
+    if (isLogic && others.length > 0) {
+      const systems = all.map(({ system }) => system.id).join(' and by ');
       problems.push(problemAt(id, own, [...others, first], `logic module "${id}" is listed by ${systems}; it belongs to one system`));
     } else if (elsewhere !== undefined) {
       const both = [first, elsewhere].map(({ system }) => `${system.id} of ${nameOf(system.edge_control_id)}`).join(' and by ');

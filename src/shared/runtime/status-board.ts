@@ -66,11 +66,17 @@ export class StatusBoard {
 
   /** Everything known of a location, as it travels with a hand-over or to a peer that just connected. */
   values(location: string): StatusValue[] {
-    const all: StatusValue[] = [];
-    for (const [module, keys] of this.#values.get(location) ?? []) {
-      for (const [key, entry] of keys) all.push({ location, module, key, ...entry });
-    }
-    return all;
+    return Array.from(this.#values.get(location)?.keys() ?? []).flatMap((module) => this.valuesOf(location, module));
+  }
+
+  valuesOf(location: string, module: string): StatusValue[] {
+    const keys = this.#values.get(location)?.get(module) ?? [];
+    return Array.from(keys, ([key, entry]) => ({ location, module, key, ...entry }));
+  }
+
+  /** Nobody is told of this module any more. */
+  forget(location: string, module: string): void {
+    this.#values.get(location)?.delete(module);
   }
 
   module(location: string, module: string): { values: Record<string, Json>; epoch: Epoch | null } {

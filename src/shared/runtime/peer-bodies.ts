@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import type { Json } from '../foundation/json.ts';
+import { HoldfastError } from '../model/errors.ts';
+
+/** What nodes ask each other about modules, and what they answer and tell. */
+
+const id = z.string().max(120);
+const target = { location: id, module: id };
+const epoch = z.object({ generation: z.int().min(0), number: z.int().min(0) });
+
+export const targetBody = z.strictObject(target);
+
+export const execBody = z.strictObject({
+  ...target,
+  method: z.string().max(200),
+  args: z.array(z.json()).max(100),
+  user: z.string().max(200),
+  /** Id of the node that let the user in. */
+  entry: id,
+  requestId: z.string().max(100),
+});
+export const execAnswer = z.object({ value: z.json().default(null), servedBy: z.string() });
+
+export const statusAnswer = z.object({ values: z.record(z.string(), z.json()), epoch: epoch.nullable() });
+
+export const functionsAnswer = z.record(
+  z.string(),
+  z.object({ arity: z.number(), params: z.record(z.string(), z.record(z.string(), z.json())), order: z.array(z.string()) }),
+);
+
+export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: z.json(), epoch });
+
+export const logBody = z.strictObject({ ...target, level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), node: id });
+
+/** Throws INPUT_INVALID. */
+export function readBody<S extends z.ZodType>(schema: S, body: Json): z.output<S> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new HoldfastError('INPUT_INVALID', { field: issue?.path.join('.') || 'body', problem: issue?.message ?? 'invalid' });
+}
+
+/** Throws LINK_PROTOCOL. */
+export function readAnswer<S extends z.ZodType>(schema: S, answer: Json, to: string): z.output<S> {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new HoldfastError('LINK_PROTOCOL', { problem: `the answer to ${to}: ${parsed.error.issues[0]?.message ?? 'invalid'}` });
+}

@@ -1,0 +1,211 @@
+import { TokenBucket } from '../api/token-bucket.ts';
+import type { Json } from '../foundation/json.ts';
+import type { PostType, RequestKind } from '../link/frames.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { StatusValue } from '../ports/device-link.ts';
+import type { Log } from '../ports/log.ts';
+import type { CommandDesk } from './command-desk.ts';
+import type { Target } from './directory.ts';
+import type { ModuleLine, ModuleLines } from './module-lines.ts';
+import { execBody, logBody, readBody, targetBody, watchedBody } from './peer-bodies.ts';
+import type { PeerSubscriptions } from './peer-subscriptions.ts';
+import type { StatusBoard } from './status-board.ts';
+
+const moduleKinds = ['exec', 'relay', 'status', 'functions', 'watch', 'unwatch', 'debug', 'ignore'] as const satisfies readonly RequestKind[];
+export type ModuleKind = (typeof moduleKinds)[number];
+export const isModuleKind = (kind: RequestKind): kind is ModuleKind => (moduleKinds as readonly string[]).includes(kind);
+
+export interface PeerServiceOptions {
+  /** Of the link. */
+  location: string;
+  /** Id of the node at the other end. */
+  peer: string;
+  /** The master passes on what is for other locations; nobody passes on what was passed on. */
+  passesOn: boolean;
+  clock: Clock;
+  log: Log;
+  desk: CommandDesk;
+  board: StatusBoard;
+  lines: ModuleLines;
+  post(type: PostType, body: Json, options?: { conflateKey?: string }): void;
+}
+
+interface Context {
+  signal: AbortSignal;
+  deadlineMs: number;
+}
+
+/**
+ * Answers what the node at the other end of a link asks about modules. Two hops at most: what concerns the location of
+ * the link is never sent back over it, and an edge passes nothing on.
+ */
+export class PeerService {
+  readonly #options: PeerServiceOptions;
+  /** What the peer wants to be told, with the way to stop. */
+  readonly #told = new Map<string, () => void>();
+
+  constructor(options: PeerServiceOptions) {
+    this.#options = options;
+  }
+
+  async request(kind: ModuleKind, body: Json, context: Context): Promise<Json> {
+    const { board, desk } = this.#options;
+    switch (kind) {
+      case 'exec':
+        return this.#exec(body, context);
+      case 'relay':
+        return this.#relay(body, context);
+      case 'status': {
+        const { location, module } = this.#target(body);
+        const { values, epoch } = board.module(location, module);
+        return { values, epoch: epoch === null ? null : { ...epoch } };
+      }
+      case 'functions': {
+        const target = this.#target(body);
+        const functions = await desk.functionsOf(target, context, this.#mayForward(target.location));
+        return Object.fromEntries(Object.entries(functions).map(([name, { arity, params, order }]) => [name, { arity, params, order }]));
+      }
+      case 'watch':
+        return this.#tell('watch', this.#target(body), (target) => this.#watch(target));
+      case 'debug':
+        return this.#tell('debug', this.#target(body), (target) => this.#debug(target));
+      case 'unwatch':
+        return this.#stopTelling('watch', readBody(targetBody, body));
+      case 'ignore':
+        return this.#stopTelling('debug', readBody(targetBody, body));
+    }
+  }
+
+  /** The session is over: the peer asks again in the next one. */
+  ended(): void {
+    for (const stop of this.#told.values()) stop();
+    this.#told.clear();
+  }
+
+  /** A method of a module of the link's location: here, or nowhere. */
+  async #exec(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
+    const { desk, location, log, peer } = this.#options;
+    const call = readBody(execBody, body);
+    if (call.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `a command for ${location}` });
+    const { value, servedBy } = await desk.serve({ ...call, deadlineMs }, { via: peer, signal, forward: false });
+    const { module, method, user, entry, requestId } = call;
+    log.debug('exec-for-peer', { module, method, user, entry, via: peer, servedBy, requestId });
+    return { value, servedBy };
+  }
+
+  /** Of another location: an edge asks for a user of its own. Where it goes is decided by the documents of the master. */
+  async #relay(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
+    const { desk, location, passesOn, peer } = this.#options;
+    if (!passesOn) throw new HoldfastError('UNKNOWN_TYPE', { type: 'relay' });
+    const asked = readBody(execBody, body);
+    if (asked.entry !== location) throw new HoldfastError('FORBIDDEN', { needs: `a command of a user of ${location}` });
+    const call = { ...asked, ...desk.target(asked.module), deadlineMs };
+    try {
+      const answer = await desk.serve(call, { via: peer, signal, forward: this.#mayForward(call.location) });
+      this.#audit(call, 'ok', answer.servedBy);
+      return { value: answer.value, servedBy: answer.servedBy };
+    } catch (error) {
+      this.#audit(call, error instanceof HoldfastError ? error.code : 'INTERNAL', null);
+      throw error;
+    }
+  }
+
+  #audit(call: { location: string; module: string; method: string; user: string; requestId: string }, result: string, servedBy: string | null): void {
+    const { location, module, method, user, requestId } = call;
+    this.#options.log.info('audit', { what: 'relay', user, via: this.#options.peer, location, module, method, result, servedBy, requestId });
+  }
+
+  /** An edge has a say in its own location; at the master the documents say where a module belongs. */
+  #target(body: Json): Target {
+    const { desk, location, passesOn } = this.#options;
+    const asked = readBody(targetBody, body);
+    if (passesOn) return desk.target(asked.module);
+    if (asked.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `a module of ${location}` });
+    return asked;
+  }
+
+  #mayForward(location: string): boolean {
+    return this.#options.passesOn && location !== this.#options.location;
+  }
+
+  #tell(topic: string, target: Target, begin: (target: Target) => () => void): null {
+    const key = keyOf(topic, target);
+    if (this.#told.has(key)) return null;
+    if (this.#told.size >= limits.linkSubscriptions) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'modules may be followed over one link', limit: limits.linkSubscriptions });
+    }
+    this.#told.set(key, begin(target));
+    return null;
+  }
+
+  #stopTelling(topic: string, target: Target): null {
+    const key = keyOf(topic, target);
+    this.#told.get(key)?.();
+    this.#told.delete(key);
+    return null;
+  }
+
+  /** What is known, before the answer, and each change. */
+  #watch({ location, module }: Target): () => void {
+    const { board, post } = this.#options;
+    const send = ({ key, value, epoch }: StatusValue): void =>
+      post('watched', { location, module, key, value, epoch: { ...epoch } }, { conflateKey: `watched\n${location}\n${module}\n${key}` });
+    for (const value of board.valuesOf(location, module)) send(value);
+    return board.watch(location, module, send);
+  }
+
+  #debug(target: Target): () => void {
+    const { clock, lines, post } = this.#options;
+    const sender = new LineSender(clock, (line) => post('log', { ...line }));
+    const stop = lines.listen(target, (line) => sender.send(line), this.#mayForward(target.location));
+    return () => {
+      stop();
+      sender.close();
+    };
+  }
+}
+
+const keyOf = (topic: string, { location, module }: Target): string => `${topic}\n${location}\n${module}`;
+
+/** Lines of one module on their way over a link: so many a second, and then how many were left out. */
+class LineSender {
+  readonly #clock: Clock;
+  readonly #post: (line: ModuleLine) => void;
+  readonly #rate: TokenBucket;
+  #dropped = 0;
+  #notice: Timer | null = null;
+
+  constructor(clock: Clock, post: (line: ModuleLine) => void) {
+    this.#clock = clock;
+    this.#post = post;
+    this.#rate = new TokenBucket(clock, { perSecond: limits.linkLinesPerSecond, burst: limits.linkLinesPerSecond });
+  }
+
+  send(line: ModuleLine): void {
+    if (this.#notice === null && this.#rate.take()) return this.#post(line);
+    this.#dropped += 1;
+    this.#notice ??= this.#clock.after(limits.linkLinesNoticeMs, () => {
+      this.#post({ ...line, level: 'warn', message: `${this.#dropped} lines dropped` });
+      this.#dropped = 0;
+      this.#notice = null;
+    });
+  }
+
+  close(): void {
+    this.#notice?.cancel();
+  }
+}
+
+/** A log line that was asked for; of anything else nothing is heard. `node`: who said it, when only one can have. */
+export function hearLine(body: Json, { lines, subscriptions, node }: { lines: ModuleLines; subscriptions: PeerSubscriptions; node?: string }): void {
+  const line = readBody(logBody, body);
+  if (subscriptions.holds('debug', line)) lines.heard(node === undefined ? line : { ...line, node });
+}
+
+/** A status value of another location that was asked for. */
+export function hearWatched(body: Json, { board, subscriptions }: { board: StatusBoard; subscriptions: PeerSubscriptions }): void {
+  const value = readBody(watchedBody, body);
+  if (subscriptions.holds('watch', value)) board.set(value);
+}
