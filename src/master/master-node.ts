@@ -39,6 +39,7 @@ import type {
   RequestView,
   StatusChange,
 } from '../shared/runtime/node.ts';
+import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
@@ -104,7 +105,8 @@ export class MasterNode implements HoldfastNode {
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store);
     this.#board = new StatusBoard(ports.metrics);
-    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf: (location) => this.#locations.get(location)?.subscriptions ?? null });
+    const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
+    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,

@@ -4,7 +4,7 @@ import type { TestServer } from '../support/api-server.ts';
 import { cli, startCli } from '../support/cli-run.ts';
 import type { CliResult, CliSetting } from '../support/cli-run.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { locationView, SINCE_MS } from '../support/fake-node.ts';
+import { locationView, requestView, SINCE_MS } from '../support/fake-node.ts';
 
 let server: TestServer;
 let clock: FakeClock;
@@ -281,6 +281,38 @@ describe('holdfast exec, get and watch', () => {
       expect(lines(out).slice(-2)).toEqual(values);
       await until(() => server.node.watchers === 0, 'the watch has ended');
     }
+  });
+});
+
+describe('holdfast debug and requests', () => {
+  it('debug: a line for each log line, safe to print, until interrupted', async () => {
+    for (const form of ['table', 'json']) {
+      const abort = new AbortController();
+      const running = startCli({ clock, env: env(), signal: abort.signal }, 'debug', 'sys-1', 'Display_1', '-o', form);
+      await until(() => server.node.debuggers === 1, 'the debugging');
+      server.node.log('mod-1', { level: 'warn', message: 'lamp is \u001b[31mold' });
+      await until(() => running.out().includes('old'), 'the line');
+      abort.abort();
+      const { code, out } = await running.done;
+      expect(code).toBe(0);
+      const line = lines(out).at(-1) ?? '';
+      if (form === 'table') expect(line).toBe('warn  master-under-test  lamp is \\u001b[31mold');
+      else expect(JSON.parse(line)).toEqual({ level: 'warn', message: 'lamp is \u001b[31mold', node: 'master-under-test' });
+      await until(() => server.node.debuggers === 0, 'it has ended');
+    }
+  });
+
+  it('requests: a table, JSON, and cancel', async () => {
+    expect((await run('requests')).out).toBe('No command is in flight.\n');
+    server.node.inFlight.push(requestView('r-1'), requestView('r-2', { entry: 'edge-2', via: 'edge-2', at: 'waits', leftMs: 100 }));
+    expect(lines((await run('requests')).out)).toEqual([
+      'ID   AGE  LEFT  USER  LOCATION  MODULE  METHOD  CAME IN AT         NOW AT',
+      'r-1  2s   7s    anna  edge-1    mod-1   power   master-under-test  edge-1',
+      'r-2  2s   0s    anna  edge-1    mod-1   power   edge-2             waits',
+    ]);
+    expect(await asJson(run('requests', '-o', 'json'))).toMatchObject([{ id: 'r-1', age: 2.5, left: 7.5, via: null }, { id: 'r-2', via: 'edge-2' }]);
+    expect((await run('requests', 'cancel', 'r-1')).out).toBe('Cancelled: power of mod-1, which anna had asked for.\n');
+    expect((await run('requests', 'cancel', 'r-9')).err).toContain('There is no request r-9');
   });
 });
 

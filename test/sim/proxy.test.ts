@@ -1,0 +1,144 @@
+import { describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { type Resident, Town } from './support/town.ts';
+
+const sites = { a: { timeout: 60 }, b: { timeout: 60 } };
+const display = (location: string) => ({ system: `sys-${location}`, module: 'Display', index: 1 });
+const never = new AbortController().signal;
+
+function nodeOf({ seat }: Resident) {
+  if (seat.node === null) throw new RangeError(`${seat.id} does not run`);
+  return seat.node;
+}
+
+function bind(at: Resident, location: string): { values: Json[]; stop: () => void } {
+  const values: Json[] = [];
+  return { values, stop: nodeOf(at).bind({ ...display(location), key: 'value' }, (value) => void values.push(value)) };
+}
+
+describe('from an edge, through the master, to another edge', () => {
+  it('a command runs there, under the name of its user and its request, and says who served it', async () => {
+    const t = await Town.settled(sites);
+    const request = { ...display('b'), method: 'set', args: [7], user: 'anna', requestId: 'panel-1', timeoutMs: 5_000 };
+    const answer = nodeOf(t.edge('a')).exec(request, never);
+    await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
+    const facts = { id: 'panel-1', user: 'anna', location: 'b', method: 'set', entry: 'a' };
+    expect(nodeOf(t.edge('a')).requests()).toMatchObject([{ ...facts, via: null, at: 'master' }]);
+    expect(nodeOf(t.master).requests()).toMatchObject([{ ...facts, via: 'a', at: 'b' }]);
+    expect(nodeOf(t.edge('b')).requests()).toMatchObject([{ ...facts, via: 'master', at: 'b' }]);
+    await t.run('1s');
+    expect(await answer).toEqual({ value: 7, servedBy: 'b' });
+    for (const at of [t.edge('a'), t.master, t.edge('b')]) expect(nodeOf(at).requests()).toEqual([]);
+    const status = t.edge('a').value('b');
+    await t.run('1s');
+    expect(await status).toBe(7);
+  });
+
+  it('runs at the master while that holds the location', async () => {
+    const t = await Town.settled(sites);
+    t.order('b', 'takeover');
+    await t.until(() => t.writers('b').includes('master'), '10s');
+    await t.run('3s');
+    const answer = nodeOf(t.edge('a')).exec({ ...display('b'), method: 'set', args: [8], user: 'anna', timeoutMs: 5_000 }, never);
+    await t.run('1s');
+    expect(await answer).toEqual({ value: 8, servedBy: t.master.seat.id });
+  });
+
+  it('is cancelled wherever it has got to, and its caller is told', async () => {
+    const t = await Town.settled(sites);
+    for (const device of t.world.devices.of('b')) Object.assign(device, { answerMs: 4_000 });
+    const cancelled = t.set('b', 1, t.edge('a'));
+    await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
+    const [request] = nodeOf(t.master).requests();
+    expect(nodeOf(t.master).cancelRequest(request?.id ?? '')).toMatchObject({ user: 'test', method: 'set' });
+    await t.until(() => nodeOf(t.edge('b')).requests().length === 0, '1s');
+    await t.run('1s');
+    expect(cancelled.ended).toBe('CANCELLED unknown');
+    expect(() => nodeOf(t.master).cancelRequest('nothing')).toThrow('There is no request nothing');
+  });
+
+  it('says what became of it when the second link is lost: nothing is run twice', async () => {
+    const t = await Town.settled(sites);
+    for (const device of t.world.devices.of('b')) Object.assign(device, { answerMs: 4_000 });
+    const lost = t.set('b', 1, t.edge('a'), 60_000);
+    await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
+    t.link('b').cut();
+    await t.run('20s');
+    expect(lost.ended).toBe('LINK_LOST unknown');
+    const refused = t.set('b', 2, t.edge('a'), 20_000);
+    await t.run('6s');
+    expect(refused.ended).toMatch(/^(CONTROL_CHANGING|LINK_DOWN|NO_HOLDER)$/);
+  });
+
+  it('works on its own location while there is no link, and says so of others', async () => {
+    const t = await Town.settled(sites);
+    t.link('a').cut();
+    await t.run('5s');
+    const own = t.set('a', 3, t.edge('a'));
+    const other = t.set('b', 3, t.edge('a'));
+    await t.run('1s');
+    expect([own.ended, other.ended]).toEqual(['ok 3', 'LINK_DOWN']);
+  });
+});
+
+describe('a binding at an edge to a module of another', () => {
+  it('has its value at once, then each change, until nobody is bound', async () => {
+    const t = await Town.settled(sites);
+    t.set('b', 1);
+    await t.run('1s');
+    const bound = bind(t.edge('a'), 'b');
+    expect(bound.values).toEqual([]);
+    await t.run('1s');
+    expect(bound.values).toEqual([1]);
+    t.set('b', 2);
+    await t.run('1s');
+    expect(bound.values).toEqual([1, 2]);
+    const second = bind(t.edge('a'), 'b');
+    expect(second.values).toEqual([2]);
+    second.stop();
+    bound.stop();
+    await t.run('1s');
+    t.set('b', 3);
+    await t.run('1s');
+    expect(bound.values).toEqual([1, 2]);
+    expect(nodeOf(t.edge('a')).knownStatus('mod-b-1').values).toEqual({});
+  });
+
+  it('goes on after a cut of either link, with the newest value', async () => {
+    const t = await Town.settled(sites);
+    t.set('b', 1);
+    await t.run('1s');
+    const bound = bind(t.edge('a'), 'b');
+    await t.run('1s');
+    t.link('a').cut();
+    await t.run('25s');
+    t.set('b', 2);
+    await t.run('1s');
+    expect(bound.values).toEqual([1]);
+    t.link('a').heal();
+    await t.until(() => bound.values.length > 1, '15s');
+    expect(bound.values).toEqual([1, 2]);
+    t.set('b', 3);
+    await t.run('1s');
+    expect(bound.values).toEqual([1, 2, 3]);
+  });
+
+  it('goes on when control of the module moves', async () => {
+    const t = await Town.settled(sites);
+    const bound = bind(t.edge('a'), 'b');
+    await t.run('1s');
+    t.order('b', 'takeover');
+    await t.until(() => t.writers('b').includes('master'), '10s');
+    await t.run('3s');
+    t.set('b', 9);
+    await t.run('1s');
+    expect(bound.values.at(-1)).toBe(9);
+  });
+});
+
+it('what is not there is refused by the edge that was asked', async () => {
+  const t = await Town.settled({ a: { timeout: 60 } });
+  const command = { ...display('z'), method: 'set', args: [1], user: 'anna', timeoutMs: 1_000 };
+  await expect(nodeOf(t.edge('a')).exec(command, never)).rejects.toBeInstanceOf(HoldfastError);
+});

@@ -1,0 +1,180 @@
+import { describe, expect, it } from 'vitest';
+import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import type { ModuleLogLine } from '../../src/shared/ports/device-link.ts';
+import type { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
+import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
+import { hearLine, PeerService } from '../../src/shared/runtime/peer-service.ts';
+import { PeerSubscriptions } from '../../src/shared/runtime/peer-subscriptions.ts';
+import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { later } from '../support/link-pipe.ts';
+import { createMemoryLog } from '../support/memory-log.ts';
+
+const target = { location: 'berlin', module: 'mod-1' };
+const context = { signal: new AbortController().signal, deadlineMs: 10_000 };
+
+/** What a node answers on the link of `berlin`; `say` speaks for its driver, `posts` is what went to the peer. */
+function createService(passesOn: boolean) {
+  const clock = new FakeClock();
+  const log = createMemoryLog();
+  const posts: { type: string; body: Json }[] = [];
+  const drivers = new Set<(line: ModuleLogLine) => void>();
+  const deviceLink = { onLog: (listener: (line: ModuleLogLine) => void) => (drivers.add(listener), () => void drivers.delete(listener)) };
+  const served: object[] = [];
+  // Of the desk only what a relay needs.
+  const desk = {
+    target: (id: string) => ({ module: id, location: 'lisbon' }),
+    serve: async (call: object, how: object) => (served.push({ ...call, ...how }), { value: 1, servedBy: 'lisbon' }),
+  } as unknown as CommandDesk;
+  const lines = new ModuleLines({ nodeId: 'berlin', deviceLink, peerOf: () => null });
+  const board = new StatusBoard(createPromMetrics());
+  const post = (type: string, body: Json): void => void posts.push({ type, body });
+  const service = new PeerService({ location: 'berlin', peer: 'other', passesOn, clock, log, desk, board, lines, post });
+  const say = (message: string): void => {
+    for (const listener of drivers) listener({ ...target, level: 'info', message });
+  };
+  return { clock, log, posts, drivers, lines, served, service, say };
+}
+
+describe('log lines over a link', () => {
+  it('are so many a second, then the number of those that were dropped, until they are ignored', async () => {
+    const { clock, posts, drivers, service, say } = createService(false);
+    await service.request('debug', target, context);
+    for (let i = 0; i < limits.linkLinesPerSecond + 50; i += 1) say(`line ${i}`);
+    expect(posts.length).toBe(limits.linkLinesPerSecond);
+    expect(posts[0]).toEqual({ type: 'log', body: { ...target, level: 'info', message: 'line 0', node: 'berlin' } });
+    await clock.advance(limits.linkLinesNoticeMs);
+    expect(posts.slice(limits.linkLinesPerSecond)).toMatchObject([{ body: { level: 'warn', message: '50 lines dropped' } }]);
+    say('again');
+    expect(posts.at(-1)).toMatchObject({ body: { message: 'again' } });
+    await service.request('ignore', target, context);
+    expect([drivers.size, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
+  it('end with the session', async () => {
+    const { drivers, service } = createService(false);
+    await service.request('debug', target, context);
+    service.ended();
+    expect(drivers.size).toBe(0);
+  });
+
+  it('that nobody asked for are not heard', () => {
+    const { lines } = createService(false);
+    const subscriptions = new PeerSubscriptions({ clock: new FakeClock(), log: createMemoryLog(), isOpen: () => true, request: async () => null });
+    const heard: string[] = [];
+    const stop = lines.listen(target, ({ message, node }) => void heard.push(`${node}: ${message}`));
+    const line = { ...target, level: 'info', message: 'hello', node: 'elsewhere' };
+    hearLine(line, { lines, subscriptions });
+    subscriptions.hold('debug', target);
+    hearLine(line, { lines, subscriptions, node: 'lisbon' });
+    stop();
+    expect(heard).toEqual(['lisbon: hello']);
+    expect(() => hearLine({ ...line, level: 'loud' }, { lines, subscriptions })).toThrow('level');
+  });
+});
+
+describe('what a peer may ask', () => {
+  const body = { location: 'lisbon', module: 'mod-2', method: 'on', args: [], user: 'anna', entry: 'berlin', requestId: 'r' };
+
+  it('an edge answers for its own location only, and passes nothing on', async () => {
+    const { service } = createService(false);
+    await expect(service.request('relay', body, context)).rejects.toMatchObject({ code: 'UNKNOWN_TYPE' });
+    for (const kind of ['exec', 'status', 'functions', 'watch', 'debug'] as const) {
+      const asked = kind === 'exec' ? body : { location: 'lisbon', module: 'mod-2' };
+      await expect(service.request(kind, asked, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    }
+  });
+
+  it('a master relays for users of that edge only, and audits it', async () => {
+    const { log, served, service } = createService(true);
+    await expect(service.request('relay', { ...body, entry: 'lisbon' }, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(await service.request('relay', body, context)).toEqual({ value: 1, servedBy: 'lisbon' });
+    expect(served).toMatchObject([{ user: 'anna', requestId: 'r', deadlineMs: 10_000, via: 'other', forward: true }]);
+    expect(JSON.stringify(log)).toContain('relay');
+    await expect(service.request('exec', body, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  it('is told no when it is malformed', async () => {
+    const { service } = createService(true);
+    await expect(service.request('relay', { ...body, args: 1 }, context)).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'args' } });
+    await expect(service.request('watch', null, context)).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+});
+
+describe('subscriptions', () => {
+  const setUp = () => {
+    const clock = new FakeClock();
+    const asked: string[] = [];
+    const world = { open: true, answer: async (): Promise<Json> => null };
+    const released: string[] = [];
+    const subscriptions = new PeerSubscriptions({
+      clock,
+      log: createMemoryLog(),
+      isOpen: () => world.open,
+      request: (kind) => (asked.push(kind), world.answer()),
+      released: (topic) => void released.push(topic),
+    });
+    return { clock, asked, world, released, subscriptions };
+  };
+
+  it('are placed once however many hold them, and taken back with the last', async () => {
+    const { clock, asked, released, subscriptions } = setUp();
+    const answered: number[] = [];
+    const first = subscriptions.hold('watch', target, () => void answered.push(1));
+    const second = subscriptions.hold('watch', target, () => void answered.push(2));
+    expect(answered).toEqual([]);
+    await clock.advance(0);
+    expect(answered).toEqual([1, 2]);
+    first();
+    first();
+    expect([asked, released]).toEqual([['watch'], []]);
+    second();
+    await clock.advance(0);
+    expect([asked, released]).toEqual([['watch', 'unwatch'], ['watch']]);
+  });
+
+  it('are placed when the link opens, and anew in each session', async () => {
+    const { clock, asked, world, subscriptions } = setUp();
+    world.open = false;
+    subscriptions.hold('debug', target);
+    await clock.advance(0);
+    expect(asked).toEqual([]);
+    world.open = true;
+    subscriptions.opened();
+    await clock.advance(0);
+    subscriptions.opened();
+    expect(asked).toEqual(['debug']);
+    world.open = false;
+    subscriptions.ended();
+    world.open = true;
+    subscriptions.opened();
+    await clock.advance(0);
+    expect(asked).toEqual(['debug', 'debug']);
+  });
+
+  it('change their mind while the answer is under way: what is wanted last is what the peer has', async () => {
+    const { clock, asked, world, subscriptions } = setUp();
+    const answer = later<Json>();
+    world.answer = () => answer.promise;
+    const letGo = subscriptions.hold('watch', target);
+    letGo();
+    expect(asked).toEqual(['watch']);
+    answer.resolve(null);
+    await clock.advance(0);
+    expect(asked).toEqual(['watch', 'unwatch']);
+  });
+
+  it('that were refused are tried again', async () => {
+    const { clock, asked, world, subscriptions } = setUp();
+    world.answer = () => Promise.reject(new HoldfastError('LINK_BUSY', { limit: 1 }));
+    subscriptions.hold('watch', target);
+    await clock.advance(0);
+    world.answer = async () => null;
+    await clock.advance(limits.subscriptionRetryMs);
+    expect(asked).toEqual(['watch', 'watch']);
+    expect(clock.pendingTimers).toBe(0);
+  });
+});
