@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
+import type { ModuleLogLine } from '../../src/shared/ports/device-link.ts';
 import { type Resident, Town } from './support/town.ts';
 
 const sites = { a: { timeout: 60 }, b: { timeout: 60 } };
@@ -135,6 +136,26 @@ describe('a binding at an edge to a module of another', () => {
     await t.run('1s');
     expect(bound.values.at(-1)).toBe(9);
   });
+});
+
+it('log lines come from whoever drives, to every node that asks, until it stops', async () => {
+  const t = await Town.settled(sites);
+  const listeners = new Set<(line: ModuleLogLine) => void>();
+  Object.assign(t.edge('b').seat.hands ?? {}, { onLog: (listener: (line: ModuleLogLine) => void) => (listeners.add(listener), () => listeners.delete(listener)) });
+  const lines: string[] = [];
+  const debug = (at: Resident, name: string) => nodeOf(at).debug(display('b'), ({ message, node }) => void lines.push(`${name}: ${message} of ${node}`));
+  const [first, second] = [await debug(t.edge('a'), 'a'), await debug(t.master, 'master')];
+  await t.run('1s');
+  const say = (message: string): void => {
+    for (const listener of listeners) listener({ location: 'b', module: first.module, level: 'info', message });
+  };
+  say('hello');
+  await t.run('1s');
+  expect(lines.toSorted()).toEqual(['a: hello of b', 'master: hello of b']);
+  second.stop();
+  first.stop();
+  await t.run('1s');
+  expect(listeners.size).toBe(0);
 });
 
 it('what is not there is refused by the edge that was asked', async () => {
