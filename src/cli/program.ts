@@ -5,6 +5,7 @@ import { addDemo } from './demo.ts';
 import type { CliDeps } from './deps.ts';
 import { addDriver } from './driver.ts';
 import { addEdge } from './edge.ts';
+import { addEvents } from './events.ts';
 import { addExec } from './exec.ts';
 import { addExport } from './export.ts';
 import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
@@ -34,6 +35,7 @@ const commands = [
   addExec,
   addGet,
   addWatch,
+  addEvents,
   addKey,
   addDriver,
   addBackup,

@@ -4,8 +4,8 @@ import type { DriverView, ModuleView, System, ZoneView } from '../client-api/doc
 import type { ApiKeyDocument, DriverDocument, ModuleDocument, SystemDocument, TokenDocument, ZoneDocument } from '../model/documents.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { Stored } from '../ports/document-store.ts';
-import type { ControlEvent, LocationView } from '../runtime/node.ts';
-import type { apiKeySchema, controlEventSchema, History, Location, tokenSchema, userSchema } from '../client-api/schemas.ts';
+import type { LocationView } from '../runtime/node.ts';
+import type { apiKeySchema, History, Location, tokenSchema, userSchema } from '../client-api/schemas.ts';
 import type { Caller } from './auth.ts';
 
 /** From what the node says to what clients read: snake_case, seconds, epochs as text. */
@@ -87,9 +87,4 @@ export function tokenOf(document: TokenDocument): z.output<typeof tokenSchema> {
 /** The caller as published clients read a user. */
 export function userOf({ user, name, role }: Caller): z.output<typeof userSchema> {
   return { id: user, name, email: '', role, sys_admin: role === 'admin', support: role === 'admin', groups: [] };
-}
-
-export function controlEventOf(event: ControlEvent): z.output<typeof controlEventSchema> {
-  const { location, holder, state, reason } = event;
-  return { location, holder, state, reason, epoch: formatEpoch(event.epoch), time: seconds(event.atMs) };
 }
