@@ -105,6 +105,8 @@ function pointInTime(text: string): { agoSeconds: number } | { point: string } {
   if (count !== undefined && unit !== undefined) return { agoSeconds: Number(count) * (units[unit] ?? 1) };
   if (/^[0-9a-f]{8}\.\d+\.\d+$/.test(text)) return { point: text };
   const atMs = Date.parse(text);
-  if (Number.isNaN(atMs) || atMs < 0) throw new InvalidArgumentError('It must be such as 15m, 2h, 3d, a date such as 2026-01-31T03:00Z, or the id of an event.');
+  if (Number.isNaN(atMs) || atMs < 0) {
+    throw new InvalidArgumentError('It must be such as 15m, 2h or 3d, a date such as 2026-01-31T03:00Z, or the id of an event.');
+  }
   return { point: String(atMs / 1_000) };
 }

@@ -10,8 +10,7 @@ export const eventRoutes = {
     query: schema.eventsQuery,
     answer: 'events',
     response: schema.streamedEventSchema,
-    description:
-      'Server-sent events, from now on, or after `since` or the header `Last-Event-ID`. Operators see orders too, administrators everything; `gap` says how many are missing.',
+    description: 'Server-sent events: what happens, or what happened after `since` or the header `Last-Event-ID`; `gap` says how many are missing.',
   },
   eventList: {
     ...read,

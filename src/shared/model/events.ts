@@ -71,7 +71,7 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
   'modules-not-started': row('driver', { location: 'location', facts: ['error'], meaning: 'The modules of a location could not be started' }),
   'snapshot-taken': row('documents', { facts: ['documents', 'sequence'], meaning: 'An edge took a fresh copy of all documents' }),
   'snapshot-restarted': row('documents', { facts: ['from', 'to'], meaning: 'The documents were restored while an edge copied them' }),
-  ready: row('server', { facts: ['id', 'origin'], meaning: 'The server has started' }),
+  ready: row('server', { facts: ['origin'], meaning: 'The server has started' }),
   'journal-not-written': row('server', { location: 'location', facts: ['error'], meaning: 'The control journal could not be written' }),
   'own-certificate-expired': row('server', { facts: ['ended'], meaning: 'The certificate of this edge has ended' }),
   order: row('operator', { location: 'location', who: 'by', facts: ['order'], meaning: 'An operator ordered it' }),

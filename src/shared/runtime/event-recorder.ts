@@ -55,7 +55,7 @@ function jsonOf(value: unknown, depth: number): Json {
 
 /** Somebody will paste a key where a name belongs: what looks like one of our secrets is left out, and texts are cut. */
 function redact(text: string): string {
-  const { eventTextLength: longest } = limits;
+  const longest = limits.eventTextLength;
   const safe = text.slice(0, 2 * longest).replaceAll(/holdfast-enrol:\S*/g, 'holdfast-enrol:…').replaceAll(/[0-9a-f]{32,}/gi, '…');
   return safe.length > longest ? `${safe.slice(0, longest)}…` : safe;
 }

@@ -1,0 +1,55 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { routes } from '../../src/client-sdk/index.ts';
+import { Scope } from '../../src/shared/foundation/scope.ts';
+import { startFederation, type TestFederation } from '../support/federation.ts';
+
+/** Real processes: an edge is killed, the master is restarted, and somebody watches with the command line. */
+
+const scope = new Scope();
+let world: TestFederation;
+let watcher: ChildProcess;
+let text = '';
+beforeAll(async () => {
+  world = await startFederation(scope, { sites: [{ id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'UTC' }] });
+  const { origin } = world.client;
+  const env = { ...process.env, HOLDFAST_SERVER: origin, HOLDFAST_KEY: world.federation.apiKey };
+  watcher = spawn(process.execPath, [resolve('dist/main.js'), '-o', 'json', 'events', '-f', '--since', '1d'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  scope.defer('watcher', () => void watcher.kill());
+  watcher.stdout?.on('data', (data: Buffer) => (text += data.toString()));
+}, 90_000);
+afterAll(() => scope.close());
+
+interface Line {
+  id: string;
+  kind: string;
+  event: string;
+  state?: string;
+  reason?: string;
+}
+const seen = (): Line[] => text.split('\n').slice(0, -1).map((line) => JSON.parse(line) as Line);
+
+it('a watcher sees a takeover, outlives a restart of the master, and misses nothing', async () => {
+  await expect.poll(() => seen().length, { timeout: 20_000 }).toBeGreaterThan(0);
+  world.federation.edge('berlin')?.process.signal('SIGKILL');
+  await world.until('berlin', { holder: 'master', state: 'holding' });
+  const steps = (): string[] => seen().filter(({ kind }) => kind === 'control').map(({ state, reason }) => `${state} ${reason}`);
+  await expect.poll(steps, { timeout: 10_000 }).toEqual(expect.arrayContaining(['suspect link-lost', 'taking-over edge-lost', 'holding edge-lost']));
+  expect(seen().some(({ event }) => event === 'link-down')).toBe(true);
+
+  await world.federation.restartMaster();
+  await world.client.call(routes.backup, { body: {} });
+  const ofMaster = async (): Promise<string[]> => {
+    const { events } = await world.client.call(routes.eventList, { query: { since: '0', limit: 500 } });
+    return events.map(({ id }) => id);
+  };
+  await expect.poll(() => seen().some(({ event, id }) => event === 'audit' && id.split('.')[1] === '2'), { timeout: 15_000 }).toBe(true);
+  await expect.poll(async () => seen().map(({ id }) => id).join() === (await ofMaster()).join(), { timeout: 15_000 }).toBe(true);
+  expect(new Set(seen().map(({ id }) => id.split('.')[1])).size).toBe(2);
+  expect(seen().filter(({ kind }) => kind === 'gap')).toEqual([]);
+
+  watcher.kill('SIGINT');
+  await once(watcher, 'exit');
+}, 90_000);
