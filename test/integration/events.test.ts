@@ -12,13 +12,15 @@ const scope = new Scope();
 let world: TestFederation;
 let watcher: ChildProcess;
 let text = '';
+let notes = '';
 beforeAll(async () => {
   world = await startFederation(scope, { sites: [{ id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'UTC' }] });
   const { origin } = world.client;
   const env = { ...process.env, HOLDFAST_SERVER: origin, HOLDFAST_KEY: world.federation.apiKey };
-  watcher = spawn(process.execPath, [resolve('dist/main.js'), '-o', 'json', 'events', '-f', '--since', '1d'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  watcher = spawn(process.execPath, [resolve('dist/main.js'), '-o', 'json', 'events', '-f', '--since', '1d'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   scope.defer('watcher', () => void watcher.kill());
   watcher.stdout?.on('data', (data: Buffer) => (text += data.toString()));
+  watcher.stderr?.on('data', (data: Buffer) => (notes += data.toString()));
 }, 90_000);
 afterAll(() => scope.close());
 
@@ -45,11 +47,15 @@ it('a watcher sees a takeover, outlives a restart of the master, and misses noth
     const { events } = await world.client.call(routes.eventList, { query: { since: '0', limit: 500 } });
     return events.map(({ id }) => id);
   };
-  await expect.poll(() => seen().some(({ event, id }) => event === 'audit' && id.split('.')[1] === '2'), { timeout: 15_000 }).toBe(true);
+  const afterRestart = (): string => {
+    const audit = seen().filter(({ event }) => event === 'audit').at(-1);
+    return audit?.id.split('.')[1] === seen()[0]?.id.split('.')[1] ? `still waiting: ${notes}` : 'seen';
+  };
+  await expect.poll(afterRestart, { timeout: 30_000, interval: 500 }).toBe('seen');
   await expect.poll(async () => seen().map(({ id }) => id).join() === (await ofMaster()).join(), { timeout: 15_000 }).toBe(true);
   expect(new Set(seen().map(({ id }) => id.split('.')[1])).size).toBe(2);
   expect(seen().filter(({ kind }) => kind === 'gap')).toEqual([]);
 
   watcher.kill('SIGINT');
   await once(watcher, 'exit');
-}, 90_000);
+}, 120_000);

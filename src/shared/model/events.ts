@@ -27,7 +27,7 @@ export const kindNames = Object.keys(eventKinds) as EventKind[];
 /** How many events of a kind are kept: one that happens all the time must not push out what is rare. */
 export const eventsKept = (kind: EventKind): number => (kind === 'audit' ? limits.auditEntries : limits.eventEntries);
 
-interface EventRow {
+export interface EventRow {
   kind: EventKind;
   /** The fact that names the location; null: it concerns the whole server. */
   location: string | null;

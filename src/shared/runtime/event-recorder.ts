@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { eventTable } from '../model/events.ts';
+import { type EventRow, eventTable } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import type { EventLog, NewEvent } from '../ports/event-log.ts';
 import type { Log } from '../ports/log.ts';
@@ -12,8 +12,8 @@ import type { Log } from '../ports/log.ts';
 export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: object = {}): Log {
   const at = (level: 'debug' | 'info' | 'warn' | 'error') => (event: string, facts: object = {}) => {
     log[level](event, facts);
-    const made = eventOf(event, { ...base, ...facts });
-    if (made !== null) events.record(made);
+    const row = Object.hasOwn(eventTable, event) ? eventTable[event] : undefined;
+    if (row !== undefined) events.record(eventOf(event, row, { ...base, ...facts }));
   };
   return {
     debug: at('debug'),
@@ -24,11 +24,7 @@ export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: o
   };
 }
 
-/** null: a line of the log that is no event. */
-function eventOf(event: string, facts: object): NewEvent | null {
-  if (!Object.hasOwn(eventTable, event)) return null;
-  const row = eventTable[event];
-  if (row === undefined) return null;
+function eventOf(event: string, row: EventRow, facts: object): NewEvent {
   const given = new Map<string, unknown>(Object.entries(facts));
   const nameIn = (fact: string | null): string | null => {
     const value = fact === null ? undefined : given.get(fact);
