@@ -41,8 +41,12 @@ it('a watcher sees a takeover, outlives a restart of the master, and misses noth
   await expect.poll(steps, { timeout: 10_000 }).toEqual(expect.arrayContaining(['suspect link-lost', 'taking-over edge-lost', 'holding edge-lost']));
   expect(seen().some(({ event }) => event === 'link-down')).toBe(true);
 
+  const { process: master } = world.federation.master;
+  master.signal('SIGTERM');
+  await master.exited;
   await world.federation.restartMaster();
-  await world.client.call(routes.backup, { body: {} });
+  const backUp = (): Promise<boolean> => world.client.call(routes.backup, { body: {} }).then(() => true, () => false);
+  await expect.poll(backUp, { timeout: 30_000, interval: 500 }).toBe(true);
   const ofMaster = async (): Promise<string[]> => {
     const { events } = await world.client.call(routes.eventList, { query: { since: '0', limit: 500 } });
     return events.map(({ id }) => id);

@@ -8,7 +8,7 @@ import type { Json } from '../../src/shared/foundation/json.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
 import { routes } from '../../src/client-sdk/index.ts';
-import { requestsTo, startTestServer, until } from '../support/api-server.ts';
+import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument } from '../support/sample-documents.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { parseEvents } from '../../src/client-sdk/event-parser.ts';
 import { routes } from '../../src/shared/client-api/routes.ts';
 import { limits } from '../../src/shared/model/limits.ts';

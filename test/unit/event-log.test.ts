@@ -4,14 +4,14 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { type EventKind, eventKinds, eventTable, kindNames } from '../../src/shared/model/events.ts';
 import { limits } from '../../src/shared/model/limits.ts';
-import type { EventLog, EventStore, NewEvent } from '../../src/shared/ports/event-log.ts';
+import type { EventFilter, EventLog, EventStore, NewEvent } from '../../src/shared/ports/event-log.ts';
 import { openEventLog } from '../../src/shared/runtime/event-log.ts';
 import { recordingLog } from '../../src/shared/runtime/event-recorder.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 
 const kept = (): number => 10;
-const all = { kinds: kindNames, location: null };
+const all: EventFilter = { kinds: kindNames, location: null };
 const only = (kind: EventKind) => ({ kinds: [kind], location: null });
 let drawn = 0;
 const random = { next: () => 0.5, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, '0') };
