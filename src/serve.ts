@@ -9,6 +9,7 @@ import { composeMaster } from './master/compose.ts';
 import { serveClientSockets } from './shared/adapters/client-ws/serve-sockets.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
+import { openEmbeddedEvents } from './shared/adapters/events-embedded/embedded-events.ts';
 import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
 import { type HttpServer, startHttpServer } from './shared/adapters/http/server.ts';
 import { openEmbeddedJournal } from './shared/adapters/journal-embedded/embedded-journal.ts';
@@ -16,6 +17,7 @@ import { createPinoLog } from './shared/adapters/log/pino-log.ts';
 import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from './shared/adapters/random/system-random.ts';
 import { type EmbeddedStore, openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
+import { createMemoryEvents } from './shared/adapters/store-memory/memory-events.ts';
 import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
 import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/credentials.ts';
@@ -24,9 +26,14 @@ import { isLoopbackHost } from './shared/link/certificate-request.ts';
 import { type Config, describeConfig, isWildcard, parseConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 import type { DeviceLink } from './shared/ports/device-link.ts';
+import type { Clock } from './shared/ports/clock.ts';
+import type { EventLog } from './shared/ports/event-log.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
+import type { Random } from './shared/ports/random.ts';
 import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
+import { openEventLog } from './shared/runtime/event-log.ts';
+import { recordingLog } from './shared/runtime/event-recorder.ts';
 import type { HoldfastNode } from './shared/runtime/node.ts';
 import type { NodeParts } from './shared/runtime/node-parts.ts';
 import { createSiteFiles } from './shared/runtime/site-plan.ts';
@@ -34,6 +41,7 @@ import { driverFiles } from './driver-tools/driver-files.ts';
 import { builtinDrivers } from './drivers/index.ts';
 
 interface ServerParts extends NodeParts {
+  events: EventLog;
   store: EmbeddedStore;
 }
 
@@ -50,6 +58,7 @@ export const dataFiles = (data: string) => ({
   documents: join(data, 'documents.db'),
   journal: join(data, 'control.db'),
   credentials: join(data, 'credentials.db'),
+  events: join(data, 'events.db'),
   tls: join(data, 'tls'),
   backups: join(data, 'backups'),
   adminKey: join(data, 'admin.key'),
@@ -69,18 +78,19 @@ export async function startServer(env: Readonly<Record<string, string | undefine
   }
 }
 
-async function assemble(config: Config, log: Log, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<RunningServer> {
+async function assemble(config: Config, plainLog: Log, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<RunningServer> {
   const files = dataFiles(config.data);
-  log.info('drivers', { names: driverNames(config) });
+  plainLog.info('drivers', { names: driverNames(config) });
   await mkdir(config.data, { recursive: true, mode: 0o700 });
   const metrics = createPromMetrics();
-  const parts = await openParts(config, { log, metrics, scope });
-  const { clock, random, store } = parts;
+  const parts = await openParts(config, { log: plainLog, metrics, scope });
+  const { clock, random, log, store, events } = parts;
   const { node, tls, certificate } = await composeNode(config, parts);
   scope.defer('node', () => node.stop());
 
   const api = createApi({
     node,
+    events,
     clock,
     random,
     log,
@@ -122,7 +132,7 @@ async function assemble(config: Config, log: Log, { scope, signal }: { scope: Sc
     scope.defer('certificate', () => kept);
   }
   log.info('ready', { id: node.id, origin: http.origin });
-  return { node, origin: http.origin, close: () => closeScope(scope, log) };
+  return { node, origin: http.origin, close: () => closeScope(scope, plainLog) };
 }
 
 interface ComposedNode {
@@ -165,7 +175,7 @@ const machine = (): { hostname: string; addresses: string[] } => ({
 });
 
 async function openParts(config: Config, base: { log: Log; metrics: Metrics; scope: Scope }): Promise<ServerParts> {
-  const { log, metrics, scope } = base;
+  const { metrics, scope } = base;
   const files = dataFiles(config.data);
   const clock = createSystemClock();
   const random = createSystemRandom();
@@ -174,6 +184,9 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
     scope.defer(name, () => file.close());
     return file;
   };
+  // First to open and last to close: what the others say is in it.
+  const events = await owned('events', openEvents(files.events, { ...base, clock, random }));
+  const log = recordingLog(base.log, events);
   // Each on a thread of its own, so side by side. One that opens after another was refused is closed by the scope.
   const [credentials, journal, store] = await Promise.all([
     owned('credentials', openCredentials({ path: files.credentials })),
@@ -185,7 +198,18 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
   const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>
     createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...writeLog });
-  return { clock, random, log, metrics, store, journal, credentials, createDeviceLink };
+  return { clock, random, log, metrics, store, journal, credentials, events, createDeviceLink };
+}
+
+/** A disk that takes no events keeps no server from its devices: then they are kept in memory. Throws STORE_BUSY. */
+async function openEvents(path: string, { log, metrics, clock, random }: { log: Log; metrics: Metrics; clock: Clock; random: Random }): Promise<EventLog> {
+  try {
+    return await openEventLog({ store: await openEmbeddedEvents({ path, log }), clock, log, metrics });
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code === 'STORE_BUSY') throw error;
+    log.warn('events-in-memory', { error });
+    return await openEventLog({ store: createMemoryEvents({ random }), clock, log, metrics });
+  }
 }
 
 /** The drivers that a driver document may name. Throws CONFIG_INVALID when the folder cannot be read. */

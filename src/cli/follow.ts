@@ -14,16 +14,18 @@ export async function follow<T>(
   listener: { opened(): void; event(event: StreamEvent<T>): void },
 ): Promise<void> {
   const { signal, clock } = session.deps;
-  for (let first = true; !signal.aborted; first = false) {
+  let everOpened = false;
+  while (!signal.aborted) {
     try {
       const stream = await open(signal);
+      everOpened = true;
       listener.opened();
       for await (const event of stream) listener.event(event);
       if (!signal.aborted) session.note('the server has closed the stream; trying again');
     } catch (error) {
       if (signal.aborted) return;
       const final = error instanceof HoldfastError && error.status < 500 && error.status !== 429;
-      if (first || final) throw error;
+      if (!everOpened || final) throw error;
       session.note(`${error instanceof Error ? error.message : String(error)}; trying again`);
     }
     await clock.sleep(RETRY_MS, signal).catch(() => undefined);

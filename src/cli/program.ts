@@ -6,6 +6,7 @@ import { addDemo } from './demo.ts';
 import type { CliDeps } from './deps.ts';
 import { addDriver } from './driver.ts';
 import { addEdge } from './edge.ts';
+import { addEvents } from './events.ts';
 import { addExec } from './exec.ts';
 import { addExport } from './export.ts';
 import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
@@ -38,6 +39,7 @@ const commands = [
   addWatch,
   addDebug,
   addRequests,
+  addEvents,
   addKey,
   addDriver,
   addBackup,

@@ -52,7 +52,7 @@ async function watchStatus(session: Session): Promise<void> {
   // Modules and windows change without a move of control.
   let timer = clock.after(REFRESH_MS, tick);
   try {
-    await follow(session, (signal) => client.stream(routes.events, {}, { signal }), { opened: redraw, event: redraw });
+    await follow(session, (signal) => client.stream(routes.events, { query: { kind: 'control' } }, { signal }), { opened: redraw, event: redraw });
   } finally {
     timer.cancel();
   }

@@ -258,6 +258,7 @@ export class EdgeNode implements HoldfastNode {
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: request.location, reason: refusal });
     const after = { ...before, holder: 'edge' as const, state: 'holding', reason: 'operator-override' };
     if (request.dryRun) return { before, after, summary: `the edge would take control of ${this.id} without asking the master` };
+    this.#ports.log.info('order', { location: this.id, order: request.kind, by: request.by });
     control.post({ type: 'override', nowMs: this.#ports.clock.monotonicMs() });
     await until(() => control.state.state === 'holding', (listener) => control.onChange(listener), {
       clock: this.#ports.clock,
@@ -355,7 +356,7 @@ export class EdgeNode implements HoldfastNode {
       side: 'edge',
       clock,
       random,
-      log,
+      log: log.child({ location: this.id }),
       metrics,
       bootId: random.hex(8),
       floor: () => this.#floor(),

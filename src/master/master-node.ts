@@ -181,6 +181,7 @@ export class MasterNode implements HoldfastNode {
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
     const summary = describeOrder(request.kind, before);
     if (request.dryRun) return { before, after: foresee(request.kind, before), summary };
+    this.#ports.log.info('order', { location: location.id, order: request.kind, by: request.by });
     location.order(request.kind);
     await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onControl(listener), {
       clock: this.#ports.clock,
@@ -412,7 +413,6 @@ export class MasterNode implements HoldfastNode {
     const request = parseOrder(body);
     // An edge acts on its own location only.
     if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
-    this.#ports.log.info('audit', { action: request.kind, location, by: request.by, at: location });
     return (await this.order(request, signal)).summary;
   }
 }

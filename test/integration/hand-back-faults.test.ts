@@ -119,7 +119,7 @@ function stepsSince(world: TestFederation, folder: string, location: string, sin
   for (const line of readControlLog(join(world.federation.dataDir, `${folder}.log`))) {
     if (line.event === 'starting' || line.location !== location || line.time < sinceMs) continue;
     if (line.event === 'control-stored') steps.push(`stored ${line.record.holder}`);
-    else if (line.event === 'control') steps.push(line.to);
+    else if (line.event === 'control') steps.push(line.state);
     else if (line.event === 'control-sent' && !line.message.t.startsWith('control.renew')) steps.push(`sent ${line.message.t}`);
   }
   return steps;

@@ -1,6 +1,7 @@
 import { serveClientSockets } from '../../src/shared/adapters/client-ws/serve-sockets.ts';
 import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
 import type { HttpServer } from '../../src/shared/adapters/http/server.ts';
+import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memory-events.ts';
 import { createApi } from '../../src/shared/api/api.ts';
 import type { Api } from '../../src/shared/api/api.ts';
 import { createApiKey } from '../../src/shared/api/credentials.ts';
@@ -8,7 +9,11 @@ import type { SiteFiles } from '../../src/shared/api/site-files.ts';
 import type { Role } from '../../src/shared/client-api/schemas.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
+import type { EventLog } from '../../src/shared/ports/event-log.ts';
+import type { Log } from '../../src/shared/ports/log.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
+import { openEventLog } from '../../src/shared/runtime/event-log.ts';
+import { recordingLog } from '../../src/shared/runtime/event-recorder.ts';
 import { createSiteFiles } from '../../src/shared/runtime/site-plan.ts';
 import { createClient } from '../../src/client-sdk/index.ts';
 import type { Client } from '../../src/client-sdk/index.ts';
@@ -58,6 +63,9 @@ export interface TestServer {
   http: HttpServer;
   siteFiles: FakeSiteFiles;
   log: LogLine[];
+  events: EventLog;
+  /** Says something as the parts of a server do: in the log, and with that in the events. */
+  say: Log['info'];
   programmerErrors: unknown[];
   /** `<id>.<secret>` of each role. */
   keys: Record<Role, string>;
@@ -82,13 +90,16 @@ export async function startTestServer({ role = 'master', origins, ...http }: Tes
   let drawn = 0;
   const random = { next: () => 0.5, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, '0') };
   const note = (level: LogLine['level']) => (event: string, facts: object = {}) => void log.push({ level, event, facts: { ...facts } });
-  const logger = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error'), child: () => logger };
+  const plain = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error'), child: () => plain };
+  const events = await openEventLog({ store: createMemoryEvents({ random }), clock, log: plain, metrics: noMetrics });
+  const logger = recordingLog(plain, events);
   const siteFiles = new FakeSiteFiles(node.store);
   const programmerErrors: unknown[] = [];
   const make = async (role: Role): Promise<string> => (await createApiKey({ store: node.store, random, clock }, { name: `the ${role}`, role })).key;
   const keys = { viewer: await make('viewer'), operator: await make('operator'), admin: await make('admin') };
   const api = createApi({
     node,
+    events,
     clock,
     random,
     log: logger,
@@ -110,6 +121,8 @@ export async function startTestServer({ role = 'master', origins, ...http }: Tes
     http: server,
     siteFiles,
     log,
+    events,
+    say: logger.info,
     programmerErrors,
     keys,
     client: (apiKey) => {

@@ -33,7 +33,7 @@ const lineSchema = z.discriminatedUnion('event', [
   z.object({ event: z.literal('control-booted'), ...common, location: z.string(), stored: recordSchema.nullable(), record: recordSchema }),
   z.object({ event: z.literal('control-stored'), ...common, location: z.string(), record: recordSchema }),
   z.object({ event: z.literal('control-sent'), ...common, location: z.string(), state: z.string(), message }),
-  z.object({ event: z.literal('control'), ...common, location: z.string(), to: z.string() }),
+  z.object({ event: z.literal('control'), ...common, location: z.string(), state: z.string() }),
   z.object({ event: z.literal('starting'), ...common }),
 ]);
 export type ControlLine = z.output<typeof lineSchema>;
@@ -132,7 +132,7 @@ function driven(location: string, lines: readonly ControlLine[], drives: (state:
     // What a killed process said last is the last that is known of it.
     if (line.event === 'starting') end(lastMs);
     else if (line.event === 'control' && line.location === location) {
-      if (!drives(line.to)) end(line.time);
+      if (!drives(line.state)) end(line.time);
       else fromMs ??= line.time;
     }
     lastMs = line.time;

@@ -3,6 +3,7 @@ import { routes } from '../../src/shared/client-api/routes.ts';
 import { controlMessageSchemas, edgeStates, masterStates } from '../../src/shared/control/messages.ts';
 import { clientVariables, configTable } from '../../src/shared/model/config.ts';
 import { errorTable } from '../../src/shared/model/errors.ts';
+import { eventTable } from '../../src/shared/model/events.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { metricTable } from '../../src/shared/ports/metrics.ts';
 import { calledWords, commandProblem, type Mention, mentions, mentionsIn, where } from './support/mentions.ts';
@@ -69,6 +70,11 @@ describe('tables of the program', () => {
   it('has no limit that nothing keeps', () => {
     const used = rest('limits');
     expect(Object.keys(limits).filter((name) => !new RegExp(`\\blimits\\.${name}\\b`).test(used))).toEqual([]);
+  });
+
+  it('has no event that nothing says', () => {
+    const used = program.filter((text) => !text.includes('export const eventTable:')).join('\n');
+    expect(Object.keys(eventTable).filter((word) => !used.includes(`'${word}'`))).toEqual([]);
   });
 
   it('has no metric that nothing counts', () => {

@@ -14,7 +14,7 @@ const mayBe = {
     'live', 'ready', 'startup', 'root', 'version', 'authority', 'openApi', 'apiPage',
   ],
   viewer: [
-    'metrics', 'userCurrent', 'events', 'edgeList', 'edgeShow', 'edgeHistory', 'watch', 'moduleStatus', 'variable', 'functions', 'systemTypes',
+    'metrics', 'userCurrent', 'events', 'eventList', 'edgeList', 'edgeShow', 'edgeHistory', 'watch', 'moduleStatus', 'variable', 'functions', 'systemTypes',
     'systemCount', 'modulePing', 'moduleState', 'moduleVariable', 'triggerList', 'systemList', 'systemShow', 'systemZones', 'systemMetadata',
     'moduleList', 'moduleShow', 'driverList', 'driverShow', 'zoneList', 'zoneShow', 'metadataShow', 'metadataChildren',
     'olderUserCurrent', 'olderNodeList', 'olderNodeShow', 'olderZoneList', 'olderZoneShow', 'olderDependencyList', 'olderDependencyShow',

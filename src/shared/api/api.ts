@@ -8,10 +8,12 @@ import type { Route, RouteName } from '../client-api/routes.ts';
 import { byId } from '../client-api/schemas.ts';
 import type { Role } from '../client-api/schemas.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { EventLog } from '../ports/event-log.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
+import { AccessRefusals } from './access-refusals.ts';
 import { Authenticator, hasRole } from './auth.ts';
 import type { Caller, RequestHeaders } from './auth.ts';
 import { ClientSockets } from './client-sockets.ts';
@@ -27,6 +29,7 @@ import type { SiteFiles } from './site-files.ts';
 
 export interface ApiDeps {
   node: HoldfastNode;
+  events: EventLog;
   clock: Clock;
   random: Random;
   log: Log;
@@ -84,6 +87,7 @@ export class Api {
   readonly origins: Origins;
   readonly #auth: Authenticator;
   readonly #handlers: Handlers;
+  readonly #refusals: AccessRefusals;
   readonly #closing = new AbortController();
   readonly #cancelling = new AbortController();
   readonly #requests = new Set<AbortController>();
@@ -95,10 +99,12 @@ export class Api {
       this.#endForeignStreams();
       this.sockets.checkKeys();
     });
+    this.#refusals = new AccessRefusals(deps);
     this.origins = new Origins(deps.origins);
     this.sockets = new ClientSockets({
       ...deps,
       auth: this.#auth,
+      refused: (error, remote) => this.#refusals.note(error, { who: null, what: 'a WebSocket', remote, requestId: null }),
       commandsPerSecond: limits.clientSocketCommandsPerSecond,
       // An untrusted page does not get here, so that cookies count.
       identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),
@@ -176,7 +182,12 @@ export class Api {
   /** The reply to a request that ended with an error; `context` null when no route was found. */
   fail(context: RequestContext | null, error: unknown, requestId = context?.requestId ?? ''): BodyReply {
     const known = error instanceof HoldfastError ? error : this.#unexpected(error, requestId);
-    if (context !== null) this.#settle(context, known.status, known.code);
+    if (context !== null) {
+      const { caller, remote, requestId: id } = context;
+      const { method, path } = routes[context.route];
+      this.#refusals.note(known, { who: caller?.id ?? null, what: `${method} ${path}`, remote, requestId: id });
+      this.#settle(context, known.status, known.code);
+    }
     return errorReply(known);
   }
 
@@ -223,7 +234,8 @@ export class Api {
       user: context.caller?.user ?? null,
       role: context.caller?.role ?? null,
       what: `${route.method} ${route.path}`,
-      params: context.params,
+      // What is no valid parameter may be anything, such as a key in the wrong place.
+      params: route.params.safeParse(context.params).success ? context.params : null,
       ...context.facts,
       result,
       status,

@@ -13,6 +13,8 @@ export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node'> 
   auth: Pick<Authenticator, 'stillValid'>;
   /** Whose credential a request carries; null: none, or not a valid one. */
   identify(headers: RequestHeaders, query: unknown): Promise<Caller | null>;
+  /** Told of everybody who is not let in. */
+  refused(error: HoldfastError, remote: string): void;
   /** Does the page that asks come from an origin that may? */
   trusts(headers: RequestHeaders): boolean;
 }
@@ -51,8 +53,10 @@ export class ClientSockets {
   }
 
   /** The answer to who is not let in. */
-  refusal(error: unknown): BodyReply {
-    return errorReply(this.#deps.asOperatingError(error));
+  refusal(thrown: unknown, remote: string): BodyReply {
+    const error = this.#deps.asOperatingError(thrown);
+    this.#deps.refused(error, remote);
+    return errorReply(error);
   }
 
   open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {

@@ -1,5 +1,6 @@
 import type { Json } from '../foundation/json.ts';
 import { assert } from '../foundation/assert.ts';
+import type { StreamSource } from './reply.ts';
 
 /**
  * What waits for the reader of an event stream, bounded. Events with the same key replace each other (the last value
@@ -66,4 +67,20 @@ export class EventBuffer {
     this.#closed = true;
     this.#wake();
   }
+}
+
+/** The buffer as server-sent events of one name, and `dropped` with a count where some were. */
+export function bufferSource(buffer: EventBuffer, event: string): StreamSource {
+  return {
+    get closed() {
+      return buffer.closed;
+    },
+    take: () => {
+      const dropped = buffer.takeDropped();
+      if (dropped > 0) return { event: 'dropped', data: { dropped } };
+      const data = buffer.take();
+      return data === undefined ? undefined : { event, data };
+    },
+    listen: (wake) => buffer.listen(wake),
+  };
 }

@@ -4,15 +4,17 @@ import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
 import type { Route } from '../client-api/route.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { EventLog } from '../ports/event-log.ts';
 import type { Random } from '../ports/random.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { Caller, RequestHeaders } from './auth.ts';
-import { EventBuffer } from './event-buffer.ts';
+import { bufferSource, EventBuffer } from './event-buffer.ts';
 import type { ApiReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 
 export interface HandlerDeps {
   node: HoldfastNode;
+  events: EventLog;
   clock: Clock;
   random: Random;
   siteFiles: SiteFiles;
@@ -51,7 +53,7 @@ type Call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> = Omit<
 
 export type Handler = (call: RawCall) => Promise<ApiReply>;
 
-function parsed<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(route: Route<P, Q, B>, call: RawCall): Call<P, Q, B> {
+export function parsed<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(route: Route<P, Q, B>, call: RawCall): Call<P, Q, B> {
   return {
     ...call,
     params: parseInput(route.params, call.params, 'params'),
@@ -87,6 +89,6 @@ export function stream<P extends z.ZodType, Q extends z.ZodType, B extends z.Zod
       unsubscribe();
       buffer.close();
     };
-    return { kind: 'events', event, buffer, stop };
+    return { kind: 'events', source: bufferSource(buffer, event), stop };
   };
 }

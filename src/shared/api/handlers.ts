@@ -1,6 +1,7 @@
 import type { RouteName } from '../client-api/routes.ts';
 import { credentialHandlers } from './credential-handlers.ts';
 import { documentHandlers } from './document-handlers.ts';
+import { eventHandlers } from './event-handlers.ts';
 import type { Handler, HandlerDeps } from './handler.ts';
 import { enrolmentHandlers, locationHandlers } from './location-handlers.ts';
 import { moduleHandlers } from './module-handlers.ts';
@@ -16,6 +17,7 @@ export function createHandlers(deps: HandlerDeps): Handlers {
     ...credentialHandlers(deps),
     ...locationHandlers(deps),
     ...enrolmentHandlers(deps),
+    ...eventHandlers(deps),
     ...moduleHandlers(deps),
     ...documentHandlers(deps),
     ...settingsHandlers(deps),

@@ -3,11 +3,11 @@ import { limits } from '../model/limits.ts';
 import { locationRoutes as routes } from '../client-api/location-routes.ts';
 import type { LocationView, OrderKind } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
-import { answer, stream } from './handler.ts';
+import { answer } from './handler.ts';
 import type { Handler, HandlerDeps } from './handler.ts';
 import { pageOf } from './lists.ts';
 import { listHeaders } from './reply.ts';
-import { controlEventOf, historyOf, locationOf } from './views.ts';
+import { historyOf, locationOf } from './views.ts';
 
 export function locationHandlers({ node, clock, cancelling }: HandlerDeps) {
   const find = (id: string): LocationView => {
@@ -43,7 +43,6 @@ export function locationHandlers({ node, clock, cancelling }: HandlerDeps) {
     handback: orderOf(routes.handback, 'handback'),
     pause: orderOf(routes.pause, 'pause'),
     resume: orderOf(routes.resume, 'resume'),
-    events: stream(routes.events, 'control', async (_, send) => node.onControl((event) => send(controlEventOf(event)))),
   };
 }
 

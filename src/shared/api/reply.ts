@@ -1,5 +1,5 @@
+import type { Json } from '../foundation/json.ts';
 import type { HoldfastError } from '../model/errors.ts';
-import type { EventBuffer } from './event-buffer.ts';
 
 export type Headers = Record<string, string>;
 
@@ -11,12 +11,26 @@ export interface BodyReply {
   body: unknown;
 }
 
+/** One server-sent event. Without `data` it only says how far the reader has come. */
+export interface ServerEvent {
+  event?: string;
+  id?: string;
+  data?: Json;
+}
+
+/** What a stream writes, at the pace of its reader. */
+export interface StreamSource {
+  /** The stream must end once nothing is left to take. */
+  readonly closed: boolean;
+  /** What comes next; undefined: nothing now. */
+  take(): ServerEvent | undefined;
+  /** Sets who is called when there may be something to take, or the source has closed. */
+  listen(wake: () => void): void;
+}
+
 export interface EventsReply {
   kind: 'events';
-  /** Name of each event. */
-  event: string;
-  /** Closes when the stream must end. */
-  buffer: EventBuffer;
+  source: StreamSource;
   /** The reader is gone. */
   stop(): void;
 }

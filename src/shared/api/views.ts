@@ -4,8 +4,8 @@ import type { DriverView, ModuleView, System, ZoneView } from '../client-api/doc
 import type { ApiKeyDocument, DriverDocument, ModuleDocument, SystemDocument, TokenDocument, ZoneDocument } from '../model/documents.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { Stored } from '../ports/document-store.ts';
-import type { ControlEvent, LocationView, RequestView } from '../runtime/node.ts';
-import type { apiKeySchema, controlEventSchema, History, Location, requestSchema, tokenSchema, userSchema } from '../client-api/schemas.ts';
+import type { LocationView, RequestView } from '../runtime/node.ts';
+import type { apiKeySchema, History, Location, requestSchema, tokenSchema, userSchema } from '../client-api/schemas.ts';
 import type { Caller } from './auth.ts';
 
 /** From what the node says to what clients read: snake_case, seconds, epochs as text. */
@@ -91,9 +91,4 @@ export function userOf({ user, name, role }: Caller): z.output<typeof userSchema
 
 export function requestOf({ sinceMs, ageMs, leftMs, ...request }: RequestView): z.output<typeof requestSchema> {
   return { ...request, since: seconds(sinceMs), age: seconds(ageMs), left: seconds(leftMs) };
-}
-
-export function controlEventOf(event: ControlEvent): z.output<typeof controlEventSchema> {
-  const { location, holder, state, reason } = event;
-  return { location, holder, state, reason, epoch: formatEpoch(event.epoch), time: seconds(event.atMs) };
 }

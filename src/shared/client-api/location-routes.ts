@@ -34,13 +34,6 @@ export const locationRoutes = {
   handback: { ...order, path: `${API}/edges/:id/handback`, description: 'Order: control returns to the edge.' },
   pause: { ...order, path: `${API}/edges/:id/pause`, description: 'Order: no automatic moves until `resume`; survives restarts.' },
   resume: { ...order, path: `${API}/edges/:id/resume`, description: 'Order: ends a pause.' },
-  events: {
-    ...read,
-    path: `${API}/events`,
-    answer: 'events',
-    response: schema.controlEventSchema,
-    description: 'Server-sent events: moves of control. A slow reader is told how many it missed.',
-  },
 
   edgeAdd: {
     ...documents,

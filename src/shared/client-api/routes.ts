@@ -1,4 +1,5 @@
 import { documentRoutes } from './document-routes.ts';
+import { eventRoutes } from './event-routes.ts';
 import { locationRoutes } from './location-routes.ts';
 import { moduleRoutes } from './module-routes.ts';
 import { olderRoutes } from './older-routes.ts';
@@ -12,6 +13,7 @@ export { pathOf } from './route.ts';
 export const routes = {
   ...serverRoutes,
   ...locationRoutes,
+  ...eventRoutes,
   ...moduleRoutes,
   ...documentRoutes,
   ...olderRoutes,

@@ -184,14 +184,6 @@ export const tokenSchema = z.object({
 /** The token is shown once. */
 export const newBearerSchema = z.object({ id: z.string(), user: z.string(), role: z.enum(roles), expires_at: seconds, token: z.string() });
 
-export const controlEventSchema = z.object({
-  location: z.string(),
-  holder,
-  state: z.string(),
-  reason: z.string(),
-  epoch,
-  time: seconds,
-});
 export const statusEventSchema = z.object({
   system: z.string(),
   module: z.string(),

@@ -89,6 +89,13 @@ export const limits = {
   storeTombstones: 100_000,
   journalPending: 10_000,
 
+  // Events
+  eventEntries: 2_000,
+  auditEntries: 10_000,
+  eventsPending: 10_000,
+  eventTextLength: 500,
+  accessRefusedPerMinute: 60,
+
   // API
   bodyBytes: 1024 * 1024,
   listDefault: 20,

@@ -20,6 +20,9 @@ export const metricTable = {
   holdfast_modules: { type: 'gauge', help: 'Modules by state in this node', labels: ['state'] },
   holdfast_driver_host_restarts_total: { type: 'counter', help: 'Driver host processes that ended and were started again', labels: [] },
   holdfast_replication_sequence: { type: 'gauge', help: 'Sequence of the change feed applied (edge) or written (master)', labels: [] },
+  holdfast_access_refused_total: { type: 'counter', help: 'Requests and WebSockets refused for want of a key or of a right', labels: ['reason'] },
+  holdfast_events_total: { type: 'counter', help: 'Events recorded, by kind', labels: ['kind'] },
+  holdfast_events_lost_total: { type: 'counter', help: 'Events that could not be stored, so that the next restart forgets them', labels: [] },
   holdfast_journal_failures_total: { type: 'counter', help: 'Control journal writes that failed', labels: [] },
 } as const satisfies Record<string, { type: 'counter' | 'gauge'; help: string; labels: readonly string[] }>;
 

@@ -371,6 +371,7 @@ class DriverHosts implements DeviceLink {
     const placed = this.#locations.get(location)?.modules.get(module);
     if (placed === undefined) return;
     if (key === 'connected') placed.connected = value === true;
+    if (key === 'problem' && typeof value === 'string') this.#log.warn('module-problem', { location, module, problem: value });
     for (const listener of this.#statusListeners) listener({ location, module, key, value, epoch });
   }
 

@@ -159,7 +159,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
       const { holder, floor } = next.durable;
       const moved: ControlEvent = { location, holder, state: next.state, reason, epoch: floor, atMs: clock.wallMs() };
       journal.record({ location, wallMs: moved.atMs, holder, state: next.state, reason, epoch: next.durable.epoch });
-      log.info('control', { location, from: previous.state, to: next.state, holder, reason, epoch: formatEpoch(floor) });
+      log.info('control', { location, from: previous.state, state: next.state, holder, reason, epoch: formatEpoch(floor) });
       if (holderMoved) metrics.add('holdfast_control_moves_total', { location, to: holder, reason });
       for (const party of ['edge', 'master', 'none'] as const) {
         metrics.set('holdfast_control_holder', { location, holder: party }, party === holder ? 1 : 0);

@@ -181,9 +181,11 @@ export class PeerLink {
     this.#forget?.cancel();
     this.#forget = null;
     this.#warnings.reset();
-    this.#options.metrics.set('holdfast_link_up', { peer: this.#options.peer }, 1);
+    const { handlers, log, metrics, peer } = this.#options;
+    metrics.set('holdfast_link_up', { peer }, 1);
+    log.info('link-up', { peer, remote: this.view().remote, resumed, link: socket.number });
     if (resumed) this.#outbox.resume(peerReceived);
-    this.#options.handlers.open(socket.number, resumed);
+    handlers.open(socket.number, resumed);
     this.#flush();
   }
 

@@ -5,6 +5,7 @@ import { socketCommands, socketErrors } from '../../../src/shared/client-api/soc
 import { postTypes, requestKinds } from '../../../src/shared/link/frames.ts';
 import { configTable } from '../../../src/shared/model/config.ts';
 import { errorTable } from '../../../src/shared/model/errors.ts';
+import { eventKinds, eventsKept, eventTable, kindNames } from '../../../src/shared/model/events.ts';
 import { limits } from '../../../src/shared/model/limits.ts';
 import { metricTable } from '../../../src/shared/ports/metrics.ts';
 import { commandsOf, type Option, programForDocs } from './program.ts';
@@ -101,6 +102,20 @@ export const tables: readonly Table[] = [
     head: ['metric', 'type', 'labels', 'meaning'],
     people: null,
     rows: () => Object.entries(metricTable).map(([name, { type, labels, help }]) => [code(name), type, labels.map(code).join(', '), help]),
+  },
+  {
+    file: 'docs/operations.md',
+    name: 'event kinds',
+    head: ['kind', 'who sees it', 'kept', 'meaning'],
+    people: null,
+    rows: () => kindNames.map((kind) => [code(kind), eventKinds[kind].role, eventsKept(kind).toLocaleString('en'), eventKinds[kind].meaning]),
+  },
+  {
+    file: 'docs/operations.md',
+    name: 'events',
+    head: ['event', 'kind', 'facts', 'meaning'],
+    people: null,
+    rows: () => Object.entries(eventTable).map(([word, { kind, facts, meaning }]) => [code(word), code(kind), facts.map(code).join(', '), meaning]),
   },
   {
     file: 'docs/api.md',

@@ -20,9 +20,8 @@ export function serveClientSockets(server: Server, sockets: ClientSockets): void
     const [path = '', search = ''] = (request.url ?? '').split('?', 2);
     if (!socketPaths.includes(path)) throw new HoldfastError('NOT_FOUND', { kind: 'WebSocket', id: path.slice(0, 200) });
     const caller = await sockets.admit({ headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
-    const remote = request.socket.remoteAddress ?? 'unknown';
     webSockets.handleUpgrade(request, stream, head, (socket) => {
-      const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remote);
+      const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remoteOf(request));
       socket.on('message', (data, isBinary) => session.receive(isBinary ? null : textOf(data)));
       socket.on('pong', () => session.heard());
       stream.on('drain', () => session.drained());
@@ -34,9 +33,11 @@ export function serveClientSockets(server: Server, sockets: ClientSockets): void
 
   server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     stream.on('error', () => undefined);
-    accept(request, stream, head).catch((error: unknown) => refuse(stream, sockets.refusal(error)));
+    accept(request, stream, head).catch((error: unknown) => refuse(stream, sockets.refusal(error, remoteOf(request))));
   });
 }
+
+const remoteOf = (request: IncomingMessage): string => request.socket.remoteAddress ?? 'unknown';
 
 const textOf = (data: RawData): string => (Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? Buffer.from(data) : data).toString();
 

@@ -1,27 +1,26 @@
 import type { ServerResponse } from 'node:http';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { EventsReply } from '../../api/reply.ts';
+import type { EventsReply, ServerEvent } from '../../api/reply.ts';
 
 /**
- * Writes a stream as server-sent events until its buffer closes or the reader leaves. Nothing is taken from the
- * buffer while the socket is full, so a slow reader costs bounded memory; one that reads nothing at all is cut off.
+ * Writes a stream as server-sent events until its source closes or the reader leaves. Nothing is taken from the
+ * source while the socket is full, so a slow reader costs bounded memory; one that reads nothing at all is cut off.
  */
 export function sendEvents(raw: ServerResponse, headers: Record<string, string>, reply: EventsReply, clock: Clock): void {
-  const { buffer, event } = reply;
+  const { source } = reply;
   raw.writeHead(200, { ...headers, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
   raw.write(': open\n\n');
   let writtenMs = clock.monotonicMs();
 
   const pump = (): void => {
     while (!raw.destroyed && !raw.writableEnded && !raw.writableNeedDrain) {
-      const dropped = buffer.takeDropped();
-      const data = dropped > 0 ? { dropped } : buffer.take();
-      if (data === undefined) break;
+      const next = source.take();
+      if (next === undefined) break;
       writtenMs = clock.monotonicMs();
-      raw.write(`event: ${dropped > 0 ? 'dropped' : event}\ndata: ${JSON.stringify(data)}\n\n`);
+      raw.write(textOf(next));
     }
-    if (buffer.closed && !raw.writableEnded) raw.end();
+    if (source.closed && !raw.writableEnded) raw.end();
   };
 
   const beat = (): void => {
@@ -46,5 +45,14 @@ export function sendEvents(raw: ServerResponse, headers: Record<string, string>,
     reply.stop();
     return;
   }
-  buffer.listen(pump);
+  source.listen(pump);
+}
+
+function textOf({ event, id, data }: ServerEvent): string {
+  const lines = [
+    ...(event === undefined ? [] : [`event: ${event}`]),
+    ...(id === undefined ? [] : [`id: ${id}`]),
+    ...(data === undefined ? [] : [`data: ${JSON.stringify(data)}`]),
+  ];
+  return `${lines.join('\n')}\n\n`;
 }

@@ -17,7 +17,7 @@ import type { Connection, LinkListener } from '../../ports/transport.ts';
 import type { LinkAuthority } from '../../runtime/link-authority.ts';
 import { type Arrival, Arrivals } from './arrivals.ts';
 import { ProofChannel } from './proof-channel.ts';
-import { Refusals } from './refusals.ts';
+import { Refusals } from '../../runtime/refusals.ts';
 import { SocketConnection, webSocketOptions } from './socket-connection.ts';
 
 export interface LinkListenerOptions {

@@ -1,5 +1,5 @@
-import { limits } from '../../model/limits.ts';
-import type { Clock } from '../../ports/clock.ts';
+import { limits } from '../model/limits.ts';
+import type { Clock } from '../ports/clock.ts';
 
 const MAX_KEYS = 10_000;
 

@@ -1,0 +1,97 @@
+import type { ApiKeyDocument } from './documents.ts';
+import { limits } from './limits.ts';
+
+interface KindRow {
+  /** The least role that may read it. */
+  role: ApiKeyDocument['role'];
+  meaning: string;
+}
+
+/** What an event is about. `docs/operations.md` lists the same rows; a test compares them both ways. */
+export const eventKinds = {
+  control: { role: 'viewer', meaning: 'Moves of control' },
+  'dual-control': { role: 'viewer', meaning: 'Both sides held a location' },
+  link: { role: 'viewer', meaning: 'Links that opened, broke or were refused' },
+  driver: { role: 'viewer', meaning: 'Modules with a problem, driver hosts that ended' },
+  documents: { role: 'viewer', meaning: 'Copies of documents that an edge took' },
+  server: { role: 'viewer', meaning: 'The life of this server' },
+  operator: { role: 'operator', meaning: 'Orders of operators' },
+  enrolment: { role: 'admin', meaning: 'Who may connect as an edge' },
+  access: { role: 'admin', meaning: 'Refused access to the client API' },
+  audit: { role: 'admin', meaning: 'Every request that changes something, and its result' },
+} as const satisfies Record<string, KindRow>;
+
+export type EventKind = keyof typeof eventKinds;
+export const kindNames = Object.keys(eventKinds) as EventKind[];
+
+/** How many events of a kind are kept: one that happens all the time must not push out what is rare. */
+export const eventsKept = (kind: EventKind): number => (kind === 'audit' ? limits.auditEntries : limits.eventEntries);
+
+export interface EventRow {
+  kind: EventKind;
+  /** The fact that names the location; null: it concerns the whole server. */
+  location: string | null;
+  /** The fact that names who did it; null: nobody did. */
+  who: string | null;
+  /** What else is kept. Anything that is not named here stays in the log. */
+  facts: readonly string[];
+  meaning: string;
+}
+
+const row = (kind: EventKind, { location = null, who = null, facts = [], meaning }: Partial<EventRow> & { meaning: string }): EventRow => ({
+  kind,
+  location,
+  who,
+  facts,
+  meaning,
+});
+const ofEdge = (meaning: string): EventRow => row('enrolment', { location: 'edge', meaning });
+
+/**
+ * The lines of the log that are events too, by their word, with the facts that an event keeps.
+ * `docs/operations.md` lists the same rows; a test compares them both ways.
+ */
+export const eventTable: Readonly<Record<string, EventRow>> = {
+  control: row('control', {
+    location: 'location',
+    facts: ['from', 'state', 'holder', 'reason', 'epoch'],
+    meaning: 'The control machine of a location moved, for the reason given',
+  }),
+  'dual-control': row('dual-control', { location: 'location', facts: ['ms', 'epochs'], meaning: 'For how long both sides held, and under which epochs' }),
+  'link-up': row('link', { location: 'location', facts: ['peer', 'remote', 'resumed'], meaning: 'The link is negotiated' }),
+  'link-down': row('link', { location: 'location', facts: ['peer', 'reason'], meaning: 'The link broke, for the reason given' }),
+  'link-refused': row('link', {
+    location: 'edge',
+    facts: ['remote', 'reason'],
+    meaning: 'Somebody was refused at the link port; the first of a kind in a minute',
+  }),
+  'module-problem': row('driver', { location: 'location', facts: ['module', 'problem'], meaning: 'A module does not start, or its breaker is open' }),
+  'driver-host-ended': row('driver', { facts: ['reason', 'exit', 'culprit'], meaning: 'A driver host process ended; its modules start in another one' }),
+  'driver-isolated': row('driver', { facts: ['driver', 'strikes'], meaning: 'A driver ended its host repeatedly and got one of its own' }),
+  'modules-not-started': row('driver', { location: 'location', facts: ['error'], meaning: 'The modules of a location could not be started' }),
+  'snapshot-taken': row('documents', { facts: ['documents', 'sequence'], meaning: 'An edge took a fresh copy of all documents' }),
+  'snapshot-restarted': row('documents', { facts: ['from', 'to'], meaning: 'The documents were restored while an edge copied them' }),
+  ready: row('server', { facts: ['origin'], meaning: 'The server has started' }),
+  'journal-not-written': row('server', { location: 'location', facts: ['error'], meaning: 'The control journal could not be written' }),
+  'own-certificate-expired': row('server', { facts: ['ended'], meaning: 'The certificate of this edge has ended' }),
+  order: row('operator', { location: 'location', who: 'by', facts: ['order'], meaning: 'An operator ordered it' }),
+  'edge-added': ofEdge('An enrolment string was made'),
+  'edge-enrolled': ofEdge('An edge used its enrolment string'),
+  'edge-rotated': ofEdge('An enrolment string for a new secret was made'),
+  'edge-secret-set': ofEdge('A secret was set by hand'),
+  'edge-revoked': ofEdge('The right of an edge to connect ended'),
+  'certificate-refused': row('enrolment', { location: 'edge', facts: ['hosts', 'taken', 'error'], meaning: 'An edge asked for a certificate and got none' }),
+  'access-refused': row('access', {
+    who: 'who',
+    facts: ['what', 'reason', 'remote', 'requestId'],
+    meaning: 'No valid key, or one that may not; the first of a kind in a minute from one address',
+  }),
+  audit: row('audit', {
+    who: 'who',
+    facts: [
+      'user', 'role', 'what', 'params', 'dryRun', 'changes', 'path', 'edge', 'document', 'key', 'name', 'token', 'tokenRole', 'expiresAt', 'summary',
+      'action', 'hosts', 'until', 'result', 'status', 'remote', 'requestId',
+    ],
+    meaning: 'Who asked for a change, of what, with which result, and from where',
+  }),
+};

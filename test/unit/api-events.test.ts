@@ -1,0 +1,192 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { parseEvents } from '../../src/client-sdk/event-parser.ts';
+import { routes } from '../../src/shared/client-api/routes.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import { requestsTo, startTestServer, until } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+import { cli, startCli } from '../support/cli-run.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const EVENTS = '/api/engine/v2/events';
+const LOG = `${EVENTS}/log`;
+
+let server: TestServer;
+const { as, get, post, url } = requestsTo(() => server);
+const aborts: AbortController[] = [];
+beforeEach(async () => {
+  server = await startTestServer();
+});
+afterEach(async () => {
+  for (const abort of aborts.splice(0)) abort.abort();
+  await server.close();
+});
+
+const down = (location = 'edge-1'): void => server.say('link-down', { location, peer: location, reason: 'silent' });
+
+interface Seen {
+  event: string;
+  data: Record<string, unknown>;
+}
+
+/** Reads `count` events of a stream, then leaves. */
+async function read(count: number, search = '', headers: Record<string, string> = as('admin')): Promise<Seen[]> {
+  const abort = new AbortController();
+  aborts.push(abort);
+  const { body } = await fetch(url(`${EVENTS}${search}`), { headers, signal: abort.signal });
+  if (body === null) throw new Error('no stream');
+  const found: Seen[] = [];
+  for await (const { event, data } of parseEvents(body.pipeThrough(new TextDecoderStream()))) {
+    found.push({ event, data: JSON.parse(data) as Record<string, unknown> });
+    if (found.length === count) break;
+  }
+  abort.abort();
+  return found;
+}
+const idsOf = (seen: readonly Seen[]): unknown[] => seen.map(({ data }) => data['id']);
+const page = async (search = '', role: 'viewer' | 'operator' | 'admin' = 'admin') =>
+  (await (await get(`${LOG}${search}`, as(role))).json()) as { events: Record<string, unknown>[]; next: string; missing: number | null };
+
+describe('events over the API', () => {
+  it('go on after the Last-Event-ID of a reader that comes back, whatever it asked for at first', async () => {
+    for (let i = 0; i < 4; i += 1) down();
+    const first = await read(4, '?since=0');
+    expect(first.map(({ event }) => event)).toEqual(['link', 'link', 'link', 'link']);
+    for (let i = 0; i < 3; i += 1) {
+      const back = await read(3 - i, '?since=0', { ...as('admin'), 'last-event-id': String(first[i]?.data['id']) });
+      expect(idsOf(back)).toEqual(idsOf(first).slice(i + 1));
+    }
+  });
+
+  it('tell a reader of another log, or one that comes too late, what is missing, and then what there is', async () => {
+    down();
+    const { next } = await page('?limit=1');
+    for (let i = 0; i < limits.eventEntries + 9; i += 1) down();
+    const [gap, first] = await read(2, `?since=${next}`);
+    expect(gap).toEqual({ event: 'gap', data: { kind: 'gap', missing: 9 } });
+    expect(first?.data['event']).toBe('link-down');
+    for (const id of ['ffffffff.1.1', 'nonsense']) {
+      const [foreign] = await read(1, '', { ...as('admin'), 'last-event-id': id });
+      expect(foreign?.data).toEqual({ kind: 'gap', missing: null });
+    }
+  });
+
+  it('are a page too, which says where the stream goes on', async () => {
+    down();
+    down('edge-2');
+    const { events, next, missing } = await page('?location=edge-2');
+    expect([events, missing]).toEqual([[expect.objectContaining({ kind: 'link', event: 'link-down', location: 'edge-2', who: null, reason: 'silent' })], 0]);
+    expect((await page(`?since=${next}`)).events).toEqual([]);
+    down('edge-2');
+    expect(idsOf(await read(1, `?since=${next}`))).toEqual([(await page(`?since=${next}`)).events[0]?.['id']]);
+  });
+
+  it('show audits and refused access to administrators only, and orders to operators', async () => {
+    await post('/api/engine/v2/edges/edge-1/pause', '{}');
+    await get('/api/engine/v2/edges', {});
+    server.say('order', { location: 'edge-1', order: 'pause', by: 'anna' });
+    down();
+    const kinds = async (role: 'viewer' | 'operator' | 'admin') => (await page('', role)).events.map(({ kind }) => kind);
+    expect(await kinds('admin')).toEqual(['audit', 'access', 'operator', 'link']);
+    expect(await kinds('operator')).toEqual(['operator', 'link']);
+    expect(await kinds('viewer')).toEqual(['link']);
+    expect((await read(1, '?since=0', as('viewer')))[0]?.event).toBe('link');
+    for (const kind of ['audit', 'access', 'link,audit']) {
+      expect([(await get(`${LOG}?kind=${kind}`, as('operator'))).status, (await get(`${EVENTS}?kind=${kind}`, as('viewer'))).status]).toEqual([403, 403]);
+    }
+  });
+
+  it('refuse a kind, a place and a time that are none', async () => {
+    for (const search of ['kind=links', 'since=yesterday', 'since=1.2.3', 'limit=0', `location=${'x'.repeat(200)}`]) {
+      expect([search, (await get(`${LOG}?${search}`)).status]).toEqual([search, 422]);
+    }
+  });
+});
+
+describe('the audit', () => {
+  it('has every route that changes something', () => {
+    // A ping asks whether a device is there.
+    const silent = Object.entries(routes).filter(([, { method, audited }]) => method !== 'GET' && !audited);
+    expect(silent.map(([name]) => name)).toEqual(['modulePing', 'olderModulePing']);
+  });
+
+  it('says who, what, with which result, and from where', async () => {
+    await post('/api/engine/v2/edges/edge-1/pause', '{}');
+    await post('/api/engine/v2/edges/nowhere/pause', '{}');
+    const { events } = await page('?kind=audit');
+    const who = server.keys.admin.split('.')[0];
+    const what = { kind: 'audit', who, role: 'admin', what: 'POST /api/engine/v2/edges/:id/pause', remote: '127.0.0.1', requestId: expect.any(String) as string };
+    expect(events).toEqual([
+      expect.objectContaining({ ...what, params: { id: 'edge-1' }, result: 'ok', status: 200 }),
+      expect.objectContaining({ ...what, params: { id: 'nowhere' }, result: 'NOT_FOUND', status: 404 }),
+    ]);
+  });
+
+  it('sees a scanner, and is not flooded by it', async () => {
+    for (let i = 0; i < 50; i += 1) await get('/api/engine/v2/edges', { 'x-api-key': `key-${i}.wrong` });
+    const socket = new WebSocket(`${server.http.origin.replace('http', 'ws')}/api/engine/v2/systems/control`);
+    await new Promise((resolve) => socket.once('error', resolve));
+    const refused = (await page('?kind=access')).events;
+    expect(refused).toEqual([expect.objectContaining({ event: 'access-refused', who: null, reason: 'unauthorised', remote: '127.0.0.1' })]);
+  });
+
+  it('holds no secret, wherever one was put', async () => {
+    const secret = 'hunter2hunter2';
+    const key = server.keys.admin;
+    const enrolment = `holdfast-enrol:${secret}`;
+    const document = { name: 'Lamp', driver_id: 'driver-mock', settings: { password: secret } };
+    await get(`/api/engine/v2/edges?api-key=${key}`, {});
+    await get('/api/engine/v2/edges', { 'x-api-key': `key-1.${secret}`, cookie: `api-key=${secret}`, authorization: `Bearer ${secret}` });
+    await post(`/api/engine/v2/modules?bearer_token=${key}`, JSON.stringify(document));
+    await post('/api/engine/v2/edges', JSON.stringify({ id: 'edge-9', secret: `${secret}${secret}` }));
+    await post(`/api/engine/v2/edges/${enrolment}/pause`, '{}');
+    await post('/api/engine/v2/documents/apply', JSON.stringify({ text: `password: ${secret}`, dry_run: false }));
+    await post('/api/engine/v2/systems/sys-1/Display_1/login', JSON.stringify([secret]));
+    await fetch(url(`/api/engine/v2/api_keys/${key}`), { method: 'DELETE', headers: as('admin') });
+    await fetch(url(`/api/engine/v2/systems/sys-1/Display_1/${secret}%20`), { method: 'POST', headers: as('admin') });
+    const text = JSON.stringify((await page('?limit=100')).events);
+    expect(text).toContain('DELETE /api/engine/v2/api_keys/:id');
+    expect(text).not.toContain(secret);
+    expect(text).not.toContain(key.split('.')[1]);
+  });
+});
+
+describe('holdfast events', () => {
+  const env = () => ({ HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.admin });
+
+  it('prints a table of what happened, or one object a line', async () => {
+    const clock = new FakeClock(server.clock.wallMs());
+    server.say('control', { location: 'edge-1', from: 'suspect', state: 'taking-over', holder: 'master', reason: 'edge-lost', epoch: '0.3' });
+    down('edge-2');
+    const table = await cli({ clock, env: env() }, 'events');
+    expect(table.out.split('\n').map((line) => line.replace(/^\S+ +/, ''))).toEqual([
+      'KIND     LOCATION  WHO  WHAT',
+      'control  edge-1         suspect → taking-over: edge-lost; held by master, epoch 0.3',
+      'link     edge-2         link to edge-2 is down: silent',
+      '',
+    ]);
+    const lines = (await cli({ clock, env: env() }, '-o', 'json', 'events', '--kind', 'link', '--since', '1h')).out.trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([expect.objectContaining({ event: 'link-down', location: 'edge-2' })]);
+    expect((await cli({ clock, env: env() }, 'events', '--since', 'lately')).code).toBe(2);
+    expect(await cli({ clock, env: env() }, 'events', '--kind', 'links')).toMatchObject({ code: 1 });
+  });
+
+  it('follows, and after an interruption goes on where it was', async () => {
+    const abort = new AbortController();
+    const clock = new FakeClock();
+    down();
+    const running = startCli({ clock, env: env(), signal: abort.signal }, '-o', 'json', 'events', '-f', '--kind', 'link');
+    const seen = (): unknown[] => running.out().trimEnd().split('\n').filter((line) => line !== '').map((line) => (JSON.parse(line) as { id: string }).id);
+    await until(() => seen().length === 1, 'what was there');
+    down();
+    await until(() => seen().length === 2, 'what happens');
+    server.http.server.closeAllConnections();
+    await until(() => running.err().includes('trying again'), 'the interruption');
+    for (let i = 0; i < 3; i += 1) down();
+    await clock.advance(2_000);
+    await until(() => seen().length === 5, 'what happened meanwhile');
+    abort.abort();
+    await running.done;
+    expect(seen()).toEqual((await page('?kind=link')).events.map(({ id }) => id));
+  });
+});
