@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jsonValueSchema } from '../client-api/parse.ts';
 import { type Json, jsonEqual } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -21,7 +22,7 @@ export const execBodySchema = z.strictObject({
   location: z.string().max(120),
   module: z.string().max(120),
   method: z.string().max(200),
-  args: z.array(z.json()).max(100),
+  args: z.array(jsonValueSchema).max(100),
   user: z.string().max(200),
   requestId: z.string().max(100),
 });
