@@ -5,41 +5,41 @@ import { Program } from './support/program.ts';
 import { type Report, medians, RUNS } from './support/report.ts';
 import { inSetting, type Setting } from './support/scope.ts';
 
-type Contender = (setting: Setting, inFlight: number) => Promise<Load>;
+/** Starts the servers; says which program asks, and how it is called before the number of its callers. */
+type Contender = (setting: Setting) => Promise<{ program: string; args: string[]; pids: number[] }>;
 
 const contenders: Record<string, Contender> = {
-  'Holdfast: client, master, edge, driver': async ({ folder, own }, inFlight) => {
+  'Holdfast: client, master, edge, driver': async ({ folder, own }) => {
     const world = own(await BenchFederation.start(folder, [{ id: 'mod-display', name: 'Display', driver: 'echo' }]));
-    const client = own(await Program.start('programs/exec-client.ts', world.socketUrl(world.master), world.apiKey, String(inFlight)));
-    return loadOf(client, world.pids);
+    return { program: 'programs/exec-client.ts', args: [world.socketUrl(world.master), world.apiKey], pids: world.pids };
   },
-  'ws relay: client, relay, responder': async ({ folder, own }, inFlight) => {
+  'ws relay: client, relay, responder': async ({ folder, own }) => {
     const responder = own(await Program.start('rivals/ws-json-responder.ts', folder));
     const relay = own(await Program.start('rivals/ws-relay.ts', String((await responder.next<{ port: number }>()).port)));
     const { port } = await relay.next<{ port: number }>();
-    return loadOf(own(await Program.start('programs/exec-client.ts', `ws://127.0.0.1:${port}`, '', String(inFlight))), [relay.pid, responder.pid]);
+    return { program: 'programs/exec-client.ts', args: [`ws://127.0.0.1:${port}`, ''], pids: [relay.pid, responder.pid] };
   },
-  'socket.io TLS: client, relay, responder': async ({ folder, own }, inFlight) => {
+  'socket.io TLS: client, relay, responder': async ({ folder, own }) => {
     const { cert, key } = await certificate(folder);
     const responder = own(await Program.start('rivals/socketio-responder.ts', cert, key));
     const relay = own(await Program.start('rivals/socketio-responder.ts', cert, key, String((await responder.next<{ port: number }>()).port)));
     const { port } = await relay.next<{ port: number }>();
-    return loadOf(own(await Program.start('rivals/socketio-client.ts', String(port), String(inFlight))), [relay.pid, responder.pid]);
+    return { program: 'rivals/socketio-client.ts', args: [String(port)], pids: [relay.pid, responder.pid] };
   },
 };
 
 const ofNats: Record<string, Contender> = {
-  'NATS TLS: client, server, responder': async ({ folder, own }, inFlight) => {
+  'NATS TLS: client, server, responder': async ({ folder, own }) => {
     const server = own(await Broker.nats(folder, { tls: true }));
     const responder = own(await Program.start('rivals/nats-responder.ts', String(server.port)));
     await responder.next();
-    return loadOf(own(await Program.start('rivals/nats-client.ts', String(server.port), String(inFlight))), [server.pid, responder.pid]);
+    return { program: 'rivals/nats-client.ts', args: [String(server.port)], pids: [server.pid, responder.pid] };
   },
-  'moleculer: client, NATS server, responder': async ({ folder, own }, inFlight) => {
+  'moleculer: client, NATS server, responder': async ({ folder, own }) => {
     const server = own(await Broker.nats(folder, { tls: false }));
     const responder = own(await Program.start('rivals/moleculer-node.ts', String(server.port)));
     await responder.next();
-    return loadOf(own(await Program.start('rivals/moleculer-node.ts', String(server.port), String(inFlight))), [server.pid, responder.pid]);
+    return { program: 'rivals/moleculer-node.ts', args: [String(server.port)], pids: [server.pid, responder.pid] };
   },
 };
 
@@ -47,8 +47,7 @@ const ofNats: Record<string, Contender> = {
 export async function benchExec(report: Report): Promise<void> {
   const all = { ...contenders, ...(isInstalled('nats-server') ? ofNats : {}) };
   if (!isInstalled('nats-server')) report.missing('nats-server');
-  const single = await turns(all, 1);
-  const many = await turns(all, 64);
+  const { single, many } = await turns(all);
   const rows = Object.keys(all).map((name) => {
     const [one, more] = [medians(single.get(name) ?? []), medians(many.get(name) ?? [])];
     return [name, one.p50Us, one.p99Us, one.cpuUs, more.perSecond, more.p99Us, more.cpuUs].map((cell) => (typeof cell === 'number' ? Math.round(cell).toLocaleString('en') : cell));
@@ -62,10 +61,25 @@ export async function benchExec(report: Report): Promise<void> {
 }
 
 /** In turn, so that whatever else the machine does meets all alike. */
-async function turns(all: Record<string, Contender>, inFlight: number): Promise<Map<string, Load[]>> {
-  const loads = new Map<string, Load[]>(Object.keys(all).map((name) => [name, []]));
+async function turns(all: Record<string, Contender>): Promise<Record<'single' | 'many', Map<string, Load[]>>> {
+  const none = (): Map<string, Load[]> => new Map(Object.keys(all).map((name) => [name, []]));
+  const loads = { single: none(), many: none() };
   for (let run = 0; run < RUNS; run += 1) {
-    for (const [name, contender] of Object.entries(all)) loads.get(name)?.push(await inSetting((setting) => contender(setting, inFlight)));
+    for (const [name, contender] of Object.entries(all)) {
+      await inSetting(async (setting) => {
+        const { program, args, pids } = await contender(setting);
+        const callers = async (count: number): Promise<Load> => {
+          const client = await Program.start(program, ...args, String(count));
+          try {
+            return await loadOf(client, pids);
+          } finally {
+            await client.stop();
+          }
+        };
+        loads.single.get(name)?.push(await callers(1));
+        loads.many.get(name)?.push(await callers(64));
+      });
+    }
   }
   return loads;
 }
