@@ -140,11 +140,16 @@ async function apply(client: Client, modules: readonly BenchModule[]): Promise<v
 
 /** The edge drives all modules, and the master knows that it does. */
 async function driven(edge: Client, master: Client, modules: number): Promise<void> {
-  await poll('the edge drives its modules', async () => {
+  let last = '';
+  const drives = poll('the edge drives its modules', async () => {
     // Until its copy of the documents is there, it knows no key.
     const seen = await edge.call(routes.edgeShow, { params: { id: SITE } }).catch(() => null);
+    last = JSON.stringify(seen);
     if (seen?.holder === 'master') await master.call(routes.handback, { params: { id: SITE }, body: {} }).catch(() => undefined);
     return seen?.holder === 'edge' && seen.state === 'holding' && seen.modules.running === modules ? true : null;
+  });
+  await drives.catch((error: unknown) => {
+    throw new Error(`it was last seen as ${last}`, { cause: error });
   });
   edge.close();
 }

@@ -1,6 +1,6 @@
-const DEADLINE_MS = 90_000;
+const DEADLINE_MS = 120_000;
 
-/** Asks until there is an answer. Throws after a minute and a half, with what was waited for. */
+/** Asks until there is an answer. Throws after two minutes, with what was waited for. */
 export async function poll<T>(what: string, ask: () => Promise<T | null>): Promise<T> {
   const deadline = Date.now() + DEADLINE_MS;
   for (;;) {

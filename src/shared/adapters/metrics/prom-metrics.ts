@@ -17,7 +17,7 @@ export function createPromMetrics(): PromMetrics {
     if (type === 'counter') counters.set(name, new Counter(options));
     else gauges.set(name, new Gauge(options));
   }
-  const key = <M extends MetricName>(name: M, labels: Readonly<Record<string, string>>): string => {
+  const key = (name: MetricName, labels: Readonly<Record<string, string>>): string => {
     let text: string = name;
     for (const label of metricTable[name].labels) text += `,${labels[label] ?? ''}`;
     return text;
