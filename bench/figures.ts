@@ -11,12 +11,11 @@ import { gaps, readWrites } from '../test/support/write-log.ts';
  */
 
 const dist = resolve('dist');
-const rows: { figure: string; measured: string; target: string }[] = [];
-const note = (figure: string, measured: string, target: string): void => {
-  rows.push({ figure, measured, target });
-  process.stdout.write(`${figure.padEnd(64)} ${measured.padStart(22)}   ${target}\n`);
+const note = (figure: string, measured: string, target: string, met: boolean): void => {
+  process.stdout.write(`${figure.padEnd(76)} ${measured.padStart(22)}   ${target.padEnd(14)} ${met ? 'ok' : 'missed'}\n`);
 };
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;
+const sum = (values: Iterable<number>): number => [...values].reduce((total, value) => total + value, 0);
 const quantile = (values: number[], share: number): number => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
 
 const site = (id: string, policy: 'available' | 'exclusive' = 'available') => ({ id, name: id, policy, timezone: 'UTC' });
@@ -53,14 +52,14 @@ async function cutsAndTakeovers(): Promise<void> {
       edge.relay.set('open');
       await until(client, 'berlin', ({ holder, state }) => holder === 'edge' && state === 'standby');
     }
-    note('A cut or half-open link is noticed within (longest of 5)', seconds(Math.max(...noticed)), '≤ 3.50 s');
+    note('A cut or half-open link is noticed within (longest of 5)', seconds(Math.max(...noticed)), '≤ 3.50 s', Math.max(...noticed) <= 3_500);
 
     const killed = performance.now();
     edge.process.signal('SIGKILL');
     const began = await until(client, 'berlin', ({ state }) => state === 'taking-over' || state === 'holding');
     const held = await until(client, 'berlin', ({ state, modules }) => state === 'holding' && modules.running === 1_000);
-    note('Takeover begins after the edge was killed (timeout 6 s)', seconds(began - killed), '6 s');
-    note('1,000 modules controlled by the master after that', seconds(held - began), '≤ 2.00 s');
+    note('Takeover begins after the edge was killed (timeout 6 s)', seconds(began - killed), '6 to 7 s', began - killed >= 6_000 && began - killed <= 7_000);
+    note('1,000 modules controlled by the master after that', seconds(held - began), '≤ 2.00 s', held - began <= 2_000);
 
     // The edge alone: no master can be reached.
     world.master.process.signal('SIGKILL');
@@ -70,8 +69,8 @@ async function cutsAndTakeovers(): Promise<void> {
     const alone = createClient({ origin: edge.origin, apiKey: world.apiKey });
     const claiming = await until(alone, 'berlin', ({ state }) => state === 'claiming' || state === 'holding');
     const driving = await until(alone, 'berlin', ({ state, modules }) => state === 'holding' && modules.running === 1_000);
-    note('Edge without any master: claims after its start', seconds(claiming - booted), '≥ 3 s by rule');
-    note('1,000 modules controlled by the edge after that', seconds(driving - claiming), '≤ 2.00 s');
+    note('Edge without any master: claims after its start', seconds(claiming - booted), '≥ 3 s by rule', claiming - booted >= 3_000);
+    note('1,000 modules controlled by the edge after that', seconds(driving - claiming), '≤ 2.00 s', driving - claiming <= 2_000);
     alone.close();
     client.close();
   });
@@ -105,9 +104,9 @@ async function handbacks(): Promise<void> {
     stop.abort();
     await Promise.all(senders);
     const backs = gaps(readWrites(join(world.dataDir, 'writes.jsonl')), 'berlin').filter((_, i) => i % 2 === 1);
-    note('Planned hand-back of 100 modules: gap without a write, p50 / p99 of 50', `${Math.round(quantile(backs, 0.5))} / ${Math.round(quantile(backs, 0.99))} ms`, '≤ 250 ms p99');
+    note('Planned hand-back of 100 modules: gap without a write, p50 / p99 of 50', `${Math.round(quantile(backs, 0.5))} / ${Math.round(quantile(backs, 0.99))} ms`, '≤ 250 ms p99', quantile(backs, 0.99) <= 250);
     const refused = [...codes].map(([code, count]) => `${count} ${code}`).join(', ') || 'none';
-    note('Commands during 100 hand-overs: sent / answered / refused with a code', `${sent} / ${answered} / ${refused}`, 'none lost');
+    note('Commands during 100 hand-overs: sent / answered / refused with a code', `${sent} / ${answered} / ${refused}`, 'none lost', answered + sum(codes.values()) === sent);
     client.close();
   });
 }
@@ -125,7 +124,8 @@ async function coldStart(): Promise<void> {
     const from = performance.now();
     await world.restartMaster();
     await world.master.process.line(({ event }) => event === 'master-loaded', 30_000);
-    note('Master cold start with 10,000 module documents, until it waits for edges', seconds(performance.now() - from), '≤ 2.00 s');
+    const tookMs = performance.now() - from;
+    note('Master cold start with 10,000 module documents, until it waits for edges', seconds(tookMs), '≤ 2.00 s', tookMs <= 2_000);
     client.close();
   });
 }
@@ -162,8 +162,10 @@ async function idleLinks(): Promise<void> {
       await connect(ids.slice(warmUp), ids.length);
       const after = { ...(await memory()), links: await linked() };
       const links = after.links - before.links;
-      const kilobytes = (what: 'rss' | 'heapUsed'): string => ((after[what] - before[what]) / links / 1_024).toFixed(1);
-      note(`An idle edge link on the master, of ${links}: memory / of it JavaScript`, `${kilobytes('rss')} / ${kilobytes('heapUsed')} KB`, '≤ 60 KB');
+      if (links <= 0) throw new Error(`no link came up beyond the first ${before.links}`);
+      const kilobytes = (what: 'rss' | 'heapUsed'): number => (after[what] - before[what]) / links / 1_024;
+      const measured = `${kilobytes('rss').toFixed(1)} / ${kilobytes('heapUsed').toFixed(1)} KB`;
+      note(`An idle edge link on the master, of ${links}: memory / of it JavaScript`, measured, '≤ 60 KB', kilobytes('rss') <= 60);
     } finally {
       edges.kill('SIGKILL');
       client.close();
@@ -173,5 +175,14 @@ async function idleLinks(): Promise<void> {
 
 const all = { cuts: cutsAndTakeovers, handbacks, cold: coldStart, links: idleLinks };
 const wanted = process.argv.slice(2);
-process.stdout.write(`${'Figure'.padEnd(64)} ${'measured'.padStart(22)}   target\n`);
-for (const [name, measure] of Object.entries(all)) if (wanted.length === 0 || wanted.includes(name)) await measure();
+process.stdout.write(`${'Figure'.padEnd(76)} ${'measured'.padStart(22)}   target\n`);
+for (const [name, measure] of Object.entries(all)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  try {
+    await measure();
+  } catch (error) {
+    // What comes next has servers of its own.
+    process.stdout.write(`${name}: not measured: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,6 +1,13 @@
+import { once } from 'node:events';
+
 /** The side of a program that was started by `Program`. */
 export function tell(message: object): void {
   process.send?.(message);
+}
+
+/** The next message of whoever started it. */
+export async function hear(): Promise<void> {
+  await once(process, 'message');
 }
 
 /** Ends this process when whoever started it is done with it. */

@@ -22,6 +22,14 @@ export class Program {
     return new Program(fork(outfile, args, { execArgv }));
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  send(message: object): void {
+    this.#process.send(message);
+  }
+
   /** The next message that it sends. */
   async next<T>(): Promise<T> {
     const ended = new AbortController();

@@ -12,7 +12,7 @@ export class Call {
   readonly abandoned: Promise<never>;
   /** Resolves when it has a result of any kind. */
   readonly finished: Promise<void>;
-  readonly #abort = new AbortController();
+  #abort: AbortController | null = null;
   #finish: () => void = () => undefined;
   #reject: (error: HoldfastError) => void = () => undefined;
   #sent = false;
@@ -36,8 +36,10 @@ export class Call {
     return this.#error;
   }
 
-  /** Aborts when the call is given up. */
+  /** Aborts when the call is given up. Made when it is asked for: most drivers need none. */
   get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.#error !== null) this.#abort.abort(this.#error);
     return this.#abort.signal;
   }
 
@@ -63,7 +65,7 @@ export class Call {
     if (this.#ended || this.#error !== null) return;
     this.#error = why(this.#sent ? 'unknown' : 'not-sent');
     this.#reject(this.#error);
-    this.#abort.abort(this.#error);
+    this.#abort?.abort(this.#error);
   }
 
   end(): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jsonValueSchema } from '../client-api/parse.ts';
 import type { Json } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 
@@ -13,22 +14,22 @@ export const targetBody = z.strictObject(target);
 export const execBody = z.strictObject({
   ...target,
   method: z.string().max(200),
-  args: z.array(z.json()).max(100),
+  args: z.array(jsonValueSchema).max(100),
   user: z.string().max(200),
   /** Id of the node that let the user in. */
   entry: id,
   requestId: z.string().max(100),
 });
-export const execAnswer = z.object({ value: z.json().default(null), servedBy: z.string() });
+export const execAnswer = z.object({ value: jsonValueSchema.default(null), servedBy: z.string() });
 
-export const statusAnswer = z.object({ values: z.record(z.string(), z.json()), epoch: epoch.nullable() });
+export const statusAnswer = z.object({ values: z.record(z.string(), jsonValueSchema), epoch: epoch.nullable() });
 
 export const functionsAnswer = z.record(
   z.string(),
-  z.object({ arity: z.number(), params: z.record(z.string(), z.record(z.string(), z.json())), order: z.array(z.string()) }),
+  z.object({ arity: z.number(), params: z.record(z.string(), z.record(z.string(), jsonValueSchema)), order: z.array(z.string()) }),
 );
 
-export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: z.json(), epoch });
+export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: jsonValueSchema, epoch });
 
 export const logBody = z.strictObject({ ...target, level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), node: id });
 

@@ -1,11 +1,12 @@
 import { z } from 'zod';
+import { jsonValueSchema } from '../client-api/parse.ts';
 import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { StatusValue } from '../ports/device-link.ts';
 import type { PeerLink } from './peer-link.ts';
 
-const statusBodySchema = z.strictObject({ module: z.string().max(120), key: z.string().max(200), value: z.json() });
+const statusBodySchema = z.strictObject({ module: z.string().max(120), key: z.string().max(200), value: jsonValueSchema });
 
 /** A status value on its way to the other node; a newer one of the same variable replaces it while it waits. */
 export function sendStatus(peer: PeerLink, { module, key, value, epoch }: StatusValue): void {

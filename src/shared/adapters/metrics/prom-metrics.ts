@@ -17,14 +17,16 @@ export function createPromMetrics(): PromMetrics {
     if (type === 'counter') counters.set(name, new Counter(options));
     else gauges.set(name, new Gauge(options));
   }
-  const key = (name: string, labels: Record<string, string>): string => {
-    const sorted = Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`);
-    return `${name} ${sorted.join(',')}`;
+  const key = (name: MetricName, labels: Readonly<Record<string, string>>): string => {
+    let text: string = name;
+    for (const label of metricTable[name].labels) text += `,${labels[label] ?? ''}`;
+    return text;
   };
   return {
     add<M extends MetricName>(name: M, labels: MetricLabels<M>, amount = 1) {
       counters.get(name)?.inc(labels, amount);
-      values.set(key(name, labels), (values.get(key(name, labels)) ?? 0) + amount);
+      const id = key(name, labels);
+      values.set(id, (values.get(id) ?? 0) + amount);
     },
     set<M extends MetricName>(name: M, labels: MetricLabels<M>, value: number) {
       gauges.get(name)?.set(labels, value);

@@ -1,0 +1,46 @@
+import { BenchFederation, type BenchModule } from './support/federation.ts';
+import { cpuUsOf } from './support/processes.ts';
+import { Program } from './support/program.ts';
+import type { Report } from './support/report.ts';
+import { inSetting } from './support/scope.ts';
+
+const MODULES = 5_000;
+const CHANGES_PER_SECOND = 1_000;
+const REFUSED = 1_000;
+const REFUSED_SECONDS = 20;
+const everyMs = (MODULES * 1_000) / CHANGES_PER_SECOND;
+
+/** 5,000 modules on one edge, 1,000 changes of status a second: how long does a local command take? */
+export async function benchBusy(report: Report): Promise<void> {
+  const modules: BenchModule[] = Array.from({ length: MODULES }, (_, i) => ({
+    id: `mod-${i}`,
+    name: 'Ticker',
+    driver: 'ticker',
+    // Spread over the interval.
+    settings: { everyMs, firstMs: Math.floor((i * everyMs) / MODULES) },
+  }));
+  await inSetting(async ({ folder, own }) => {
+    const world = own(await BenchFederation.start(folder, modules));
+    const client = own(await Program.start('programs/paced-client.ts', world.socketUrl(world.edge), world.apiKey, 'Ticker', '10', '1500'));
+    const before = cpuUsOf(world.pids);
+    const from = Date.now();
+    const { p50Ms, p99Ms } = await client.next<{ p50Ms: number; p99Ms: number }>();
+    report.figure('p50 of a local command, ms', p50Ms);
+    report.target('p99 of a local command, ms', p99Ms, { atMost: 5 });
+    report.figure('processor time of master, edge and driver hosts, % of a core', ((cpuUsOf(world.pids) - before) / 1_000 / (Date.now() - from)) * 100);
+  });
+}
+
+/** 1,000 devices at a port where nobody listens: what does trying again and again cost? */
+export async function benchRefused(report: Report): Promise<void> {
+  const modules: BenchModule[] = Array.from({ length: REFUSED }, (_, i) => ({ id: `mod-${i}`, name: 'Lamp', driver: 'mock', port: 9 }));
+  await inSetting(async ({ folder, own }) => {
+    const world = own(await BenchFederation.start(folder, modules));
+    // The first attempts follow each other sooner.
+    await new Promise((done) => setTimeout(done, 15_000));
+    const hosts = world.driverHosts;
+    const before = cpuUsOf(hosts);
+    await new Promise((done) => setTimeout(done, REFUSED_SECONDS * 1_000));
+    report.target('processor time of the driver host, % of a core over 20 s', (cpuUsOf(hosts) - before) / (REFUSED_SECONDS * 10_000), { atMost: 5 });
+  });
+}
