@@ -77,7 +77,7 @@ describe('containment: what a driver does wrong costs its own calls, at most its
   it('loops for ever: its process is ended', async () => {
     const bad = await world();
     await expect(bad.exec('rogue', 'loop')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
-    await expectNamed(bad, /it ended its driver host: the driver kept its process busy/);
+    await expectNamed(bad, /it ended its driver host: the driver kept its process from everything else/);
   });
 
   it('calls process.exit: its process ends', async () => {

@@ -4,7 +4,7 @@ import type { Json } from '../../src/shared/foundation/json.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import { type Hands, moduleSpec, startHands, waitFor } from '../support/device-world.ts';
-import { missingPrograms, startPlayer, startUps } from '../support/real-programs.ts';
+import { missingPrograms, startAgent, startPlayer, startUps } from '../support/real-programs.ts';
 
 let scope = new Scope();
 beforeEach(() => {
@@ -73,5 +73,36 @@ describe.skipIf(missingPrograms !== '')(`real programs as devices${missingProgra
     await until(hands, 'player.volume', 37);
     await exec(hands, 'player', 'stop');
     await until(hands, 'other.state', 'stop');
+  }, 60_000);
+
+  it('an SNMP agent: objects polled, read, written and walked, refusals, killed and started again', async () => {
+    const agent = await startAgent(scope);
+    const sysContact = '1.3.6.1.2.1.1.4.0';
+    const sysName = '1.3.6.1.2.1.1.5.0';
+    const settings = { writeCommunity: 'private', poll: { name: sysName, contact: sysContact, nothing: '1.3.6.1.2.1.1.99.0' }, pollMs: 500, timeoutMs: 500, retries: 1 };
+    const hands = await start([moduleSpec('agent', agent.port, { driver: 'snmp', udp: true, settings })]);
+    await until(hands, 'agent.name', 'lab-agent');
+    expect(hands.status.get('agent.nothing')).toBeNull();
+    expect(await exec(hands, 'agent', 'get', sysName)).toBe('lab-agent');
+    expect(await exec(hands, 'agent', 'get', '1.3.6.1.2.1.1.3.0')).toBeGreaterThan(0);
+
+    expect(await exec(hands, 'agent', 'set', sysContact, 'string', 'night shift')).toBe('night shift');
+    expect(hands.status.get('agent.contact')).toBe('night shift');
+    // Fixed in the configuration of the agent.
+    await expect(exec(hands, 'agent', 'set', sysName, 'string', 'other')).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: `NotWritable: ${sysName}` } });
+    await expect(exec(hands, 'agent', 'set', sysContact, 'integer', 'x')).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'args.2' } });
+
+    const system = await exec(hands, 'agent', 'walk', '1.3.6.1.2.1.1');
+    expect(system).toMatchObject({ [sysName]: 'lab-agent', [sysContact]: 'night shift' });
+    expect(Object.keys(system ?? {}).every((oid) => oid.startsWith('1.3.6.1.2.1.1.'))).toBe(true);
+
+    // Every request, answered or not, passed the gate and is on record.
+    expect((await hands.link.writes('hq')).filter(({ module }) => module === 'agent').length).toBeGreaterThan(5);
+    await agent.kill();
+    await until(hands, 'agent.connected', false);
+    await agent.start();
+    await waitFor('an answer', () => hands.status.get('agent.contact') !== 'night shift', 20_000);
+    await until(hands, 'agent.connected', true);
+    expect(await exec(hands, 'agent', 'get', sysName)).toBe('lab-agent');
   }, 60_000);
 });
