@@ -86,6 +86,12 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     await expectNamed(bad, /it ended its driver host: the driver called process\.exit/);
   });
 
+  it.each(['objects', 'buffers'])('grows without end (%s): its process is ended before the machine suffers', async (what) => {
+    const bad = await world();
+    await bad.exec('rogue', 'grow', what);
+    await expectNamed(bad, /it ended its driver host: the process uses \d+ bytes of memory/);
+  });
+
   it('floods status and log: bounded, conflated, and the node has time for its heartbeats', async () => {
     const { hands, exec, seen } = await world();
     const delay = monitorEventLoopDelay({ resolution: 10 });
