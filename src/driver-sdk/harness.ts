@@ -4,6 +4,8 @@ import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/
 import { Call } from './call.ts';
 import type { Driver } from './driver.ts';
 import { type FakeMethods, FakeSystem } from './fake-system.ts';
+import type { HttpRequest } from './http.ts';
+import { type ManualAnswer, ManualHttp } from './manual-http.ts';
 import { Module } from './module.ts';
 import type { Transport, TransportHandler } from './transport.ts';
 
@@ -21,13 +23,21 @@ export interface HarnessOptions {
 export interface Harness {
   /** Sets the driver up; rejects when it fails. The device is not connected yet. */
   start(): Promise<void>;
+  /** A service counts as connected from the start. */
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   /** The oldest bytes sent and not yet expected must be these. */
   expectSent(data: string): void;
   expectNothingSent(): void;
+  /** The oldest bytes sent and not yet expected, to look into; throws when there are none. */
+  takeSent(): Buffer;
   /** The device sends this. */
   reply(data: string | Uint8Array): Promise<void>;
+  /** The oldest request not yet expected must have these fields; `GET` unless told. Returns all of it. Drivers of services only. */
+  expectRequest(request: HttpRequest): HttpRequest;
+  expectNoRequest(): void;
+  /** The service answers the oldest request that waits. */
+  respond(answer: ManualAnswer): Promise<void>;
   exec(method: string, ...args: Json[]): Promise<Json>;
   /** Time passes, for the clock on the wall and for schedules. */
   advance(ms: number): Promise<void>;
@@ -52,14 +62,18 @@ const START = '2025-01-01T00:00:00Z';
 
 export function createHarness(driver: Driver, options: HarnessOptions = {}): Harness {
   const clock = new ManualClock(Date.parse(options.now ?? START));
+  const spec = specFor(driver, options.settings ?? {});
   const line = new ManualTransport();
+  const service = new ManualHttp(clock, spec.id);
+  // A driver that can speak both is tested over bytes.
+  const isService = driver.transports.length > 0 && driver.transports.every((kind) => kind === 'http');
   const system = new FakeSystem(options.system ?? {});
   const status: Record<string, Json> = {};
   const log: { level: ModuleLogLine['level']; message: string }[] = [];
   const host = {
     clock,
-    transport: driver.transports.some((kind) => kind !== 'http') ? line : null,
-    http: null,
+    transport: isService || driver.transports.length === 0 ? null : line,
+    http: isService ? service : null,
     system,
     publish: (key: string, value: Json) => {
       status[key] = value;
@@ -67,22 +81,34 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
     log: (level: ModuleLogLine['level'], message: string) => void log.push({ level, message }),
     entered: () => undefined,
   };
-  const module = new Module(driver, specFor(driver, options.settings ?? {}), host, options.handover ?? null);
+  const module = new Module(driver, spec, host, options.handover ?? null);
   return {
     status,
     log,
     start: () => module.start(),
-    connect: () => line.connect(),
-    disconnect: () => line.disconnect(),
-    expectSent: (data) => {
-      const sent = line.sent.shift();
-      if (sent === data) return;
-      throw new Error(`expected ${JSON.stringify(data)} to be sent, got ${JSON.stringify(sent ?? null)}`);
+    connect: () => {
+      if (isService) service.connect();
+      else line.connect();
+      return settle();
     },
-    expectNothingSent: () => {
-      if (line.sent.length > 0) throw new Error(`expected nothing to be sent, got ${JSON.stringify(line.sent)}`);
+    disconnect: () => {
+      if (isService) service.disconnect('the service does not answer');
+      else line.disconnect();
+      return settle();
     },
-    reply: (data) => line.receive(Buffer.from(data)),
+    expectSent: (data) => line.expect(data),
+    expectNothingSent: () => line.expectNothing(),
+    takeSent: () => line.take(),
+    reply: (data) => {
+      line.receive(Buffer.from(data));
+      return settle();
+    },
+    expectRequest: (request) => service.expect(request),
+    expectNoRequest: () => service.expectNone(),
+    respond: (answer) => {
+      service.respond(answer);
+      return settle();
+    },
     exec: (method, ...args) => {
       const call = new Call({ user: 'harness', deadlineMs: clock.monotonicMs() + 60_000 });
       return module.exec(method, args, call);
@@ -124,7 +150,7 @@ async function settle(): Promise<void> {
 }
 
 class ManualTransport implements Transport {
-  readonly sent: string[] = [];
+  readonly #sent: string[] = [];
   ready = false;
   #handler: TransportHandler | null = null;
 
@@ -134,7 +160,7 @@ class ManualTransport implements Transport {
   }
 
   write(data: Uint8Array): void {
-    this.sent.push(Buffer.from(data).toString('latin1'));
+    this.#sent.push(Buffer.from(data).toString('latin1'));
   }
 
   demand(): void {}
@@ -156,20 +182,32 @@ class ManualTransport implements Transport {
     return Promise.resolve();
   }
 
-  connect(): Promise<void> {
+  connect(): void {
     this.ready = true;
     this.#handler?.connected();
-    return settle();
   }
 
-  disconnect(): Promise<void> {
+  disconnect(): void {
     this.#down('the device closed the connection');
-    return settle();
   }
 
-  receive(chunk: Uint8Array): Promise<void> {
+  receive(chunk: Uint8Array): void {
     this.#handler?.received(chunk);
-    return settle();
+  }
+
+  expect(data: string): void {
+    const sent = this.#sent.shift();
+    if (sent !== data) throw new Error(`expected ${JSON.stringify(data)} to be sent, got ${JSON.stringify(sent ?? null)}`);
+  }
+
+  expectNothing(): void {
+    if (this.#sent.length > 0) throw new Error(`expected nothing to be sent, got ${JSON.stringify(this.#sent)}`);
+  }
+
+  take(): Buffer {
+    const sent = this.#sent.shift();
+    if (sent === undefined) throw new Error('nothing was sent');
+    return Buffer.from(sent, 'latin1');
   }
 
   #down(reason: string): void {

@@ -17,5 +17,9 @@ export { type HttpRequest, type HttpResponse } from './http.ts';
 export { type Schedule } from './schedule.ts';
 export { type SystemModule, type SystemOfModule } from './system.ts';
 export { callback, delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';
+/** The values that methods, status and hand-over state are made of. */
+export { type Json } from '../shared/foundation/json.ts';
+/** For what the device refuses (`DEVICE_REFUSED`), or its user gave wrongly (`INPUT_INVALID`). Anything else that is thrown is `DRIVER_FAILED`. */
+export { HoldfastError } from '../shared/model/errors.ts';
 /** The schemas of settings and arguments: a driver needs no package of its own for them. */
 export { z } from 'zod';

@@ -377,8 +377,10 @@ export class Module {
 function toJson(value: unknown): Json {
   if (value === undefined || value === null) return null;
   if (typeof value === 'boolean') return value;
-  const text = JSON.stringify(value);
+  const tooLarge = (text: string): boolean => text.length > limits.driverValueBytes;
+  // A long text is refused before work is put into it.
+  const text = typeof value === 'string' && tooLarge(value) ? value : JSON.stringify(value);
   if (text === undefined) return null;
-  if (text.length > limits.driverValueBytes) throw new RangeError(`a value has more than ${limits.driverValueBytes} bytes`);
+  if (tooLarge(text)) throw new RangeError(`a value has more than ${limits.driverValueBytes} bytes`);
   return JSON.parse(text) as Json;
 }

@@ -27,7 +27,8 @@ export class StatusMemory {
 
   /** For the runtime: a driver that used up all places cannot make it fail. */
   keep(key: string, value: Json): void {
-    const text = JSON.stringify(value);
+    // A long text is refused before work is put into it.
+    const text = typeof value === 'string' && value.length > limits.driverValueBytes ? value : JSON.stringify(value);
     if (this.#texts.get(key) === text) return;
     if (text.length > limits.driverValueBytes) throw new RangeError(`${key} has more than ${limits.driverValueBytes} bytes`);
     this.#texts.set(key, text);

@@ -77,13 +77,19 @@ describe('containment: what a driver does wrong costs its own calls, at most its
   it('loops for ever: its process is ended', async () => {
     const bad = await world();
     await expect(bad.exec('rogue', 'loop')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
-    await expectNamed(bad, /it ended its driver host: the driver kept its process busy/);
+    await expectNamed(bad, /it ended its driver host: the driver kept its process from everything else/);
   });
 
   it('calls process.exit: its process ends', async () => {
     const bad = await world();
     await expect(bad.exec('rogue', 'exitProcess')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
     await expectNamed(bad, /it ended its driver host: the driver called process\.exit/);
+  });
+
+  it.each(['objects', 'buffers'])('grows without end (%s): its process is ended before the machine suffers', async (what) => {
+    const bad = await world();
+    await bad.exec('rogue', 'grow', what);
+    await expectNamed(bad, /it ended its driver host: the process uses \d+ bytes of memory/);
   });
 
   it('floods status and log: bounded, conflated, and the node has time for its heartbeats', async () => {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -60,7 +61,7 @@ async function run(scope: Scope, launches: Launch[], answers: () => Promise<bool
   };
   const start = async (): Promise<void> => {
     children = launches.map(({ program, args, env }) => spawn(programs[program], args, { env: { ...process.env, ...env }, stdio: 'ignore' }));
-    await expect.poll(answers, { timeout: 15_000, interval: 50 }).toBe(true);
+    await expect.poll(answers, { timeout: 60_000, interval: 50 }).toBe(true);
   };
   scope.defer(launches.map(({ program }) => program).join(' and '), kill);
   await start();
@@ -79,6 +80,21 @@ function asks(port: number, text: string, expected: string): Promise<boolean> {
     socket.on('data', (chunk) => done(chunk.toString().startsWith(expected)));
     socket.on('error', () => done(false));
     socket.on('close', () => done(false));
+  });
+}
+
+function answersDatagram(port: number, data: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = dgram.createSocket('udp4');
+    const done = (value: boolean): void => {
+      clearTimeout(timer);
+      socket.removeAllListeners().close();
+      resolve(value);
+    };
+    const timer = setTimeout(() => done(false), 1_000);
+    socket.on('message', () => done(true));
+    socket.on('error', () => done(false));
+    socket.connect(port, '127.0.0.1', () => socket.send(data));
   });
 }
 
@@ -162,13 +178,16 @@ function silence(seconds: number): Buffer {
   return Buffer.concat([head, Buffer.alloc(bytes, 128)]);
 }
 
+/** A request for the uptime of an agent, in community `public`. */
+const uptime = Buffer.from('302602010104067075626c6963a019020101020100020100300e300c06082b060102010103000500', 'hex');
+
 /** An SNMP agent (version 2c) that anybody on loopback may read and write: communities `public` and `private`. */
 export async function startAgent(scope: Scope): Promise<RealProgram> {
   const folder = await folderFor(scope, 'agent');
   const port = await freePort();
-  const config = join(folder, 'snmpd.conf');
+  // Of another name than the file that the agent keeps its state in, and moves away at each start.
+  const config = join(folder, 'agent.conf');
   await writeFile(config, 'rocommunity public 127.0.0.1\nrwcommunity private 127.0.0.1\nsysName lab-agent\n');
-  const listen = [`udp:127.0.0.1:${port}`, `tcp:127.0.0.1:${port}`];
-  const args = ['-f', '-C', '-c', config, '-Ln', '-I', '-smux', `-p`, join(folder, 'pid'), ...listen];
-  return run(scope, [{ program: 'snmpd', args, env: { SNMP_PERSISTENT_DIR: folder, MIBS: '' } }], () => asks(port, '\x30', ''), port);
+  const args = ['-f', '-C', '-c', config, '-Ln', '-I', '-smux', `-p`, join(folder, 'pid'), `udp:127.0.0.1:${port}`];
+  return run(scope, [{ program: 'snmpd', args, env: { SNMP_PERSISTENT_DIR: folder, MIBS: '' } }], () => answersDatagram(port, uptime), port);
 }

@@ -49,6 +49,16 @@ const rogue = defineDriver({
         };
         round();
       },
+      /** Keeps whatever it makes: on the heap, or in memory outside it. */
+      grow: method(z.tuple([z.enum(['objects', 'buffers'])]), (what) => {
+        const kept = [];
+        const round = () => {
+          if (what === 'buffers') kept.push(Buffer.alloc(16 * 1024 * 1024, 1));
+          else kept.push(Array.from({ length: 100_000 }, (_, at) => ({ at })));
+          setTimeout(round, 1);
+        };
+        round();
+      }),
       never: () => new Promise(() => undefined),
       circular: () => {
         const ring = {};

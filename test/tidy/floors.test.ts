@@ -106,6 +106,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   'cron-parser': /^src\/shared\/control\/cron\.ts$/,
   esbuild: /^src\/driver-tools\/compile\.ts$/,
   fastify: /^src\/shared\/adapters\/http\//,
+  'net-snmp': /^src\/drivers\/snmp\//,
   pino: /^src\/shared\/adapters\/log\//,
   'prom-client': /^src\/shared\/adapters\/metrics\//,
   'reflect-metadata': /^src\/shared\/adapters\/tls\//,

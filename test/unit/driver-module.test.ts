@@ -164,6 +164,25 @@ describe('a driver', () => {
     await outcome;
   });
 
+  it('has a deadline in each handler, and is used on while one never ends', async () => {
+    const never = (): Promise<void> => new Promise(() => undefined);
+    const harness = createHarness(
+      device((ctx) => {
+        for (const event of ['connected', 'disconnected', 'received'] as const) ctx.on(event, never);
+        return { hello: () => 'hello' };
+      }),
+    );
+    await harness.start();
+    await harness.connect();
+    await harness.reply('news\n');
+    await harness.disconnect();
+    expect(await harness.exec('hello')).toBe('hello');
+    await harness.advance(limits.driverHandlerMs);
+    for (const event of ['connected', 'disconnected', 'received']) {
+      expect(harness.log.filter(({ level, message }) => level === 'error' && message.startsWith(`${event}: `))).toHaveLength(1);
+    }
+  });
+
   it('is stopped in time although its stop handler never ends', async () => {
     const clock = new FakeClock();
     let open = true;

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { delimiter, lengthPrefix, type Tokeniser, TokeniserError } from '../../src/driver-sdk/index.ts';
+import { callback, delimiter, lengthPrefix, type Tokeniser, TokeniserError } from '../../src/driver-sdk/index.ts';
 
 const texts = (tokens: Buffer[]): string[] => tokens.map(String);
 
@@ -69,5 +69,35 @@ describe('length prefix', () => {
   it('refuses an announced length over the limit before it arrives, and one that is no length', () => {
     expect(() => tokeniser(100).push(Buffer.from([0xff, 0xff]))).toThrow(TokeniserError);
     expect(() => lengthPrefix(1, () => 0).push(Buffer.from([1]))).toThrow(TokeniserError);
+  });
+});
+
+describe('callback', () => {
+  /** Messages between brackets, which hold what they like. */
+  const brackets = (limit?: number): Tokeniser =>
+    callback((buffer) => {
+      let depth = 0;
+      for (const [at, byte] of buffer.entries()) {
+        depth += byte === 0x5b ? 1 : byte === 0x5d ? -1 : 0;
+        if (depth === 0) return at + 1;
+      }
+      return -1;
+    }, limit);
+
+  it('finds the same messages however the bytes are cut, and leaves all their bytes', () => {
+    const messages = fc.array(fc.stringMatching(/^\[[a-z]{0,4}(?:\[[a-z]{0,3}\])?\]$/));
+    fc.assert(
+      fc.property(messages, fc.array(fc.nat()), (whole, cuts) => {
+        expect(feed(brackets(), Buffer.from(whole.join('')), cuts)).toEqual(whole);
+      }),
+    );
+  });
+
+  it('refuses a message without an end, and forgets what a broken connection left', () => {
+    const tokeniser = brackets(8);
+    expect(texts(tokeniser.push(Buffer.from('[1234567')))).toEqual([]);
+    expect(() => tokeniser.push(Buffer.from('8'))).toThrow(TokeniserError);
+    tokeniser.reset();
+    expect(texts(tokeniser.push(Buffer.from('[ok]')))).toEqual(['[ok]']);
   });
 });

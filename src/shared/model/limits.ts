@@ -68,7 +68,7 @@ export const limits = {
   systemRequests: 100,
   systemSubscriptions: 1_000,
   logLineBytes: 10_000,
-  hostBootMs: 10_000,
+  hostBootMs: 30_000,
   hostHeartbeatMs: 500,
   hostDeadMs: 6_000,
   hostStallMs: 1_250,

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { createHarness, type Harness } from '../../../src/driver-sdk/index.ts';
+import { nutDriver } from '../../../src/drivers/nut/driver.ts';
+
+const list = (status: string): string => `BEGIN LIST VAR lab\nVAR lab battery.charge "97"\nVAR lab ups.status "${status}"\nVAR lab ups.mfr "A \\"B\\" C"\nEND LIST VAR lab\n`;
+
+async function connected(settings = {}): Promise<Harness> {
+  const ups = createHarness(nutDriver, { settings: { ups: 'lab', ...settings } });
+  await ups.start();
+  await ups.connect();
+  return ups;
+}
+
+async function polled(status = 'OL'): Promise<Harness> {
+  const ups = await connected();
+  ups.expectSent('LIST VAR lab\n');
+  await ups.reply(list(status));
+  return ups;
+}
+
+describe('the driver nut', () => {
+  it('logs in, then reads everything, then polls', async () => {
+    const ups = await connected({ username: 'admin', password: 'se"cret' });
+    ups.expectSent('USERNAME "admin"\n');
+    await ups.reply('OK\n');
+    ups.expectSent('PASSWORD "se\\"cret"\n');
+    await ups.reply('OK\n');
+    ups.expectSent('LIST VAR lab\n');
+    await ups.reply(list('OL CHRG'));
+    expect(ups.status).toMatchObject({ 'battery.charge': '97', 'ups.status': 'OL CHRG', 'ups.mfr': 'A "B" C', on_battery: false, low_battery: false });
+    await ups.advance(2_000);
+    ups.expectSent('LIST VAR lab\n');
+    await ups.reply(list('OB LB'));
+    expect(ups.status).toMatchObject({ on_battery: true, low_battery: true });
+  });
+
+  it('understands an answer however the bytes are cut', async () => {
+    const answer = list('OB');
+    for (let at = 1; at < answer.length; at += 1) {
+      const ups = await connected();
+      await ups.reply(answer.slice(0, at));
+      expect(ups.status['on_battery']).toBeUndefined();
+      await ups.reply(answer.slice(at));
+      expect(ups.status['on_battery']).toBe(true);
+    }
+    const ups = await connected();
+    for (const byte of answer) await ups.reply(byte);
+    expect(ups.status['on_battery']).toBe(true);
+  });
+
+  it('gets and sets variables, runs commands, and says what the server refuses', async () => {
+    const ups = await polled();
+    const got = ups.exec('get', 'ups.mfr');
+    ups.expectSent('GET VAR lab ups.mfr\n');
+    await ups.reply('VAR lab ups.mfr "A \\\\ B"\n');
+    expect(await got).toBe('A \\ B');
+
+    const set = ups.exec('set', 'ups.id', 'x"\nLOGOUT');
+    ups.expectSent('SET VAR lab ups.id "x\\" LOGOUT"\n');
+    await ups.reply('OK\n');
+    ups.expectSent('LIST VAR lab\n');
+    await ups.reply(list('OL'));
+    await set;
+
+    const refused = expect(ups.exec('command', 'beeper.off')).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'CMD-NOT-SUPPORTED' } });
+    ups.expectSent('INSTCMD lab beeper.off\n');
+    await ups.reply('ERR CMD-NOT-SUPPORTED\n');
+    await refused;
+    await expect(ups.exec('get', 'a b')).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+
+  it('does not take a late answer for another one', async () => {
+    const ups = await polled();
+    const got = ups.exec('get', 'ups.mfr');
+    ups.expectSent('GET VAR lab ups.mfr\n');
+    await ups.reply(list('OB'));
+    await ups.reply('VAR lab battery.charge "1"\n');
+    await ups.reply('VAR lab ups.mfr "here"\n');
+    expect(await got).toBe('here');
+  });
+
+  it('drops a server that never ends a list, and reads everything again over the next connection', async () => {
+    const ups = await polled();
+    await ups.reply(`BEGIN LIST VAR lab\n${'x'.repeat(600 * 1024)}`);
+    expect(ups.status['connected']).toBe(false);
+    await ups.advance(10_000);
+    ups.expectNothingSent();
+    await ups.connect();
+    ups.expectSent('LIST VAR lab\n');
+    await ups.reply(list('OB'));
+    expect(ups.status['on_battery']).toBe(true);
+  });
+});
