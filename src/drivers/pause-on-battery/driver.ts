@@ -35,26 +35,26 @@ export const pauseOnBatteryDriver = defineDriver({
       ctx.status.set('paused', value);
     };
     const follow = async (): Promise<void> => {
-      if (busy) return;
+      const target = onBattery;
+      if (busy || target === null || target === followed) return;
       busy = true;
       try {
-        while (onBattery !== null && onBattery !== followed) {
-          const target = onBattery;
-          const state = await player.status('state');
-          // Nothing is known of the player yet.
-          if (state === null) return;
-          if (target && state === 'play') {
-            // First of all: whether a pause that failed has arrived is not known.
-            setPaused(true);
-            await player.exec('pause', true);
-          }
-          if (!target && paused && state === 'pause') await player.exec('pause', false);
-          if (!target) setPaused(false);
-          followed = target;
+        const state = await player.status('state');
+        // Nothing is known of the player yet.
+        if (state === null) return;
+        if (target && state === 'play') {
+          // First of all: whether a pause that failed has arrived is not known.
+          setPaused(true);
+          await player.exec('pause', true);
         }
+        if (!target && paused && state === 'pause') await player.exec('pause', false);
+        if (!target) setPaused(false);
+        followed = target;
       } finally {
         busy = false;
       }
+      // The power may have changed meanwhile.
+      await follow();
     };
 
     ctx.system.get(ctx.settings.ups).subscribe('on_battery', (value) => {

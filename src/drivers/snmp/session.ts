@@ -1,10 +1,11 @@
+import type * as Snmp from 'net-snmp';
 import type { Session, Varbind } from 'net-snmp';
 import { HoldfastError, type Json } from '../../driver-sdk/index.ts';
 import type { Datagrams } from './datagrams.ts';
 import { readable, type writable } from './values.ts';
 
 /** Loaded when a module needs it: it is large, and most hosts never speak SNMP. */
-type Library = typeof import('net-snmp');
+type Library = typeof Snmp;
 
 /** Objects of one answer; agents limit the size of a datagram. */
 const AT_ONCE = 20;
