@@ -10,6 +10,7 @@ import type { Epoch, Terms } from '../shared/model/control.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
+import type { CredentialStore } from '../shared/ports/credential-store.ts';
 import type { ControlJournal, HistoryEntry } from '../shared/ports/control-journal.ts';
 import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
@@ -57,6 +58,7 @@ export interface EdgePorts {
   journal: ControlJournal;
   store: DocumentStore;
   deviceLink: DeviceLink;
+  credentials: Pick<CredentialStore, 'get' | 'set'>;
   dialler: LinkDialler;
 }
 
@@ -95,7 +97,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #peer: PeerLink;
   readonly #desk: CommandDesk;
-  readonly #origins = new MemberOrigins((body) => this.#peer.post('origin', body));
+  readonly #origins: MemberOrigins;
   readonly #feed: ReplicaFeed;
   #control: Control | null = null;
   #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
@@ -110,6 +112,7 @@ export class EdgeNode implements HoldfastNode {
     this.#directory = new Directory(ports.store);
     this.#board = new StatusBoard(ports.metrics);
     this.#peer = this.#createPeer();
+    this.#origins = new MemberOrigins({ ...ports, location: this.id, post: (body) => this.#peer.post('origin', body) });
     this.#feed = new ReplicaFeed({
       ...ports,
       location: this.id,
