@@ -21,9 +21,10 @@ it('tells its own origin whenever the link opens, and knows the other one after 
   expect([posts, origins.own, origins.other]).toEqual([[{ origin: EDGE }, { origin: EDGE }], EDGE, MASTER]);
 });
 
-it('remembers the other one, of its location, across a restart without a link', () => {
+it('remembers the other one, of its location, across a restart without a link', async () => {
   const credentials = memoryCredentials();
   open(credentials).origins.heard({ origin: MASTER });
+  await expect.poll(() => credentials.values.size).toBe(1);
   expect(open(credentials).origins.other).toBe(MASTER);
   expect(open(credentials, 'lisbon').origins.other).toBeNull();
 });
