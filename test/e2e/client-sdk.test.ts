@@ -12,7 +12,7 @@ import { setUpPanel } from '../support/published-client.ts';
 const scope = new Scope();
 let world: TestFederation;
 beforeAll(async () => {
-  world = await startFederation(scope, { timeoutSeconds: 8 });
+  world = await startFederation(scope, { timeoutSeconds: 15 });
 }, 180_000);
 afterAll(async () => {
   await scope.close();
@@ -144,6 +144,7 @@ it('moves the published client, which keeps its bindings', async () => {
 
   // Orders move nothing but the REST calls: the old socket is served by proxy.
   await world.client.call(routes.takeover, { params: { id: 'berlin' }, body: {} });
+  await expect.poll(() => session.state, { timeout: 10_000 }).toMatchObject({ servedBy: 'master', stale: false });
   await expect.poll(() => client.apiEndpoint(), { timeout: 10_000 }).toBe(`${federation.master.origin}/api/engine/v2`);
   await set(30_002);
   await expect.poll(() => seen.at(-1)).toBe(30_002);
