@@ -286,6 +286,6 @@ class LiveSession implements Session {
     };
     if (JSON.stringify(after) === JSON.stringify(before)) return;
     this.#state = after;
-    for (const listener of [...this.#listeners]) listener(after);
+    for (const listener of Array.from(this.#listeners)) listener(after);
   }
 }

@@ -93,5 +93,6 @@ export class Variables {
 function tell(variable: Variable, value: Json): void {
   if (variable.value !== undefined && jsonEqual(variable.value, value)) return;
   variable.value = value;
-  for (const listener of [...variable.listeners]) listener.value(value);
+  // A copy: who is added meanwhile has heard the value already.
+  for (const listener of Array.from(variable.listeners)) listener.value(value);
 }

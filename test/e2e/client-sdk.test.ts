@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { connect, fileStorage, movePublishedClient, routes, type Session, type SessionState } from '../../src/client-sdk/index.ts';
 import { openWindow } from '../../src/demo/console.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
-import { startFederation, type TestFederation } from '../support/federation.ts';
+import { later, startFederation, type TestFederation } from '../support/federation.ts';
 import { setUpPanel } from '../support/published-client.ts';
 
 /** The client SDK while control moves: real processes, killed, stopped and started again. */
@@ -58,7 +58,7 @@ class Counter {
         this.answered.push(next);
       } catch (error) {
         this.failed.push(`${next}: ${String(error)}`);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await later(100);
       }
     }
   }

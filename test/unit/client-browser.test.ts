@@ -1,6 +1,7 @@
 import { build } from 'esbuild';
 import { afterEach, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import type * as browserSdk from '../../src/client-sdk/browser.ts';
 import { startTestServer, type TestServer } from '../support/api-server.ts';
 
 let server: TestServer | null = null;
@@ -33,7 +34,7 @@ it('a bundle for browsers builds without anything of Node, and speaks to a serve
   const items = new Map<string, string>();
   const localStorage = { getItem: (key: string) => items.get(key) ?? null, setItem: (key: string, value: string) => void items.set(key, value) };
   Object.assign(globalThis, { WebSocket, localStorage });
-  const sdk = (await import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`)) as typeof import('../../src/client-sdk/browser.ts');
+  const sdk = (await import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`)) as typeof browserSdk;
 
   const client = sdk.createClient({ origin: http.origin, apiKey: keys.viewer });
   expect(await client.call(sdk.routes.version, {})).toMatchObject({ version: '1.2.3' });
