@@ -49,9 +49,10 @@ function memoryCredentials(): CredentialStore {
 }
 
 async function start(enrolment: string): Promise<void> {
-  const identity = await EdgeIdentity.open(memoryCredentials(), random, enrolment);
+  const credentials = memoryCredentials();
+  const identity = await EdgeIdentity.open(credentials, random, enrolment);
   const dialler = createLinkDialler({ identity, clock, random, log, verifyPinned });
-  const ports = { clock, random, log, metrics: createPromMetrics(), journal: createMemoryJournal({ clock }), store: createMemoryStore(), deviceLink: noDevices, dialler };
+  const ports = { credentials, clock, random, log, metrics: createPromMetrics(), journal: createMemoryJournal({ clock }), store: createMemoryStore(), deviceLink: noDevices, dialler };
   await new EdgeNode(ports, { id: identity.edge, addresses: identity.addresses }).start();
 }
 

@@ -5,7 +5,7 @@ import { errorSchema } from '../shared/client-api/schemas.ts';
 import { fromWire, HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import { parseEvents } from './event-parser.ts';
-import type { HttpAnswer, HttpTransport } from './transport.ts';
+import { type Credential, credentialHeaders, type HttpAnswer, type HttpRequest, type HttpTransport } from './transport.ts';
 
 export interface CallOptions {
   signal?: AbortSignal;
@@ -46,28 +46,30 @@ interface Parts {
   body?: unknown;
 }
 
-export interface ClientCredentials {
+export interface ClientCredentials extends Credential {
   origin: string;
-  /** `<id>.<secret>`; null for the routes that are open. */
-  apiKey: string | null;
+  /** Where the server may send a request on to; without it, it serves all by itself. Browsers cannot be sent. */
+  follows?: (origin: string) => boolean;
   /** Cancels every call. */
   signal?: AbortSignal;
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
+/** A request is sent on so often at most, like at the servers. */
+const MAX_HOPS = 2;
 const MAX_ANSWER_CHARACTERS = 64 * 1024 * 1024;
 const droppedSchema = z.object({ dropped: z.number() });
 const fields = z.record(z.string(), z.unknown()).default({});
 const queryFields = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).optional()).default({});
 
-export function createClientOver(transport: HttpTransport, { origin, apiKey, signal: always }: ClientCredentials): Client {
+export function createClientOver(transport: HttpTransport, credentials: ClientCredentials): Client {
+  const { origin, signal: always } = credentials;
   const deadline = (ms: number, signal: AbortSignal | undefined): Deadline => deadlineOf(transport, origin, ms, [always, signal]);
   const open = async (route: Route, { params, query, body }: Parts, signal: AbortSignal, idleMs: number): Promise<HttpAnswer> => {
     const search = searchOf(queryFields.parse(query));
-    const headers: Record<string, string> = { accept: route.answer === 'events' ? 'text/event-stream' : '*/*' };
-    if (apiKey !== null) headers['x-api-key'] = apiKey;
+    const headers: Record<string, string> = { accept: route.answer === 'events' ? 'text/event-stream' : '*/*', ...credentialHeaders(credentials) };
     if (body !== undefined) headers['content-type'] = 'application/json';
-    const answer = await transport.send({
+    const answer = await sendOn(transport, credentials.follows, {
       method: route.method,
       origin,
       target: `${pathOf(route, fields.parse(params))}${search === '' ? '' : `?${search}`}`,
@@ -118,6 +120,22 @@ export function createClientOver(transport: HttpTransport, { origin, apiKey, sig
     },
     close: () => transport.close(),
   };
+}
+
+/** Goes where servers send it, but only where `follows` allows: else the first one is asked to serve it by itself. */
+async function sendOn(transport: HttpTransport, follows: ClientCredentials['follows'], request: HttpRequest): Promise<HttpAnswer> {
+  if (follows === undefined || !transport.showsRedirects) return transport.send(request);
+  let at = request;
+  for (let hops = 0; hops <= MAX_HOPS; hops += 1) {
+    const answer = await transport.send({ ...at, headers: { ...at.headers, prefer: 'redirect' } });
+    if (answer.status !== 307) return answer;
+    await textOf(answer);
+    const location = answer.headers['location'] ?? '';
+    const to = URL.canParse(location) ? new URL(location).origin : null;
+    if (to === null || !follows(to)) break;
+    at = { ...request, origin: to, target: location.slice(to.length) };
+  }
+  return transport.send(request);
 }
 
 function searchOf(query: z.output<typeof queryFields>): string {

@@ -1,21 +1,23 @@
 import { createClientOver } from './client.ts';
 import type { Client, ClientCredentials } from './client.ts';
-import { createNodeTransport } from './node-transport.ts';
+import { createNodeTransport } from './node-http.ts';
+import { createNodeSockets } from './node-socket.ts';
+import { openSession, type Session, type SessionOptions } from './session.ts';
 
-export type { Answer, CallOptions, Client, ClientCredentials, StreamEvent } from './client.ts';
-export type { HttpAnswer, HttpRequest, HttpTransport } from './transport.ts';
-export { createClientOver } from './client.ts';
-export { routes } from '../shared/client-api/routes.ts';
-export type { Route, RouteName } from '../shared/client-api/routes.ts';
-export type { DriverView, ModuleView, System, ZoneView } from '../shared/client-api/document-schemas.ts';
-export type { EventView } from '../shared/client-api/event-schemas.ts';
-export type { History, Location, Order, Plan, RequestInFlight, Role } from '../shared/client-api/schemas.ts';
-export { HoldfastError } from '../shared/model/errors.ts';
+/** The client SDK for Node; `browser.ts` is the one for browsers. */
+export * from './portable.ts';
+export { fileStorage } from './node-storage.ts';
 
-export interface ClientOptions extends ClientCredentials {
+interface Trust {
   /** PEM of the authority that signed the server's certificate. */
   ca?: string;
 }
+export type ClientOptions = ClientCredentials & Trust;
+export type ConnectOptions = SessionOptions & Trust;
 
-/** A client for Node. */
+/** REST. */
 export const createClient = ({ ca, ...credentials }: ClientOptions): Client => createClientOver(createNodeTransport(ca), credentials);
+
+/** REST and live values, at whichever server can serve. Throws INPUT_INVALID. */
+export const connect = ({ ca, ...options }: ConnectOptions): Promise<Session> =>
+  openSession({ http: createNodeTransport(ca), sockets: createNodeSockets(ca), nowMs: () => Date.now(), draw: () => Math.random() }, options);

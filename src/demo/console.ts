@@ -145,7 +145,7 @@ async function actOnEdge(federation: Federation, verb: string, edge: DemoEdge): 
 }
 
 /** Moves the window of the location document to this minute: it opens at once. */
-async function openWindow(federation: Federation, id: string): Promise<void> {
+export async function openWindow(federation: Federation, id: string): Promise<void> {
   const client = federation.client();
   const { text } = await client.call(routes.export, {});
   const now = new Date();

@@ -11,6 +11,7 @@ import type { PostType } from '../shared/link/frames.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
+import type { CredentialStore } from '../shared/ports/credential-store.ts';
 import type { ControlJournal, HistoryEntry } from '../shared/ports/control-journal.ts';
 import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
@@ -62,6 +63,7 @@ export interface EdgePorts {
   journal: ControlJournal;
   store: DocumentStore;
   deviceLink: DeviceLink;
+  credentials: Pick<CredentialStore, 'get' | 'set'>;
   dialler: LinkDialler;
 }
 
@@ -100,7 +102,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #peer: PeerLink;
   readonly #desk: CommandDesk;
-  readonly #origins = new MemberOrigins((body) => this.#peer.post('origin', body));
+  readonly #origins: MemberOrigins;
   readonly #feed: ReplicaFeed;
   /** What the master tells of modules of other locations, and of our own while it drives them. */
   readonly #subscriptions: PeerSubscriptions;
@@ -119,6 +121,7 @@ export class EdgeNode implements HoldfastNode {
     this.#directory = new Directory(ports.store);
     this.#board = new StatusBoard(ports.metrics);
     this.#peer = this.#createPeer();
+    this.#origins = new MemberOrigins({ ...ports, location: this.id, post: (body) => this.#peer.post('origin', body) });
     this.#feed = new ReplicaFeed({
       ...ports,
       location: this.id,

@@ -19,6 +19,7 @@ import type { EdgeDocument } from '../shared/model/documents.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
+import type { CredentialStore } from '../shared/ports/credential-store.ts';
 import type { DeviceLink } from '../shared/ports/device-link.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
@@ -44,6 +45,7 @@ export interface FederatedLocationPorts {
   metrics: Metrics;
   journal: ControlJournal;
   deviceLink: DeviceLink;
+  credentials: Pick<CredentialStore, 'get' | 'set'>;
   directory: Directory;
   board: StatusBoard;
 }
@@ -93,7 +95,7 @@ export class FederatedLocation {
       isOpen: () => this.#peer.state === 'open',
       request: (kind, body, options) => this.#peer.request(kind, body, options),
     });
-    this.origins = new MemberOrigins((body) => this.#peer.post('origin', body));
+    this.origins = new MemberOrigins({ ...ports, location: this.id, post: (body) => this.#peer.post('origin', body) });
     this.#control = this.#createControl();
     this.checkWindow();
   }

@@ -10,6 +10,7 @@ import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
+import type { CredentialStore } from '../shared/ports/credential-store.ts';
 import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
@@ -56,6 +57,7 @@ export interface MasterPorts {
   journal: ControlJournal;
   store: DocumentStore;
   deviceLink: DeviceLink;
+  credentials: Pick<CredentialStore, 'get' | 'set'>;
   listener: LinkListener;
   enrolment: EdgeEnrolment;
   /** Absent: edges get no certificates here. */

@@ -51,6 +51,11 @@ export class Seat {
   readonly #options: SeatOptions;
   readonly #journal: MemoryJournal;
   readonly #random: SimRandom;
+  readonly #remembered = new Map<string, string>();
+  readonly #credentials = {
+    get: (key: string): string | null => this.#remembered.get(key) ?? null,
+    set: async (key: string, value: string): Promise<void> => void this.#remembered.set(key, value),
+  };
   /** Writes that the journal has taken but not yet resolved. */
   #unsynced = 0;
   #node: EdgeNode | MasterNode | null = null;
@@ -96,6 +101,7 @@ export class Seat {
       journal: this.#journalOf(process),
       store: this.#storeOf(process),
       deviceLink: hands,
+      credentials: this.#credentials,
     };
     if (party === 'edge' && dialler !== undefined) {
       const onStep = (previous: EdgeControl, next: EdgeControl, event: EdgeEvent): void => tap.edgeStepped(previous, next, event);

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { TestFederation } from './federation.ts';
-import { importPublishedClient, type PublishedClient } from './browser.ts';
+import { importPublishedClient } from './browser.ts';
 
 export const power = { sys: 'sys-berlin', mod: 'Display', index: 1, name: 'power' };
 
@@ -13,9 +13,9 @@ interface Server {
 }
 
 /** The published client, set up as a panel does it. */
-export async function setUpPanel({ origin, apiKey }: Server): Promise<{ client: PublishedClient; values: (name: string) => Promise<unknown[]> }> {
+export async function setUpPanel({ origin, apiKey }: Server) {
   const client = await importPublishedClient(apiKey);
-  await client.setup({
+  const options = {
     host: origin.replace(/^https?:\/\//, ''),
     auth_uri: '/auth/oauth/authorize',
     token_uri: '/auth/token',
@@ -23,7 +23,8 @@ export async function setUpPanel({ origin, apiKey }: Server): Promise<{ client: 
     scope: 'public',
     mock: false,
     token_header: true,
-  });
+  };
+  await client.setup(options);
   /** Binds, and collects every value from then on. */
   const values = async (name: string): Promise<unknown[]> => {
     const seen: unknown[] = [];
@@ -31,7 +32,7 @@ export async function setUpPanel({ origin, apiKey }: Server): Promise<{ client: 
     await client.bind({ ...power, name });
     return seen;
   };
-  return { client, values };
+  return { client, options, values };
 }
 
 /** What a panel does in a normal session, against whichever server. */

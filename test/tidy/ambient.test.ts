@@ -83,9 +83,15 @@ const allowances: readonly Allowance[] = [
   { files: /^src\/sim\/worker\.ts$/, kinds: ['io', 'process'], reason: 'entry file of a thread that plays seeds' },
   { files: /^src\/sim\/model\/worker\.ts$/, kinds: ['io'], reason: 'entry file of the thread that searches the model' },
   {
-    files: /^src\/client-sdk\/node-transport\.ts$/,
+    files: /^src\/client-sdk\/(?:node-http|browser-transport)\.ts$/,
     kinds: ['clock', 'io'],
-    reason: 'the client over the HTTP of Node; a browser brings its own transport',
+    reason: 'the client over what Node and browsers have',
+  },
+  { files: /^src\/client-sdk\/node-(?:socket|storage)\.ts$/, kinds: ['io'], reason: 'the client over what Node has' },
+  {
+    files: /^src\/client-sdk\/(?:index|browser)\.ts$/,
+    kinds: ['clock', 'randomness'],
+    reason: 'entry files of the client SDK: they hand in what applications have',
   },
 ];
 

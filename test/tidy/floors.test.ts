@@ -110,7 +110,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   pino: /^src\/shared\/adapters\/log\//,
   'prom-client': /^src\/shared\/adapters\/metrics\//,
   'reflect-metadata': /^src\/shared\/adapters\/tls\//,
-  ws: /^src\/shared\/adapters\/(?:link|client)-ws\//,
+  ws: /^src\/(?:shared\/adapters\/(?:link|client)-ws\/|client-sdk\/node-socket\.ts$)/,
   yaml: /^src\/(?:shared\/runtime\/site-|demo\/)/,
   zod: /^src\//,
 };

@@ -20,7 +20,10 @@ export function serverHandlers(deps: HandlerDeps) {
       body: await deps.metricsText(),
       headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
     })),
-    members: answer(routes.members, async () => ({ body: node.members() })),
+    members: answer(routes.members, async ({ query: { system } }) => {
+      const location = system === undefined ? null : node.locationOfSystem(system);
+      return { body: node.members().filter((member) => system === undefined || member.location === location) };
+    }),
     requestList: answer(routes.requestList, async () => ({ body: node.requests().map(requestOf) })),
     requestCancel: answer(routes.requestCancel, async ({ params: { id }, note }) => {
       const request = node.cancelRequest(id);

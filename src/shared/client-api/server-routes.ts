@@ -23,8 +23,9 @@ export const serverRoutes = {
   members: {
     ...read,
     path: `${API}/members`,
+    query: z.object({ system: z.string().max(120).optional() }),
     response: z.array(schema.memberSchema),
-    description: 'Where clients of each location can be served: the origins to which a redirect may send them.',
+    description: 'Where clients of each location, or of that of a `system`, can be served: the origins to which a redirect may send them.',
   },
   requestList: {
     ...read,

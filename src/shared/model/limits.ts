@@ -128,6 +128,19 @@ export const limits = {
   clientSocketCommandsPerSecond: 1_000,
   clientSocketCommandBurst: 3_000,
 
+  // Client SDK
+  sdkConnectMs: 4_000,
+  sdkPingMs: 2_000,
+  sdkSilentMs: 5_000,
+  sdkRedialMinMs: 500,
+  sdkRedialMaxMs: 5_000,
+  sdkExecMs: 12_000,
+  sdkWaitingCommands: 1_000,
+  sdkForgetMs: 5_000,
+  sdkLeaveMs: 12_000,
+  sdkMoves: 2,
+  sdkMovesWindowMs: 30_000,
+
   // Shutdown
   shutdownStepMs: 5_000,
 } as const;

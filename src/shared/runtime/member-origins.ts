@@ -1,19 +1,32 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { CredentialStore } from '../ports/credential-store.ts';
+import type { Log } from '../ports/log.ts';
 
 const bodySchema = z.strictObject({
   origin: z.string().max(300).regex(/^https?:\/\/[A-Za-z0-9._:[\]-]+$/, 'must be an origin such as https://edge.example.org:8443'),
 });
 
-/** Where clients reach the two ends of a link. Each end tells its own when the link opens, and keeps the other's when it is gone. */
-export class MemberOrigins {
-  readonly #post: (body: Json) => void;
-  #own: string | null = null;
-  #other: string | null = null;
+export interface MemberOriginsOptions {
+  location: string;
+  /** Keeps the other's origin, for a node that restarts while the link is down. */
+  credentials: Pick<CredentialStore, 'get' | 'set'>;
+  log: Log;
+  post(body: Json): void;
+}
 
-  constructor(post: (body: Json) => void) {
-    this.#post = post;
+/** Where clients reach the two ends of a link. Each end tells its own when the link opens, and keeps the other's. */
+export class MemberOrigins {
+  readonly #options: MemberOriginsOptions;
+  readonly #key: string;
+  #own: string | null = null;
+  #other: string | null;
+
+  constructor(options: MemberOriginsOptions) {
+    this.#options = options;
+    this.#key = `origin/${options.location}`;
+    this.#other = options.credentials.get(this.#key);
   }
 
   /** null until they were heard. */
@@ -32,13 +45,17 @@ export class MemberOrigins {
 
   /** To be called when the link opens: what was told while it was down is lost. */
   announce(): void {
-    if (this.#own !== null) this.#post({ origin: this.#own });
+    if (this.#own !== null) this.#options.post({ origin: this.#own });
   }
 
   /** Throws INPUT_INVALID. */
   heard(body: Json): void {
     const parsed = bodySchema.safeParse(body);
     if (!parsed.success) throw new HoldfastError('INPUT_INVALID', { field: 'origin', problem: parsed.error.issues[0]?.message ?? 'invalid' });
-    this.#other = parsed.data.origin;
+    const { origin } = parsed.data;
+    if (origin === this.#other) return;
+    this.#other = origin;
+    const { credentials, log, location } = this.#options;
+    credentials.set(this.#key, origin).catch((error: unknown) => log.warn('member-origin-not-stored', { location, error: String(error) }));
   }
 }

@@ -9,6 +9,7 @@ export function createNodeTransport(ca: string | undefined): HttpTransport {
   const agent = new Agent({ keepAlive: true });
   const tlsAgent = new TlsAgent({ keepAlive: true, ...(ca === undefined ? {} : { ca }) });
   return {
+    showsRedirects: true,
     send: (request) => send(request, agent, tlsAgent),
     after: (ms, callback) => {
       const timer = setTimeout(callback, ms);

@@ -1,0 +1,14 @@
+export type { Answer, CallOptions, Client, ClientCredentials, StreamEvent } from './client.ts';
+export { createClientOver } from './client.ts';
+export type { CommandOptions } from './commands.ts';
+export type { Target } from './frames.ts';
+export { type PublishedClient, movePublishedClient } from './published-client.ts';
+export { openSession, type Session, type SessionOptions, type SessionState } from './session.ts';
+export type { Credential, HttpAnswer, HttpRequest, HttpTransport, Platform, SocketTransport, TextStorage } from './transport.ts';
+export type { BindListener } from './variables.ts';
+export { routes } from '../shared/client-api/routes.ts';
+export type { Route, RouteName } from '../shared/client-api/routes.ts';
+export type { DriverView, ModuleView, System, ZoneView } from '../shared/client-api/document-schemas.ts';
+export type { EventView } from '../shared/client-api/event-schemas.ts';
+export type { History, Location, Order, Plan, RequestInFlight, Role } from '../shared/client-api/schemas.ts';
+export { HoldfastError } from '../shared/model/errors.ts';

@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { connect, fileStorage, movePublishedClient, routes, type Session, type SessionState } from '../../src/client-sdk/index.ts';
+import { openWindow } from '../../src/demo/console.ts';
+import { Scope } from '../../src/shared/foundation/scope.ts';
+import { later, startFederation, type TestFederation } from '../support/federation.ts';
+import { setUpPanel } from '../support/published-client.ts';
+
+/** The client SDK while control moves: real processes, killed, stopped and started again. */
+
+const scope = new Scope();
+let world: TestFederation;
+beforeAll(async () => {
+  world = await startFederation(scope, { timeoutSeconds: 15 });
+}, 180_000);
+afterAll(async () => {
+  await scope.close();
+});
+
+const volume = { system: 'sys-berlin', module: 'Display', index: 1, name: 'volume' };
+const edgeOrigin = (): string => world.federation.edge('berlin')?.origin ?? '';
+
+/** An application that counts on a device: it sets the next number, and goes on when it has seen it. */
+class Counter {
+  readonly session: Session;
+  readonly states: SessionState[] = [];
+  readonly seen: unknown[] = [];
+  readonly answered: number[] = [];
+  readonly failed: string[] = [];
+  readonly #over = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(session: Session, first: number) {
+    this.session = session;
+    session.onState((state) => void this.states.push(state));
+    session.bind(volume, (value) => void this.seen.push(value));
+    this.#running = this.#count(first);
+  }
+
+  /** Some more numbers get through. */
+  async goesOn(): Promise<void> {
+    const enough = this.answered.length + 5;
+    await expect.poll(() => this.answered.length, { timeout: 30_000, message: `it goes on; failed: ${this.failed.join(' ')}` }).toBeGreaterThan(enough);
+  }
+
+  async stop(): Promise<void> {
+    this.#over.abort();
+    await this.#running;
+    this.session.close();
+  }
+
+  async #count(first: number): Promise<void> {
+    for (let next = first; !this.#over.signal.aborted; next += 1) {
+      try {
+        await this.session.exec({ ...volume, name: 'set' }, ['volume', next]);
+        await expect.poll(() => this.seen.at(-1), { timeout: 20_000, message: `${next} is told` }).toBe(next);
+        this.answered.push(next);
+      } catch (error) {
+        this.failed.push(`${next}: ${String(error)}`);
+        await later(100);
+      }
+    }
+  }
+}
+
+const count = async (first: number, origin = edgeOrigin()): Promise<Counter> => {
+  const storage = fileStorage(join(world.federation.dataDir, `members-${first}`));
+  const session = await connect({ origins: [origin], apiKey: world.federation.apiKey, storage });
+  const counter = new Counter(session, first);
+  onTestFinished(() => counter.stop());
+  return counter;
+};
+
+/** What the device was told, byte by byte. */
+function toldToDevice(from: number): number[] {
+  const lines = readFileSync(join(world.federation.dataDir, 'devices-berlin.jsonl'), 'utf8').trim().split('\n');
+  const bytes = lines.map((line) => JSON.parse(line) as { event: string; data: string }).filter(({ event }) => event === 'data').map(({ data }) => data);
+  return [...bytes.join('').matchAll(/set volume (\d+)/g)].map(([, number]) => Number(number)).filter((number) => number >= from && number < from + 10_000);
+}
+
+/** No value missed or told twice, no command run twice. */
+function judge({ seen, answered, failed }: Counter, from: number): void {
+  const told = toldToDevice(from);
+  const numbers = seen.filter((value): value is number => typeof value === 'number' && value >= from);
+  expect(told, 'no command ran twice, none out of order').toEqual([...new Set(told)].toSorted((a, b) => a - b));
+  expect(numbers, 'no value was told twice, none out of order').toEqual([...new Set(numbers)].toSorted((a, b) => a - b));
+  expect(answered.filter((number) => !told.includes(number)), 'what was answered had run').toEqual([]);
+  expect(answered.filter((number) => !numbers.includes(number)), 'what was answered was told').toEqual([]);
+  expect(seen.slice(seen.indexOf(numbers[0])).includes(null), 'no value was forgotten').toBe(false);
+  expect(failed.filter((failure) => failure.includes('is told')), 'each value came in time').toEqual([]);
+}
+
+it('starts on the edge, loses it, goes on at the master, and comes back in the restore window', async () => {
+  const { federation } = world;
+  const counter = await count(10_000);
+  await counter.goesOn();
+  expect(counter.session.state).toMatchObject({ origin: edgeOrigin(), servedBy: 'edge', stale: false, problem: null });
+
+  federation.edge('berlin')?.process.signal('SIGKILL');
+  await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: federation.master.origin, servedBy: 'master', stale: false });
+  await world.until('berlin', { holder: 'master', state: 'holding', reason: 'edge-lost' }, 60_000);
+  await counter.goesOn();
+
+  await federation.restartEdge('berlin');
+  await world.until('berlin', { holder: 'master', state: 'waiting-window' });
+  await openWindow(federation, 'berlin');
+  await world.until('berlin', { holder: 'edge', state: 'standby' }, 60_000);
+  await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: edgeOrigin(), servedBy: 'edge', stale: false });
+  await counter.goesOn();
+  await counter.stop();
+  judge(counter, 10_000);
+  // The way back was a redirect: there was a server all the time.
+  expect(counter.states.filter(({ origin }) => origin === null).length).toBeLessThanOrEqual(3);
+}, 240_000);
+
+it('is sent on by a server that stops in good order, before its socket closes', async () => {
+  const { federation } = world;
+  const counter = await count(20_000);
+  await counter.goesOn();
+  await federation.edge('berlin')?.process.stop();
+  await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: federation.master.origin, servedBy: 'master' });
+  await world.until('berlin', { holder: 'master', state: 'holding' }, 60_000);
+  await counter.goesOn();
+  await federation.restartEdge('berlin');
+  await world.until('berlin', { holder: 'edge', state: 'standby' }, 60_000);
+  await expect.poll(() => counter.session.state.origin, { timeout: 10_000 }).toBe(edgeOrigin());
+  await counter.goesOn();
+  await counter.stop();
+  judge(counter, 20_000);
+}, 240_000);
+
+it('moves the published client, which keeps its bindings', async () => {
+  const { federation } = world;
+  const { client, options, values } = await setUpPanel({ origin: edgeOrigin(), apiKey: federation.apiKey });
+  const session = await connect({ origins: [edgeOrigin()], apiKey: federation.apiKey });
+  onTestFinished(() => session.close());
+  session.bind({ ...volume, name: 'connected' }, () => undefined);
+  onTestFinished(movePublishedClient(session, { setup: client.setup, options }));
+  const seen = await values('volume');
+  const set = (value: number): Promise<unknown> => client.execute({ sys: 'sys-berlin', mod: 'Display', index: 1, name: 'set', args: ['volume', value] });
+  await set(30_001);
+  await expect.poll(() => seen.at(-1)).toBe(30_001);
+
+  // Orders move nothing but the REST calls: the old socket is served by proxy.
+  await world.client.call(routes.takeover, { params: { id: 'berlin' }, body: {} });
+  await expect.poll(() => session.state, { timeout: 10_000 }).toMatchObject({ servedBy: 'master', stale: false });
+  await expect.poll(() => client.apiEndpoint(), { timeout: 10_000 }).toBe(`${federation.master.origin}/api/engine/v2`);
+  await set(30_002);
+  await expect.poll(() => seen.at(-1)).toBe(30_002);
+
+  federation.edge('berlin')?.process.signal('SIGKILL');
+  await expect.poll(() => set(30_003).catch(() => null), { timeout: 30_000 }).toBe(30_003);
+  await expect.poll(() => seen.at(-1), { timeout: 10_000 }).toBe(30_003);
+}, 240_000);
