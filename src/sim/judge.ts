@@ -62,6 +62,9 @@ interface Case {
 
 const newSide = <M>(): Side<M> => ({ machine: null, journal: null, booted: null, behind: false, writing: 0, lettingGo: false, stopping: false });
 
+/** Between two nodes that are right, over connections that keep the order, no link ends for these reasons: nothing is left out or said twice. */
+const impossible: ReadonlySet<unknown> = new Set(['sequence-gap', 'invalid-frame', 'wrong-side', 'version']);
+
 /** Differences of two readings of a drifting clock are not exact. */
 const ROUNDING_MS = 0.001;
 
@@ -84,8 +87,9 @@ export class Judge {
   tapOf(party: Party, id: string): SeatTap {
     const { trace } = this.#options;
     return {
-      log: (level, event, facts) => {
+      log: (level, event, facts: { reason?: unknown }) => {
         trace.add(id, event, facts);
+        if (event === 'link-down' && impossible.has(facts.reason)) this.#fail(`the link: ${id} ends it for ${String(facts.reason)}, which its peer never gives a reason for`);
         if (event === 'shutdown-step-failed') this.#fail(`${id} logs ${event} at ${level}: ${JSON.stringify(facts)}`);
       },
       booting: (entries) => this.#booting(party, id, entries),

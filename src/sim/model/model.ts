@@ -2,7 +2,7 @@ import { defaultTimings, leaseIsSafe, type ControlTimings } from '../../shared/c
 import { assert } from '../../shared/foundation/assert.ts';
 import type { Terms } from '../../shared/model/control.ts';
 import { search, type SearchReport } from './search.ts';
-import type { ModelConfig } from './world.ts';
+import { type FaultKind, faultKinds, type ModelConfig } from './world.ts';
 
 export type ModelPolicy = 'available' | 'exclusive' | 'no-failover';
 export type ModelSize = 'small' | 'full';
@@ -52,6 +52,8 @@ const others = (policy: ModelPolicy): Terms[] => Object.values(termsOf).filter((
 interface Shape {
   name: string;
   faults: number;
+  /** Of these kinds only; all when it says nothing. */
+  kinds?: readonly FaultKind[];
   orders?: number;
   windows?: number;
   terms?: number;
@@ -76,7 +78,7 @@ export const shapes: Record<ModelSize, readonly Shape[]> = {
 };
 
 export function configOf(policy: ModelPolicy, shape: Shape): ModelConfig {
-  const { name, faults, orders = 0, windows = 0, terms = 0, delay = 0, holdDown = false } = shape;
+  const { name, faults, kinds = faultKinds, orders = 0, windows = 0, terms = 0, delay = 0, holdDown = false } = shape;
   const flap = holdDown ? { breaks: 2, withinMs: 4, firstMs: 2, capMs: 4 } : modelTimings.flap;
   const timings = { ...modelTimings, flap };
   assert(leaseIsSafe(timings), 'the model must keep the bound that it is to check');
@@ -85,6 +87,7 @@ export function configOf(policy: ModelPolicy, shape: Shape): ModelConfig {
     terms: terms > 0 ? [termsOf[policy], ...others(policy)] : [termsOf[policy]],
     timings,
     budget: { faults, orders, windows, terms },
+    kinds,
     delay,
     linkDead: 1,
     loading: 2,

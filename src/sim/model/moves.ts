@@ -6,6 +6,7 @@ import { edgeLater, masterLater } from './canonical.ts';
 import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
 import {
   edgeLink,
+  type FaultKind,
   isConfirmed,
   isFree,
   isHealthy,
@@ -53,27 +54,31 @@ function processMoves(moves: Move[], world: World, config: ModelConfig, party: P
     moves.push({ label: `${party} starts`, urgency: 10, apply: (next, findings) => boot(next, config, findings, party) });
     return;
   }
-  const faults = world.budget.faults > 0;
   if (process.paused) moves.push({ label: `${party} goes on`, urgency: 10, apply: (next) => setPaused(next, party, false) });
-  else if (faults) moves.push({ label: `${party} is paused`, urgency: null, apply: (next) => setPaused(spendFault(next), party, true) });
-  if (faults) moves.push({ label: `${party} crashes`, urgency: null, apply: (next) => crash(spendFault(next), party) });
+  else if (mayFail(world, config, 'pause')) moves.push({ label: `${party} is paused`, urgency: null, apply: (next) => setPaused(spendFault(next), party, true) });
+  const crashes = mayFail(world, config, 'crash');
+  if (crashes) moves.push({ label: `${party} crashes`, urgency: null, apply: (next) => crash(spendFault(next), party) });
   if (process.writing === null || process.paused) return;
   moves.push({ label: `${party} has stored`, urgency: 20, apply: (next, findings) => endWrite(next, config, findings, party, 'stored') });
-  if (!faults) return;
-  moves.push({
-    label: `${party} crashes after storing`,
-    urgency: null,
-    apply: (next, findings) => {
-      storeOnly(next, findings, party);
-      crash(spendFault(next), party);
-    },
-  });
+  if (crashes) {
+    moves.push({
+      label: `${party} crashes after storing`,
+      urgency: null,
+      apply: (next, findings) => {
+        storeOnly(next, findings, party);
+        crash(spendFault(next), party);
+      },
+    });
+  }
+  if (!mayFail(world, config, 'disk')) return;
   moves.push({
     label: `the disk of the ${party} fails`,
     urgency: null,
     apply: (next, findings) => endWrite(spendFault(next), config, findings, party, 'failed'),
   });
 }
+
+const mayFail = (world: World, config: ModelConfig, kind: FaultKind): boolean => world.budget.faults > 0 && config.kinds.includes(kind);
 
 function spendFault(world: World): World {
   world.budget.faults -= 1;
@@ -144,7 +149,7 @@ function moduleMoves(moves: Move[], world: World, config: ModelConfig, party: Pa
         report('modules-started', modules.run)(next, findings);
       },
     });
-    if (world.budget.faults > 0) {
+    if (mayFail(world, config, 'modules')) {
       moves.push({
         label: `modules of the ${party} do not start`,
         urgency: null,
@@ -382,7 +387,7 @@ export function tidyLinks(world: World): void {
 
 function surroundings(moves: Move[], world: World, config: ModelConfig): void {
   if (!world.networkUp) moves.push({ label: 'the network heals', urgency: 10, apply: (next) => void (next.networkUp = true) });
-  else if (world.budget.faults > 0) moves.push({ label: 'the network is cut', urgency: null, apply: cut });
+  else if (mayFail(world, config, 'cut')) moves.push({ label: 'the network is cut', urgency: null, apply: cut });
   if (world.windowOpen) {
     moves.push({
       label: 'the window closes',

@@ -101,11 +101,17 @@ export interface Queue<Message> {
   age: number;
 }
 
+/** What may go wrong once: each costs one fault of the budget. */
+export const faultKinds = ['crash', 'pause', 'disk', 'modules', 'cut'] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
 export interface ModelConfig {
   name: string;
   terms: readonly Terms[];
   timings: ControlTimings;
   budget: Budget;
+  /** The kinds of faults that this run knows. */
+  kinds: readonly FaultKind[];
   /** A message is delivered within this many units, or the link breaks. */
   delay: number;
   /** A silent link is noticed after this many units. */
