@@ -58,6 +58,7 @@ interface Shape {
   windows?: number;
   terms?: number;
   delay?: number;
+  reasons?: true;
   holdDown?: true;
 }
 
@@ -65,20 +66,20 @@ interface Shape {
 export const shapes: Record<ModelSize, readonly Shape[]> = {
   small: [
     { name: 'faults', faults: 1 },
-    { name: 'orders and windows', faults: 0, orders: 1, windows: 1 },
+    { name: 'orders and windows', faults: 0, orders: 1, windows: 1, reasons: true },
   ],
   full: [
     { name: 'faults', faults: 3 },
     { name: 'slow messages', faults: 1, delay: 1 },
     { name: 'faults, orders and windows', faults: 1, orders: 1, windows: 1 },
-    { name: 'orders and windows', faults: 0, orders: 3, windows: 2 },
+    { name: 'orders and windows', faults: 0, orders: 3, windows: 2, reasons: true },
     { name: 'changes of policy', faults: 1, terms: 1 },
     { name: 'flapping', faults: 2, windows: 1, holdDown: true },
   ],
 };
 
 export function configOf(policy: ModelPolicy, shape: Shape): ModelConfig {
-  const { name, faults, kinds = faultKinds, orders = 0, windows = 0, terms = 0, delay = 0, holdDown = false } = shape;
+  const { name, faults, kinds = faultKinds, orders = 0, windows = 0, terms = 0, delay = 0, reasons = false, holdDown = false } = shape;
   const flap = holdDown ? { breaks: 2, withinMs: 4, firstMs: 2, capMs: 4 } : modelTimings.flap;
   const timings = { ...modelTimings, flap };
   assert(leaseIsSafe(timings), 'the model must keep the bound that it is to check');
@@ -91,6 +92,7 @@ export function configOf(policy: ModelPolicy, shape: Shape): ModelConfig {
     delay,
     linkDead: 1,
     loading: 2,
+    reasons,
     holdDown,
   };
 }

@@ -16,7 +16,9 @@ import {
   noModules,
   noTimers,
   type Queue,
+  QUEUE_LIMIT,
   socketsOpen,
+  tidyLinks,
   type World,
   type Writing,
 } from './world.ts';
@@ -33,6 +35,11 @@ const parties: readonly Party[] = ['edge', 'master'];
 /** Everything that can happen next. */
 export function movesOf(world: World, config: ModelConfig): Move[] {
   const moves: Move[] = [];
+  const first = parties.find((party) => goesFirst(world, config, party));
+  if (first !== undefined) {
+    processMoves(moves, world, config, first);
+    return moves;
+  }
   for (const party of parties) {
     processMoves(moves, world, config, party);
     moduleMoves(moves, world, config, party);
@@ -44,6 +51,20 @@ export function movesOf(world: World, config: ModelConfig): Move[] {
   surroundings(moves, world, config);
   if (mayTick(world, config)) moves.push({ label: 'time passes', urgency: 90, apply: (next) => tick(next, config) });
   return moves;
+}
+
+/**
+ * May what this process does next come before everything else, and nothing be missed by that? It waits for its disk, so that it
+ * takes no event and time stands still. What else can happen meanwhile leads to the same world before and after it: it
+ * reads only what the process has said already, writes only what it will read later, and spends faults of the same budget.
+ * Not so where a queue is full, where ages of messages count, and where a master that crashes turns an edge away.
+ */
+function goesFirst(world: World, config: ModelConfig, party: Party): boolean {
+  const { machine, paused, writing } = world[party];
+  if (machine === null || paused || writing === null || config.delay > 0) return false;
+  if (party === 'edge') return world.links.every(({ toMaster }) => toMaster.messages.length < QUEUE_LIMIT);
+  const { faults, windows } = world.budget;
+  return faults === 0 && windows === 0 && world.links.every(({ toEdge }) => toEdge.messages.length === 0);
 }
 
 // ── Processes ───────────────────────────────────────────────────────────────
@@ -372,16 +393,6 @@ function mayNotice(world: World, config: ModelConfig, link: Link, party: Party):
 /** More is to be sent than a peer takes that does not answer: the link is given up. */
 const isStuck = (world: World, link: Link): boolean =>
   (world.edge.paused && link.toEdge.messages.length > 0) || (world.master.paused && link.toMaster.messages.length > 0);
-
-/** What nobody can read any more is gone. */
-export function tidyLinks(world: World): void {
-  for (const link of world.links) {
-    if (link.edgeEnd !== 'up') link.toEdge = { messages: [], age: 0 };
-    if (link.masterEnd !== 'up') link.toMaster = { messages: [], age: 0 };
-    if (link.edgeEnd !== 'up' || link.masterEnd !== 'up') link.broken = false;
-  }
-  world.links = world.links.filter((link) => link.edgeEnd !== 'gone' || link.masterEnd !== 'gone');
-}
 
 // ── Surroundings and time ───────────────────────────────────────────────────
 

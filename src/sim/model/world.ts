@@ -118,6 +118,8 @@ export interface ModelConfig {
   linkDead: number;
   /** A starting master waits this long for edges. */
   loading: number;
+  /** Are the reasons of verdicts told apart? Else one word stands for all, and nothing is written for the sake of another word alone. */
+  reasons: boolean;
   /** Is flap protection part of this run? Else its memory is not part of the world. */
   holdDown: boolean;
 }
@@ -191,3 +193,13 @@ export function isConfirmed(world: World, link: Link): boolean {
 
 export const isHealthy = (world: World, link: Link): boolean =>
   !link.broken && link.edgeEnd === 'up' && link.masterEnd === 'up' && !world.edge.paused && !world.master.paused;
+
+/** What nobody can read any more is gone. */
+export function tidyLinks(world: World): void {
+  for (const link of world.links) {
+    if (link.edgeEnd !== 'up') link.toEdge = { messages: [], age: 0 };
+    if (link.masterEnd !== 'up') link.toMaster = { messages: [], age: 0 };
+    if (link.edgeEnd !== 'up' || link.masterEnd !== 'up') link.broken = false;
+  }
+  world.links = world.links.filter((link) => link.edgeEnd !== 'gone' || link.masterEnd !== 'gone');
+}
