@@ -63,7 +63,7 @@ export class DualControl {
         const ms = dualControlMs([theirs], [ours]);
         const certain = dualControlMs(older([theirs], onTheWayMs), [ours]) > NOISE_MS;
         // Ages come from two clocks that drift: the longer ago, the less they agree.
-        const unsureMs = NOISE_MS + 2 * defaultTimings.clockDrift * Math.min(theirs.fromAgoMs, ours.fromAgoMs);
+        const unsureMs = NOISE_MS + 2 * defaultTimings.clockDrift * Math.max(theirs.untilAgoMs, ours.untilAgoMs);
         if (certain) this.#note(theirs.epoch, `${formatEpoch(theirs.epoch)}/${formatEpoch(ours.epoch)}`, { ms, unsureMs });
       }
     }

@@ -152,7 +152,8 @@ function verdictOf({ searches, missing }: ModelReport): string {
 
 export function formatModelReport(report: ModelReport): string {
   const lines = report.searches.map(({ config, states, layers, transitions, depth, closed, settlesWithin }) => {
-    const end = closed ? `closed, settles within ${settlesWithin} steps` : states > MOST_STATES ? `not closed: it stops at ${MOST_STATES} states` : 'not closed';
+    const stopped = states > MOST_STATES ? `not closed: it stops at ${MOST_STATES} states` : 'not closed';
+    const end = closed ? `closed, settles within ${settlesWithin} steps` : stopped;
     const byFaults = layers.length > 1 ? ` (${layers.join(' + ')}, by faults)` : '';
     return `${config}: ${states} states${byFaults}, ${transitions} transitions, depth ${depth}: ${end}`;
   });

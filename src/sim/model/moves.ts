@@ -10,6 +10,7 @@ import {
   isConfirmed,
   isFree,
   isHealthy,
+  isStuck,
   type Link,
   linkOf,
   type ModelConfig,
@@ -17,6 +18,7 @@ import {
   noTimers,
   type Queue,
   QUEUE_LIMIT,
+  sameDocument,
   socketsOpen,
   tidyLinks,
   type World,
@@ -76,7 +78,9 @@ function processMoves(moves: Move[], world: World, config: ModelConfig, party: P
     return;
   }
   if (process.paused) moves.push({ label: `${party} goes on`, urgency: 10, apply: (next) => setPaused(next, party, false) });
-  else if (mayFail(world, config, 'pause')) moves.push({ label: `${party} is paused`, urgency: null, apply: (next) => setPaused(spendFault(next), party, true) });
+  else if (mayFail(world, config, 'pause')) {
+    moves.push({ label: `${party} is paused`, urgency: null, apply: (next) => setPaused(spendFault(next), party, true) });
+  }
   const crashes = mayFail(world, config, 'crash');
   if (crashes) moves.push({ label: `${party} crashes`, urgency: null, apply: (next) => crash(spendFault(next), party) });
   if (process.writing === null || process.paused) return;
@@ -288,9 +292,6 @@ function masterMoves(moves: Move[], world: World, config: ModelConfig): void {
   }
 }
 
-const sameDocument = (a: { failover: boolean; policy: string; timeoutMs: number }, b: { failover: boolean; policy: string; timeoutMs: number }): boolean =>
-  a.failover === b.failover && a.policy === b.policy && a.timeoutMs === b.timeoutMs;
-
 function orderMoves(moves: Move[], world: World, config: ModelConfig): void {
   const machine = world.master.machine;
   if (machine === null) return;
@@ -389,10 +390,6 @@ function mayNotice(world: World, config: ModelConfig, link: Link, party: Party):
   if (own === 'gone') return false;
   return own === 'closed' || other !== 'up' || link.broken || link.silentFor >= config.linkDead || isStuck(world, link);
 }
-
-/** More is to be sent than a peer takes that does not answer: the link is given up. */
-const isStuck = (world: World, link: Link): boolean =>
-  (world.edge.paused && link.toEdge.messages.length > 0) || (world.master.paused && link.toMaster.messages.length > 0);
 
 // ── Surroundings and time ───────────────────────────────────────────────────
 

@@ -203,3 +203,10 @@ export function tidyLinks(world: World): void {
   }
   world.links = world.links.filter((link) => link.edgeEnd !== 'gone' || link.masterEnd !== 'gone');
 }
+
+/** More is to be sent than a peer takes that does not answer: the link is given up. */
+export const isStuck = (world: World, link: Link): boolean =>
+  (world.edge.paused && link.toEdge.messages.length > 0) || (world.master.paused && link.toMaster.messages.length > 0);
+
+export const sameDocument = (a: { failover: boolean; policy: string; timeoutMs: number }, b: { failover: boolean; policy: string; timeoutMs: number }): boolean =>
+  a.failover === b.failover && a.policy === b.policy && a.timeoutMs === b.timeoutMs;
