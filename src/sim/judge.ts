@@ -96,7 +96,7 @@ export class Judge {
     return {
       log: (level, event, facts: { reason?: unknown }) => {
         trace.add(id, event, facts);
-        if (event === 'link-down' && impossible.has(facts.reason)) this.#fail(`the link: ${id} ends it for ${String(facts.reason)}, which its peer never gives a reason for`);
+        if (event === 'link-down' && impossible.has(facts.reason)) this.#fail(`${id} ends a link for ${String(facts.reason)}`);
         if (event === 'shutdown-step-failed') this.#fail(`${id} logs ${event} at ${level}: ${JSON.stringify(facts)}`);
       },
       booting: (entries) => this.#booting(party, id, entries),

@@ -20,6 +20,7 @@ import {
   QUEUE_LIMIT,
   sameDocument,
   socketsOpen,
+  takeFirst,
   tidyLinks,
   type World,
   type Writing,
@@ -368,12 +369,6 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
       },
     });
   }
-}
-
-/** The next message counts as being under way for as long as the first was: the bound is kept, for some more tightly. */
-function takeFirst(queue: Queue<unknown> | undefined): void {
-  queue?.messages.shift();
-  if (queue?.messages.length === 0) queue.age = 0;
 }
 
 /** A hand-back that was under way over this link has failed: it is not tried again in this window. */

@@ -208,5 +208,13 @@ export function tidyLinks(world: World): void {
 export const isStuck = (world: World, link: Link): boolean =>
   (world.edge.paused && link.toEdge.messages.length > 0) || (world.master.paused && link.toMaster.messages.length > 0);
 
-export const sameDocument = (a: { failover: boolean; policy: string; timeoutMs: number }, b: { failover: boolean; policy: string; timeoutMs: number }): boolean =>
+type Document = Omit<Terms, 'paused'>;
+
+export const sameDocument = (a: Document, b: Document): boolean =>
   a.failover === b.failover && a.policy === b.policy && a.timeoutMs === b.timeoutMs;
+
+/** The next message counts as being under way for as long as the first was: the bound is kept, for some more tightly. */
+export function takeFirst(queue: Queue<unknown> | undefined): void {
+  queue?.messages.shift();
+  if (queue?.messages.length === 0) queue.age = 0;
+}
