@@ -16,7 +16,6 @@ import {
   type ModelConfig,
   noModules,
   noTimers,
-  type Queue,
   QUEUE_LIMIT,
   sameDocument,
   socketsOpen,
