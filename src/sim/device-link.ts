@@ -195,7 +195,7 @@ export class SimDeviceLink implements DeviceLink {
     const { socket } = running;
     if (!socket?.open) return fail(new HoldfastError('DEVICE_OFFLINE', { module }));
     this.#tap.invoked(call.method, call.args);
-    const problem = this.#write(location, running);
+    const problem = this.#write(location, running, epoch);
     if (problem !== null) return fail(problem);
     const answerMs = this.#world.get(module)?.answerMs ?? 0;
     this.#machine.after(answerMs, () => {
@@ -207,8 +207,8 @@ export class SimDeviceLink implements DeviceLink {
   }
 
   /** Right before bytes leave. */
-  #write(location: string, running: Running): HoldfastError | null {
-    const { spec, epoch } = running;
+  #write(location: string, running: Running, epoch: Epoch): HoldfastError | null {
+    const { spec } = running;
     const gate: GateState = this.gate.state(location);
     const refusal = this.gate.check(location, epoch, this.#machine.monotonicMs());
     if (refusal !== null) return gateError(refusal, { location, module: spec.id, epoch, floor: gate.epoch });
@@ -292,7 +292,7 @@ export class SimDeviceLink implements DeviceLink {
   #poll(location: string, running: Running): void {
     if (!running.socket?.open) return;
     running.polls += 1;
-    if (this.#write(location, running) === null && running.polls % 4 === 0) this.#publish(location, running, 'polls', running.polls);
+    if (this.#write(location, running, running.epoch) === null && running.polls % 4 === 0) this.#publish(location, running, 'polls', running.polls);
     this.#in(running, POLL_MS * this.#world.random.between(0.8, 1.2), () => this.#poll(location, running));
   }
 

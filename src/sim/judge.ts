@@ -1,6 +1,5 @@
 import { formatEpoch, isOlder, sameEpoch } from '../shared/control/epoch.ts';
 import type { EdgeControl, EdgeEvent } from '../shared/control/edge-control.ts';
-import { isHeldDown } from '../shared/control/hold-down.ts';
 import { defaultTimings } from '../shared/control/lease.ts';
 import type { MasterControl, MasterEvent } from '../shared/control/master-control.ts';
 import type { ControlMessage } from '../shared/control/messages.ts';
@@ -11,8 +10,9 @@ import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import type { JournalEntry } from '../shared/ports/control-journal.ts';
 import type { SimCoverage } from './coverage.ts';
 import type { SeenWrite } from './devices.ts';
-import { type Fact, findProblem, forbidsDualControl, type Instant, isSettled, type NodeFacts } from './invariants.ts';
+import { edgeDrives, type Fact, findProblem, forbidsDualControl, type Instant, isSettled, masterDrives, type NodeFacts } from './invariants.ts';
 import type { Machine } from './machine.ts';
+import { MasterPast } from './master-past.ts';
 import type { Line } from './network.ts';
 import type { Seat, SeatTap } from './seat.ts';
 import type { Timeline } from './timeline.ts';
@@ -50,6 +50,9 @@ interface Case {
   /** Facts that wait for the state that the step ends in. */
   pending: { party: Party; complete: (from: string, to: string) => Fact }[];
   saidHolding: boolean;
+  past: MasterPast;
+  /** When a holder ended nobody wrote down, or a clock was set: how long both held is an estimate. */
+  estimated: boolean;
   /** On the clock of the master: the last sign that the edge has control, or the end of its own. */
   confirmedMs: number;
   /** On the same clock: the last frame of the edge. */
@@ -62,8 +65,15 @@ interface Case {
 
 const newSide = <M>(): Side<M> => ({ machine: null, journal: null, booted: null, behind: false, writing: 0, lettingGo: false, stopping: false });
 
+/** Between two nodes that are right, over connections that keep the order, no link ends for these reasons: nothing is left out or said twice. */
+const impossible: ReadonlySet<unknown> = new Set(['sequence-gap', 'invalid-frame', 'wrong-side', 'version']);
+
 /** Differences of two readings of a drifting clock are not exact. */
 const ROUNDING_MS = 0.001;
+
+/** Two clocks that drift by 2 % each, over the time that both held, and over the time until they met again: a fault lasts 45 s at most. */
+const REPORT_SHARE = 0.04;
+const REPORT_MS = 2_000;
 
 /** After a partition the verdict ends dual control within this time. */
 const HEAL_MS = 1_000;
@@ -84,8 +94,9 @@ export class Judge {
   tapOf(party: Party, id: string): SeatTap {
     const { trace } = this.#options;
     return {
-      log: (level, event, facts) => {
+      log: (level, event, facts: { reason?: unknown }) => {
         trace.add(id, event, facts);
+        if (event === 'link-down' && impossible.has(facts.reason)) this.#fail(`${id} ends a link for ${String(facts.reason)}`);
         if (event === 'shutdown-step-failed') this.#fail(`${id} logs ${event} at ${level}: ${JSON.stringify(facts)}`);
       },
       booting: (entries) => this.#booting(party, id, entries),
@@ -118,6 +129,7 @@ export class Judge {
     const message = JSON.parse(text) as ControlMessage;
     const kase = this.#case(location);
     if (message.t === 'hello') kase.saidHolding = message.state === 'holding';
+    if (message.t === 'control.release') kase.past.ordersRelease(kase.master.machine);
     if (message.t === 'negotiate') this.#options.coverage.verdict(message.reason);
     const node = this.#facts(location, party === 'edge' ? edge : master);
     kase.pending.push({ party, complete: (_, to) => ({ type: 'sent', party, message, node, state: to }) });
@@ -148,6 +160,7 @@ export class Judge {
     for (const [location, kase] of this.#cases) {
       if (seat.party === 'edge' && seat.id !== location) continue;
       const side = kase[seat.party];
+      kase.estimated ||= side.journal?.holder === seat.party || (side.machine !== null && (edgeDrives(side.machine.state) || masterDrives(side.machine.state)));
       side.machine = null;
       side.booted = null;
       side.writing = 0;
@@ -195,6 +208,14 @@ export class Judge {
     return bothMs + (bothSinceMs === null ? 0 : this.#options.timeline.nowMs - bothSinceMs);
   }
 
+  /** Invariant 7: what the nodes say about how long both held, against what was seen here. */
+  checkReported(location: string, reportedMs: number): void {
+    if (this.#case(location).estimated) return;
+    const seenMs = this.dualControlMs(location);
+    if (Math.abs(seenMs - reportedMs) <= REPORT_SHARE * seenMs + REPORT_MS) return;
+    this.#fail(`invariant 7: both sides of ${location} drove for ${Math.round(seenMs)} ms, the master reports ${Math.round(reportedMs)} ms`);
+  }
+
   machines(location: string): { edge: EdgeControl | null; master: MasterControl | null } {
     const { edge, master } = this.#case(location);
     return { edge: edge.machine, master: master.machine };
@@ -218,9 +239,10 @@ export class Judge {
     const nowMs = this.#options.seats(location).master.machine.monotonicMs();
     const evidence = {
       quietMs: nowMs - kase.confirmedMs + ROUNDING_MS,
-      failedHandback: previous.window.open && previous.spentWindow === previous.window.occurrence,
-      heldDown: isHeldDown(previous.holdDown, event.nowMs),
+      failedHandback: kase.past.failedHandback(previous),
+      heldDown: kase.past.heldDown(event.nowMs),
     };
+    kase.past.stepped(previous, next, event);
     kase.master.machine = next;
     this.#options.coverage.step('master', previous.state, next.state);
     this.#judge({ type: 'master-moved', from: previous, to: next, event, evidence });
@@ -262,7 +284,9 @@ export class Judge {
       if (record !== null) this.#judge({ type: 'journal-written', party, before: side.journal, record });
       side.journal = record;
       side.booted = { stored: record };
+      kase.estimated ||= this.#options.seats(location)[party].machine.wallJumped;
       if (party === 'edge') continue;
+      kase.past = new MasterPast();
       // What it held when it went down is due at once, also when it went down again before anybody held.
       const held = record?.holder === 'master' || record?.reason === 'master-restarted';
       kase.confirmedMs = held ? -Infinity : this.#options.seats(location).master.machine.monotonicMs();
@@ -369,6 +393,8 @@ export class Judge {
         master: newSide(),
         pending: [],
         saidHolding: false,
+        past: new MasterPast(),
+        estimated: false,
         confirmedMs: -Infinity,
         heardMs: -Infinity,
         bothSinceMs: null,

@@ -16,6 +16,7 @@ export class Machine {
   readonly #timeline: Timeline;
   readonly #drift: number;
   #wallOffsetMs: number;
+  #wallJumped = false;
   #process: Incarnation | null = null;
   #incarnations = 0;
   #paused = false;
@@ -51,7 +52,13 @@ export class Machine {
     return this.#wallOffsetMs + this.monotonicMs();
   }
 
+  /** Somebody set the wall clock. */
+  get wallJumped(): boolean {
+    return this.#wallJumped;
+  }
+
   jumpWall(ms: number): void {
+    this.#wallJumped = true;
     this.#wallOffsetMs += ms;
   }
 

@@ -33,6 +33,8 @@ export class Line {
     'to-edge': { cut: false, slowMs: 0, loss: 0 },
   };
   readonly taps: { sent: FrameTap; arrived: ArrivalTap };
+  /** What becomes of a frame on its way: a peer that has fallen behind sends what is over. */
+  rewrite: (frame: string) => string = (frame) => frame;
   /** One-way, without faults. */
   readonly baseMs: number;
   readonly #pipes = new Set<Pipe>();
@@ -228,7 +230,7 @@ class End implements Connection {
     // Also drops what a dead process would still like to say.
     if (this.#closed || !this.#process.alive) return;
     this.#pipe.line.taps.sent(this.machine, frame);
-    this.#ship({ frame });
+    this.#ship({ frame: this.#pipe.line.rewrite(frame) });
   }
 
   bufferedBytes(): number {

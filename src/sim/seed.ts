@@ -208,6 +208,7 @@ class SeedRun {
       for (const fact of ['holder', 'policy', 'failover', 'timeoutSeconds', 'paused'] as const) {
         if (here?.[fact] !== there?.[fact]) judge.fail(`invariant 9: ${fact} of ${id} is ${here?.[fact]} for the master, ${there?.[fact]} for the edge`);
       }
+      judge.checkReported(id, (here?.dualControlSeconds ?? 0) * 1_000);
       for (const link of [...edge.links(), ...master.links()]) if (link.inFlight > 0) judge.fail(`invariant 9: a request to ${link.peer} is still open`);
       for (let index = 1; index <= modules.length; index += 1) {
         const [mine, theirs] = await Promise.all([master, edge].map((node) => node.status(`sys-${id}`, 'Display', index)));

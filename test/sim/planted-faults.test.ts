@@ -1,12 +1,14 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { FaultKind } from '../../src/sim/model/world.ts';
 import { modelWith, type PlantedFault, storiesWith } from '../support/planted-fault.ts';
 
 /** Where a fault shows: the smallest search that reaches it. */
 interface Planted extends PlantedFault {
   policy: 'available' | 'exclusive' | 'no-failover';
   faults?: number;
+  kinds?: readonly FaultKind[];
   orders?: number;
   windows?: number;
   terms?: number;
@@ -67,7 +69,7 @@ const planted: Planted[] = [
   { name: 'a failed hand-back is tried again in its window', file: master, from: '(link.handback === null ? state : spendWindow(state));', to: 'state;', policy: 'available', faults: 1, windows: 1 },
   { name: 'a hand-back on a replaced connection has not failed', file: master, from: "state.link !== null && state.link.number !== link && state.state === 'releasing' ? failHandback(state, state.link) : state;", to: 'state;', policy: 'available', faults: 1, windows: 1 },
   { name: 'a restarted master believes that it holds', file: masterRules, from: "durable: held ? { ...durable, holder: 'none', reason: 'master-restarted' } : durable,", to: 'durable,', policy: 'available', faults: 1 },
-  { name: 'a restarted master does not wait for a lease', file: masterRules, from: 'leaseOverMs: isExclusive(durable.terms) || isExclusive(wanted) ? leaseSurelyOverMs(nowMs, timings) : nowMs,', to: 'leaseOverMs: nowMs,', policy: 'exclusive', faults: 2 },
+  { name: 'a restarted master does not wait for a lease', file: masterRules, from: 'leaseOverMs: isExclusive(durable.terms) || isExclusive(wanted) ? leaseSurelyOverMs(nowMs, timings) : nowMs,', to: 'leaseOverMs: nowMs,', policy: 'exclusive', faults: 2, kinds: ['cut', 'crash'] },
   { name: 'a takeover does not wait for the lease', file: masterRules, from: 'Math.max(state.dueMs, state.leaseOverMs);', to: 'state.dueMs;', policy: 'exclusive', faults: 1 },
   { name: 'an ordered takeover does not wait for the lease', file: master, from: 'if (leaseMayLive(state, nowMs)) {', to: 'if (leaseMayLive(state, nowMs) && state.run < 0) {', policy: 'exclusive', faults: 1, orders: 1 },
   { name: 'a renewal does not prolong what the master waits for', file: master, from: 'state: { ...state, durable, leaseOverMs: leaseSurelyOverMs(message.nowMs, timings) },', to: 'state: { ...state, durable },', policy: 'exclusive', faults: 1 },
@@ -121,9 +123,9 @@ const plantedInStories: PlantedInStories[] = [
 describe('the model finds each rule that is left out', () => {
   it.each(planted)('$name', async (fault) => {
     const { configOf, search } = await modelWith(fault);
-    const { policy, faults = 0, orders, windows, terms, delay, holdDown } = fault;
+    const { policy, faults = 0, kinds, orders, windows, terms, delay, holdDown } = fault;
     const shape = { orders: orders ?? 0, windows: windows ?? 0, terms: terms ?? 0, delay: delay ?? 0 };
-    const report = search(configOf(policy, { name: fault.name, faults, ...shape, ...(holdDown ? { holdDown } : {}) }), { maxStates: 400_000 });
+    const report = search(configOf(policy, { name: fault.name, faults, ...shape, ...(kinds ? { kinds } : {}), ...(holdDown ? { holdDown } : {}) }), { maxStates: 400_000 });
     expect(report.problem).not.toBeNull();
     expect(report.trace.length).toBeGreaterThan(0);
   });

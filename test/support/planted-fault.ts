@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type * as model from '../../src/sim/model/model.ts';
 import type * as search from '../../src/sim/model/search.ts';
+import type * as fences from '../sim/support/fences.ts';
 import type * as stories from './story/run-story.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -19,8 +20,8 @@ export interface PlantedFault extends Edit {
   name: string;
   /** Below `src/`. */
   file: string;
-  /** The second defence against the same thing, in the same file. */
-  also?: Edit;
+  /** The second defence against the same thing; in the same file if it names none. */
+  also?: Edit & { file?: string };
 }
 
 type Model = typeof model & typeof search;
@@ -34,13 +35,18 @@ export const modelWith = (fault: PlantedFault): Promise<Model> =>
 export const storiesWith = (fault: PlantedFault): Promise<Stories> =>
   importWith<Stories>(fault, { contents: `export * from './run-story.ts';`, resolveDir: resolve(import.meta.dirname, 'story') });
 
+type Fences = typeof fences;
+
+/** The situations of the fences, with one of these left out. */
+export const fencesWith = (fault: PlantedFault): Promise<Fences> =>
+  importWith<Fences>(fault, { contents: `export * from './fences.ts';`, resolveDir: resolve(import.meta.dirname, '../sim/support') });
+
 const importWith = <T>(fault: PlantedFault, entry: { contents: string; resolveDir: string }): Promise<T> =>
   withFault(fault, entry, async (file) => (await import(/* @vite-ignore */ pathToFileURL(file).href)) as T);
 
 /** Builds an entry with the fault in it, and uses the file that came out until `use` has ended. */
 export async function withFault<T>(fault: PlantedFault, entry: { contents: string; resolveDir: string }, use: (file: string) => Promise<T>): Promise<T> {
-  const path = join(source, fault.file);
-  const patched = plant(fault, await readFile(path, 'utf8'));
+  const patched = await plant(fault);
   const built = await build({
     stdin: { ...entry, loader: 'ts' },
     bundle: true,
@@ -54,7 +60,10 @@ export async function withFault<T>(fault: PlantedFault, entry: { contents: strin
       {
         name: 'planted-fault',
         setup(bundler) {
-          bundler.onLoad({ filter: /\.ts$/ }, (file) => (file.path === path ? { contents: patched, loader: 'ts' } : undefined));
+          bundler.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+            const contents = patched.get(path);
+            return contents === undefined ? undefined : { contents, loader: 'ts' };
+          });
         },
       },
     ],
@@ -70,11 +79,16 @@ export async function withFault<T>(fault: PlantedFault, entry: { contents: strin
   }
 }
 
-function plant(fault: PlantedFault, text: string): string {
-  const edits: readonly Edit[] = fault.also === undefined ? [fault] : [fault, fault.also];
-  return edits.reduce((patched, { from, to }) => {
-    const found = patched.split(from).length - 1;
-    if (found !== 1) throw new Error(`"${fault.name}": its place occurs ${found} times in ${fault.file}, it must occur once`);
-    return patched.replace(from, () => to);
-  }, text);
+/** The files that are touched, with what is left out of them. */
+async function plant({ name, file, from, to, also }: PlantedFault): Promise<Map<string, string>> {
+  const patched = new Map<string, string>();
+  const edits = also === undefined ? [{ file, from, to }] : [{ file, from, to }, { file, ...also }];
+  for (const edit of edits) {
+    const path = join(source, edit.file);
+    const text = patched.get(path) ?? (await readFile(path, 'utf8'));
+    const found = text.split(edit.from).length - 1;
+    if (found !== 1) throw new Error(`"${name}": its place occurs ${found} times in ${edit.file}, it must occur once`);
+    patched.set(path, text.replace(edit.from, () => edit.to));
+  }
+  return patched;
 }

@@ -1,4 +1,5 @@
 import { formatEpoch } from '../control/epoch.ts';
+import { defaultTimings } from '../control/lease.ts';
 import type { HeldInterval } from '../control/messages.ts';
 import type { Epoch } from '../model/control.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -61,15 +62,17 @@ export class DualControl {
       for (const ours of own.intervals()) {
         const ms = dualControlMs([theirs], [ours]);
         const certain = dualControlMs(older([theirs], onTheWayMs), [ours]) > NOISE_MS;
-        if (certain && ms > NOISE_MS) this.#note(theirs.epoch, `${formatEpoch(theirs.epoch)}/${formatEpoch(ours.epoch)}`, ms);
+        // Ages come from two clocks that drift: the longer ago, the less they agree.
+        const unsureMs = NOISE_MS + 2 * defaultTimings.clockDrift * Math.max(theirs.untilAgoMs, ours.untilAgoMs);
+        if (certain) this.#note(theirs.epoch, `${formatEpoch(theirs.epoch)}/${formatEpoch(ours.epoch)}`, { ms, unsureMs });
       }
     }
   }
 
-  #note(epoch: Epoch, epochs: string, ms: number): void {
+  #note(epoch: Epoch, epochs: string, { ms, unsureMs }: { ms: number; unsureMs: number }): void {
     const { clock, journal, location, log, metrics } = this.#options;
     const more = ms - (this.#known.get(epochs) ?? 0);
-    if (more <= NOISE_MS) return;
+    if (more <= unsureMs) return;
     this.#known.set(epochs, ms);
     this.#totalMs += more;
     metrics.add('holdfast_dual_control_seconds_total', { location }, more / 1_000);

@@ -165,7 +165,7 @@ class Key {
     this.#n(holders.indexOf(durable.holder));
     // The only words that decide anything: those of a master that restarts or has met nobody, and the verdict, for
     // a claim that changes it must be stored.
-    this.#n(durable.reason === 'master-restarted' ? 1 : durable.reason === NEVER_HELD ? 2 : 3 + verdicts.indexOf(durable.reason));
+    this.#n(durable.reason === 'master-restarted' ? 1 : durable.reason === NEVER_HELD ? 2 : 4 + verdicts.indexOf(durable.reason));
     this.#n(this.#terms(durable.terms));
   }
 
@@ -192,6 +192,8 @@ class Key {
       this.#n(flags(link.granted, late));
       this.#n(verdict === null ? 0 : verdict.winner === 'edge' ? 1 : 2);
       this.#n(verdict === null ? 0 : this.#terms(verdict.terms));
+      // It is stored with the grant.
+      this.#n(verdict === null || link.granted ? 0 : 2 + verdicts.indexOf(verdict.reason));
     }
     if (lease === null) return;
     this.#n(lease.untilMs);
@@ -253,7 +255,10 @@ class Key {
     this.#n(this.#negotiation(link, message.negotiation));
     this.#epoch(message.epoch);
     if (message.t === 'hello') this.#n(edgeStates.indexOf(message.state));
-    if (message.t === 'negotiate') this.#n(this.#terms(message.terms) * 2 + (message.winner === 'edge' ? 1 : 0));
+    if (message.t === 'negotiate') {
+      this.#n(this.#terms(message.terms) * 2 + (message.winner === 'edge' ? 1 : 0));
+      this.#n(verdicts.indexOf(message.reason));
+    }
     if (message.t === 'control.granted') this.#n(message.leaseMs === null ? 0 : 1);
     if (message.t === 'control.renew' || message.t === 'control.renewed') this.#n(this.#asked(link, message) ? this.#renewal(message.renewal) : 0);
   }

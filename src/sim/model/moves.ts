@@ -6,16 +6,21 @@ import { edgeLater, masterLater } from './canonical.ts';
 import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
 import {
   edgeLink,
+  type FaultKind,
   isConfirmed,
   isFree,
   isHealthy,
+  isStuck,
   type Link,
   linkOf,
   type ModelConfig,
   noModules,
   noTimers,
-  type Queue,
+  QUEUE_LIMIT,
+  sameDocument,
   socketsOpen,
+  takeFirst,
+  tidyLinks,
   type World,
   type Writing,
 } from './world.ts';
@@ -32,6 +37,11 @@ const parties: readonly Party[] = ['edge', 'master'];
 /** Everything that can happen next. */
 export function movesOf(world: World, config: ModelConfig): Move[] {
   const moves: Move[] = [];
+  const first = parties.find((party) => goesFirst(world, config, party));
+  if (first !== undefined) {
+    processMoves(moves, world, config, first);
+    return moves;
+  }
   for (const party of parties) {
     processMoves(moves, world, config, party);
     moduleMoves(moves, world, config, party);
@@ -45,6 +55,20 @@ export function movesOf(world: World, config: ModelConfig): Move[] {
   return moves;
 }
 
+/**
+ * May what this process does next come before everything else, and nothing be missed by that? It waits for its disk, so that it
+ * takes no event and time stands still. What else can happen meanwhile leads to the same world before and after it: it
+ * reads only what the process has said already, writes only what it will read later, and spends faults of the same budget.
+ * Not so where a queue is full, where ages of messages count, and where a master that crashes turns an edge away.
+ */
+function goesFirst(world: World, config: ModelConfig, party: Party): boolean {
+  const { machine, paused, writing } = world[party];
+  if (machine === null || paused || writing === null || config.delay > 0) return false;
+  if (party === 'edge') return world.links.every(({ toMaster }) => toMaster.messages.length < QUEUE_LIMIT);
+  const { faults, windows } = world.budget;
+  return faults === 0 && windows === 0 && world.links.every(({ toEdge }) => toEdge.messages.length === 0);
+}
+
 // ── Processes ───────────────────────────────────────────────────────────────
 
 function processMoves(moves: Move[], world: World, config: ModelConfig, party: Party): void {
@@ -53,27 +77,33 @@ function processMoves(moves: Move[], world: World, config: ModelConfig, party: P
     moves.push({ label: `${party} starts`, urgency: 10, apply: (next, findings) => boot(next, config, findings, party) });
     return;
   }
-  const faults = world.budget.faults > 0;
   if (process.paused) moves.push({ label: `${party} goes on`, urgency: 10, apply: (next) => setPaused(next, party, false) });
-  else if (faults) moves.push({ label: `${party} is paused`, urgency: null, apply: (next) => setPaused(spendFault(next), party, true) });
-  if (faults) moves.push({ label: `${party} crashes`, urgency: null, apply: (next) => crash(spendFault(next), party) });
+  else if (mayFail(world, config, 'pause')) {
+    moves.push({ label: `${party} is paused`, urgency: null, apply: (next) => setPaused(spendFault(next), party, true) });
+  }
+  const crashes = mayFail(world, config, 'crash');
+  if (crashes) moves.push({ label: `${party} crashes`, urgency: null, apply: (next) => crash(spendFault(next), party) });
   if (process.writing === null || process.paused) return;
   moves.push({ label: `${party} has stored`, urgency: 20, apply: (next, findings) => endWrite(next, config, findings, party, 'stored') });
-  if (!faults) return;
-  moves.push({
-    label: `${party} crashes after storing`,
-    urgency: null,
-    apply: (next, findings) => {
-      storeOnly(next, findings, party);
-      crash(spendFault(next), party);
-    },
-  });
+  if (crashes) {
+    moves.push({
+      label: `${party} crashes after storing`,
+      urgency: null,
+      apply: (next, findings) => {
+        storeOnly(next, findings, party);
+        crash(spendFault(next), party);
+      },
+    });
+  }
+  if (!mayFail(world, config, 'disk')) return;
   moves.push({
     label: `the disk of the ${party} fails`,
     urgency: null,
     apply: (next, findings) => endWrite(spendFault(next), config, findings, party, 'failed'),
   });
 }
+
+const mayFail = (world: World, config: ModelConfig, kind: FaultKind): boolean => world.budget.faults > 0 && config.kinds.includes(kind);
 
 function spendFault(world: World): World {
   world.budget.faults -= 1;
@@ -144,7 +174,7 @@ function moduleMoves(moves: Move[], world: World, config: ModelConfig, party: Pa
         report('modules-started', modules.run)(next, findings);
       },
     });
-    if (world.budget.faults > 0) {
+    if (mayFail(world, config, 'modules')) {
       moves.push({
         label: `modules of the ${party} do not start`,
         urgency: null,
@@ -262,9 +292,6 @@ function masterMoves(moves: Move[], world: World, config: ModelConfig): void {
   }
 }
 
-const sameDocument = (a: { failover: boolean; policy: string; timeoutMs: number }, b: { failover: boolean; policy: string; timeoutMs: number }): boolean =>
-  a.failover === b.failover && a.policy === b.policy && a.timeoutMs === b.timeoutMs;
-
 function orderMoves(moves: Move[], world: World, config: ModelConfig): void {
   const machine = world.master.machine;
   if (machine === null) return;
@@ -343,12 +370,6 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
   }
 }
 
-/** The next message counts as being under way for as long as the first was: the bound is kept, for some more tightly. */
-function takeFirst(queue: Queue<unknown> | undefined): void {
-  queue?.messages.shift();
-  if (queue?.messages.length === 0) queue.age = 0;
-}
-
 /** A hand-back that was under way over this link has failed: it is not tried again in this window. */
 function noteFailedHandback(world: World, link: number): void {
   const machine = world.master.machine;
@@ -364,25 +385,11 @@ function mayNotice(world: World, config: ModelConfig, link: Link, party: Party):
   return own === 'closed' || other !== 'up' || link.broken || link.silentFor >= config.linkDead || isStuck(world, link);
 }
 
-/** More is to be sent than a peer takes that does not answer: the link is given up. */
-const isStuck = (world: World, link: Link): boolean =>
-  (world.edge.paused && link.toEdge.messages.length > 0) || (world.master.paused && link.toMaster.messages.length > 0);
-
-/** What nobody can read any more is gone. */
-export function tidyLinks(world: World): void {
-  for (const link of world.links) {
-    if (link.edgeEnd !== 'up') link.toEdge = { messages: [], age: 0 };
-    if (link.masterEnd !== 'up') link.toMaster = { messages: [], age: 0 };
-    if (link.edgeEnd !== 'up' || link.masterEnd !== 'up') link.broken = false;
-  }
-  world.links = world.links.filter((link) => link.edgeEnd !== 'gone' || link.masterEnd !== 'gone');
-}
-
 // ── Surroundings and time ───────────────────────────────────────────────────
 
 function surroundings(moves: Move[], world: World, config: ModelConfig): void {
   if (!world.networkUp) moves.push({ label: 'the network heals', urgency: 10, apply: (next) => void (next.networkUp = true) });
-  else if (world.budget.faults > 0) moves.push({ label: 'the network is cut', urgency: null, apply: cut });
+  else if (mayFail(world, config, 'cut')) moves.push({ label: 'the network is cut', urgency: null, apply: cut });
   if (world.windowOpen) {
     moves.push({
       label: 'the window closes',

@@ -9,7 +9,7 @@ import { copyWorld, initialWorld, isFree, type ModelConfig, type Process, socket
 export interface SearchReport {
   config: string;
   states: number;
-  /** How many of them take no fault, one fault, and so on; as far as the search closed. */
+  /** How many of them take no fault, one fault, and so on. */
   layers: number[];
   transitions: number;
   /** Longest way on which a state was found. */
@@ -34,6 +34,9 @@ export interface SearchOptions {
 
 const VERIFY_EVERY = 7;
 
+/** Worlds that wait take memory, a kilobyte each: beyond so many, those are looked at first from which the least follows. */
+const MOST_WAITING = 1_000_000;
+
 interface Reached {
   id: number;
   depth: number;
@@ -54,16 +57,13 @@ class Search {
   readonly #states = new States();
   /**
    * What was reached and not looked at yet, by how many faults may still happen. From a world with more of them left
-   * everything follows that follows from the same world with fewer. The fullest comes first, so that a world is looked
-   * at once, when the most can still go wrong.
+   * everything follows that follows from the same world with fewer: it is looked at again when it is reached with more.
+   * The fullest comes first, so that this is rare, until too much waits.
    */
   readonly #waiting: Reached[][];
   readonly #labelIds = new Map<string, number>();
   readonly #coverage = new Coverage();
   readonly #samples = new Map<number, World>();
-  readonly #layers: number[] = [];
-  /** States by how many faults may still happen. */
-  readonly #count: number[] = [];
   #depth = 0;
   #transitions = 0;
   #problem: { text: string; at: number; label: string | null } | null = null;
@@ -83,7 +83,7 @@ class Search {
     return {
       config: this.#config.name,
       states: this.#states.count,
-      layers: this.#layers,
+      layers: this.#layers(),
       transitions: this.#transitions,
       depth: this.#depth,
       closed: closed && problem === null,
@@ -98,6 +98,7 @@ class Search {
   #explore(): boolean {
     for (let level = this.#nextLevel(); level !== null; level = this.#nextLevel()) {
       for (const reached of level) {
+        if (this.#states.left(reached.id) !== reached.world.budget.faults) continue;
         this.#expand(reached);
         if (this.#problem !== null) return true;
       }
@@ -108,16 +109,13 @@ class Search {
   }
 
   #nextLevel(): Reached[] | null {
-    while (this.#layers.length < this.#waiting.length) {
-      const left = this.#waiting.length - 1 - this.#layers.length;
-      const level = this.#waiting[left];
-      if (level !== undefined && level.length > 0) {
-        this.#waiting[left] = [];
-        return level;
-      }
-      this.#layers.push(this.#count[left] ?? 0);
-    }
-    return null;
+    const waits = this.#waiting.reduce((sum, { length }) => sum + length, 0);
+    const isNext = ({ length }: Reached[]): boolean => length > 0;
+    const left = waits > MOST_WAITING ? this.#waiting.findIndex(isNext) : this.#waiting.findLastIndex(isNext);
+    const level = this.#waiting[left];
+    if (level === undefined) return null;
+    this.#waiting[left] = [];
+    return level;
   }
 
   #expand({ id, depth, world }: Reached): void {
@@ -137,8 +135,13 @@ class Search {
       if (target === NO_STATE) {
         target = this.#states.count;
         findings.problem ??= this.#add(fingerprint, { parent: id, label: move.label, depth: depth + 1 }, next);
-      } else if (this.#samples.has(target)) {
-        findings.problem ??= this.#compare(target, next);
+      } else {
+        if (this.#samples.has(target)) findings.problem ??= this.#compare(target, next);
+        const left = next.budget.faults;
+        if (left > this.#states.left(target)) {
+          this.#states.improve(target, { parent: id, label: this.#labelId(move.label), left });
+          this.#waiting[left]?.push({ id: target, depth: depth + 1, world: next });
+        }
       }
       if (findings.problem !== null) {
         this.#problem = { text: findings.problem, at: id, label: move.label };
@@ -162,19 +165,31 @@ class Search {
 
   /** Takes a new world in; says what is wrong with it. */
   #add(fingerprint: Fingerprint, way: { parent: number; label: string; depth: number }, world: World): string | null {
-    let label = this.#labelIds.get(way.label);
-    if (label === undefined) {
-      label = this.#labelIds.size;
-      this.#labelIds.set(way.label, label);
-    }
     const instant = instantOf(world);
-    const id = this.#states.add(fingerprint, { parent: way.parent, label, settled: isSettled(instant) && !isAboutToMove(world) });
     const { faults } = world.budget;
+    const settled = isSettled(instant) && !isAboutToMove(world);
+    const id = this.#states.add(fingerprint, { parent: way.parent, label: this.#labelId(way.label), settled, left: faults });
     this.#waiting[faults]?.push({ id, depth: way.depth, world });
-    this.#count[faults] = (this.#count[faults] ?? 0) + 1;
     this.#depth = Math.max(this.#depth, way.depth);
     if (this.#options.verifyKeys && id % VERIFY_EVERY === 0) this.#samples.set(id, world);
     return findProblem({ type: 'instant', instant });
+  }
+
+  #labelId(label: string): number {
+    let id = this.#labelIds.get(label);
+    if (id === undefined) this.#labelIds.set(label, (id = this.#labelIds.size));
+    return id;
+  }
+
+  /** States by how many faults it takes to reach them. */
+  #layers(): number[] {
+    const { faults } = this.#config.budget;
+    const layers = Array.from({ length: faults + 1 }, () => 0);
+    for (let id = 0; id < this.#states.count; id += 1) {
+      const spent = faults - this.#states.left(id);
+      layers[spent] = (layers[spent] ?? 0) + 1;
+    }
+    return layers;
   }
 
   /** Invariant 9: from every state, a fair world without further faults settles. Returns the longest way. */

@@ -1,6 +1,7 @@
 import { assert } from '../../shared/foundation/assert.ts';
 import type { EdgeControl, EdgeEvent, EdgeTimer } from '../../shared/control/edge-control.ts';
 import { stepEdge } from '../../shared/control/edge-step.ts';
+import type { VerdictReason } from '../../shared/control/decide.ts';
 import { isHeldDown } from '../../shared/control/hold-down.ts';
 import { drives, type MasterControl, type MasterEvent, type MasterTimer } from '../../shared/control/master-control.ts';
 import { stepMaster } from '../../shared/control/master-step.ts';
@@ -11,7 +12,7 @@ import type { Party } from '../../shared/model/control.ts';
 import type { Coverage } from './coverage.ts';
 import { type Fact, findProblem, forbidsDualControl, type NodeFacts } from '../invariants.ts';
 import { masterLater, edgeLater } from './canonical.ts';
-import { linkOf, type ModelConfig, type Modules, type Process, QUEUE_LIMIT, socketsOpen, type World, writes } from './world.ts';
+import { linkOf, type ModelConfig, type Modules, type Process, QUEUE_LIMIT, socketsOpen, tidyLinks, type World, writes } from './world.ts';
 
 /** What a move found out besides its world. */
 export class Findings {
@@ -67,6 +68,9 @@ interface Machine<State extends Control, Event> {
   journalFailed(cause: Event): Event;
   /** The machine after `units` have passed. */
   later(state: State, units: number): State;
+  /** The machine, and what it says, without the words that this run does not tell apart. */
+  plain(state: State): State;
+  said<Message extends FromEdge | FromMaster>(message: Message): Message;
   moved(world: World, from: State, to: State, event: Event): Fact;
   done(world: World, from: State, to: State, ago: number): void;
 }
@@ -101,6 +105,9 @@ export function storeOnly(world: World, findings: Findings, party: Party): void 
   process.journal = process.writing.record;
 }
 
+/** Stands for every verdict, where reasons are not told apart; only that the edge kept its devices decides anything. */
+const ANY_VERDICT: VerdictReason = 'no-takeover-happened';
+
 const isEdgeEvent = (event: EdgeEvent | MasterEvent): event is EdgeEvent => event.type !== 'booted';
 const isMasterEvent = (event: EdgeEvent | MasterEvent): event is MasterEvent => event.type !== 'loaded';
 
@@ -109,6 +116,9 @@ const edgeMachine = (config: ModelConfig): Machine<EdgeControl, EdgeEvent> => ({
   step: (state, event) => stepEdge(state, event, config.timings),
   journalFailed: (cause) => ({ type: 'journal-failed', nowMs: 0, link: 'link' in cause ? cause.link : null }),
   later: (state, units) => edgeLater(state, units, config),
+  // What it knows of reasons it was told.
+  plain: (state) => state,
+  said: (message) => message,
   moved: (world, from, to, event) => ({
     type: 'edge-moved',
     from,
@@ -126,6 +136,14 @@ const masterMachine = (config: ModelConfig): Machine<MasterControl, MasterEvent>
   step: (state, event) => stepMaster(state, event, config.timings),
   journalFailed: (cause) => ({ type: 'journal-failed', nowMs: 0, link: 'link' in cause ? cause.link : null }),
   later: (state, units) => masterLater(state, units, config),
+  plain: (state) => {
+    const { link } = state;
+    const verdict = link?.verdict ?? null;
+    return config.reasons || link === null || verdict === null || verdict === ANY_VERDICT || verdict === 'edge-kept-devices'
+      ? state
+      : { ...state, link: { ...link, verdict: ANY_VERDICT } };
+  },
+  said: (message) => (config.reasons || message.t !== 'negotiate' ? message : { ...message, reason: ANY_VERDICT }),
   moved: (world, from, to, event) => ({
     type: 'master-moved',
     from,
@@ -198,7 +216,10 @@ function run<State extends Control, Event extends { type: string; nowMs: number 
         held.push({ record, write });
         return write;
       },
-      send: (link, message) => send(world, machine.party, { link, message, state: (went ?? from).state }, findings),
+      send: (link, message) => {
+        findings.coverage.message(message);
+        send(world, machine.party, { link, message: machine.said(message), state: (went ?? from).state }, findings);
+      },
       run: (action) => act(world, machine.party, { action, ago, from, to: went ?? from }, findings),
     },
     onStep: () => undefined,
@@ -208,7 +229,7 @@ function run<State extends Control, Event extends { type: string; nowMs: number 
   const [first] = held;
   if (first === undefined || ending === 'begins') {
     if (first !== undefined) process.writing = { event, record: first.record, letsGo: goesOn, ago: 0 };
-    process.machine = runner.state;
+    process.machine = machine.plain(runner.state);
     machine.done(world, from, runner.state, 0);
     return;
   }
@@ -219,7 +240,8 @@ function run<State extends Control, Event extends { type: string; nowMs: number 
   else end.failed();
   assert(held.length === 1, 'a failed write asked for another one');
   machine.done(world, from, runner.state, ago);
-  process.machine = ago === 0 ? runner.state : machine.later(runner.state, ago);
+  const plain = machine.plain(runner.state);
+  process.machine = ago === 0 ? plain : machine.later(plain, ago);
 }
 
 /** Do these modules start beside those of the other side, where the edge's terms rule that out? */
@@ -240,7 +262,6 @@ const nodeFacts = (world: World, party: Party): NodeFacts => {
 
 function send(world: World, party: Party, what: { link: number; message: ControlMessage; state: string }, findings: Findings): void {
   const { message } = what;
-  findings.coverage.message(message);
   findings.note({ type: 'sent', party, message, node: nodeFacts(world, party), state: what.state });
   const link = linkOf(world, what.link);
   if (link === undefined) return;
@@ -331,6 +352,7 @@ function act(
       if (link === undefined) return;
       if (party === 'edge' && link.edgeEnd === 'up') link.edgeEnd = 'closed';
       if (party === 'master' && link.masterEnd === 'up') link.masterEnd = 'closed';
+      tidyLinks(world);
     }
   }
 }

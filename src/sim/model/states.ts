@@ -24,6 +24,7 @@ export class States {
   #next = new Int32Array(FIRST_CAPACITY);
   #labels = new Uint16Array(FIRST_CAPACITY);
   #settled = new Uint8Array(FIRST_CAPACITY);
+  #left = new Uint8Array(FIRST_CAPACITY);
   /** Open addressing: slot → state + 1; 0 is free. At most half full. */
   #slots = new Int32Array(2 * FIRST_CAPACITY);
 
@@ -42,7 +43,7 @@ export class States {
   }
 
   /** A state that `find` did not know. Gives its number. */
-  add({ high, low }: Fingerprint, facts: { parent: number; label: number; settled: boolean }): number {
+  add({ high, low }: Fingerprint, facts: { parent: number; label: number; settled: boolean; left: number }): number {
     const id = this.#count;
     if (id === this.#parents.length) this.#grow();
     assert(facts.label <= 0xffff, 'the model has more kinds of moves than it can number');
@@ -53,8 +54,21 @@ export class States {
     this.#labels[id] = facts.label;
     this.#next[id] = NO_STATE;
     this.#settled[id] = facts.settled ? 1 : 0;
+    this.#left[id] = facts.left;
     this.#place(id);
     return id;
+  }
+
+  /** How many faults may still happen from here on, at most. */
+  left(id: number): number {
+    return this.#left[id] ?? 0;
+  }
+
+  /** A way to it was found on which more may still go wrong. */
+  improve(id: number, way: { parent: number; label: number; left: number }): void {
+    this.#parents[id] = way.parent;
+    this.#labels[id] = way.label;
+    this.#left[id] = way.left;
   }
 
   parent(id: number): number {
@@ -97,6 +111,7 @@ export class States {
     this.#next = larger(this.#next, new Int32Array(capacity));
     this.#labels = larger(this.#labels, new Uint16Array(capacity));
     this.#settled = larger(this.#settled, new Uint8Array(capacity));
+    this.#left = larger(this.#left, new Uint8Array(capacity));
     this.#slots = new Int32Array(2 * capacity);
     for (let id = 0; id < this.#count; id += 1) this.#place(id);
   }

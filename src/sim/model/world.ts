@@ -101,17 +101,25 @@ export interface Queue<Message> {
   age: number;
 }
 
+/** What may go wrong once: each costs one fault of the budget. */
+export const faultKinds = ['crash', 'pause', 'disk', 'modules', 'cut'] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
 export interface ModelConfig {
   name: string;
   terms: readonly Terms[];
   timings: ControlTimings;
   budget: Budget;
+  /** The kinds of faults that this run knows. */
+  kinds: readonly FaultKind[];
   /** A message is delivered within this many units, or the link breaks. */
   delay: number;
   /** A silent link is noticed after this many units. */
   linkDead: number;
   /** A starting master waits this long for edges. */
   loading: number;
+  /** Are the reasons of verdicts told apart? Else one word stands for all, and nothing is written for the sake of another word alone. */
+  reasons: boolean;
   /** Is flap protection part of this run? Else its memory is not part of the world. */
   holdDown: boolean;
 }
@@ -185,3 +193,28 @@ export function isConfirmed(world: World, link: Link): boolean {
 
 export const isHealthy = (world: World, link: Link): boolean =>
   !link.broken && link.edgeEnd === 'up' && link.masterEnd === 'up' && !world.edge.paused && !world.master.paused;
+
+/** What nobody can read any more is gone. */
+export function tidyLinks(world: World): void {
+  for (const link of world.links) {
+    if (link.edgeEnd !== 'up') link.toEdge = { messages: [], age: 0 };
+    if (link.masterEnd !== 'up') link.toMaster = { messages: [], age: 0 };
+    if (link.edgeEnd !== 'up' || link.masterEnd !== 'up') link.broken = false;
+  }
+  world.links = world.links.filter((link) => link.edgeEnd !== 'gone' || link.masterEnd !== 'gone');
+}
+
+/** More is to be sent than a peer takes that does not answer: the link is given up. */
+export const isStuck = (world: World, link: Link): boolean =>
+  (world.edge.paused && link.toEdge.messages.length > 0) || (world.master.paused && link.toMaster.messages.length > 0);
+
+type Document = Omit<Terms, 'paused'>;
+
+export const sameDocument = (a: Document, b: Document): boolean =>
+  a.failover === b.failover && a.policy === b.policy && a.timeoutMs === b.timeoutMs;
+
+/** The next message counts as being under way for as long as the first was: the bound is kept, for some more tightly. */
+export function takeFirst(queue: Queue<unknown> | undefined): void {
+  queue?.messages.shift();
+  if (queue?.messages.length === 0) queue.age = 0;
+}
