@@ -20,14 +20,17 @@ import { Session } from './session.ts';
 import type { GlobalOptions } from './session.ts';
 import { addSim } from './sim.ts';
 import { addStatus } from './status.ts';
+import { addToken } from './token.ts';
 import { addVerify } from './verify.ts';
 import { addWatch } from './watch.ts';
+import { addWindow } from './window.ts';
 
 const commands = [
   addServe,
   addDemo,
   addStatus,
   addLocation,
+  addWindow,
   addEdge,
   addApply,
   addExport,
@@ -35,6 +38,7 @@ const commands = [
   addGet,
   addWatch,
   addKey,
+  addToken,
   addDriver,
   addBackup,
   addVerify,

@@ -36,6 +36,7 @@ import type {
   OrderResult,
   Readiness,
   StatusChange,
+  WindowRequest,
 } from '../shared/runtime/node.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -181,6 +182,12 @@ export class MasterNode implements HoldfastNode {
       signal,
     });
     return { before, after: location.view(), summary };
+  }
+
+  setWindow({ location: id, openMs, dryRun }: WindowRequest): OrderResult {
+    const location = this.#locations.get(id);
+    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id });
+    return location.setWindow(openMs, dryRun);
   }
 
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
