@@ -1,8 +1,10 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addApply } from './apply.ts';
 import { addBackup } from './backup.ts';
+import { addBundle } from './bundle.ts';
 import { addDemo } from './demo.ts';
 import type { CliDeps } from './deps.ts';
+import { addDoctor } from './doctor.ts';
 import { addDriver } from './driver.ts';
 import { addEdge } from './edge.ts';
 import { addExec } from './exec.ts';
@@ -37,6 +39,8 @@ const commands = [
   addExec,
   addGet,
   addWatch,
+  addDoctor,
+  addBundle,
   addKey,
   addToken,
   addDriver,
