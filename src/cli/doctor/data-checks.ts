@@ -63,8 +63,9 @@ function databases(facts: DataFacts): Finding[] {
       problem('control.db', 'the control journal is gone, while this server has been in use', 'start it, and give no order before `holdfast status` shows the link up: each side tells the other the highest epoch'),
     );
   }
-  const inUse = facts.databases.some(({ state }) => state === 'in-use');
-  return orOk(bad, 'databases', inUse ? 'in use by a running server, which checked them when it opened them' : 'sound');
+  const states = new Set(facts.databases.map(({ state }) => state));
+  const found = states.has('in-use') ? 'in use by a running server, which checked them when it opened them' : states.has('sound') ? 'sound' : 'not made yet';
+  return orOk(bad, 'databases', found);
 }
 
 function journalIsMissing({ databases: found }: DataFacts): boolean {
