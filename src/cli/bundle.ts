@@ -4,6 +4,7 @@ import { routes } from '../client-sdk/index.ts';
 import type { Client } from '../client-sdk/index.ts';
 import { diagnose } from './doctor.ts';
 import type { Diagnosis } from './doctor.ts';
+import type { DataFacts } from './doctor/facts.ts';
 import { toFailure } from './failures.ts';
 import { clean } from './format.ts';
 import { Redactor, secretsIn } from './redact.ts';
@@ -40,7 +41,8 @@ export function addBundle(program: Command, session: Session): void {
       await session.deps.writeFile(path, gzipSync(JSON.stringify(Object.fromEntries(redacted), null, 1)));
       const problems = diagnosis.findings.filter(({ verdict }) => verdict === 'problem').length;
       session.result({ file: path, problems }, () => `${clean(path)}\n`);
-      session.note(`Read it before you hand it on: zcat ${clean(path)} | less. Names and addresses are in it; secrets that look like none may be in log lines.`);
+      session.note(`Read it before you hand it on: zcat ${clean(path)} | less`);
+      session.note('Names and addresses are in it; secrets that look like none may be in log lines.');
     });
 }
 
@@ -50,7 +52,7 @@ async function tail(session: Session, path: string): Promise<string[]> {
 
 /** What a federation and a data directory say of themselves. A part that cannot be had says why instead. */
 async function gather(session: Session, { findings, data, federation }: Diagnosis): Promise<Record<string, unknown>> {
-  const local = data === null ? null : { role: data.role, node: data.node, configuration: data.configuration, directory: data.directory, databases: data.databases, certificates: data.certificates };
+  const local = data === null ? null : localPart(data);
   if (federation === null || federation.failure !== null) return { findings, data: local, federation: federation?.failure ?? null };
   const client = await session.client();
   const { origin, role, waitingFor, locations, sequence, edges, site } = federation;
@@ -66,6 +68,10 @@ async function gather(session: Session, { findings, data, federation }: Diagnosi
     history: Object.fromEntries(await Promise.all(locations.map(async ({ id }) => [id, await part(historyOf(client, id))]))),
     metrics: await part(client.call(routes.metrics, {}).then((text) => text.split('\n'))),
   };
+}
+
+function localPart({ role, node, configuration, directory, databases, certificates }: DataFacts): Partial<DataFacts> {
+  return { role, node, configuration, directory, databases, certificates };
 }
 
 const historyOf = (client: Client, id: string) => client.call(routes.edgeHistory, { params: { id }, query: { limit: HISTORY } });

@@ -24,7 +24,10 @@ export function addDoctor(program: Command, session: Session): void {
       const { findings } = await diagnose(session, data);
       session.result(findings, () => findingsTable(session, findings));
       const problems = findings.filter(({ verdict }) => verdict === 'problem').length;
-      if (problems > 0) throw new CliFailure(problems === 1 ? '1 problem' : `${problems} problems`, 'the last column says what mends each; then holdfast doctor again');
+      if (problems > 0) throw new CliFailure(
+        problems === 1 ? '1 problem' : `${problems} problems`,
+        'the last column says what mends each; then holdfast doctor again',
+      );
     });
 }
 

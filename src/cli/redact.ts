@@ -26,7 +26,8 @@ export class Redactor {
 
   text(text: string): string {
     const without = this.#known.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
-    return SECRET_TEXTS.reduce((rest, pattern) => rest.replaceAll(pattern, (...match: unknown[]) => `${typeof match[1] === 'string' ? match[1] : ''}${REDACTED}`), without);
+    const hide = (...match: unknown[]): string => `${typeof match[1] === 'string' ? match[1] : ''}${REDACTED}`;
+    return SECRET_TEXTS.reduce((rest, pattern) => rest.replaceAll(pattern, hide), without);
   }
 
   /** A line of a log: its fields are judged by their names when it is JSON. */

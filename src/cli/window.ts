@@ -61,7 +61,10 @@ async function give(session: Session, question: string, options: Danger, order: 
 
 async function showNext(session: Session, id: string | undefined, options: NextOptions): Promise<void> {
   if ((id === undefined) === (options.cron === undefined)) {
-    throw usageFailure('name either a location or a rule with --cron', 'holdfast window next berlin, or holdfast window next --cron "30 2 * * *" --timezone Europe/Berlin');
+    throw usageFailure(
+      'name either a location or a rule with --cron',
+      'holdfast window next berlin, or holdfast window next --cron "30 2 * * *" --timezone Europe/Berlin',
+    );
   }
   if (options.cron === undefined && (options.timezone !== undefined || options.length !== undefined)) {
     throw usageFailure('--timezone and --length belong to --cron; a location has its own', 'leave them out, or give --cron');
@@ -98,7 +101,10 @@ function tried({ cron = '', timezone = 'UTC', length = 3_600 }: NextOptions): Re
 }
 
 function ruleOf({ id, window: { schedule } }: Location): RestoreWindow {
-  if (schedule === null) throw new CliFailure(`${id} has no restore window: only an operator hands back`, `holdfast location handback ${id}, or set window_start with holdfast apply`);
+  if (schedule === null) throw new CliFailure(
+    `${id} has no restore window: only an operator hands back`,
+    `holdfast location handback ${id}, or set window_start with holdfast apply`,
+  );
   return { start: schedule.start, lengthSeconds: schedule.length, timezone: schedule.timezone };
 }
 

@@ -2,7 +2,7 @@ import type { LocationView } from '../shared/runtime/node.ts';
 
 const instant = (ms: number): string => new Date(ms).toISOString();
 
-/** What opening or closing the window means for this location now: whoever opens it wants to know whether control returns. `after` has the window as ordered. */
+/** What opening or closing the window means now: whoever opens it wants to know whether control returns. `after` has the window as ordered. */
 export function describeWindow(before: LocationView, after: LocationView): string {
   const { id, window } = after;
   if (!window.open) return `the restore window of ${id} is closed: control stays until the next opening or an order`;

@@ -45,9 +45,17 @@ function configuration({ configuration: found }: DataFacts): Finding[] {
 function directory({ folder, directory: found }: DataFacts): Finding[] {
   if (found === null) return [problem('data directory', `${folder} does not exist`, `mkdir -m 700 ${folder}, or correct HOLDFAST_DATA`)];
   const findings: Finding[] = [];
-  if (!found.writable) findings.push(problem('data directory', `${folder} cannot be written to by this user`, `chown the folder to the user of the server: chown -R holdfast ${folder}`));
+  if (!found.writable) findings.push(problem(
+    'data directory',
+    `${folder} cannot be written to by this user`,
+    `chown the folder to the user of the server: chown -R holdfast ${folder}`,
+  ));
   if ((found.mode & 0o077) !== 0) {
-    findings.push(warning('data directory', `others may read ${folder} (mode ${found.mode.toString(8)}), and secrets are in it`, `chmod 700 ${folder}`));
+    findings.push(warning(
+      'data directory',
+      `others may read ${folder} (mode ${found.mode.toString(8)}), and secrets are in it`,
+      `chmod 700 ${folder}`,
+    ));
   }
   const free = `${Math.floor(found.freeBytes / MEGABYTE)} MB free`;
   const mend = `free space on the disk of ${folder}: without it nobody can gain control`;
@@ -57,10 +65,18 @@ function directory({ folder, directory: found }: DataFacts): Finding[] {
 }
 
 function databases(facts: DataFacts): Finding[] {
-  const bad = facts.databases.filter(({ state }) => state === 'damaged').map((found) => problem(found.name, `damaged: ${found.problem}`, cure(facts, found)));
+  const bad = facts.databases.filter(({ state }) => state === 'damaged').map((found) => problem(
+    found.name,
+    `damaged: ${found.problem}`,
+    cure(facts, found),
+  ));
   if (journalIsMissing(facts)) {
     bad.push(
-      problem('control.db', 'the control journal is gone, while this server has been in use', 'start it, and give no order before `holdfast status` shows the link up: each side tells the other the highest epoch'),
+      problem(
+        'control.db',
+        'the control journal is gone, while this server has been in use',
+        'start it, and give no order before `holdfast status` shows the link up: each side tells the other the highest epoch',
+      ),
     );
   }
   const states = new Set(facts.databases.map(({ state }) => state));
@@ -85,12 +101,23 @@ function cure({ folder, role, newestBackup }: DataFacts, { name }: DatabaseFacts
 }
 
 function certificates({ certificates: found, role, folder }: DataFacts, nowMs: number): Finding[] {
-  const mend = role === 'edge' ? 'mend the link to the master, which renews it: holdfast status at the master' : 'restart the master: it renews its certificate when it starts';
+  const mend =
+    role === 'edge'
+      ? 'mend the link to the master, which renews it: holdfast status at the master'
+      : 'restart the master: it renews its certificate when it starts';
   const late = RENEWAL_LATE_MS[role ?? 'master'];
   const bad = found.flatMap(({ name, endsMs }): Finding[] => {
-    if (endsMs === null) return [problem('certificate', `${name} cannot be read`, name === 'ca.pem' ? `put the copy of ${folder}/tls back: edges pin this CA` : mend)];
+    if (endsMs === null) return [problem(
+      'certificate',
+      `${name} cannot be read`,
+      name === 'ca.pem' ? `put the copy of ${folder}/tls back: edges pin this CA` : mend,
+    )];
     const end = instant(endsMs / 1_000);
-    if (name === 'ca.pem') return endsMs < nowMs + late ? [problem('certificate', `the CA ends on ${end}`, 'enrol every edge anew under a new CA: holdfast edge add <id>')] : [];
+    if (name === 'ca.pem') return endsMs < nowMs + late ? [problem(
+      'certificate',
+      `the CA ends on ${end}`,
+      'enrol every edge anew under a new CA: holdfast edge add <id>',
+    )] : [];
     if (endsMs <= nowMs) return [problem('certificate', `${name} has ended on ${end}: clients refuse it`, mend)];
     return endsMs < nowMs + late ? [warning('certificate', `${name} ends on ${end}, and should have been renewed`, mend)] : [];
   });
@@ -110,7 +137,11 @@ function enrolment({ role, credentials, site }: DataFacts): Finding[] {
   const lost = credentials.enrolled.filter((id) => !locations.includes(id));
   const bad = [
     ...without.map((id) => problem('enrolment', `no edge may connect for the location ${id}`, `holdfast edge add ${id}`)),
-    ...lost.map((id) => warning('enrolment', `the edge ${id} may connect, but there is no location of that id`, `holdfast apply with the location ${id}, or holdfast edge revoke ${id}`)),
+    ...lost.map((id) => warning(
+      'enrolment',
+      `the edge ${id} may connect, but there is no location of that id`,
+      `holdfast apply with the location ${id}, or holdfast edge revoke ${id}`,
+    )),
   ];
   return orOk(bad, 'enrolment', plural(credentials.enrolled.length, 'edge'));
 }
@@ -119,26 +150,50 @@ function administrators({ role, adminKey, folder }: DataFacts, keys: SiteFacts['
   if (role !== 'master' || keys === null) return [];
   const admins = keys.filter((key) => key.role === 'admin' && !key.revoked);
   if (keys.length > 0 && admins.length === 0) {
-    return [problem('administrators', 'no key of an administrator is valid', `holdfast restore <backup> --data ${folder}, with a backup from before the last one was revoked`)];
+    return [problem(
+      'administrators',
+      'no key of an administrator is valid',
+      `holdfast restore <backup> --data ${folder}, with a backup from before the last one was revoked`,
+    )];
   }
   // The only key there is must lie somewhere.
   if (adminKey !== null && admins.some(({ id }) => id === adminKey) && admins.length > 1) {
-    return [warning('administrators', `the first administrator's key still lies in ${folder}/admin.key, and you have keys of your own`, `holdfast key revoke ${adminKey}, then rm ${folder}/admin.key`)];
+    return [warning(
+      'administrators',
+      `the first administrator's key still lies in ${folder}/admin.key, and you have keys of your own`,
+      `holdfast key revoke ${adminKey}, then rm ${folder}/admin.key`,
+    )];
   }
   return [ok('administrators', plural(admins.length, 'key'))];
 }
 
 const drivers = ({ drivers: found }: DataFacts): Finding[] =>
-  found.map(({ name, problem: what }) => problem('drivers', `${name}: ${what}`, `correct it until holdfast driver check accepts it; HOLDFAST_DRIVERS names its folder`));
+  found.map(({ name, problem: what }) => problem(
+    'drivers',
+    `${name}: ${what}`,
+    `correct it until holdfast driver check accepts it; HOLDFAST_DRIVERS names its folder`,
+  ));
 
 const ports = ({ takenPorts }: DataFacts): Finding[] =>
-  takenPorts.map(({ variable, address }) => problem('ports', `${address} is taken by another program`, `stop that program (ss -ltnp shows it), or set ${variable} to a free port`));
+  takenPorts.map(({ variable, address }) => problem(
+    'ports',
+    `${address} is taken by another program`,
+    `stop that program (ss -ltnp shows it), or set ${variable} to a free port`,
+  ));
 
 const masters = ({ masters: found }: DataFacts): Finding[] =>
   found.map(({ address, outcome, problem: what }) => {
     if (outcome === 'reached') return ok('master', `${address} is the master that this edge trusts`);
     if (outcome === 'foreign') {
-      return problem('master', `${address} is not the master that this edge trusts: ${what}`, 'correct HOLDFAST_MASTERS, or enrol this edge at that master: holdfast edge add <id>');
+      return problem(
+        'master',
+        `${address} is not the master that this edge trusts: ${what}`,
+        'correct HOLDFAST_MASTERS, or enrol this edge at that master: holdfast edge add <id>',
+      );
     }
-    return problem('master', `${address} cannot be reached: ${what}`, 'start the master, open its HOLDFAST_LINK port in the firewall, or correct HOLDFAST_MASTERS');
+    return problem(
+      'master',
+      `${address} cannot be reached: ${what}`,
+      'start the master, open its HOLDFAST_LINK port in the firewall, or correct HOLDFAST_MASTERS',
+    );
   });

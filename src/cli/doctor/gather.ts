@@ -12,7 +12,8 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     const { role, waiting_for } = await client.call(routes.live, {}, QUICK).then(async (live) => ({ ...live, ...(await readiness(client)) }));
     const locations = await client.all(routes.edgeList, '', QUICK);
     const [site, sequence, clockMs] = [await gatherSite(client), await sequenceOf(client), await clockOf(session, client)];
-    const edges = role === 'edge' ? [] : await Promise.all((await client.call(routes.members, {}, QUICK)).flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
+    const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
+    const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
     return { ...facts, role, waitingFor: waiting_for, locations, site, sequence, edges };
   } catch (error) {
     const { message, next } = toFailure(error);

@@ -30,11 +30,19 @@ function systems({ systems: found, modules }: SiteFacts): Finding[] {
     ...found.flatMap((system) =>
       system.modules
         .filter((id) => !known.has(id))
-        .map((id) => problem('systems', `${system.id} lists the module ${id}, which does not exist`, `holdfast apply with the module ${id}, or without it in the system ${system.id}`)),
+        .map((id) => problem(
+          'systems',
+          `${system.id} lists the module ${id}, which does not exist`,
+          `holdfast apply with the module ${id}, or without it in the system ${system.id}`,
+        )),
     ),
     ...modules
       .filter(({ id }) => !listed.has(id))
-      .map(({ id }) => warning('modules', `no system lists ${id}: nobody can call it by name`, `list ${id} in the modules of a system with holdfast apply, or remove it`)),
+      .map(({ id }) => warning(
+        'modules',
+        `no system lists ${id}: nobody can call it by name`,
+        `list ${id} in the modules of a system with holdfast apply, or remove it`,
+      )),
   ];
 }
 
@@ -42,7 +50,11 @@ function drivers({ drivers: found, modules, builtins }: SiteFacts): Finding[] {
   const known = new Set(found.map(({ id }) => id));
   const missing = modules
     .filter(({ driver_id }) => !known.has(driver_id))
-    .map(({ id, driver_id }) => problem('drivers', `${id} needs the driver ${driver_id}, which does not exist`, `holdfast apply with the driver ${driver_id}`));
+    .map(({ id, driver_id }) => problem(
+      'drivers',
+      `${id} needs the driver ${driver_id}, which does not exist`,
+      `holdfast apply with the driver ${driver_id}`,
+    ));
   const unknown = found
     .filter(({ builtin }) => builtins !== null && !builtins.includes(builtin))
     .map(({ id, builtin }) => {
@@ -62,7 +74,11 @@ function sharedDevices({ modules }: SiteFacts): Finding[] {
     .filter(([, sharing]) => sharing.length > 1)
     .map(([address, sharing]) => {
       const names = sharing.map(({ id }) => id).join(', ');
-      return warning('modules', `${names} keep a connection each to ${address}`, 'use one module for the device, or set makebreak: true with holdfast apply if it takes only one connection');
+      return warning(
+        'modules',
+        `${names} keep a connection each to ${address}`,
+        'use one module for the device, or set makebreak: true with holdfast apply if it takes only one connection',
+      );
     });
 }
 
@@ -71,5 +87,9 @@ const devices = ({ modules }: SiteFacts): Finding[] =>
     .filter(({ running, connected }) => running && connected === false)
     .map(({ id, ip, port }) => {
       const where = ip === '' ? '' : ` (${ip}${port === 0 ? '' : `:${port}`})`;
-      return problem('devices', `${id}${where} is not connected`, `check power and network of the device; holdfast get <system> <module> shows its \`problem\``);
+      return problem(
+        'devices',
+        `${id}${where} is not connected`,
+        `check power and network of the device; holdfast get <system> <module> shows its \`problem\``,
+      );
     });
