@@ -39,6 +39,8 @@ export const localCommands: LocalCommands = {
     }
   },
 
+  inspect: async (options) => (await import('./inspect.ts')).inspect(options),
+
   async verify({ path }) {
     const { verifyStore } = await import('./shared/adapters/store-embedded/backup.ts');
     return { problems: verifyStore(path) };

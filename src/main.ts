@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
@@ -40,11 +40,35 @@ async function ask(question: string): Promise<string> {
   }
 }
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const unreadable = (path: string, error: unknown): CliFailure => new CliFailure(`cannot read ${path}: ${messageOf(error)}`, 'check the name of the file');
+
 async function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+}
+
+async function readTail(path: string, bytes: number): Promise<string> {
+  const file = await open(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
   try {
-    return await readFile(path, 'utf8');
+    const { size } = await file.stat();
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(bytes), position: Math.max(0, size - bytes) });
+    return buffer.toString('utf8', 0, bytesRead);
   } catch (error) {
-    throw new CliFailure(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, 'check the name of the file');
+    throw unreadable(path, error);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeNew(path: string, content: Uint8Array): Promise<void> {
+  try {
+    await writeFile(path, content, { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    throw new CliFailure(`cannot write ${path}: ${messageOf(error)}`, 'name another file');
   }
 }
 
@@ -60,6 +84,8 @@ const deps: CliDeps = {
   stdin: { isTTY: isatty(process.stdin.fd), ask, readAll: () => text(process.stdin) },
   clock: createSystemClock(),
   readFile: readText,
+  readTail,
+  writeFile: writeNew,
   createClient,
   signal: interrupted.signal,
 };

@@ -1,6 +1,7 @@
 import type { JsonObject } from '../shared/foundation/json.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { Client, ClientOptions, Location } from '../client-sdk/index.ts';
+import type { DataFacts } from './doctor/facts.ts';
 
 export interface Output {
   write(text: string): void;
@@ -29,6 +30,8 @@ export interface RestoreResult {
   after: string;
   summary: string;
 }
+
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 export type Print = (line: string) => void;
 
@@ -67,6 +70,8 @@ export interface LocalCommands {
   serve(options: { signal: AbortSignal; withParent: boolean }): Promise<void>;
   /** Runs a whole federation with simulated devices until `signal` aborts: one line of JSON, or a view for people. */
   demo(options: { signal: AbortSignal; json: boolean; print: Print; note: Print; table: (locations: Location[]) => string }): Promise<void>;
+  /** What the doctor looks at in a data directory, whether or not a server uses it, and around it. Changes nothing. */
+  inspect(options: { folder: string; env: Environment; signal: AbortSignal }): Promise<DataFacts>;
   /** Everything that is wrong with a store or a backup that no server has open. */
   verify(options: { path: string }): Promise<{ problems: string[] }>;
   /** Puts a backup in the place of the store of a data directory that no server uses. */
@@ -91,13 +96,17 @@ export interface LocalCommands {
 /** Everything that the commands need of the world. */
 export interface CliDeps extends LocalCommands {
   version: string;
-  env: Readonly<Record<string, string | undefined>>;
+  env: Environment;
   stdout: Output;
   stderr: Output;
   stdin: Input;
   clock: Clock;
   /** Throws with a text worth reading when the file cannot be read. */
   readFile(path: string): Promise<string>;
+  /** The end of a file. Throws as `readFile`. */
+  readTail(path: string, bytes: number): Promise<string>;
+  /** Makes a file that only its owner may read. Throws with a text worth reading, also when it is there already. */
+  writeFile(path: string, content: Uint8Array): Promise<void>;
   createClient(options: ClientOptions): Client;
   /** Aborts when the user interrupts. */
   signal: AbortSignal;

@@ -21,7 +21,7 @@ function stateText({ state, paused, due_in, hold_down }: Location): string {
 }
 
 function windowText({ window }: Location, nowSeconds: number): string {
-  if (window.open) return 'open';
+  if (window.open) return window.closes === null ? 'open' : `open for ${duration(window.closes - nowSeconds)}`;
   return window.next === null ? 'by order' : `in ${duration(window.next - nowSeconds)}`;
 }
 

@@ -14,3 +14,13 @@ export function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number above 0.');
   return Number(text);
 }
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** `90s`, `30m`, `8h`, `7d` in seconds. */
+export function durationSeconds(text: string): number {
+  const [, count = '', unit = ''] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(count) * (UNITS[unit] ?? 0);
+  if (seconds === 0) throw new InvalidArgumentError('It must be a whole number with a unit, such as 90s, 30m, 8h or 7d.');
+  return seconds;
+}

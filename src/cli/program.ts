@@ -2,8 +2,10 @@ import { Command, CommanderError, Option } from 'commander';
 import { addApply } from './apply.ts';
 import { addBackup } from './backup.ts';
 import { addDebug } from './debug.ts';
+import { addBundle } from './bundle.ts';
 import { addDemo } from './demo.ts';
 import type { CliDeps } from './deps.ts';
+import { addDoctor } from './doctor.ts';
 import { addDriver } from './driver.ts';
 import { addEdge } from './edge.ts';
 import { addEvents } from './events.ts';
@@ -23,14 +25,17 @@ import { Session } from './session.ts';
 import type { GlobalOptions } from './session.ts';
 import { addSim } from './sim.ts';
 import { addStatus } from './status.ts';
+import { addToken } from './token.ts';
 import { addVerify } from './verify.ts';
 import { addWatch } from './watch.ts';
+import { addWindow } from './window.ts';
 
 const commands = [
   addServe,
   addDemo,
   addStatus,
   addLocation,
+  addWindow,
   addEdge,
   addApply,
   addExport,
@@ -40,7 +45,10 @@ const commands = [
   addDebug,
   addRequests,
   addEvents,
+  addDoctor,
+  addBundle,
   addKey,
+  addToken,
   addDriver,
   addBackup,
   addVerify,

@@ -36,17 +36,26 @@ export class Session {
     return this.#options().output === 'json';
   }
 
+  /** Did somebody name a server? */
+  get serverNamed(): boolean {
+    return (this.#options().server ?? this.deps.env['HOLDFAST_SERVER'] ?? '') !== '';
+  }
+
   /** The client of the server that the options or the environment name. */
   async client(): Promise<Client> {
-    if (this.#client !== null) return this.#client;
+    this.#client ??= await this.clientOf(this.#options().server ?? (this.deps.env['HOLDFAST_SERVER'] || DEFAULT_SERVER));
+    return this.#client;
+  }
+
+  /** A client of another server, with the same key. The caller closes it. */
+  async clientOf(server: string): Promise<Client> {
     const { env } = this.deps;
-    const { server, key } = this.#options();
-    const origin = originOf(server ?? (env['HOLDFAST_SERVER'] || DEFAULT_SERVER));
+    const { key } = this.#options();
+    const origin = originOf(server);
     const caFile = env['HOLDFAST_CA'];
     const ca = caFile === undefined || caFile === '' ? {} : { ca: await this.deps.readFile(caFile) };
     const apiKey = key ?? (env['HOLDFAST_KEY'] || null);
-    this.#client = this.deps.createClient({ origin, apiKey, signal: this.deps.signal, ...ca });
-    return this.#client;
+    return this.deps.createClient({ origin, apiKey, signal: this.deps.signal, ...ca });
   }
 
   close(): void {

@@ -130,35 +130,16 @@ async function actOnEdge(federation: Federation, verb: string, edge: DemoEdge): 
       edge.relay.set('open');
       return true;
     case 'window':
-      await openWindow(federation, edge.id);
-      return true;
     case 'takeover':
     case 'handback': {
       const client = federation.client();
-      await client.call(verb === 'takeover' ? routes.takeover : routes.handback, { params: { id: edge.id }, body: { dry_run: false } });
+      const params = { id: edge.id };
+      if (verb === 'window') await client.call(routes.windowOpen, { params, body: { seconds: WINDOW_SECONDS } });
+      else await client.call(verb === 'takeover' ? routes.takeover : routes.handback, { params, body: {} });
       client.close();
       return true;
     }
     default:
       return false;
   }
-}
-
-/** Moves the window of the location document to this minute: it opens at once. */
-export async function openWindow(federation: Federation, id: string): Promise<void> {
-  const client = federation.client();
-  const { text } = await client.call(routes.export, {});
-  const now = new Date();
-  const cron = `${now.getUTCMinutes()} ${now.getUTCHours()} * * *`;
-  const { parseDocument } = await import('yaml');
-  const site = parseDocument(text);
-  const edges = site.get('edges') as { items: { get(key: string): unknown; set(key: string, value: unknown): void }[] };
-  for (const edge of edges.items) {
-    if (edge.get('id') !== id) continue;
-    edge.set('window_start', cron);
-    edge.set('window_length', WINDOW_SECONDS);
-    edge.set('timezone', 'UTC');
-  }
-  await client.call(routes.apply, { body: { text: site.toString(), dry_run: false } });
-  client.close();
 }

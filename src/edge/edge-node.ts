@@ -4,6 +4,7 @@ import { stepEdge } from '../shared/control/edge-step.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
 import { type FromEdge, isFromEdge } from '../shared/control/messages.ts';
 import { isExclusive } from '../shared/control/step.ts';
+import { noWindowOrders, windowUnder } from '../shared/control/window-orders.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
 import type { Epoch, Terms } from '../shared/model/control.ts';
@@ -22,7 +23,7 @@ import type { LinkDialler } from '../shared/ports/transport.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
-import { locationView, termsOf } from '../shared/runtime/location-view.ts';
+import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent,
   Debugging,
@@ -42,6 +43,7 @@ import type {
   Readiness,
   RequestView,
   StatusChange,
+  WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -228,8 +230,11 @@ export class EdgeNode implements HoldfastNode {
     if (id !== this.id || control === null || document === null) return null;
     const { state, durable } = control.state;
     const total = this.#directory.modulesOf(this.id).length;
+    const schedule = restoreWindowOf(document);
     const facts = {
       document,
+      schedule,
+      window: windowUnder(schedule, noWindowOrders, this.#ports.clock.wallMs()),
       durable,
       state,
       sinceMs: control.sinceMs,
@@ -240,7 +245,7 @@ export class EdgeNode implements HoldfastNode {
       dualControlSeconds: 0,
       modules: { total, ...control.modules },
     };
-    return locationView(facts, this.#ports.clock.wallMs());
+    return locationView(facts);
   }
 
   history(location: string, limit: number): Promise<HistoryEntry[]> {
@@ -269,6 +274,10 @@ export class EdgeNode implements HoldfastNode {
       signal,
     });
     return { before, after: this.location(this.id) ?? before, summary: `the edge took control of ${this.id} without asking the master` };
+  }
+
+  setWindow({ location }: WindowRequest): never {
+    throw new HoldfastError('ORDER_REFUSED', { location, reason: 'only the master knows the restore window; ask it' });
   }
 
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {

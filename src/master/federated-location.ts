@@ -14,8 +14,10 @@ import {
 import { stepMaster } from '../shared/control/master-step.ts';
 import { isFromEdge } from '../shared/control/messages.ts';
 import type { ControlMessage, FromMaster, HeldInterval } from '../shared/control/messages.ts';
-import { type RestoreWindow, windowAt } from '../shared/control/restore-window.ts';
+import type { RestoreWindow, WindowView } from '../shared/control/restore-window.ts';
+import { closeWindow, noWindowOrders, openWindow, type WindowOrders, windowUnder } from '../shared/control/window-orders.ts';
 import type { EdgeDocument } from '../shared/model/documents.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
@@ -29,7 +31,7 @@ import type { Directory } from '../shared/runtime/directory.ts';
 import { DualControl } from '../shared/runtime/dual-control.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
-import type { ControlEvent, LinkView, LocationView } from '../shared/runtime/node.ts';
+import type { ControlEvent, LinkView, LocationView, OrderResult } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
@@ -37,6 +39,7 @@ import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import type { StatusBoard } from '../shared/runtime/status-board.ts';
+import { describeWindow } from './window-text.ts';
 
 export interface FederatedLocationPorts {
   clock: Clock;
@@ -80,14 +83,15 @@ export class FederatedLocation {
   /** The earliest moment at which the hello that comes next can have been sent. */
   #helloAskedMs = 0;
   #document: EdgeDocument;
-  #window: RestoreWindow | null;
+  #schedule: RestoreWindow | null;
+  #windowOrders: WindowOrders = noWindowOrders;
 
   constructor(ports: FederatedLocationPorts, options: FederatedLocationOptions) {
     this.id = options.document.id;
     this.#ports = ports;
     this.#options = options;
     this.#document = options.document;
-    this.#window = restoreWindowOf(options.document);
+    this.#schedule = restoreWindowOf(options.document);
     this.#dual = new DualControl({ ...ports, location: this.id, history: options.history });
     this.#peer = this.#createPeer();
     this.subscriptions = new PeerSubscriptions({
@@ -120,9 +124,8 @@ export class FederatedLocation {
 
   /** Called once a second and when the document changed: wall clocks jump, so that no timer is trusted with a window. */
   checkWindow(): void {
-    const view = this.#window === null ? null : windowAt(this.#window, this.#ports.clock.wallMs());
-    const open = view?.open ?? false;
-    const occurrence = open ? (view?.occurrence ?? 0) : 0;
+    const { open, occurrence: opening } = this.#windowNow(this.#windowOrders);
+    const occurrence = opening ?? 0;
     const known = this.#control.state.window;
     if (open === known.open && occurrence === known.occurrence) return;
     this.#control.post({ type: 'window', nowMs: this.#now(), open, occurrence });
@@ -130,7 +133,7 @@ export class FederatedLocation {
 
   documentChanged(document: EdgeDocument): void {
     this.#document = document;
-    this.#window = restoreWindowOf(document);
+    this.#schedule = restoreWindowOf(document);
     this.#control.post({ type: 'terms', nowMs: this.#now(), terms: termsOf(document, false) });
     this.checkWindow();
   }
@@ -146,6 +149,21 @@ export class FederatedLocation {
 
   order(order: MasterOrder): void {
     this.#control.post({ type: 'order', nowMs: this.#now(), order });
+  }
+
+  /** Opens the restore window for that long, or closes it (null): as if its time had come, with every rule of row 2. Throws ORDER_REFUSED. */
+  setWindow(openMs: number | null, dryRun: boolean): OrderResult {
+    const before = this.view();
+    if (openMs === null && !before.window.open) throw new HoldfastError('ORDER_REFUSED', { location: this.id, reason: 'the restore window is not open' });
+    const nowMs = Math.floor(this.#ports.clock.wallMs());
+    const orders = openMs === null ? closeWindow(this.#schedule, nowMs) : openWindow(this.#windowOrders, nowMs, openMs);
+    const { open, closesMs, nextOpensMs } = this.#windowNow(orders);
+    const after = { ...before, window: { ...before.window, open, closesMs, nextMs: nextOpensMs } };
+    if (!dryRun) {
+      this.#windowOrders = orders;
+      this.checkWindow();
+    }
+    return { before, after, summary: describeWindow(before, after) };
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -171,6 +189,8 @@ export class FederatedLocation {
     const waiting = state === 'holding' && link?.phase === 'waits';
     const facts = {
       document: this.#document,
+      schedule: this.#schedule,
+      window: this.#windowNow(this.#windowOrders),
       durable,
       state: waiting ? 'waiting-window' : state,
       sinceMs: this.#control.sinceMs,
@@ -181,7 +201,7 @@ export class FederatedLocation {
       dualControlSeconds: this.#dual.totalMs / 1_000,
       modules: { total: this.#ports.directory.modulesOf(this.id).length, ...this.#modules() },
     };
-    return locationView(facts, this.#ports.clock.wallMs());
+    return locationView(facts);
   }
 
   /** Ours while we drive; otherwise what the edge reports of its own. */
@@ -279,6 +299,10 @@ export class FederatedLocation {
     if (previous.state !== 'releasing' && next.state === 'releasing') this.#dual.settle(this.#control.held);
     if (formatEpoch(previous.durable.floor) !== formatEpoch(next.durable.floor)) this.#ports.board.raiseFloor(this.id, next.durable.floor);
     this.#options.onStep?.(this.id, previous, next, event);
+  }
+
+  #windowNow(orders: WindowOrders): WindowView {
+    return windowUnder(this.#schedule, orders, this.#ports.clock.wallMs());
   }
 
   #now(): number {

@@ -39,6 +39,7 @@ import type {
   Readiness,
   RequestView,
   StatusChange,
+  WindowRequest,
 } from '../shared/runtime/node.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
@@ -191,6 +192,12 @@ export class MasterNode implements HoldfastNode {
       signal,
     });
     return { before, after: location.view(), summary };
+  }
+
+  setWindow({ location: id, openMs, dryRun }: WindowRequest): OrderResult {
+    const location = this.#locations.get(id);
+    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id });
+    return location.setWindow(openMs, dryRun);
   }
 
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {

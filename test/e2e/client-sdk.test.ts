@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { connect, fileStorage, movePublishedClient, routes, type Session, type SessionState } from '../../src/client-sdk/index.ts';
-import { openWindow } from '../../src/demo/console.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { later, startFederation, type TestFederation } from '../support/federation.ts';
 import { setUpPanel } from '../support/published-client.ts';
@@ -104,7 +103,7 @@ it('starts on the edge, loses it, goes on at the master, and comes back in the r
 
   await federation.restartEdge('berlin');
   await world.until('berlin', { holder: 'master', state: 'waiting-window' });
-  await openWindow(federation, 'berlin');
+  await world.client.call(routes.windowOpen, { params: { id: 'berlin' }, body: { seconds: 120 } });
   await world.until('berlin', { holder: 'edge', state: 'standby' }, 60_000);
   await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: edgeOrigin(), servedBy: 'edge', stale: false });
   await counter.goesOn();

@@ -11,6 +11,8 @@ export interface CliSetting extends Partial<LocalCommands> {
   answers?: string[];
   input?: string;
   files?: Record<string, string>;
+  /** Where files go that are written. */
+  written?: Map<string, Uint8Array>;
   colours?: boolean;
   signal?: AbortSignal;
 }
@@ -31,6 +33,7 @@ export function startCli(setting: CliSetting, ...argv: string[]): { out(): strin
   const deps: CliDeps = {
     serve: unused,
     demo: unused,
+    inspect: unused,
     verify: unused,
     restore: unused,
     newDriver: unused,
@@ -56,6 +59,8 @@ export function startCli(setting: CliSetting, ...argv: string[]): { out(): strin
       if (text === undefined) throw new CliFailure(`cannot read ${path}`, 'check the name of the file');
       return text;
     },
+    readTail: async (path) => setting.files?.[path] ?? '',
+    writeFile: async (path, content) => void setting.written?.set(path, content),
     createClient,
     signal: setting.signal ?? new AbortController().signal,
   };

@@ -22,6 +22,7 @@ import type {
   Readiness,
   RequestView,
   StatusChange,
+  WindowRequest,
 } from '../../src/shared/runtime/node.ts';
 
 export const SINCE_MS = Date.UTC(2025, 0, 1, 12, 0, 0, 250);
@@ -39,7 +40,12 @@ export const locationView = (id: string, fields: Partial<LocationView> = {}): Lo
   timeoutSeconds: 20,
   paused: false,
   link: 'up',
-  window: { open: false, nextMs: SINCE_MS + 3_600_000 },
+  window: {
+    open: false,
+    closesMs: null,
+    nextMs: SINCE_MS + 3_600_000,
+    schedule: { start: '0 13 * * *', lengthSeconds: 3_600, timezone: 'UTC' },
+  },
   dueInMs: null,
   holdDownMs: 0,
   dualControlSeconds: 0,
@@ -139,6 +145,15 @@ export class FakeNode implements HoldfastNode {
     const after = ordered(before, request);
     if (!request.dryRun) this.views.set(request.location, after);
     return { before, after, summary: `${request.kind} of ${request.location}` };
+  }
+
+  setWindow({ location, openMs, dryRun }: WindowRequest): OrderResult {
+    const before = this.location(location);
+    if (before === null) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: location });
+    const closesMs = openMs === null ? null : SINCE_MS + openMs;
+    const after = { ...before, window: { ...before.window, open: openMs !== null, closesMs } };
+    if (!dryRun) this.views.set(location, after);
+    return { before, after, summary: `window of ${location}` };
   }
 
   async exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {

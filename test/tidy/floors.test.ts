@@ -26,6 +26,7 @@ const floors: readonly (readonly [path: string, floor: number])[] = [
   ['src/cli/', 7],
   ['src/demo/', 7],
   ['src/checks.ts', 7],
+  ['src/inspect.ts', 7],
   ['src/local-commands.ts', 7],
   ['src/serve.ts', 7],
   ['src/main.ts', 7],

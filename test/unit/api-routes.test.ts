@@ -24,7 +24,7 @@ const mayBe = {
   ],
   operator: ['exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
-    'takeover', 'handback', 'pause', 'resume', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
+    'takeover', 'handback', 'pause', 'resume', 'windowOpen', 'windowClose', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
     'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop',
   ],
   admin: [
@@ -54,6 +54,7 @@ const ids: readonly [path: RegExp, id: string][] = [
 const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', moduleRemove: 'mod-spare', driverRemove: 'driver-spare', zoneRemove: 'zone-spare' };
 const bodies: Partial<Record<RouteName, unknown>> = {
   edgeAdd: { id: 'edge-3' },
+  windowOpen: { seconds: 120 },
   apply: { text: '' },
   keyAdd: { name: 'panel', role: 'viewer' },
   tokenIssue: { user: 'anna', role: 'viewer' },

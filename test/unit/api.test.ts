@@ -35,7 +35,12 @@ describe('locations', () => {
       failover: true,
       timeout: 20,
       paused: false,
-      window: { open: false, next: SINCE_MS / 1_000 + 3_600 },
+      window: {
+        open: false,
+        closes: null,
+        next: SINCE_MS / 1_000 + 3_600,
+        schedule: { start: '0 13 * * *', length: 3_600, timezone: 'UTC' },
+      },
       due_in: null,
       hold_down: 0,
       dual_control_seconds: 0,

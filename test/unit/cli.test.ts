@@ -39,8 +39,8 @@ describe('holdfast status', () => {
   it('says what is going to happen and what is not usual', async () => {
     server.node.views.clear();
     server.node.views.set('edge-3', locationView('edge-3', { state: 'suspect', dueInMs: 12_000, holdDownMs: 90_000, paused: true, link: 'down' }));
-    server.node.views.set('edge-4', locationView('edge-4', { window: { open: true, nextMs: null }, modules: { total: 1, running: 1, failing: 0 } }));
-    server.node.views.set('edge-5', locationView('edge-5', { window: { open: false, nextMs: null } }));
+    server.node.views.set('edge-4', locationView('edge-4', { window: { open: true, closesMs: null, nextMs: null, schedule: null }, modules: { total: 1, running: 1, failing: 0 } }));
+    server.node.views.set('edge-5', locationView('edge-5', { window: { open: false, closesMs: null, nextMs: null, schedule: null } }));
     const [, third, fourth, fifth] = lines((await run('status')).out);
     expect(third).toContain('suspect (paused, due in 12s, hold-down 1m30s)');
     expect(fourth).toMatch(/open +1\/1$/);

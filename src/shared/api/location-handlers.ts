@@ -28,6 +28,11 @@ export function locationHandlers({ node, clock, cancelling }: HandlerDeps) {
       };
     });
 
+  const windowOf = (body: { dry_run: boolean }, location: string, openMs: number | null) => {
+    const { before, after, summary } = node.setWindow({ location, openMs, dryRun: body.dry_run });
+    return { body: { before: locationOf(before), after: locationOf(after), summary, dry_run: body.dry_run } };
+  };
+
   return {
     edgeList: answer(routes.edgeList, async ({ query }) => {
       const all = node.locations().sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -43,6 +48,14 @@ export function locationHandlers({ node, clock, cancelling }: HandlerDeps) {
     handback: orderOf(routes.handback, 'handback'),
     pause: orderOf(routes.pause, 'pause'),
     resume: orderOf(routes.resume, 'resume'),
+    windowOpen: answer(routes.windowOpen, async ({ params, body, note }) => {
+      note({ dryRun: body.dry_run, seconds: body.seconds });
+      return windowOf(body, params.id, body.seconds * 1_000);
+    }),
+    windowClose: answer(routes.windowClose, async ({ params, body, note }) => {
+      note({ dryRun: body.dry_run });
+      return windowOf(body, params.id, null);
+    }),
   };
 }
 

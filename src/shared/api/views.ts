@@ -27,12 +27,17 @@ export function locationOf(view: LocationView): Location {
     failover: view.failover,
     timeout: view.timeoutSeconds,
     paused: view.paused,
-    window: { open: view.window.open, next: secondsOrNull(view.window.nextMs) },
+    window: windowOf(view.window),
     due_in: secondsOrNull(view.dueInMs),
     hold_down: seconds(view.holdDownMs),
     dual_control_seconds: view.dualControlSeconds,
     modules: view.modules,
   };
+}
+
+function windowOf({ open, closesMs, nextMs, schedule }: LocationView['window']): Location['window'] {
+  const rule = schedule === null ? null : { start: schedule.start, length: schedule.lengthSeconds, timezone: schedule.timezone };
+  return { open, closes: secondsOrNull(closesMs), next: secondsOrNull(nextMs), schedule: rule };
 }
 
 export function historyOf(entry: HistoryEntry): History {

@@ -34,6 +34,19 @@ export const locationRoutes = {
   handback: { ...order, path: `${API}/edges/:id/handback`, description: 'Order: control returns to the edge.' },
   pause: { ...order, path: `${API}/edges/:id/pause`, description: 'Order: no automatic moves until `resume`; survives restarts.' },
   resume: { ...order, path: `${API}/edges/:id/resume`, description: 'Order: ends a pause.' },
+  windowOpen: {
+    ...order,
+    masterOnly: true,
+    path: `${API}/edges/:id/window/open`,
+    body: schema.windowOpenBody,
+    description: 'Order: opens the restore window now, for `seconds`; forgotten when the master restarts.',
+  },
+  windowClose: {
+    ...order,
+    masterOnly: true,
+    path: `${API}/edges/:id/window/close`,
+    description: 'Order: ends the restore window that is open now.',
+  },
 
   edgeAdd: {
     ...documents,

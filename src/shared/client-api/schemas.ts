@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { edgeSchema } from '../model/documents.ts';
 import { idSchema } from '../model/ids.ts';
 import { limits } from '../model/limits.ts';
 import { jsonValueSchema } from './parse.ts';
@@ -61,6 +62,8 @@ export const execQuery = z.object({ timeout_ms: whole(1, limits.requestMaxMs).de
 
 export const execBody = z.array(jsonValueSchema).max(100).default([]);
 export const orderBody = z.strictObject({ dry_run: z.boolean().default(false) }).prefault({});
+/** For how many seconds the restore window opens; as long as a document may say. */
+export const windowOpenBody = z.strictObject({ seconds: edgeSchema.shape.window_length.unwrap(), dry_run: z.boolean().default(false) });
 export const applyBody = z.strictObject({ text: z.string().max(limits.bodyBytes), dry_run: z.boolean().default(false) });
 /** A file name: the folder is the server's affair. */
 export const backupBody = z
@@ -101,7 +104,13 @@ export const locationSchema = z.object({
   timeout: seconds,
   paused: z.boolean(),
   /** Restore window; `next` is null when only an operator hands back. */
-  window: z.object({ open: z.boolean(), next: seconds.nullable() }),
+  window: z.object({
+    open: z.boolean(),
+    closes: seconds.nullable(),
+    next: seconds.nullable(),
+    /** As the document has it; null: only an operator hands back. */
+    schedule: z.object({ start: z.string(), length: seconds, timezone: z.string() }).nullable(),
+  }),
   /** Until an automatic move; null when none is due. */
   due_in: seconds.nullable(),
   hold_down: seconds,

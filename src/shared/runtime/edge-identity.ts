@@ -41,6 +41,16 @@ function load(credentials: CredentialStore): Identity | null {
   return text === null ? null : identitySchema.parse(JSON.parse(text));
 }
 
+/** Whom an edge is, and which masters it dials and trusts: what is not secret of its identity. */
+export type EdgeAccess = Pick<Identity, 'edge' | 'addresses' | 'caFingerprint'>;
+
+/** From the text in its credentials; null: there is none. */
+export function edgeAccess(text: string | null): EdgeAccess | null {
+  if (text === null) return null;
+  const { edge, addresses, caFingerprint } = identitySchema.parse(JSON.parse(text));
+  return { edge, addresses, caFingerprint };
+}
+
 /** One data directory, one edge: its journal and documents would lie about another one. */
 function checkOwner(known: Identity | null, edge: string): void {
   if (known === null || known.edge === edge) return;

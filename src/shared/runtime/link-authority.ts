@@ -45,7 +45,12 @@ export interface LinkAuthorityOptions {
   closePeer(edge: string, reason: string): void;
 }
 
-const keyOf = (edge: string): string => `edge:${edge}`;
+const PREFIX = 'edge:';
+const keyOf = (edge: string): string => `${PREFIX}${edge}`;
+
+/** The edges that may connect, by the keys of the credentials. */
+export const enrolledEdges = (keys: Iterable<string>): string[] => [...keys].filter((key) => key.startsWith(PREFIX)).map((key) => key.slice(PREFIX.length));
+
 const SERVER_SECRET = 'server-secret';
 
 function checkEdge(edge: string): void {

@@ -1,4 +1,4 @@
-import { parseRestoreWindow, type RestoreWindow, windowAt } from '../control/restore-window.ts';
+import { parseRestoreWindow, type RestoreWindow, type WindowView } from '../control/restore-window.ts';
 import type { Durable } from '../control/step.ts';
 import type { Terms } from '../model/control.ts';
 import type { EdgeDocument } from '../model/documents.ts';
@@ -23,6 +23,9 @@ export function restoreWindowOf(edge: EdgeDocument): RestoreWindow | null {
 
 export interface LocationFacts {
   document: EdgeDocument;
+  /** null: only an operator hands back. */
+  schedule: RestoreWindow | null;
+  window: WindowView;
   durable: Durable;
   state: string;
   sinceMs: number;
@@ -34,10 +37,8 @@ export interface LocationFacts {
   modules: { total: number; running: number; failing: number };
 }
 
-export function locationView(facts: LocationFacts, wallMs: number): LocationView {
-  const { document, durable, state } = facts;
-  const restoreWindow = restoreWindowOf(document);
-  const window = restoreWindow === null ? null : windowAt(restoreWindow, wallMs);
+export function locationView(facts: LocationFacts): LocationView {
+  const { document, durable, state, window, schedule } = facts;
   return {
     id: document.id,
     name: document.name,
@@ -51,7 +52,7 @@ export function locationView(facts: LocationFacts, wallMs: number): LocationView
     timeoutSeconds: document.timeout,
     paused: facts.paused,
     link: facts.linked ? 'up' : 'down',
-    window: { open: window?.open ?? false, nextMs: window?.nextOpensMs ?? null },
+    window: { open: window.open, closesMs: window.closesMs, nextMs: window.nextOpensMs, schedule },
     dueInMs: facts.dueInMs,
     holdDownMs: facts.holdDownMs,
     dualControlSeconds: facts.dualControlSeconds,

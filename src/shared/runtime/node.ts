@@ -1,4 +1,5 @@
 import type { Json } from '../foundation/json.ts';
+import type { RestoreWindow } from '../control/restore-window.ts';
 import type { Epoch, Holder, Policy } from '../model/control.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
@@ -17,6 +18,8 @@ export interface HoldfastNode {
   history(location: string, limit: number): Promise<HistoryEntry[]>;
   /** An operator's order. Resolves when carried out; throws ORDER_REFUSED, DEADLINE, NOT_FOUND. `dryRun` says only what would happen. */
   order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult>;
+  /** Master only, which alone asks whether the window is open; throws ORDER_REFUSED, NOT_FOUND. Forgotten when the master restarts. */
+  setWindow(request: WindowRequest): OrderResult;
 
   /** Runs a method of a module wherever it is controlled. */
   exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer>;
@@ -84,8 +87,8 @@ export interface LocationView {
   timeoutSeconds: number;
   paused: boolean;
   link: 'up' | 'down';
-  /** Restore window: is it open now, when does it open next (unix ms; null: only an operator hands back). */
-  window: { open: boolean; nextMs: number | null };
+  /** Restore window: is it open now, when does it close and when does it open next (unix ms), and its rule (null: only an operator hands back). */
+  window: { open: boolean; closesMs: number | null; nextMs: number | null; schedule: RestoreWindow | null };
   /** Milliseconds until an automatic move is due (takeover while suspect), null when none is. */
   dueInMs: number | null;
   holdDownMs: number;
@@ -101,6 +104,14 @@ export interface OrderRequest {
   kind: OrderKind;
   /** Who asked, for history and audit. */
   by: string;
+  dryRun: boolean;
+}
+
+/** Opens the restore window now, or ends the one that is open. */
+export interface WindowRequest {
+  location: string;
+  /** How long it stays open; null: close it. */
+  openMs: number | null;
   dryRun: boolean;
 }
 

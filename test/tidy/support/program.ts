@@ -24,6 +24,7 @@ export function programForDocs(): Command {
   return createProgram({
     serve: unused,
     demo: unused,
+    inspect: unused,
     verify: unused,
     restore: unused,
     newDriver: unused,
@@ -38,6 +39,8 @@ export function programForDocs(): Command {
     stdin: { isTTY: false, ask: unused, readAll: unused },
     clock: new FakeClock(),
     readFile: unused,
+    readTail: unused,
+    writeFile: unused,
     createClient,
     signal: new AbortController().signal,
   }).program;

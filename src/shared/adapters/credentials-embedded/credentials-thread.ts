@@ -1,27 +1,9 @@
-import { openDatabase, type FileKind } from '../sqlite/open.ts';
+import { openDatabase } from '../sqlite/open.ts';
 import { serveEngine } from '../sqlite/serve.ts';
 import { checksum, type Database } from '../sqlite/sqlite.ts';
+import { type CredentialRow, credentialRows, credentialsFile } from './file-kind.ts';
 
 /** Entry of the thread that owns the file of the credentials. */
-
-const credentialsFile: FileKind = {
-  applicationId: 0x48_46_43_52,
-  version: 1,
-  schema: `
-    CREATE TABLE credentials (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL)
-      STRICT, WITHOUT ROWID`,
-  problems: (db) =>
-    rows(db)
-      .filter((row) => row.checksum !== checksum(row.key, row.value))
-      .map((row) => `credential ${row.key}: its checksum is wrong`),
-};
-
-interface CredentialRow {
-  key: string;
-  value: string;
-}
-const rows = (db: Database) =>
-  db.query<CredentialRow & { checksum: number }>('SELECT key, value, checksum FROM credentials');
 
 export type CredentialsEngine = ReturnType<typeof credentialsEngine>;
 
@@ -34,7 +16,7 @@ function credentialsEngine(db: Database) {
     else upsert.run(key, value, checksum(key, value));
   };
   return {
-    reads: { load: (): [string, string][] => rows(db).map(({ key, value }) => [key, value]) },
+    reads: { load: (): [string, string][] => credentialRows(db).map(({ key, value }) => [key, value]) },
     writes: {
       set,
       compareAndSet: (key: string, expected: string | null, value: string | null): boolean => {

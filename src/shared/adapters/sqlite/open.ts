@@ -79,6 +79,29 @@ export function lock(path: string): Database {
   }
 }
 
+/** A backup may lie on a read-only disk, where it cannot be locked and nobody can write to it. */
+export function openAsItIs(path: string): Database {
+  try {
+    return lock(path);
+  } catch (error) {
+    if (!hasCode(error, 'STORE_FAILED')) throw error;
+    return new Database(path, { readOnly: true });
+  }
+}
+
+/** What `read` finds in a file that no process has open, once it is seen to be sound. Throws STORE_BUSY, STORE_DAMAGED, STORE_FAILED. */
+export function inspectDatabase<T>(path: string, kind: FileKind, read: (db: Database) => T): T {
+  const db = openAsItIs(path);
+  try {
+    checkKind(db, kind);
+    const [problem] = damage(db, kind);
+    if (problem !== undefined) throw damaged(path, problem);
+    return read(db);
+  } finally {
+    db.close();
+  }
+}
+
 /** Refuses a file of another kind, or of a newer version of the program. */
 export function checkKind(db: Database, kind: FileKind): void {
   const [id] = db.query<{ application_id: number }>('PRAGMA application_id');

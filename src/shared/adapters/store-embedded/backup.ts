@@ -1,8 +1,8 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { HoldfastError } from '../../model/errors.ts';
-import { damaged, fileFailure, checkKind, damage, lock, openDatabase } from '../sqlite/open.ts';
-import { Database, hasCode, syncDirectoryOf } from '../sqlite/sqlite.ts';
+import { checkKind, damage, damaged, fileFailure, lock, openAsItIs, openDatabase } from '../sqlite/open.ts';
+import { type Database, hasCode, syncDirectoryOf } from '../sqlite/sqlite.ts';
 import { documentProblems, storeFile } from './file-kind.ts';
 import { metaOf } from './meta.ts';
 
@@ -129,15 +129,5 @@ function emptyLog(former: Database | null): Database | null {
     // Closed before the rename: closing removes the log by its name, which must not be that of the new store.
     former?.close();
     return null;
-  }
-}
-
-/** A backup may lie on a read-only disk, where it cannot be locked and nobody can write to it. */
-function openAsItIs(path: string): Database {
-  try {
-    return lock(path);
-  } catch (error) {
-    if (!hasCode(error, 'STORE_FAILED')) throw error;
-    return new Database(path, { readOnly: true });
   }
 }

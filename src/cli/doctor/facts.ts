@@ -1,0 +1,108 @@
+import type { JsonObject } from '../../shared/foundation/json.ts';
+import type { Location } from '../../client-sdk/index.ts';
+
+/** What the doctor looks at; the checks are functions of it. Times are unix milliseconds of wall clocks. */
+
+/** A data directory and the machine that it is on; no server is asked. */
+export interface DataFacts {
+  folder: string;
+  role: 'master' | 'edge' | null;
+  /** Version of Node, and the least that will do. */
+  node: { version: string; wanted: string };
+  /** The environment as a server would read it; null: it has no variables of a server. */
+  configuration: { problem: string | null; described: JsonObject | null } | null;
+  /** null: it does not exist. */
+  directory: { mode: number; writable: boolean; freeBytes: number } | null;
+  databases: DatabaseFacts[];
+  certificates: CertificateFacts[];
+  /** The newest file in `backups`; null: there is none. */
+  newestBackup: string | null;
+  /** Id of the key in `admin.key`; null: there is no such file. */
+  adminKey: string | null;
+  /** What the credentials say; null: they cannot be read now, or are not there. */
+  credentials: CredentialFacts | null;
+  /** The documents; null: they cannot be read now, or are not there. */
+  site: SiteFacts | null;
+  /** Own drivers that do not load. */
+  drivers: { name: string; problem: string }[];
+  /** Addresses on which a server could not listen now; looked at only while no server uses the directory. */
+  takenPorts: { variable: string; address: string }[];
+  masters: MasterFacts[];
+}
+
+export interface DatabaseFacts {
+  name: 'documents.db' | 'control.db' | 'credentials.db';
+  /** `in-use`: a server has it open. */
+  state: 'absent' | 'sound' | 'in-use' | 'damaged';
+  problem: string;
+}
+
+export interface CertificateFacts {
+  name: string;
+  /** null: it cannot be read. */
+  endsMs: number | null;
+}
+
+export interface CredentialFacts {
+  /** Edges that may connect to this master. */
+  enrolled: string[];
+  /** Whom this edge is; null: it was never enrolled. */
+  edge: string | null;
+}
+
+/** A master as this edge sees it from here. */
+export interface MasterFacts {
+  address: string;
+  outcome: 'reached' | 'unreachable' | 'foreign';
+  problem: string;
+}
+
+export interface SiteFacts {
+  windows: { location: string; start: string | null; length: number; timezone: string }[];
+  systems: { id: string; modules: string[] }[];
+  modules: ModuleFacts[];
+  drivers: { id: string; builtin: string }[];
+  /** Names of drivers that the server has; null: not known from here. */
+  builtins: string[] | null;
+  /** API keys; null: the caller may not list them, or no server could say. */
+  keys: { id: string; role: string; revoked: boolean }[] | null;
+}
+
+export interface ModuleFacts {
+  id: string;
+  driver_id: string;
+  ip: string;
+  port: number;
+  udp: boolean;
+  makebreak: boolean;
+  running: boolean;
+  /** null: nobody has heard of it. */
+  connected: boolean | null;
+}
+
+/** A federation, through the server that was asked. */
+export interface FederationFacts {
+  origin: string;
+  /** The server could not be asked: why, and what to do. */
+  failure: { problem: string; fix: string } | null;
+  role: 'master' | 'edge';
+  waitingFor: string[];
+  locations: Location[];
+  /** Documents as the server shows them, without windows: those are in the locations. */
+  site: SiteFacts | null;
+  /** Position in the feed of changes; null: not known. */
+  sequence: number | null;
+  edges: EdgeFacts[];
+}
+
+/** An edge that was asked itself. */
+export interface EdgeFacts {
+  id: string;
+  origin: string;
+  outcome: 'answered' | 'unreachable' | 'not-asked';
+  problem: string;
+  /** How far its wall clock is ahead of that of the server that was asked first. */
+  clockAheadMs: number;
+  sequence: number | null;
+  location: Location | null;
+}

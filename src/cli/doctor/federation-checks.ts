@@ -1,0 +1,133 @@
+import type { Location } from '../../client-sdk/index.ts';
+import { duration } from '../format.ts';
+import type { EdgeFacts, FederationFacts } from './facts.ts';
+import { type Finding, ok, orOk, plural, problem, warning } from './finding.ts';
+
+/** Checks of a federation that runs, as the server that was asked sees it, and its edges themselves. */
+export function checkFederation(facts: FederationFacts): Finding[] {
+  const { failure, origin, role, waitingFor } = facts;
+  if (failure !== null) return [problem('server', failure.problem, failure.fix)];
+  const server =
+    waitingFor.length === 0 ? ok(
+      'server',
+      `${origin} is a ${role} and takes requests`,
+    ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'wait; longer than a minute: see its log');
+  return [server, ...facts.locations.flatMap((location) => checkLocation(location, role)), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+}
+
+function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
+  const { id, holder, state, reason, modules } = location;
+  const check = `location ${id}`;
+  const bad = [...linkOf(location, role), ...holderOf(location), ...pausesOf(location)];
+  if (modules.failing > 0) {
+    bad.push(problem(
+      check,
+      `${plural(modules.failing, 'module')} of ${modules.total} failing`,
+      'holdfast get <system> <module> shows the `problem` of each; holdfast driver check tests a driver of your own',
+    ));
+  }
+  if (location.window.schedule !== null && location.window.next === null) {
+    bad.push(problem(
+      check,
+      `its restore window never opens: "${location.window.schedule.start}"`,
+      `correct window_start with holdfast apply; holdfast window next --cron tries it out`,
+    ));
+  }
+  if (location.dual_control_seconds > 0) {
+    bad.push(warning(
+      check,
+      `edge and master both held it for ${duration(location.dual_control_seconds)} in all`,
+      `holdfast location history ${id}; policy: exclusive rules it out, at its price (docs/operations.md)`,
+    ));
+  }
+  return orOk(bad, check, `the ${holder} holds it (${state}, ${reason})`);
+}
+
+function linkOf({ id, link, reason }: Location, role: 'master' | 'edge'): Finding[] {
+  if (link.state === 'up') return [];
+  const check = `location ${id}`;
+  if (role === 'edge') return [problem(
+    check,
+    'this edge has no link to a master',
+    'holdfast doctor --data <directory> on this machine tries each master',
+  )];
+  if (reason === 'never-held') return [problem(
+    check,
+    'no edge has ever connected',
+    `holdfast edge add ${id}, and start the edge with what it prints`,
+  )];
+  return [problem(
+    check,
+    'its edge is not connected',
+    'start the edge, or mend its line; holdfast doctor --data <directory> on its machine says which',
+  )];
+}
+
+function holderOf({ id, holder, state, reason, link, window, paused }: Location): Finding[] {
+  const check = `location ${id}`;
+  if (holder === 'none') return [problem(
+    check,
+    `nobody holds it (${state}, ${reason})`,
+    `holdfast location takeover ${id}, or wait if \`holdfast status\` shows a time`,
+  )];
+  if (holder !== 'master' || link.state === 'down' || paused) return [];
+  const soon = window.schedule === null ? 'it has no restore window' : 'it waits for its restore window';
+  return [warning(
+    check,
+    `the master holds it while its edge is connected; ${soon}`,
+    `holdfast location handback ${id}, or holdfast window open ${id} --for 2m`,
+  )];
+}
+
+function pausesOf({ id, paused, hold_down }: Location): Finding[] {
+  const check = `location ${id}`;
+  const findings: Finding[] = [];
+  if (paused) findings.push(warning(check, 'it is paused: nothing moves by itself', `holdfast location resume ${id}`));
+  if (hold_down > 0) {
+    findings.push(warning(
+      check,
+      `a hold-down runs for another ${duration(hold_down)}: its line broke too often`,
+      `mend the line; holdfast location handback ${id} goes before it`,
+    ));
+  }
+  return findings;
+}
+
+const CLOCKS_APART_MS = 60_000;
+/** Changes reach an edge in less than a second; a few may be under way. */
+const CHANGES_BEHIND = 20;
+
+function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): Finding[] {
+  const { id, origin, outcome } = edge;
+  const check = `edge ${id}`;
+  const atMaster = locations.find((location) => location.id === id);
+  if (atMaster?.holder === 'master' && edge.location?.state === 'holding') {
+    return [problem(
+      check,
+      'edge and master both drive the devices now',
+      'mend the line between them: the edge keeps the devices, and the master lets go',
+    )];
+  }
+  // That it is away was said with its location.
+  if (atMaster?.link.state === 'down') return [];
+  const fix = 'set HOLDFAST_HTTP of the edge to an address that clients reach, or HOLDFAST_ORIGIN to what leads there';
+  if (outcome === 'not-asked') return [warning(check, `its origin ${origin} is not for clients elsewhere: ${edge.problem}`, fix)];
+  if (outcome === 'unreachable') return [warning(check, `it is linked, but its client API is not reached: ${edge.problem}`, fix)];
+  const bad: Finding[] = [];
+  if (Math.abs(edge.clockAheadMs) > CLOCKS_APART_MS) {
+    const apart = `${duration(Math.abs(edge.clockAheadMs) / 1_000)} ${edge.clockAheadMs > 0 ? 'ahead' : 'behind'}`;
+    bad.push(warning(
+      check,
+      `its clock is ${apart}: certificates, tokens and times in logs are wrong; who controls does not depend on it`,
+      'timedatectl set-ntp true, on the machine whose clock is wrong',
+    ));
+  }
+  if (edge.sequence !== null && sequence !== null && sequence - edge.sequence > CHANGES_BEHIND) {
+    bad.push(problem(
+      check,
+      `its documents are ${plural(sequence - edge.sequence, 'change')} behind those of the master`,
+      'see `replication` in its log; after a restart of the edge it pulls them anew',
+    ));
+  }
+  return orOk(bad, check, `${origin} answers, its clock and documents agree`);
+}

@@ -1,0 +1,94 @@
+import { HoldfastError, routes } from '../../client-sdk/index.ts';
+import type { Client, Location } from '../../client-sdk/index.ts';
+import { toFailure } from '../failures.ts';
+import type { Session } from '../session.ts';
+import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
+
+/** Asks the server, and the edges that it knows, what the checks need. Throws nothing but usage errors: what does not answer is a fact. */
+export async function gatherFederation(session: Session): Promise<FederationFacts> {
+  const client = await session.client();
+  const facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], locations: [], site: null, sequence: null, edges: [] };
+  try {
+    const { role, waiting_for } = await client.call(routes.live, {}, QUICK).then(async (live) => ({ ...live, ...(await readiness(client)) }));
+    const locations = await client.all(routes.edgeList, '', QUICK);
+    const [site, sequence, clockMs] = [await gatherSite(client), await sequenceOf(client), await clockOf(session, client)];
+    const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
+    const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
+    return { ...facts, role, waitingFor: waiting_for, locations, site, sequence, edges };
+  } catch (error) {
+    const { message, next } = toFailure(error);
+    return { ...facts, failure: { problem: message, fix: next } };
+  }
+}
+
+const QUICK = { timeoutMs: 5_000 };
+
+/** 503 is an answer too. */
+async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
+  try {
+    return await client.call(routes.ready, {}, QUICK);
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'UNREACHABLE') throw error;
+    return { waiting_for: ['its start to end'] };
+  }
+}
+
+async function gatherSite(client: Client): Promise<SiteFacts> {
+  const [systems, modules, drivers] = [
+    await client.all(routes.systemList, '', QUICK),
+    await client.all(routes.moduleList, '', QUICK),
+    await client.all(routes.driverList, '', QUICK),
+  ];
+  return { windows: [], systems, modules, drivers, builtins: null, keys: await keysOf(client) };
+}
+
+/** Only an administrator may list them. */
+async function keysOf(client: Client): Promise<SiteFacts['keys']> {
+  try {
+    return await client.all(routes.keyList, '', QUICK);
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'FORBIDDEN') return null;
+    throw error;
+  }
+}
+
+async function sequenceOf(client: Client): Promise<number | null> {
+  const text = await client.call(routes.metrics, {}, QUICK);
+  const value = /^holdfast_replication_sequence(?:\{\})? (\S+)$/m.exec(text)?.[1];
+  return value === undefined ? null : Number(value);
+}
+
+/** How far the clock of the server is ahead of ours, down to a second: HTTP says no more. */
+async function clockOf(session: Session, client: Client): Promise<number> {
+  const { headers } = await client.request(routes.version, {}, QUICK);
+  return Date.parse(headers['date'] ?? '') - session.deps.clock.wallMs();
+}
+
+async function askEdge(session: Session, id: string, origin: string, masterAheadMs: number): Promise<EdgeFacts> {
+  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, location: null };
+  // Something else may listen there on this machine, and it would be shown the key.
+  if (isLoopback(origin) && !isLoopback((await session.client()).origin)) return { ...facts, problem: 'it is an address of its own machine' };
+  let client: Client;
+  try {
+    client = await session.clientOf(origin);
+  } catch (error) {
+    return { ...facts, problem: toFailure(error).message };
+  }
+  try {
+    const clockAheadMs = (await clockOf(session, client)) - masterAheadMs;
+    return { ...facts, outcome: 'answered', clockAheadMs, sequence: await sequenceOf(client), location: await locationOf(client, id) };
+  } catch (error) {
+    return { ...facts, outcome: 'unreachable', problem: toFailure(error).message };
+  } finally {
+    client.close();
+  }
+}
+
+async function locationOf(client: Client, id: string): Promise<Location> {
+  return client.call(routes.edgeShow, { params: { id } }, QUICK);
+}
+
+function isLoopback(origin: string): boolean {
+  const { hostname } = new URL(origin);
+  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
+}

@@ -1,0 +1,245 @@
+import { X509Certificate } from 'node:crypto';
+import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { availableParallelism, hostname } from 'node:os';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { z } from 'zod';
+import type { CertificateFacts, CredentialFacts, DatabaseFacts, DataFacts, MasterFacts, SiteFacts } from './cli/doctor/facts.ts';
+import type { Environment, LocalCommands } from './cli/deps.ts';
+import { checkDriver } from './driver-tools/check.ts';
+import { driverFiles } from './driver-tools/driver-files.ts';
+import { builtinDrivers } from './drivers/index.ts';
+import { credentialRows, credentialsFile } from './shared/adapters/credentials-embedded/file-kind.ts';
+import { journalFile } from './shared/adapters/journal-embedded/file-kind.ts';
+import { inspectDatabase, type FileKind } from './shared/adapters/sqlite/open.ts';
+import { type Database, hasCode } from './shared/adapters/sqlite/sqlite.ts';
+import { allRows, parseDocument, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
+import { verifyPinned } from './shared/adapters/tls/certificates.ts';
+import { type Address, clientVariables, type Config, describeConfig, formatAddress, parseAddress, parseConfig } from './shared/model/config.ts';
+import type { AnyDocument, DocumentKind, DocumentOf } from './shared/model/documents.ts';
+import { HoldfastError } from './shared/model/errors.ts';
+import { limits } from './shared/model/limits.ts';
+import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
+import { enrolledEdges } from './shared/runtime/link-authority.ts';
+import { dataFiles } from './serve.ts';
+
+/** `holdfast doctor --data`: what lies in a data directory and around it. Nothing here judges; src/cli/doctor does. */
+export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal }) => {
+  const files = dataFiles(folder);
+  const { config, configuration } = readConfiguration(env, folder);
+  const documents = read(files.documents, 'documents.db', storeFile, siteDocuments);
+  const journal = read(files.journal, 'control.db', journalFile, () => null);
+  const credentials = read(files.credentials, 'credentials.db', credentialsFile, (db) => new Map(credentialRows(db).map(({ key, value }) => [key, value])));
+  const identity = credentials.value === null ? null : edgeAccess(credentials.value.get('identity') ?? null);
+  const certificates = await readCertificates(files.tls);
+  const role = config?.role ?? roleOf(identity, certificates);
+  const inUse = [documents, journal, credentials].some(({ facts }) => facts.state === 'in-use');
+  const builtins = driversOf(config);
+  return {
+    folder,
+    role,
+    node: { version: process.versions.node, wanted: await wantedNode() },
+    configuration,
+    directory: await readDirectory(folder),
+    databases: [documents.facts, journal.facts, credentials.facts],
+    certificates,
+    newestBackup: await newestIn(files.backups),
+    adminKey: await adminKeyId(files.adminKey),
+    credentials: credentials.value === null ? null : credentialFacts(credentials.value, identity),
+    site: documents.value === null ? null : siteFacts(documents.value, [...builtins.names]),
+    drivers: await brokenDrivers(config),
+    takenPorts: inUse || config === null ? [] : await takenPorts(config),
+    masters: role === 'edge' ? await tryMasters(config, identity, signal) : [],
+  };
+};
+
+/** The environment counts when it has anything of a server but the directory, which may be named for us alone. */
+function readConfiguration(env: Environment, folder: string): { config: Config | null; configuration: DataFacts['configuration'] } {
+  const ours = Object.keys(env).filter((name) => name.startsWith('HOLDFAST_') && name !== 'HOLDFAST_DATA' && !clientVariables.includes(name));
+  if (ours.length === 0) return { config: null, configuration: null };
+  try {
+    const config = parseConfig({ ...env, HOLDFAST_DATA: folder }, { cores: availableParallelism(), hostname: hostname() });
+    return { config, configuration: { problem: null, described: describeConfig(config) } };
+  } catch (error) {
+    return { config: null, configuration: { problem: messageOf(error), described: null } };
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+interface Read<T> {
+  facts: DatabaseFacts;
+  /** null: it cannot be read now. */
+  value: T | null;
+}
+
+function read<T>(path: string, name: DatabaseFacts['name'], kind: FileKind, work: (db: Database) => T): Read<T> {
+  try {
+    return { facts: { name, state: 'sound', problem: '' }, value: inspectDatabase(path, kind, work) };
+  } catch (error) {
+    if (hasCode(error, 'STORE_BUSY')) return { facts: { name, state: 'in-use', problem: '' }, value: null };
+    const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    return { facts: { name, state: absent ? 'absent' : 'damaged', problem: absent ? '' : messageOf(error) }, value: null };
+  }
+}
+
+function roleOf(identity: EdgeAccess | null, certificates: CertificateFacts[]): DataFacts['role'] {
+  if (identity !== null || certificates.some(({ name }) => name === 'edge.pem')) return 'edge';
+  return certificates.some(({ name }) => name === 'ca.pem') ? 'master' : null;
+}
+
+const manifest = z.object({ engines: z.object({ node: z.string() }) });
+
+async function wantedNode(): Promise<string> {
+  const { engines } = manifest.parse(JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')));
+  return engines.node.replaceAll(/[^\d.]/g, '');
+}
+
+async function readDirectory(folder: string): Promise<DataFacts['directory']> {
+  try {
+    const [{ mode }, { bavail, bsize }] = await Promise.all([stat(folder), statfs(folder)]);
+    const writable = await access(folder, constants.W_OK).then(
+      () => true,
+      () => false,
+    );
+    return { mode: mode & 0o777, writable, freeBytes: bavail * bsize };
+  } catch {
+    return null;
+  }
+}
+
+async function readCertificates(folder: string): Promise<CertificateFacts[]> {
+  const found: CertificateFacts[] = [];
+  for (const name of ['ca.pem', 'server.pem', 'edge.pem']) {
+    const pem = await readFile(join(folder, name), 'utf8').catch(() => null);
+    if (pem !== null) found.push({ name, endsMs: endOf(pem) });
+  }
+  return found;
+}
+
+function endOf(pem: string): number | null {
+  try {
+    return Date.parse(new X509Certificate(pem).validTo);
+  } catch {
+    return null;
+  }
+}
+
+async function newestIn(folder: string): Promise<string | null> {
+  const files = await readdir(folder).catch(() => []);
+  const dated = await Promise.all(files.map(async (name) => ({ path: join(folder, name), ms: (await stat(join(folder, name))).mtimeMs })));
+  return dated.toSorted((a, b) => b.ms - a.ms)[0]?.path ?? null;
+}
+
+/** The id alone: the rest is secret. */
+async function adminKeyId(path: string): Promise<string | null> {
+  const text = await readFile(path, 'utf8').catch(() => null);
+  return text === null ? null : (text.trim().split('.')[0] ?? null);
+}
+
+const credentialFacts = (values: ReadonlyMap<string, string>, identity: EdgeAccess | null): CredentialFacts => ({
+  enrolled: enrolledEdges(values.keys()),
+  edge: identity?.edge ?? null,
+});
+
+// Documents
+
+function siteDocuments(db: Database): AnyDocument[] {
+  const documents: AnyDocument[] = [];
+  for (const { kind, body } of allRows(db)) {
+    const parsed = body === null ? null : parseDocument(kind, body);
+    if (parsed !== null && 'document' in parsed) documents.push(parsed.document);
+  }
+  return documents;
+}
+
+function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
+  const of = <K extends DocumentKind>(kind: K): DocumentOf<K>[] => documents.filter((document): document is DocumentOf<K> => document.type === kind);
+  return {
+    windows: of('edge').map(({ id, window_start, window_length, timezone }) => ({ location: id, start: window_start, length: window_length, timezone })),
+    systems: of('sys').map(({ id, modules }) => ({ id, modules })),
+    modules: of('mod').map(({ id, driver_id, ip, port, udp, makebreak, running }) => ({ id, driver_id, ip, port, udp, makebreak, running, connected: null })),
+    drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
+    builtins,
+    keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),
+  };
+}
+
+// Drivers
+
+function driversOf(config: Config | null): { names: Set<string>; problem: string | null } {
+  const names = new Set(Object.keys(builtinDrivers));
+  if (config === null || config.drivers === null) return { names, problem: null };
+  try {
+    for (const name of driverFiles(config.drivers).keys()) names.add(name);
+    return { names, problem: null };
+  } catch (error) {
+    return { names, problem: messageOf(error) };
+  }
+}
+
+/** Settings that a driver needs are no fault of its file. */
+async function brokenDrivers(config: Config | null): Promise<DataFacts['drivers']> {
+  const folder = config?.drivers ?? null;
+  if (folder === null) return [];
+  const { problem } = driversOf(config);
+  if (problem !== null) return [{ name: folder, problem }];
+  const broken: DataFacts['drivers'] = [];
+  for (const [name, { entry }] of driverFiles(folder)) {
+    await checkDriver(entry, {}).catch((error: unknown) => {
+      if (!(error instanceof HoldfastError && error.code === 'INPUT_INVALID')) broken.push({ name, problem: messageOf(error) });
+    });
+  }
+  return broken;
+}
+
+// Network
+
+async function takenPorts(config: Config): Promise<DataFacts['takenPorts']> {
+  const wanted: [variable: string, address: Address][] = [['HOLDFAST_HTTP', config.http]];
+  if (config.role === 'master') wanted.push(['HOLDFAST_LINK', config.link]);
+  const taken: DataFacts['takenPorts'] = [];
+  for (const [variable, address] of wanted) if (await isTaken(address)) taken.push({ variable, address: formatAddress(address) });
+  return taken;
+}
+
+function isTaken({ host, port }: Address): Promise<boolean> {
+  if (port === 0) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
+    server.listen(port, host, () => server.close(() => resolve(false)));
+  });
+}
+
+function tryMasters(config: Config | null, identity: EdgeAccess | null, signal: AbortSignal): Promise<MasterFacts[]> {
+  const configured = config?.role === 'edge' ? config.masters : null;
+  return Promise.all((configured ?? identity?.addresses ?? []).map((address) => tryMaster(address, identity?.caFingerprint ?? null, signal)));
+}
+
+/** Opens TLS and looks at the certificate; not a byte of ours is sent. */
+async function tryMaster(address: string, caFingerprint: string | null, signal: AbortSignal): Promise<MasterFacts> {
+  const target = parseAddress(address);
+  if (target === null) return { address, outcome: 'unreachable', problem: 'this is not host:port' };
+  const socket = connect({ ...target, minVersion: 'TLSv1.3', rejectUnauthorized: false });
+  try {
+    await secured(socket, AbortSignal.any([signal, AbortSignal.timeout(limits.dialAttemptMs)]));
+    const shown = socket.getPeerCertificate(true);
+    if (caFingerprint !== null) verifyPinned({ certificate: shown.raw, ca: shown.issuerCertificate.raw, caFingerprint, wallMs: Date.now() });
+    return { address, outcome: 'reached', problem: '' };
+  } catch (error) {
+    return { address, outcome: hasCode(error, 'LINK_REFUSED') ? 'foreign' : 'unreachable', problem: messageOf(error) };
+  } finally {
+    socket.destroy();
+  }
+}
+
+function secured(socket: TLSSocket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('secureConnect', resolve);
+    // An error that comes later must not end the process.
+    socket.on('error', reject);
+    signal.addEventListener('abort', () => reject(new Error(`no answer within ${limits.dialAttemptMs} ms`)), { once: true });
+  });
+}

@@ -1,0 +1,186 @@
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Redactor } from '../../src/cli/redact.ts';
+import type { Finding } from '../../src/cli/doctor/finding.ts';
+import { inspect } from '../../src/inspect.ts';
+import { credentialsFile } from '../../src/shared/adapters/credentials-embedded/file-kind.ts';
+import { openDatabase } from '../../src/shared/adapters/sqlite/open.ts';
+import { storeFile } from '../../src/shared/adapters/store-embedded/file-kind.ts';
+import { startTestServer } from '../support/api-server.ts';
+import type { TestServer } from '../support/api-server.ts';
+import { addSite } from '../support/api-site.ts';
+import { cli } from '../support/cli-run.ts';
+import type { CliResult, CliSetting } from '../support/cli-run.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { locationView, SINCE_MS } from '../support/fake-node.ts';
+import { tempFolders } from '../support/temp-folder.ts';
+
+const folders = tempFolders();
+const clock = new FakeClock(SINCE_MS);
+const healthy = { modules: { total: 3, running: 3, failing: 0 } };
+let server: TestServer;
+beforeEach(async () => {
+  server = await startTestServer();
+  for (const id of ['edge-1', 'edge-2']) server.node.views.set(id, locationView(id, healthy));
+});
+afterEach(() => server.close());
+
+const env = (): Record<string, string> => ({ HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.admin });
+const run = (setting: Partial<CliSetting>, ...argv: string[]): Promise<CliResult> => cli({ clock, env: env(), inspect, ...setting }, ...argv);
+const findings = async (setting: Partial<CliSetting>, ...argv: string[]): Promise<Finding[]> => JSON.parse((await run(setting, 'doctor', '-o', 'json', ...argv)).out) as Finding[];
+const bad = (found: Finding[]): string[] => found.filter(({ verdict }) => verdict !== 'ok').map(({ check, found: text }) => `${check}: ${text}`);
+
+describe('holdfast doctor with a server', () => {
+  it('healthy: a table, and exit code 0', async () => {
+    const { code, out, err } = await run({}, 'doctor');
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(/^VERDICT +CHECK +FOUND +WHAT MENDS IT\nok +server +http:\S+ is a master and takes requests\nok +location edge-1 +the edge holds it/);
+  });
+
+  it('a problem: exit code 1, and what mends it in the table and as JSON', async () => {
+    server.node.views.set('edge-2', locationView('edge-2', { ...healthy, link: 'down', reason: 'never-held' }));
+    const { code, out, err } = await run({}, 'doctor');
+    expect([code, err]).toEqual([1, 'error: 1 problem\nnext: the last column says what mends each; then holdfast doctor again\n']);
+    expect(out).toMatch(/^problem +location edge-2 +no edge has ever connected +holdfast edge add edge-2/m);
+    expect(await findings({})).toContainEqual({ check: 'location edge-2', verdict: 'problem', found: 'no edge has ever connected', fix: 'holdfast edge add edge-2, and start the edge with what it prints' });
+  });
+
+  it('a warning leaves the exit code alone', async () => {
+    server.node.views.set('edge-2', locationView('edge-2', { ...healthy, paused: true }));
+    expect((await run({}, 'doctor')).code).toBe(0);
+  });
+
+  it('a server that is away or a wrong key is a finding too, and one without the rights sees less', async () => {
+    expect(bad(await findings({ env: { HOLDFAST_SERVER: 'http://127.0.0.1:1' } }))).toEqual(['server: Cannot reach http://127.0.0.1:1: nothing listens there']);
+    expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin } }))).toEqual(['server: no valid API key came with the request']);
+    expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer } }))).toEqual([]);
+  });
+
+  it('asks each edge itself: one that does not listen where it says is found', async () => {
+    server.node.origins.push({ location: 'edge-1', edge: 'http://127.0.0.1:1', master: null }, { location: 'edge-2', edge: 'http://192.0.2.1:80', master: null });
+    expect(bad(await findings({}))).toEqual([
+      'edge edge-1: it is linked, but its client API is not reached: Cannot reach http://127.0.0.1:1: nothing listens there',
+      'edge edge-2: its origin http://192.0.2.1:80 is not for clients elsewhere: http:// would show the key to the network; it is for this machine only',
+    ]);
+  });
+});
+
+describe('holdfast doctor with a data directory', () => {
+  const alone = (more: Record<string, string> = {}): Partial<CliSetting> => ({ env: more });
+
+  it('a fresh one is healthy, and no server is asked', async () => {
+    const found = await findings(alone(), '--data', folders());
+    expect([bad(found), found.some(({ check }) => check === 'server')]).toEqual([[], false]);
+  });
+
+  it('finds wrong modes, damaged and missing databases, and reads what is sound', async () => {
+    const folder = folders();
+    chmodSync(folder, 0o755);
+    openDatabase(join(folder, 'credentials.db'), credentialsFile).close();
+    writeFileSync(join(folder, 'documents.db'), 'no database '.repeat(1_000));
+    const found = bad(await findings(alone(), '--data', folder));
+    expect(found).toHaveLength(3);
+    expect(found[0]).toContain('(mode 755)');
+    expect(found[1]).toContain('documents.db: damaged');
+    expect(found[2]).toContain('the control journal is gone');
+  });
+
+  it('one that a server uses is looked at and left alone', async () => {
+    const folder = folders();
+    const open = openDatabase(join(folder, 'documents.db'), storeFile);
+    const found = await findings(alone(), '--data', folder);
+    expect(found.find(({ check }) => check === 'databases')?.found).toContain('in use by a running server');
+    expect(open.query('SELECT count(*) AS count FROM documents')).toEqual([{ count: 0 }]);
+    open.close();
+  });
+
+  it('finds a misspelled variable, a taken port, a broken driver and a master that is away', async () => {
+    const folder = folders();
+    expect(bad(await findings(alone({ HOLDFAST_ROEL: 'edge' }), '--data', folder)).join()).toContain('HOLDFAST_ROEL is unknown; did you mean HOLDFAST_ROLE?');
+    const taken = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => taken.once('listening', resolve));
+    const HOLDFAST_HTTP = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
+    const drivers = join(folder, 'drivers');
+    mkdirSync(drivers);
+    writeFileSync(join(drivers, 'lamp.ts'), 'export default {');
+    const found = bad(await findings(alone({ HOLDFAST_ROLE: 'edge', HOLDFAST_HTTP, HOLDFAST_DRIVERS: drivers, HOLDFAST_MASTERS: '127.0.0.1:1' }), '--data', folder));
+    taken.close();
+    expect(found.map((text) => text.slice(0, 40))).toEqual([
+      expect.stringContaining('drivers: lamp: '),
+      `ports: ${HOLDFAST_HTTP} is taken by another program`.slice(0, 40),
+      'master: 127.0.0.1:1 cannot be reached: c',
+    ]);
+  });
+});
+
+describe('holdfast bundle', () => {
+  const hex = (digit: string): string => digit.repeat(64);
+  const secrets = {
+    apiKey: `key-0123456789ab.${hex('a')}`,
+    token: `token-0123456789ab.${hex('b')}`,
+    enrolment: `holdfast-enrol:${'E'.repeat(80)}`,
+    devicePassword: 'correct-horse-battery',
+    community: 'kommunity-string',
+    urlPassword: 'sesame-in-a-url',
+    queryKey: 'plain-query-key',
+    headerToken: 'header.token-value',
+    privateKey: 'MIGHAgEAMBMGByqGSM49',
+  };
+  const log = [
+    JSON.stringify({ event: 'request', url: `/api/engine/v2/systems?api-key=${secrets.queryKey}&q=x`, key: secrets.apiKey }),
+    JSON.stringify({ event: 'driver', message: `login admin ${secrets.devicePassword} refused`, nested: { snmp_community: secrets.community } }),
+    `GET http://admin:${secrets.urlPassword}@192.0.2.1/ Authorization: Bearer ${secrets.headerToken}`,
+    `HOLDFAST_ENROL=${secrets.enrolment} bearer_token=${secrets.token}`,
+    `-----BEGIN PRIVATE KEY-----${secrets.privateKey}`,
+    'an ordinary line stays as it is',
+  ].join('\n');
+
+  it('holds what helps, and none of the secrets that lie everywhere', async () => {
+    await addSite(server.node, 'olga');
+    const [module] = (await server.node.store.list('mod', { limit: 1 })).map(({ document }) => document);
+    const stored = await server.node.store.get(module?.id ?? '');
+    if (stored === null || stored.document.type !== 'mod') throw new Error('there is a module');
+    const settings = { login: { password: secrets.devicePassword }, community: secrets.community };
+    await server.node.store.apply([{ op: 'put', document: { ...stored.document, settings, notes: secrets.devicePassword }, expect: stored.version }]);
+    server.node.views.set('edge-1', locationView('edge-1', { ...healthy, name: `Berlin ${secrets.apiKey}` }));
+    const folder = folders();
+    writeFileSync(join(folder, 'admin.key'), `${secrets.apiKey}\n`);
+    const written = new Map<string, Uint8Array>();
+    const setting = { written, files: { 'master.log': log }, env: { ...env(), HOLDFAST_ROLE: 'edge', HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_ENROL: secrets.enrolment } };
+
+    const { code, out, err } = await run(setting, 'bundle', '--file', 'b.json.gz', '--log', 'master.log', '--data', folder);
+    expect([code, out]).toEqual([0, 'b.json.gz\n']);
+    const text = gunzipSync(written.get('b.json.gz') ?? new Uint8Array()).toString();
+    for (const [name, secret] of Object.entries(secrets)) expect([name, text.includes(secret) || text.includes(secret.split('.')[1] ?? secret)]).toEqual([name, false]);
+    for (const key of Object.values(server.keys)) expect(text + out + err).not.toContain(key.split('.')[1]);
+
+    const bundle = JSON.parse(text) as Record<string, unknown>;
+    expect(Object.keys(bundle)).toEqual(['bundle', 'findings', 'data', 'federation', 'locations', 'edges', 'documents', 'server', 'members', 'history', 'metrics', 'log']);
+    expect(bundle).toMatchObject({
+      bundle: { version: '1.2.3' },
+      data: { configuration: { described: { role: 'edge', enrol: '[redacted]' } } },
+      locations: [{ id: 'edge-1', epoch: '0.4' }, { id: 'edge-2' }],
+      history: { 'edge-1': [{ sequence: 2 }, { sequence: 1 }] },
+      metrics: ['# HELP holdfast_modules Modules', ''],
+    });
+    expect(text).toContain('an ordinary line stays as it is');
+    expect(text).not.toContain('192.0.2.1:');
+  });
+
+  it('is made of a server that is away, too: then it says that', async () => {
+    const written = new Map<string, Uint8Array>();
+    const { code, out } = await run({ written, env: { HOLDFAST_SERVER: 'http://127.0.0.1:1' } }, 'bundle');
+    expect([code, out]).toEqual([0, 'holdfast-bundle-2025-01-01T12-00-00.250Z.json.gz\n']);
+    expect(gunzipSync([...written.values()][0] ?? new Uint8Array()).toString()).toContain('nothing listens there');
+  });
+
+  it('redaction leaves ordinary values alone', () => {
+    const value = { id: 'edge-1', epoch: '0.4', since: 12.5, running: true, none: null, list: ['a b', 1], reason: 'edge-kept-devices', at: 'file.ts:3:1' };
+    expect(new Redactor([]).value(value)).toEqual(value);
+    expect(new Redactor(['abc']).text('abc is too short to guard')).toBe('abc is too short to guard');
+  });
+});

@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import type { Location } from '../../src/client-sdk/index.ts';
+import { checkData } from '../../src/cli/doctor/data-checks.ts';
+import type { DataFacts, EdgeFacts, FederationFacts, ModuleFacts, SiteFacts } from '../../src/cli/doctor/facts.ts';
+import { checkFederation } from '../../src/cli/doctor/federation-checks.ts';
+import type { Finding } from '../../src/cli/doctor/finding.ts';
+import { checkSite } from '../../src/cli/doctor/site-checks.ts';
+import { locationOf } from '../../src/shared/api/views.ts';
+import { locationView } from '../support/fake-node.ts';
+
+const NOW = Date.parse('2026-06-01T00:00Z');
+const DAY = 86_400_000;
+
+// What is healthy
+
+const display: ModuleFacts = { id: 'mod-1', driver_id: 'driver-mock', ip: '192.0.2.1', port: 23, udp: false, makebreak: false, running: true, connected: true };
+const site: SiteFacts = {
+  windows: [{ location: 'berlin', start: '0 4 * * *', length: 3_600, timezone: 'Europe/Berlin' }],
+  systems: [{ id: 'sys-1', modules: ['mod-1', 'mod-2'] }],
+  modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2' }],
+  drivers: [{ id: 'driver-mock', builtin: 'mock' }],
+  builtins: ['mock', 'nut'],
+  keys: [{ id: 'key-1', role: 'admin', revoked: false }],
+};
+const data: DataFacts = {
+  folder: '/data',
+  role: 'master',
+  node: { version: '20.19.0', wanted: '20.19' },
+  configuration: { problem: null, described: {} },
+  directory: { mode: 0o700, writable: true, freeBytes: 10 ** 10 },
+  databases: [
+    { name: 'documents.db', state: 'sound', problem: '' },
+    { name: 'control.db', state: 'sound', problem: '' },
+    { name: 'credentials.db', state: 'sound', problem: '' },
+  ],
+  certificates: [
+    { name: 'ca.pem', endsMs: NOW + 3_000 * DAY },
+    { name: 'server.pem', endsMs: NOW + 300 * DAY },
+  ],
+  newestBackup: '/data/backups/monday.db',
+  adminKey: 'key-1',
+  credentials: { enrolled: ['berlin'], edge: null },
+  site,
+  drivers: [],
+  takenPorts: [],
+  masters: [],
+};
+const edgeData: DataFacts = {
+  ...data,
+  role: 'edge',
+  certificates: [{ name: 'edge.pem', endsMs: NOW + 25 * DAY }],
+  credentials: { enrolled: [], edge: 'berlin' },
+  adminKey: null,
+  masters: [{ address: '192.0.2.9:7443', outcome: 'reached', problem: '' }],
+};
+const modules = { total: 2, running: 2, failing: 0 };
+const berlin: Location = locationOf(locationView('berlin', { modules }));
+const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, location: { ...berlin, state: 'holding' } };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, edges: [edge] };
+
+const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
+const ofSite = (facts: Partial<SiteFacts>): Finding[] => checkSite({ ...site, ...facts }, NOW);
+const ofLocation = (facts: Partial<Location>): Finding[] => checkFederation({ ...federation, locations: [{ ...berlin, ...facts }], edges: [] });
+const ofEdge = (facts: Partial<EdgeFacts>, location: Partial<Location> = {}): Finding[] =>
+  checkFederation({ ...federation, locations: [{ ...berlin, ...location }], edges: [{ ...edge, ...facts }] });
+const damaged = (name: 'documents.db' | 'control.db' | 'credentials.db', role: 'master' | 'edge' = 'master'): Finding[] =>
+  ofData({ databases: [{ name, state: 'damaged', problem: 'page 3' }] }, role === 'edge' ? edgeData : data);
+const atMaster = { holder: 'master', state: 'waiting-window', reason: 'edge-lost' } as const;
+
+/** Each planted fault: what the doctor finds, what it says of it, and what it says to do. */
+const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem', found: RegExp, fix: RegExp][] = [
+  ['Node is too old', ofData({ node: { version: '20.9.0', wanted: '20.19' } }), 'problem', /20\.9\.0 is too old/, /install Node 20\.19/],
+  ['a variable is misspelled', ofData({ configuration: { problem: 'HOLDFAST_ROEL: is unknown; did you mean HOLDFAST_ROLE?', described: null } }), 'problem', /HOLDFAST_ROEL/, /environment/],
+  ['the data directory is gone', ofData({ directory: null }), 'problem', /does not exist/, /mkdir -m 700 \/data/],
+  ['the data directory cannot be written to', ofData({ directory: { mode: 0o700, writable: false, freeBytes: 10 ** 10 } }), 'problem', /cannot be written/, /chown/],
+  ['others may read the data directory', ofData({ directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }), 'warning', /mode 755/, /chmod 700 \/data/],
+  ['the disk is nearly full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 10 ** 7 } }), 'problem', /nearly full: 9 MB/, /free space/],
+  ['the documents of a master are damaged', damaged('documents.db'), 'problem', /page 3/, /holdfast restore \/data\/backups\/monday\.db --data \/data/],
+  ['the documents of an edge are damaged', damaged('documents.db', 'edge'), 'problem', /page 3/, /rm \/data\/documents\.db/],
+  ['the journal is damaged', damaged('control.db'), 'problem', /page 3/, /give no order/],
+  ['the credentials of an edge are damaged', damaged('credentials.db', 'edge'), 'problem', /page 3/, /holdfast edge rotate/],
+  [
+    'the journal is gone while there are credentials',
+    ofData({ databases: [{ name: 'control.db', state: 'absent', problem: '' }, { name: 'credentials.db', state: 'sound', problem: '' }] }),
+    'problem',
+    /journal is gone/,
+    /give no order before `holdfast status`/,
+  ],
+  ['the certificate of an edge ends', ofData({ certificates: [{ name: 'edge.pem', endsMs: NOW + 5 * DAY }] }, edgeData), 'warning', /ends on 2026-06-06/, /link to the master/],
+  ['the certificate of a master has ended', ofData({ certificates: [{ name: 'server.pem', endsMs: NOW - 1 }] }), 'problem', /has ended/, /restart the master/],
+  ['the CA cannot be read', ofData({ certificates: [{ name: 'ca.pem', endsMs: null }] }), 'problem', /ca\.pem cannot be read/, /\/data\/tls/],
+  ['a location has no enrolled edge', ofData({ credentials: { enrolled: [], edge: null } }), 'problem', /no edge may connect for the location berlin/, /holdfast edge add berlin/],
+  ['an enrolled edge has no location', ofData({ credentials: { enrolled: ['berlin', 'rome'], edge: null } }), 'warning', /edge rome may connect/, /holdfast edge revoke rome/],
+  ['an edge was never enrolled', ofData({ credentials: { enrolled: [], edge: null } }, edgeData), 'problem', /never enrolled/, /HOLDFAST_ENROL/],
+  ['no administrator is left', ofData({ site: { ...site, keys: [{ id: 'key-1', role: 'admin', revoked: true }] } }), 'problem', /no key of an administrator/, /holdfast restore/],
+  [
+    "the first administrator's key still lies about",
+    ofData({ site: { ...site, keys: [...(site.keys ?? []), { id: 'key-2', role: 'admin', revoked: false }] } }),
+    'warning',
+    /admin\.key/,
+    /holdfast key revoke key-1, then rm \/data\/admin\.key/,
+  ],
+  ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /holdfast driver check/],
+  ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
+  ['the master cannot be reached', ofData({ masters: [{ address: 'm:7443', outcome: 'unreachable', problem: 'refused' }] }, edgeData), 'problem', /m:7443 cannot be reached/, /HOLDFAST_MASTERS/],
+  ['the master is another one', ofData({ masters: [{ address: 'm:7443', outcome: 'foreign', problem: 'foreign-ca' }] }, edgeData), 'problem', /not the master that this edge trusts/, /holdfast edge add/],
+
+  ['a window is in no time zone', ofSite({ windows: [{ location: 'berlin', start: '0 4 * * *', length: 60, timezone: 'Europe/Berlun' }] }), 'problem', /berlin never opens: .*Europe\/Berlun/, /holdfast window next --cron/],
+  ['a system lists a missing module', ofSite({ systems: [{ id: 'sys-1', modules: ['mod-1', 'mod-2', 'mod-9'] }] }), 'problem', /lists the module mod-9/, /holdfast apply with the module mod-9/],
+  ['a module is in no system', ofSite({ systems: [{ id: 'sys-1', modules: ['mod-1'] }] }), 'warning', /no system lists mod-2/, /holdfast apply/],
+  ['a driver document is missing', ofSite({ drivers: [] }), 'problem', /mod-1 needs the driver driver-mock/, /holdfast apply with the driver driver-mock/],
+  ['a driver document names an unknown driver', ofSite({ drivers: [{ id: 'driver-mock', builtin: 'mokc' }] }), 'problem', /names "mokc"/, /set builtin to mock/],
+  ['two modules keep a connection to one device', ofSite({ modules: [display, { ...display, id: 'mod-2' }] }), 'warning', /mod-1, mod-2 .* 192\.0\.2\.1:23/, /makebreak: true/],
+  ['a device is not connected', ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2', connected: false }] }), 'problem', /mod-2 \(192\.0\.2\.2:23\) is not connected/, /holdfast get/],
+
+  ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it' } }), 'problem', /Cannot reach x/, /start it/],
+  ['the server is starting', checkFederation({ ...federation, waitingFor: ['edges'] }), 'warning', /waits for edges/, /log/],
+  ['no edge has ever connected', ofLocation({ link: { state: 'down' }, reason: 'never-held' }), 'problem', /no edge has ever connected/, /holdfast edge add berlin/],
+  ['the link is down', ofLocation({ link: { state: 'down' } }), 'problem', /edge is not connected/, /start the edge/],
+  ['the link is down, seen from the edge', checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down' } }], edges: [] }), 'problem', /no link to a master/, /holdfast doctor --data/],
+  ['nobody holds', ofLocation({ holder: 'none' }), 'problem', /nobody holds it/, /holdfast location takeover berlin/],
+  ['control waits at the master', ofLocation(atMaster), 'warning', /the master holds it while its edge is connected/, /holdfast location handback berlin/],
+  ['a location is paused', ofLocation({ paused: true }), 'warning', /paused/, /holdfast location resume berlin/],
+  ['a hold-down runs', ofLocation({ hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /mend the line/],
+  ['modules fail', ofLocation({ modules: { total: 2, running: 1, failing: 1 } }), 'problem', /1 module of 2 failing/, /holdfast get/],
+  ['a window never opens', ofLocation({ window: { open: false, closes: null, next: null, schedule: { start: '0 0 30 2 *', length: 60, timezone: 'UTC' } } }), 'problem', /never opens/, /window_start/],
+  ['both sides held', ofLocation({ dual_control_seconds: 4 }), 'warning', /both held it for 4s/, /holdfast location history berlin/],
+  ['both sides hold now', ofEdge({}, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
+  ['the clock of an edge is wrong', ofEdge({ clockAheadMs: -120_000 }), 'warning', /its clock is 2m0s behind.*who controls does not depend on it/, /timedatectl set-ntp true/],
+  ['an edge is behind with its documents', ofEdge({ sequence: 40 }), 'problem', /61 changes behind/, /log/],
+  ['the API of an edge is not reached', ofEdge({ outcome: 'unreachable', problem: 'nothing listens there' }), 'warning', /nothing listens there/, /HOLDFAST_ORIGIN/],
+  ['an edge announces an address of its own machine', ofEdge({ outcome: 'not-asked', problem: 'it is an address of its own machine' }), 'warning', /not for clients elsewhere/, /HOLDFAST_HTTP/],
+];
+
+describe('the doctor', () => {
+  it.each(faults)('%s: it is found, and nothing else is', (_, findings, verdict, found, fix) => {
+    const bad = findings.filter((finding) => finding.verdict !== 'ok');
+    expect(bad.map((finding) => [finding.verdict, finding.found])).toContainEqual([verdict, expect.stringMatching(found)]);
+    expect(bad.find((finding) => found.test(finding.found))?.fix).toMatch(fix);
+    // Of one thing only, though perhaps more than once: a driver is missing for each of its modules.
+    expect(new Set(bad.map((finding) => finding.check.split(' ').at(-1))).size).toBe(1);
+  });
+
+  it('has nothing to say of what is healthy', () => {
+    for (const findings of [ofData({}), ofData({}, edgeData), ofSite({}), checkFederation(federation)]) {
+      expect(findings.filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+      expect(findings.length).toBeGreaterThan(0);
+      expect(findings.every(({ fix }) => fix === null)).toBe(true);
+    }
+  });
+
+  it('takes a first start, a location without a window and modules nobody has heard of for what they are', () => {
+    const first = ofData({ databases: data.databases.map((database) => ({ ...database, state: 'absent' as const })), credentials: null, site: null, certificates: [], adminKey: null, configuration: null });
+    const found = [...first, ...ofSite({ windows: [{ location: 'berlin', start: null, length: 60, timezone: 'UTC' }], modules: site.modules.map((module) => ({ ...module, connected: null })) })];
+    expect(found.filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+    expect(ofLocation({ window: { open: false, closes: null, next: null, schedule: null } }).filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+  });
+});
