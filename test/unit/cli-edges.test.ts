@@ -172,7 +172,7 @@ describe('commands that run here', () => {
     expect(JSON.parse((await alone({ model: outcome(true) }, 'model', '--policy', 'exclusive', '--size', 'small', '-o', 'json')).out)).toMatchObject({ ok: true, facts: { states: 12 } });
     expect(seen).toEqual([
       [{ seed: '7', runs: 3 }, false],
-      [{ seed: undefined, runs: 100 }, false],
+      [{ seed: undefined, runs: 200 }, false],
       [{ policies: ['exclusive'], size: 'small' }, false],
     ]);
   });

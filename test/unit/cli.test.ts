@@ -67,6 +67,7 @@ describe('holdfast status', () => {
     const running = startCli({ clock, env: env(), signal: abort.signal }, 'status', '-w');
     await until(() => running.out().includes('edge-2'), 'the first table');
     server.node.move('edge-1', { holder: 'master', reason: 'timeout' });
+    server.say('control', { location: 'edge-1', holder: 'master', reason: 'timeout' });
     await until(() => running.out().includes('timeout'), 'the move');
     server.node.views.set('edge-1', locationView('edge-1', { modules: { total: 9, running: 9, failing: 0 } }));
     await clock.advance(5_000);
@@ -83,6 +84,7 @@ describe('holdfast status', () => {
     const running = startCli({ clock, env: env(), signal: abort.signal }, 'status', '-w', '-o', 'json');
     await until(() => running.out().endsWith('\n'), 'the first line');
     server.node.move('edge-1', { holder: 'master' });
+    server.say('control', { location: 'edge-1', holder: 'master' });
     await until(() => running.out().includes('"holder":"master"'), 'the second line');
     abort.abort();
     const [first, second] = lines((await running.done).out).map((line) => JSON.parse(line) as { holder: string }[]);

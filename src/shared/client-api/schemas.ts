@@ -37,7 +37,7 @@ export interface ModuleRef {
   index: number;
 }
 
-export const byRequestId = z.strictObject({ id: z.string().min(1).max(100) });
+export const byRequestId = z.strictObject({ id: z.string().regex(/^[\w.-]{1,100}$/, 'must be the id of a request') });
 
 // No control characters; `.` and `..` would be swallowed by URL normalisation.
 const variable = z.string().regex(/^(?!\.{1,2}$)[^\p{Cc}]{1,200}$/u, 'must be the name of a status variable');
