@@ -3,7 +3,7 @@ import type { AnyDocument, DocumentKind, ModuleDocument, SystemDocument } from '
 /**
  * What an edge may know. It gets every document, so that it can list, resolve names and forward commands for the whole
  * federation; but settings, which may hold passwords of devices, only of what its own location uses.
- * docs/decisions/0011-what-an-edge-may-know.md.
+ * docs/decisions/0008-what-an-edge-may-know.md.
  */
 
 /** Documents that are disclosed to one location. */

@@ -17,7 +17,7 @@ const keyOf = (host: string): string => `certified:${host}`;
 
 /**
  * Which edge may have which host name in its certificate: a name belongs to the edge that was certified for it, until that
- * certificate has ended or the edge is revoked. docs/decisions/0012-certificates-of-edges.md.
+ * certificate has ended or the edge is revoked. docs/decisions/0009-certificates-of-edges.md.
  */
 export class CertifiedNames {
   readonly #options: CertifiedNamesOptions;
