@@ -454,17 +454,17 @@ export class EdgeNode implements HoldfastNode {
     return state === 'holding' || state === 'claiming';
   }
 
+  /** The master runs it under an epoch of its own, which who let go may not know, or passes it on. */
+  get #viaMaster(): Route {
+    return { via: 'peer', peer: 'master', request: (kind, body, options) => this.#peer.request(kind === 'exec' ? 'relay' : kind, body, options) };
+  }
+
   #route(location: string): Route {
-    if (location !== this.id) {
-      // The master runs it, or passes it on.
-      return { via: 'peer', peer: 'master', request: (kind, body, options) => this.#peer.request(kind === 'exec' ? 'relay' : kind, body, options) };
-    }
+    if (location !== this.id) return this.#viaMaster;
     const { state, link, durable } = this.#running().state;
     if (state === 'holding') return { via: 'here', epoch: durable.epoch };
     const connected = this.#peer.state === 'open';
-    if (connected && state === 'standby' && link?.verdict?.winner === 'master') {
-      return { via: 'peer', peer: 'master', request: (kind, body, options) => this.#peer.request(kind, body, options) };
-    }
+    if (connected && state === 'standby' && link?.verdict?.winner === 'master') return this.#viaMaster;
     const claimsSoon = state !== 'standby' || connected || !isExclusive(durable.terms);
     return claimsSoon ? { via: 'wait' } : { via: 'nobody', reason: durable.reason };
   }

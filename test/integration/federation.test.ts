@@ -177,7 +177,11 @@ describe('an operator', () => {
     expect(await world.location('berlin')).toMatchObject({ holder: 'edge' });
     await world.client.call(routes.takeover, { params: { id: 'berlin' }, body: {} });
     expect(await world.location('berlin')).toMatchObject({ holder: 'master', reason: 'operator-takeover' });
-    await world.client.call(routes.handback, { params: { id: 'berlin' }, body: {} });
+    // Users and operators of the edge that let go are served by the master.
+    const edgeClient = world.federation.client(world.federation.edge('berlin')?.origin);
+    expect(await command(edgeClient, 'berlin')).toBe('hello');
+    await edgeClient.call(routes.handback, { params: { id: 'berlin' }, body: {} });
+    edgeClient.close();
     expect(await world.location('berlin')).toMatchObject({ holder: 'edge' });
     expect(staleWrites(world.writes(), 'lisbon')).toEqual([]);
   });

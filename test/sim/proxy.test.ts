@@ -46,6 +46,20 @@ describe('from an edge, through the master, to another edge', () => {
     expect(await answer).toEqual({ value: 8, servedBy: t.master.seat.id });
   });
 
+  it('runs at the master for a user of the very edge that let go by order and heard nothing since', async () => {
+    const t = await Town.settled(sites);
+    t.order('b', 'takeover');
+    await t.until(() => t.writers('b').includes('master'), '10s');
+    await t.run('3s');
+    const answer = nodeOf(t.edge('b')).exec({ ...display('b'), method: 'set', args: [9], user: 'anna', timeoutMs: 5_000 }, never);
+    await t.run('1s');
+    expect(await answer).toEqual({ value: 9, servedBy: t.master.seat.id });
+    const order = nodeOf(t.edge('b')).order({ location: 'b', kind: 'handback', by: 'anna', dryRun: false }, never);
+    await t.until(() => t.writers('b').includes('edge'), '10s');
+    await t.run('3s');
+    expect((await order).after.holder).toBe('edge');
+  });
+
   it('is cancelled wherever it has got to, and its caller is told', async () => {
     const t = await Town.settled(sites);
     for (const device of t.world.devices.of('b')) Object.assign(device, { answerMs: 4_000 });

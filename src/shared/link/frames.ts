@@ -12,7 +12,7 @@ export const PROTOCOL: readonly [min: number, max: number] = [1, 1];
 /** What may be asked of the other node, and whether it needs the authority of an epoch. */
 export const requestKinds = {
   exec: { epoch: true, bulk: false },
-  // The epochs of the link are those of its own location; the master stamps that of the other one on the way to it.
+  // Of an edge for a user of its own. It claims no authority: the master stamps the epoch of whoever holds on the way there.
   relay: { epoch: false, bulk: false },
   status: { epoch: false, bulk: false },
   functions: { epoch: false, bulk: false },
@@ -20,7 +20,8 @@ export const requestKinds = {
   unwatch: { epoch: false, bulk: false },
   debug: { epoch: false, bulk: false },
   ignore: { epoch: false, bulk: false },
-  order: { epoch: true, bulk: false },
+  // A wish, judged by what the master finds when it comes: an edge that let go may not know the epoch that followed.
+  order: { epoch: false, bulk: false },
   certificate: { epoch: false, bulk: false },
   'replicate.pull': { epoch: false, bulk: true },
   'replicate.snapshot': { epoch: false, bulk: true },

@@ -95,7 +95,7 @@ export class PeerService {
     return { value, servedBy };
   }
 
-  /** Of another location: an edge asks for a user of its own. Where it goes is decided by the documents of the master. */
+  /** An edge asks for a user of its own. Where it goes is decided by the documents of the master. */
   async #relay(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
     const { desk, location, passesOn, peer } = this.#options;
     if (!passesOn) throw new HoldfastError('UNKNOWN_TYPE', { type: 'relay' });
