@@ -166,6 +166,11 @@ export class FederatedLocation {
     return { before, after, summary: describeWindow(before, after) };
   }
 
+  /** Called after each step of its control machine, also one that moves nothing. */
+  onAnyStep(listener: () => void): () => void {
+    return this.#control.onAnyStep(listener);
+  }
+
   onControl(listener: (event: ControlEvent) => void): () => void {
     return this.#control.onChange(listener);
   }

@@ -186,7 +186,7 @@ export class MasterNode implements HoldfastNode {
     if (request.dryRun) return { before, after: foresee(request.kind, before), summary };
     this.#ports.log.info('order', { location: location.id, order: request.kind, by: request.by });
     location.order(request.kind);
-    await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onControl(listener), {
+    await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onAnyStep(listener), {
       clock: this.#ports.clock,
       timeoutMs: limits.orderMs,
       signal,
@@ -361,7 +361,10 @@ export class MasterNode implements HoldfastNode {
   }
 
   #onAnyStep(listener: () => void): () => void {
-    return this.onControl(listener);
+    const stops = [...this.#locations.values()].map((location) => location.onAnyStep(listener));
+    return () => {
+      for (const stop of stops) stop();
+    };
   }
 
   #checkWindows(): void {

@@ -99,7 +99,7 @@ describe('an edge that serves the network', () => {
     expect(await edge.line(is('waiting-for-certificate'), WAIT_MS)).toMatchObject({ hosts: ['master.test'] });
     expect(await master.line(is('certificate-refused'), WAIT_MS)).toMatchObject({ edge: 'berlin', taken: ['master.test'] });
     expect(await edge.line(is('certificate-not-renewed'), WAIT_MS)).toMatchObject({ error: { code: 'INPUT_INVALID' } });
-    await edge.line((line) => is('control')(line) && line['to'] === 'holding', WAIT_MS);
+    await edge.line((line) => is('control')(line) && line['state'] === 'holding', WAIT_MS);
     await expect(edge.line(is('listening'), 500)).rejects.toThrow('said nothing');
     await expect(master.line(audited, 1)).rejects.toThrow('said nothing');
   });
@@ -113,7 +113,7 @@ describe('an edge that serves the network', () => {
     await master.stop();
     edge = startEdge('0.0.0.0:0');
     await edge.line(is('waiting-for-certificate'), WAIT_MS);
-    await edge.line((line) => is('control')(line) && line['to'] === 'holding', WAIT_MS);
+    await edge.line((line) => is('control')(line) && line['state'] === 'holding', WAIT_MS);
     await expect(edge.line(is('listening'), 500)).rejects.toThrow('said nothing');
 
     master = startMaster();

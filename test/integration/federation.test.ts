@@ -62,8 +62,7 @@ describe('an edge that dies', () => {
   });
 });
 
-// The two sites have nothing to do with each other: what lasts its time lasts it once.
-describe.concurrent('a line that is cut', () => {
+describe('a line that is cut', () => {
   it('changes nothing at a holding edge, and heal restarts nothing', async () => {
     const edge = world.federation.edge('berlin')!;
     const before = await world.atEdge('berlin');
@@ -96,7 +95,7 @@ describe.concurrent('a line that is cut', () => {
   });
 });
 
-describe.concurrent('an edge that freezes', () => {
+describe('an edge that freezes', () => {
   it('under `exclusive` is fenced by its lease: the master takes over and nobody writes twice', async () => {
     const edge = world.federation.edge('lisbon')!;
     await world.until('lisbon', { holder: 'edge', state: 'standby' });

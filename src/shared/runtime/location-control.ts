@@ -40,6 +40,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   readonly #shell: LocationShell<Message, TimerName>;
   readonly #runner: StepRunner<State, Event, Message, TimerName>;
   readonly #listeners = new Set<(event: ControlEvent) => void>();
+  readonly #stepListeners = new Set<() => void>();
   #alive: Timer | null = null;
 
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
@@ -88,6 +89,14 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   }
 
   /** Each change of state, holder or epoch. Returns the way to stop. */
+  /** Called after each step, also one that moves nothing. */
+  onAnyStep(listener: () => void): () => void {
+    this.#stepListeners.add(listener);
+    return () => {
+      this.#stepListeners.delete(listener);
+    };
+  }
+
   onChange(listener: (event: ControlEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -172,6 +181,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     // Documents may have changed while the modules were starting.
     if (previous.state !== 'holding' && next.state === 'holding') this.converge();
     this.#options.onStep?.(previous, next, event);
+    for (const listener of this.#stepListeners) listener();
   }
 }
 
