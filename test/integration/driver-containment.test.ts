@@ -103,7 +103,8 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     const tookMs = monotonicMs() - beganMs;
     delay.disable();
     expect(flooded()).toBeGreaterThan(50);
-    expect(flooded()).toBeLessThan((limits.moduleReportsPerSecond * (tookMs + 1_000)) / 1_000);
+    // The seconds that are counted began before the flood: one more than it lasted may be touched.
+    expect(flooded()).toBeLessThanOrEqual(limits.moduleReportsPerSecond * (Math.ceil(tookMs / 1_000) + 1));
     expect(delay.max / 1e6).toBeLessThan(limits.heartbeatMs);
     expect(await exec('good', 'echo', 1)).toBe(1);
     expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);

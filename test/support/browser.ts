@@ -42,6 +42,8 @@ export interface PublishedClient {
   showSystem(id: string): Observable<{ id: string; name: string }>;
   listen(variable: Variable): Observable<unknown>;
   bind(variable: Variable): Promise<unknown>;
+  /** Its variables bind again by themselves when the socket was lost; a bare `bind` does not. */
+  getModule(system: string, module: string, index: number): { variable(name: string): { bindThenSubscribe(next: (value: unknown) => void): unknown } };
   execute(call: Variable & { args?: unknown[] }): Promise<unknown>;
   debug(module: Variable): Promise<unknown>;
   ignore(module: Variable): Promise<unknown>;
