@@ -66,6 +66,11 @@ class EdgeScript {
     return this;
   }
 
+  /** The record of what this event leads to could not be stored: it did not happen. */
+  refused(event: Extract<EdgeEvent, { link: number }>): this {
+    return this.on({ type: 'journal-failed', nowMs: event.nowMs, link: event.link });
+  }
+
   hears(message: FromMaster, nowMs: number): this {
     return this.on({ type: 'message', nowMs, link: this.state.link?.number ?? 0, message });
   }
@@ -220,6 +225,13 @@ describe('an edge', () => {
     edge.hears({ t: 'control.renewed', negotiation, epoch: epoch(0), renewal: 1 }, 8_001);
     expect(edge.state).toMatchObject({ state: 'releasing', lease: null });
     expect(edge.actions()).toContain('stop-modules');
+  });
+
+  it('that could not store its claim at the end of a link knows of that end, and claims at the next attempt', () => {
+    const edge = new EdgeScript(available).on({ type: 'link-up', nowMs: 5_000, link: 1 });
+    edge.refused({ type: 'link-down', nowMs: 8_000, link: 1 });
+    expect(edge.state).toMatchObject({ state: 'connecting', link: null });
+    expect(edge.on({ type: 'dial-failed', nowMs: 10_000 }).state.state).toBe('claiming');
   });
 
   it('that is letting go says hello afterwards when it is asked for one', () => {

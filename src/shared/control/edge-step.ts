@@ -75,7 +75,7 @@ function react(state: EdgeControl, event: EdgeEvent, timings: ControlTimings): O
     case 'override':
       return onOverride(state);
     case 'journal-failed':
-      return onJournalFailed(state, event.link);
+      return onJournalFailed(state, event);
   }
 }
 
@@ -107,20 +107,22 @@ function sayHello(state: EdgeControl, nowMs: number, timings: ControlTimings): O
 function onLinkDown(state: EdgeControl, event: { nowMs: number; link: number }, timings: ControlTimings): Outcome {
   const { link, noLinkSinceMs } = state;
   if (link?.number !== event.link) return ignored(state, 'stale-link');
-  // Holding or claiming: nothing happens to the devices.
-  const cut: EdgeControl = {
-    ...state,
-    link: null,
-    noLinkSinceMs: noLinkSinceMs ?? event.nowMs,
-    // An order cut before it was answered is void, but the release is finished.
-    release: state.release === null ? null : { ...state.release, after: 'redial' },
-  };
+  const cut = cutOff(state, event.nowMs);
   const run: Action<EdgeTimer>[] = [{ type: 'clear-timer', timer: 'grant' }];
   // A master that lets us in and never negotiates is a failed attempt, if it was the one after the 3 s.
   if (noLinkSinceMs === null || link.upMs - noLinkSinceMs < timings.disconnectMs) return { state: cut, reason: 'link-down', run };
   const failed = onDialFailed(cut, event.nowMs, timings);
   return { ...failed, run: [...run, ...(failed.run ?? [])] };
 }
+
+/** Holding or claiming: nothing happens to the devices. */
+const cutOff = (state: EdgeControl, nowMs: number): EdgeControl => ({
+  ...state,
+  link: null,
+  noLinkSinceMs: state.noLinkSinceMs ?? nowMs,
+  // An order cut before it was answered is void, but the release is finished.
+  release: state.release === null ? null : { ...state.release, after: 'redial' },
+});
 
 function onDialFailed(state: EdgeControl, nowMs: number, timings: ControlTimings): Outcome {
   const disconnected = state.link === null && state.noLinkSinceMs !== null && nowMs - state.noLinkSinceMs >= timings.disconnectMs;
@@ -366,7 +368,12 @@ function onOverride(state: EdgeControl): Outcome {
   return { ...claiming, state: { ...claiming.state, override: true } };
 }
 
-function onJournalFailed(state: EdgeControl, link: number | null): Outcome {
+function onJournalFailed(state: EdgeControl, { link, nowMs }: { link: number | null; nowMs: number }): Outcome {
   // Nothing was gained. Whoever waits for our answer learns it from the link; the next attempt follows the redial.
-  return { state, reason: 'journal-failed', run: link === null ? [] : [{ type: 'close-link', link, reason: 'journal-failed' }] };
+  if (link === null) return { state, reason: 'journal-failed' };
+  const close: Action<EdgeTimer> = { type: 'close-link', link, reason: 'journal-failed' };
+  if (state.link?.number !== link) return { state, reason: 'journal-failed', run: [close] };
+  // Its end may be the very event that could not be stored, and comes no second time: an edge that took itself for connected
+  // would never claim while it is cut off.
+  return { state: cutOff(state, nowMs), reason: 'journal-failed', run: [{ type: 'clear-timer', timer: 'grant' }, close] };
 }
