@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonValueSchema } from '../shared/client-api/parse.ts';
+import { revisionSchema } from '../shared/model/control.ts';
 import { errorSchema } from '../shared/client-api/schemas.ts';
 
 /** A status variable or a method of a module. */
@@ -28,7 +29,7 @@ const redirect = z.object({
 const frameSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('success'), id: z.number(), value: jsonValueSchema.optional() }),
   z.object({ type: z.literal('error'), id: z.number(), error: errorSchema }),
-  z.object({ type: z.literal('notify'), value: jsonValueSchema, meta }),
+  z.object({ type: z.literal('notify'), value: jsonValueSchema, revision: revisionSchema.nullable(), meta }),
   redirect,
 ]);
 export type Frame = z.output<typeof frameSchema>;

@@ -203,7 +203,7 @@ class LiveSession implements Session {
   }
 
   #told(connection: Connection, frame: Exclude<Frame, { type: 'success' | 'error' }>): void {
-    if (frame.type === 'notify') this.#variables.report(connection.number, frame.meta, frame.value);
+    if (frame.type === 'notify') this.#variables.report(connection.number, frame);
     else if (connection === this.#active && this.#redirects.hear(frame)) void this.#follow(connection, frame);
   }
 

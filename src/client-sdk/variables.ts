@@ -1,5 +1,6 @@
 import { type Json, jsonEqual } from '../shared/foundation/json.ts';
 import type { HoldfastError } from '../shared/model/errors.ts';
+import { compareRevisions, type Revision } from '../shared/model/control.ts';
 import type { Meta } from './frames.ts';
 
 export interface BindListener {
@@ -9,17 +10,24 @@ export interface BindListener {
   refused?(error: HoldfastError): void;
 }
 
+/** A value as a server reported it. */
+interface Report {
+  readonly value: Json;
+  /** null: it was never set. */
+  readonly revision: Revision | null;
+}
+
 interface Variable {
   readonly meta: Meta;
   readonly listeners: Set<BindListener>;
-  /** As the listeners know it; undefined: nothing was told yet. */
-  value: Json | undefined;
+  /** As the listeners know it; null: nothing was told yet. */
+  told: Report | null;
   /** Number of the connection that reported it last; what older ones still say is over. */
   from: number;
   /** Number of the newest connection that answered the binding. */
   answered: number;
-  /** The connection reports null although a value is known. */
-  forgotten: boolean;
+  /** What the connection reports although something newer is known. */
+  behind: Report | null;
 }
 
 const keyOf = ({ sys, mod, index, name }: Meta): string => JSON.stringify([sys, mod, index, name]);
@@ -33,9 +41,9 @@ export class Variables {
     const key = keyOf(meta);
     const known = this.#variables.get(key);
     known?.listeners.add(listener);
-    if (known?.value !== undefined) listener.value(known.value);
+    if (known !== undefined && known.told !== null) listener.value(known.told.value);
     if (known !== undefined) return false;
-    this.#variables.set(key, { meta, listeners: new Set([listener]), value: undefined, from: 0, answered: 0, forgotten: false });
+    this.#variables.set(key, { meta, listeners: new Set([listener]), told: null, from: 0, answered: 0, behind: null });
     return true;
   }
 
@@ -68,31 +76,38 @@ export class Variables {
   }
 
   /**
-   * A server that has just begun to drive devices reports null until they have answered: a known value outlives that,
-   * as it does at a server (docs/api.md), until `settle`.
+   * A server that has just begun to serve may be behind: with reports that are still on their way from the holder, or
+   * with null until the devices have answered. What is known outlives that until `settle`.
    */
-  report(from: number, meta: Meta, value: Json): void {
+  report(from: number, { meta, value, revision }: Report & { readonly meta: Meta }): void {
     const variable = this.#variables.get(keyOf(meta));
     if (variable === undefined || from < variable.from) return;
     const isFirst = from > variable.from;
     variable.from = from;
-    variable.forgotten = value === null && variable.value !== undefined && (isFirst || variable.forgotten);
-    if (!variable.forgotten) tell(variable, value);
+    const { told, behind } = variable;
+    const report = { value, revision };
+    const isBehind = told !== null && isOlder(revision, told.revision) && (isFirst || behind !== null);
+    variable.behind = isBehind ? report : null;
+    if (!isBehind) tell(variable, report);
   }
 
-  /** The server had its time: what it does not know by now is null. */
+  /** The server had its time: what it says by now is so. */
   settle(from: number): void {
     for (const variable of this.#variables.values()) {
-      if (variable.from !== from || !variable.forgotten) continue;
-      variable.forgotten = false;
-      tell(variable, null);
+      const { behind } = variable;
+      if (variable.from !== from || behind === null) continue;
+      variable.behind = null;
+      tell(variable, behind);
     }
   }
 }
 
-function tell(variable: Variable, value: Json): void {
-  if (variable.value !== undefined && jsonEqual(variable.value, value)) return;
-  variable.value = value;
+const isOlder = (a: Revision | null, b: Revision | null): boolean => b !== null && (a === null || compareRevisions(a, b) < 0);
+
+function tell(variable: Variable, report: Report): void {
+  const { told } = variable;
+  variable.told = report;
+  if (told !== null && jsonEqual(told.value, report.value)) return;
   // A copy: who is added meanwhile has heard the value already.
-  for (const listener of Array.from(variable.listeners)) listener.value(value);
+  for (const listener of Array.from(variable.listeners)) listener.value(report.value);
 }

@@ -14,7 +14,7 @@ import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { CredentialStore } from '../shared/ports/credential-store.ts';
 import type { ControlJournal, HistoryEntry } from '../shared/ports/control-journal.ts';
-import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
+import type { DeviceLink, DeviceWrite, ModuleFunction, StatusReport } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
@@ -43,6 +43,7 @@ import type {
   Readiness,
   RequestView,
   StatusChange,
+  ValueListener,
   WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
@@ -315,7 +316,7 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.functions({ system, module, index });
   }
 
-  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+  bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void {
     return this.#desk.bind(variable, listener);
   }
 
@@ -436,12 +437,12 @@ export class EdgeNode implements HoldfastNode {
   }
 
   /** The other side shows what our devices report; while the master holds, its board already has the values. */
-  #toMaster(value: StatusValue): void {
+  #toMaster(value: StatusReport): void {
     if (value.location === this.id && this.#drives()) sendStatus(this.#peer, value);
   }
 
   #onPost(type: PostType, body: Json, epoch: Epoch | null): void {
-    if (type === 'status' && epoch !== null && !this.#drives()) this.#board.set(readStatus(this.id, body, epoch));
+    if (type === 'status' && epoch !== null && !this.#drives()) this.#board.hear(readStatus(this.id, body, epoch));
     if (type === 'watched') hearWatched(body, { board: this.#board, subscriptions: this.#subscriptions });
     if (type === 'log') hearLine(body, { lines: this.#lines, subscriptions: this.#subscriptions });
     if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);

@@ -56,7 +56,7 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       }
     },
     post(type, body, { epoch }) {
-      if (type === 'status' && epoch !== null) board.set(readStatus(location, body, epoch));
+      if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch));
       else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });

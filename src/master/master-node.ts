@@ -39,6 +39,7 @@ import type {
   Readiness,
   RequestView,
   StatusChange,
+  ValueListener,
   WindowRequest,
 } from '../shared/runtime/node.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -235,7 +236,7 @@ export class MasterNode implements HoldfastNode {
     return this.#desk.functions({ system, module, index });
   }
 
-  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+  bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void {
     return this.#desk.bind(variable, listener);
   }
 
@@ -418,7 +419,8 @@ export class MasterNode implements HoldfastNode {
 
   #onStatus(value: StatusValue): void {
     const peer = this.#locations.get(value.location)?.peer;
-    if (this.#board.set(value) && peer !== undefined) sendStatus(peer, value);
+    const report = this.#board.set(value);
+    if (report !== null && peer !== undefined) sendStatus(peer, report);
   }
 
   async #orderFromEdge(location: string, body: Json, signal: AbortSignal): Promise<Json> {

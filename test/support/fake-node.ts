@@ -22,6 +22,7 @@ import type {
   Readiness,
   RequestView,
   StatusChange,
+  ValueListener,
   WindowRequest,
 } from '../../src/shared/runtime/node.ts';
 
@@ -78,6 +79,8 @@ export class FakeNode implements HoldfastNode {
   readonly role: 'edge' | 'master';
   readonly id: string;
   readonly store = createMemoryStore();
+  /** Of every value. */
+  readonly revision: Revision = [0, 2, 1];
   ready: Readiness = { started: true, ready: true, waitingFor: [] };
   readonly views = new Map<string, LocationView>();
   readonly orders: OrderRequest[] = [];
@@ -209,11 +212,14 @@ export class FakeNode implements HoldfastNode {
     return Object.fromEntries(this.functionsOfModules);
   }
 
-  bind(variable: Variable, listener: (value: Json) => void): () => void {
+  bind(variable: Variable, listener: ValueListener): () => void {
     if (!this.systems.has(variable.system)) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: variable.system });
-    const watcher = { target: variable, listener: ({ value }: StatusChange) => listener(value) };
+    const watcher = { target: variable, listener: ({ value }: StatusChange) => listener(value, this.revision) };
     this.#watchers.add(watcher);
-    if (this.modules.has(slot(variable)) || this.#values.has(slot(variable))) listener(this.#valuesOf(variable).get(variable.key) ?? null);
+    if (this.modules.has(slot(variable)) || this.#values.has(slot(variable))) {
+      const value = this.#valuesOf(variable).get(variable.key);
+      listener(value ?? null, value === undefined ? null : this.revision);
+    }
     return () => this.#watchers.delete(watcher);
   }
 

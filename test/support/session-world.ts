@@ -1,4 +1,5 @@
 import type { Json } from '../../src/shared/foundation/json.ts';
+import type { Revision } from '../../src/shared/model/control.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { type Session, type SessionOptions, type SessionState, openSession } from '../../src/client-sdk/session.ts';
 import type { HttpTransport, OpenSocket, Platform, SocketListener, TextStorage } from '../../src/client-sdk/transport.ts';
@@ -8,6 +9,8 @@ export const EDGE = 'https://edge.example.org';
 export const MASTER = 'https://master.example.org';
 export const power = { system: 'sys-1', module: 'Display', name: 'power' };
 const metaOfPower = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
+
+let reports = 0;
 
 type Request = Record<string, unknown> & { id: number; cmd: string };
 
@@ -33,8 +36,9 @@ export class ServerSocket {
     if (this.isOpen) this.listener.message(JSON.stringify(frame));
   }
 
-  notify(value: Json, meta: object = metaOfPower): void {
-    this.say({ type: 'notify', value, meta });
+  /** Without a revision it is newer than all before, and null was never set. */
+  notify(value: Json, meta: object = metaOfPower, revision: Revision | null = value === null ? null : [0, 2, (reports += 1)]): void {
+    this.say({ type: 'notify', value, revision, meta });
   }
 
   redirect(origin: string, epoch: string, sys = 'sys-1'): void {

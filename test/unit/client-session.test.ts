@@ -189,6 +189,29 @@ describe('values', () => {
     expect(world.values).toEqual([1, null]);
   });
 
+  it('do not go back to what a server says that has not heard the newest yet', async () => {
+    world.edge.value = 1;
+    await world.start();
+    world.edge.socket.notify(2, undefined, [0, 2, 1_000]);
+    world.edge.socket.redirect(MASTER, '0.2');
+    world.master.value = 1;
+    await world.clock.advance(0);
+    world.master.socket.notify(2, undefined, [0, 2, 1_000]);
+    world.master.socket.notify(1, undefined, [0, 2, 1_001]);
+    expect(world.values).toEqual([1, 2, 1]);
+  });
+
+  it('are what the server says that did not catch up in time', async () => {
+    world.edge.value = 1;
+    await world.start();
+    world.edge.socket.notify(2, undefined, [0, 2, 1_000]);
+    world.edge.socket.end();
+    await world.clock.advance(limits.sdkForgetMs - 10);
+    expect(world.values).toEqual([1, 2]);
+    await world.clock.advance(20);
+    expect(world.values).toEqual([1, 2, 1]);
+  });
+
   it('go to each listener, and end with the last one', async () => {
     world.edge.value = 1;
     const session = await world.start();

@@ -74,17 +74,17 @@ describe('bind', () => {
     server.node.setStatus(power(true));
     const client = await open('viewer');
     expect(await client.ask({ id: 7, cmd: 'bind', ...meta })).toEqual({ id: 7, type: 'success', meta });
-    expect(await client.next()).toEqual({ type: 'notify', value: true, meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: true, revision: server.node.revision, meta });
     server.node.setStatus(power(false));
     server.node.setStatus(power(true));
-    expect(await client.next()).toEqual({ type: 'notify', value: false, meta });
-    expect(await client.next()).toEqual({ type: 'notify', value: true, meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: false, revision: server.node.revision, meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: true, revision: server.node.revision, meta });
   });
 
   it('tells null of a variable that was never set', async () => {
     const client = await open();
     await client.ask({ id: 1, cmd: 'bind', ...meta });
-    expect(await client.next()).toEqual({ type: 'notify', value: null, meta });
+    expect(await client.next()).toEqual({ type: 'notify', value: null, revision: null, meta });
   });
 
   it('echoes the id with its type, and takes 1 for a missing index', async () => {
@@ -108,7 +108,7 @@ describe('bind', () => {
     const lamp = { ...meta, mod: 'Lamp' };
     expect(await client.ask({ id: 1, cmd: 'bind', ...lamp })).toEqual({ id: 1, type: 'success', meta: lamp });
     server.node.setStatus({ ...power(3), module: 'Lamp' });
-    expect(await client.next()).toEqual({ type: 'notify', value: 3, meta: lamp });
+    expect(await client.next()).toEqual({ type: 'notify', value: 3, revision: server.node.revision, meta: lamp });
   });
 
   it('answers error 5 for a system that does not exist', async () => {

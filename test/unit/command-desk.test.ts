@@ -58,7 +58,8 @@ async function makeDesk() {
   const say = (module: string, message: string): void => {
     for (const listener of listeners) listener({ location: 'berlin', module, level: 'info', message });
   };
-  const set = (number: number, module: string, key: string, value: Json): boolean => board.set({ location: 'berlin', module, key, value, epoch: epoch(number) });
+  const set = (number: number, module: string, key: string, value: Json): boolean =>
+    board.set({ location: 'berlin', module, key, value, epoch: epoch(number) }) !== null;
   return { desk, board, addModule, say, set, listeners };
 }
 const power = { system: 'sys', module: 'Display', index: 1, key: 'power' };

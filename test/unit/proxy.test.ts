@@ -206,11 +206,11 @@ describe('the status board', () => {
     const board = new StatusBoard(metrics);
     const told: Json[] = [];
     board.onChange((status) => told.push(status.value));
-    expect(board.set(value(3, 'on'))).toBe(true);
-    expect(board.set(value(2, 'off'))).toBe(false);
-    expect(board.set(value(2, 'elsewhere', 'edge-2'))).toBe(true);
+    expect(board.set(value(3, 'on'))).not.toBeNull();
+    expect(board.set(value(2, 'off'))).toBeNull();
+    expect(board.set(value(2, 'elsewhere', 'edge-2'))).not.toBeNull();
     board.raiseFloor('edge-1', epoch(5));
-    expect(board.set(value(4, 'off'))).toBe(false);
+    expect(board.set(value(4, 'off'))).toBeNull();
     expect(board.module('edge-1', 'mod-1')).toEqual({ values: { power: 'on' }, epoch: epoch(3) });
     expect(told).toEqual(['on', 'elsewhere']);
     expect(metrics.read('holdfast_fencing_refusals_total', { fence: 'status' })).toBe(2);
@@ -236,6 +236,8 @@ describe('the status board', () => {
     expect(board.module('edge-1', 'mod-1')).toEqual({ values: { power: 'on', volume: 7 }, epoch: epoch(3) });
     expect(board.values('edge-1').map((known) => known.epoch)).toEqual([epoch(3), epoch(3)]);
     expect(told).toEqual([7]);
-    expect(board.set(value(2, 'off'))).toBe(false);
+    // Clients know by it that they have heard the value already.
+    expect(board.value('edge-1', 'mod-1', 'power')).toMatchObject({ revision: [0, 2, 1] });
+    expect(board.set(value(2, 'off'))).toBeNull();
   });
 });

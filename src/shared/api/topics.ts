@@ -1,4 +1,3 @@
-import type { Json } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Metrics } from '../ports/metrics.ts';
@@ -70,8 +69,8 @@ export class Topics {
     const { node } = this.#deps;
     const { sys, mod, index, name } = meta;
     const topic: OpenTopic = { key, meta, members: new Set(), frame: null, stop: () => undefined };
-    topic.stop = node.bind({ system: sys, module: mod, index, key: name }, (value: Json) => {
-      const frame: SocketFrame = { type: 'notify', value, meta };
+    topic.stop = node.bind({ system: sys, module: mod, index, key: name }, (value, revision) => {
+      const frame: SocketFrame = { type: 'notify', value, revision, meta };
       topic.frame = textFrame(JSON.stringify(frame));
       for (const member of topic.members) member.changed(topic);
     });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
+import type { Revision } from '../model/control.ts';
 import type { WireError } from '../model/errors.ts';
 import { jsonValueSchema } from './parse.ts';
 import type { Role } from './schemas.ts';
@@ -76,7 +77,8 @@ export type SocketFrame =
   | { id: RequestId; type: 'success'; value?: Json; mod_id?: string; meta: SocketMeta }
   /** `id` null: the request had none that could be read. `code` and `error_code` are the same number, for both generations of clients. */
   | { id: RequestId | null; type: 'error'; code: number; error_code: number; msg: string; error: WireError }
-  | { type: 'notify'; value: Json; meta: SocketMeta }
+  /** `revision` null: it was never set. */
+  | { type: 'notify'; value: Json; revision: Revision | null; meta: SocketMeta }
   /** Told to clients that are bound to `sys` when another server has control. */
   | { type: 'redirect'; reason: string; location: string; sys: string; origin: string; alternatives: string[]; epoch: string }
   | { type: 'debug'; mod: string; klass: string; level: string; msg: string; meta: SocketMeta };

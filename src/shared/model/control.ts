@@ -7,6 +7,19 @@ export interface Epoch {
 }
 export const epochSchema: z.ZodType<Epoch> = z.strictObject({ generation: z.int().min(0), number: z.int().min(0) });
 
+/**
+ * When a status value was reported: epoch (generation, number) of the holder, and the count of its reports. It orders
+ * all reports of one variable, whichever server tells them.
+ */
+export type Revision = readonly [generation: number, number: number, report: number];
+const count = z.int().min(0);
+export const revisionSchema = z.tuple([count, count, count]).readonly();
+
+/** Negative when `a` is older than `b`, 0 when equal. */
+export function compareRevisions(a: Revision, b: Revision): number {
+  return a[0] - b[0] || a[1] - b[1] || a[2] - b[2];
+}
+
 export type Party = 'edge' | 'master';
 export type Holder = Party | 'none';
 export type Policy = 'available' | 'exclusive';

@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from '../foundation/json.ts';
-import type { Epoch } from '../model/control.ts';
+import type { Epoch, Revision } from '../model/control.ts';
 
 /** One module as a driver host needs it. */
 export interface ModuleSpec {
@@ -56,6 +56,11 @@ export interface StatusValue {
   key: string;
   value: Json;
   epoch: Epoch;
+}
+
+/** A status value on its way between nodes and to clients. Its epoch is that of who tells it now. */
+export interface StatusReport extends StatusValue {
+  revision: Revision;
 }
 
 export interface ModuleLogLine {

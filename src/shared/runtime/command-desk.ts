@@ -1,11 +1,12 @@
 import { type Json, jsonEqual } from '../foundation/json.ts';
+import type { Revision } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
-import type { Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, StatusChange } from './node.ts';
+import type { Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, StatusChange, ValueListener } from './node.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
 import type { ModuleLines } from './module-lines.ts';
 import { readAnswer, statusAnswer } from './peer-bodies.ts';
@@ -145,18 +146,21 @@ export class CommandDesk {
    * Calls back with the value of one variable now and on each change; null: it was never set. A module that is not
    * there yet is waited for. Throws NOT_FOUND when the system does not exist.
    */
-  bind(name: ModuleName & { key: string }, listener: (value: Json) => void): () => void {
+  bind(name: ModuleName & { key: string }, listener: ValueListener): () => void {
     const { board, directory } = this.#options;
     directory.system(name.system);
     let told: Json | undefined;
-    const tell = (value: Json): void => {
+    const tell = (value: Json, revision: Revision | null): void => {
       if (jsonEqual(told, value)) return;
       told = value;
-      listener(value);
+      listener(value, revision);
     };
-    const found = ({ location, module }: Target): void => tell(board.value(location, module, name.key) ?? null);
-    return this.#follow(name, found, ({ key, value }) => {
-      if (key === name.key) tell(value);
+    const found = ({ location, module }: Target): void => {
+      const known = board.value(location, module, name.key);
+      tell(known?.value ?? null, known?.revision ?? null);
+    };
+    return this.#follow(name, found, ({ key, value, revision }) => {
+      if (key === name.key) tell(value, revision);
     });
   }
 

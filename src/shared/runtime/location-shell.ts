@@ -5,7 +5,7 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { ControlJournal } from '../ports/control-journal.ts';
-import type { DeviceLink, ModuleSpec, StartReport, StatusValue } from '../ports/device-link.ts';
+import type { DeviceLink, ModuleSpec, StartReport, StatusReport } from '../ports/device-link.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { StatusBoard } from './status-board.ts';
@@ -23,7 +23,7 @@ export interface LocationShellOptions<Message> {
   sendControl(link: number, message: Message): void;
   closeLink(link: number, reason: string): void;
   /** To the other node, if there is a link. */
-  tellStatus(value: StatusValue): void;
+  tellStatus(value: StatusReport): void;
   /** Reports of modules and timers go back to the machine. */
   post(event: ShellEvent | { type: 'timer'; nowMs: number; timer: string }): void;
 }

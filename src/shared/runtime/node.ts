@@ -1,9 +1,12 @@
 import type { Json } from '../foundation/json.ts';
 import type { RestoreWindow } from '../control/restore-window.ts';
-import type { Epoch, Holder, Policy } from '../model/control.ts';
+import type { Epoch, Holder, Policy, Revision } from '../model/control.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction, ModuleLogLine } from '../ports/device-link.ts';
+
+/** `revision` null: it was never set. */
+export type ValueListener = (value: Json, revision: Revision | null) => void;
 
 /** What the API and the CLI may ask of a node, the same on both roles. */
 export interface HoldfastNode {
@@ -38,10 +41,10 @@ export interface HoldfastNode {
   /** The public methods of a module, wherever it is controlled. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
   functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>>;
   /**
-   * Calls back with the value of one variable at once and on each change; null: it was never set. A module that is not
+   * Calls back with the value of one variable at once and on each change. A module that is not
    * there yet is waited for. Throws NOT_FOUND when the system does not exist. Returns the way to stop.
    */
-  bind(variable: ModuleName & { key: string }, listener: (value: Json) => void): () => void;
+  bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void;
   /** Log lines of a module, wherever it is controlled; `module` may also be its id. Throws NOT_FOUND. */
   debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
   /** Commands that this node runs, has passed on or holds back; oldest first. */

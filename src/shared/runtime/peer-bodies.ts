@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { jsonValueSchema } from '../client-api/parse.ts';
 import type { Json } from '../foundation/json.ts';
+import { revisionSchema } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 
 /** What nodes ask each other about modules, and what they answer and tell. */
@@ -29,7 +30,7 @@ export const functionsAnswer = z.record(
   z.object({ arity: z.number(), params: z.record(z.string(), z.record(z.string(), jsonValueSchema)), order: z.array(z.string()) }),
 );
 
-export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: jsonValueSchema, epoch });
+export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: jsonValueSchema, revision: revisionSchema, epoch });
 
 export const logBody = z.strictObject({ ...target, level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), node: id });
 

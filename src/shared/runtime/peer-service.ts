@@ -4,7 +4,7 @@ import type { PostType, RequestKind } from '../link/frames.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import type { StatusValue } from '../ports/device-link.ts';
+import type { StatusReport } from '../ports/device-link.ts';
 import type { Log } from '../ports/log.ts';
 import type { CommandDesk } from './command-desk.ts';
 import type { Target } from './directory.ts';
@@ -150,8 +150,8 @@ export class PeerService {
   /** What is known, before the answer, and each change. */
   #watch({ location, module }: Target): () => void {
     const { board, post } = this.#options;
-    const send = ({ key, value, epoch }: StatusValue): void =>
-      post('watched', { location, module, key, value, epoch: { ...epoch } }, { conflateKey: `watched\n${location}\n${module}\n${key}` });
+    const send = ({ key, value, revision, epoch }: StatusReport): void =>
+      post('watched', { location, module, key, value, revision: [...revision], epoch: { ...epoch } }, { conflateKey: `watched\n${location}\n${module}\n${key}` });
     for (const value of board.valuesOf(location, module)) send(value);
     return board.watch(location, module, send);
   }
@@ -207,5 +207,5 @@ export function hearLine(body: Json, { lines, subscriptions, node }: { lines: Mo
 /** A status value of another location that was asked for. */
 export function hearWatched(body: Json, { board, subscriptions }: { board: StatusBoard; subscriptions: PeerSubscriptions }): void {
   const value = readBody(watchedBody, body);
-  if (subscriptions.holds('watch', value)) board.set(value);
+  if (subscriptions.holds('watch', value)) board.hear(value);
 }

@@ -1,17 +1,18 @@
 import type { Json } from '../foundation/json.ts';
 import { jsonEqual } from '../foundation/json.ts';
 import { isOlder } from '../control/epoch.ts';
-import type { Epoch } from '../model/control.ts';
+import type { Epoch, Revision } from '../model/control.ts';
 import type { ControlSnapshot } from '../control/messages.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { StatusValue } from '../ports/device-link.ts';
+import type { StatusReport, StatusValue } from '../ports/device-link.ts';
 
 interface Entry {
   value: Json;
   epoch: Epoch;
+  revision: Revision;
 }
 
-export type StatusListener = (value: StatusValue) => void;
+export type StatusListener = (report: StatusReport) => void;
 
 const watchKey = (location: string, module: string): string => `${location}\n${module}`;
 
@@ -26,13 +27,22 @@ export class StatusBoard {
   readonly #listeners = new Set<StatusListener>();
   /** By location and module: a change must not cost a call for each of thousands of watchers of other modules. */
   readonly #watchers = new Map<string, Set<StatusListener>>();
+  /** Reports of this process. An epoch is never taken up again by another one, so that they need not be kept. */
+  #reports = 0;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
   }
 
+  /** What a driver of this node reports; null: refused. */
+  set(status: StatusValue): StatusReport | null {
+    const { generation, number } = status.epoch;
+    const report: StatusReport = { ...status, revision: [generation, number, (this.#reports += 1)] };
+    return this.hear(report) ? report : null;
+  }
+
   /** Fence 3: a value of an older epoch than the highest seen for its location is refused and counted. */
-  set(status: StatusValue): boolean {
+  hear(status: StatusReport): boolean {
     const floor = this.#floors.get(status.location);
     if (floor !== undefined && isOlder(status.epoch, floor)) {
       this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'status' });
@@ -41,7 +51,7 @@ export class StatusBoard {
     this.raiseFloor(status.location, status.epoch);
     const keys = this.#keysOf(status.location, status.module);
     const known = keys.get(status.key);
-    keys.set(status.key, { value: status.value, epoch: status.epoch });
+    keys.set(status.key, { value: status.value, epoch: status.epoch, revision: status.revision });
     if (known === undefined || !jsonEqual(known.value, status.value)) {
       for (const listener of this.#listeners) listener(status);
       for (const listener of this.#watchers.get(watchKey(status.location, status.module)) ?? []) listener(status);
@@ -65,11 +75,11 @@ export class StatusBoard {
   }
 
   /** Everything known of a location, as it travels with a hand-over or to a peer that just connected. */
-  values(location: string): StatusValue[] {
+  values(location: string): StatusReport[] {
     return Array.from(this.#values.get(location)?.keys() ?? []).flatMap((module) => this.valuesOf(location, module));
   }
 
-  valuesOf(location: string, module: string): StatusValue[] {
+  valuesOf(location: string, module: string): StatusReport[] {
     const keys = this.#values.get(location)?.get(module) ?? [];
     return Array.from(keys, ([key, entry]) => ({ location, module, key, ...entry }));
   }
@@ -90,8 +100,8 @@ export class StatusBoard {
   }
 
   /** undefined: never set. */
-  value(location: string, module: string, key: string): Json | undefined {
-    return this.#values.get(location)?.get(module)?.get(key)?.value;
+  value(location: string, module: string, key: string): Readonly<{ value: Json; revision: Revision }> | undefined {
+    return this.#values.get(location)?.get(module)?.get(key);
   }
 
   /** How many modules of a location say that they are connected. */
