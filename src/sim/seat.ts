@@ -206,7 +206,7 @@ export class Seat {
       head: () => store.head(),
       changesSince: (cursor, limit) => store.changesSince(cursor, limit),
       cursor: () => store.cursor(),
-      onChange: (listener) => store.onChange((head) => machine.deliver(process, () => listener(head))),
+      onChange: (listener) => store.onChange((head, touched) => machine.deliver(process, () => listener(head, touched))),
       apply: (changes) => slowly(() => store.apply(changes)),
       applyFeed: (entries, cursor) => slowly(() => store.applyFeed(entries, cursor)),
       replaceAll: (documents, cursor) => slowly(() => store.replaceAll(documents, cursor)),

@@ -231,6 +231,25 @@ export function documentStoreContract(name: string, make: (options: StoreOptions
         await put(moduleDocument('mod-2'));
         expect(heads).toHaveLength(1);
       });
+
+      it('tells listeners what a commit may have changed, before its author goes on', async () => {
+        const told: string[] = [];
+        store.onChange((_head, touched) => told.push(...(touched ?? ['anything'])));
+        await Promise.all(
+          ['mod-1', 'mod-2', 'mod-3'].map(async (id) => {
+            await put(moduleDocument(id));
+            expect(told).toContain(id);
+          }),
+        );
+        expect(told.toSorted()).toEqual(['mod-1', 'mod-2', 'mod-3']);
+        await store.apply([{ op: 'remove', id: 'mod-2', expect: await versionOf('mod-2') }]);
+        expect(told.at(-1)).toBe('mod-2');
+        await store.applyFeed([{ sequence: 4, id: 'mod-4', kind: 'mod', document: moduleDocument('mod-4') }], { generation: 'other', sequence: 4 });
+        expect(told.at(-1)).toBe('mod-4');
+        told.length = 0;
+        await store.replaceAll([moduleDocument('mod-5')], { generation: 'other', sequence: 5 });
+        expect(told.some((id) => id === 'mod-5' || id === 'anything')).toBe(true);
+      });
     });
 
     describe('replica', () => {

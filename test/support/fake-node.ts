@@ -1,5 +1,6 @@
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
+import type { Revision } from '../../src/shared/model/control.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction } from '../../src/shared/ports/device-link.ts';

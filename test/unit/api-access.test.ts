@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import { createApiKey, revokeCredential } from '../../src/shared/api/credentials.ts';
 import { credentialIn } from '../../src/shared/api/credential-text.ts';
 import { Authenticator } from '../../src/shared/api/auth.ts';
-import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
+import type { CommitListener, DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 
@@ -110,7 +110,7 @@ describe('the cache of keys', () => {
     const slow = Object.create(store, {
       // Reads at once and answers when told to, as a busy disk would.
       get: { value: async (id: string) => (await Promise.all([store.get(id), new Promise<void>((resolve) => reads.push(resolve))]))[0] },
-      onChange: { value: (listener: () => void) => store.onChange(listener) },
+      onChange: { value: (listener: CommitListener) => store.onChange(listener) },
     }) as DocumentStore;
     const auth = new Authenticator(slow, server.clock, () => undefined);
     const answer = (): void => reads.at(-1)?.();
@@ -123,6 +123,11 @@ describe('the cache of keys', () => {
     answer();
     expect(await after).toBe(null);
     expect(reads.length).toBe(2);
+    expect(await auth.identify(credentialIn(as('viewer'), {}, false))).toBe(null);
+    expect(reads.length).toBe(2);
+    // Others' documents are none of its business: the store need not even answer.
+    const random = { next: () => 0.5, hex: (bytes: number) => 'f'.repeat(bytes * 2) };
+    await createApiKey({ store, random, clock: server.clock }, { name: 'other', role: 'viewer' });
     expect(await auth.identify(credentialIn(as('viewer'), {}, false))).toBe(null);
     expect(reads.length).toBe(2);
     auth.close();

@@ -237,7 +237,7 @@ describe('the status board', () => {
     expect(board.values('edge-1').map((known) => known.epoch)).toEqual([epoch(3), epoch(3)]);
     expect(told).toEqual([7]);
     // Clients know by it that they have heard the value already.
-    expect(board.value('edge-1', 'mod-1', 'power')).toMatchObject({ revision: [0, 2, 1] });
+    expect(board.value('edge-1', 'mod-1', 'power')).toMatchObject({ revision: [1, 2, 1] });
     expect(board.set(value(2, 'off'))).toBeNull();
   });
 });

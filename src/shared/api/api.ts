@@ -95,9 +95,9 @@ export class Api {
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
-    this.#auth = new Authenticator(deps.node.store, deps.clock, () => {
-      this.#endForeignStreams();
-      this.sockets.checkKeys();
+    this.#auth = new Authenticator(deps.node.store, deps.clock, (isTouched) => {
+      this.#endForeignStreams(isTouched);
+      this.sockets.checkKeys(isTouched);
     });
     this.#refusals = new AccessRefusals(deps);
     this.origins = new Origins(deps.origins);
@@ -270,8 +270,9 @@ export class Api {
   }
 
   /** After a commit: streams of keys that were revoked or changed their role end. */
-  #endForeignStreams(): void {
+  #endForeignStreams(isTouched: (caller: Caller) => boolean): void {
     for (const [reply, { caller }] of this.#streams) {
+      if (!isTouched(caller)) continue;
       this.#auth.stillValid(caller).then(
         (valid) => {
           if (!valid) reply.stop();

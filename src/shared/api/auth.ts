@@ -30,7 +30,10 @@ const NO_HASH = '0'.repeat(64);
 
 export const hasRole = (caller: Caller, needs: Role): boolean => roles.indexOf(caller.role) >= roles.indexOf(needs);
 
-/** Checks keys and tokens against the store of this node, with a cache that every commit of the store empties. */
+/**
+ * Checks keys and tokens against the store of this node. What was read once is kept until a commit touches it: whether
+ * a request is answered does not hang on a disk that is busy with other documents.
+ */
 export class Authenticator {
   readonly #store: DocumentStore;
   readonly #clock: Pick<Clock, 'wallMs'>;
@@ -38,13 +41,15 @@ export class Authenticator {
   readonly #stop: () => void;
   #commits = 0;
 
-  constructor(store: DocumentStore, clock: Pick<Clock, 'wallMs'>, onChange: () => void) {
+  /** `onTouched`: is called with a test whether a caller's credential may have changed. */
+  constructor(store: DocumentStore, clock: Pick<Clock, 'wallMs'>, onTouched: (isTouched: (caller: Caller) => boolean) => void) {
     this.#store = store;
     this.#clock = clock;
-    this.#stop = store.onChange(() => {
+    this.#stop = store.onChange((_head, touched) => {
       this.#commits += 1;
-      this.#cache.clear();
-      onChange();
+      if (touched === null) this.#cache.clear();
+      for (const id of touched ?? []) this.#cache.delete(id);
+      onTouched(({ id }) => touched === null || touched.has(id));
     });
   }
 

@@ -75,8 +75,8 @@ export class ClientSockets {
   }
 
   /** After a commit: sockets of keys that were revoked or changed their role end. */
-  checkKeys(): void {
-    for (const session of this.#sessions) this.#checkKey(session);
+  checkKeys(isTouched: (caller: Caller) => boolean): void {
+    for (const session of this.#sessions) if (isTouched(session.caller)) this.#checkKey(session);
   }
 
   /** Takes no more commands, answers those under way, and closes. */

@@ -34,6 +34,9 @@ export interface FeedPage extends FeedHead {
   tooOld: boolean;
 }
 
+/** `touched`: ids of the documents that the commit may have changed; null: any of them. */
+export type CommitListener = (head: FeedHead, touched: ReadonlySet<string> | null) => void;
+
 export interface DocumentStore {
   get(id: string): Promise<Stored | null>;
   /** Ids are in byte order; `after` is the last id of the page before. */
@@ -48,8 +51,8 @@ export interface DocumentStore {
   head(): Promise<FeedHead>;
   /** Entries after `sequence`, the newest state of each document only, in order. */
   changesSince(cursor: FeedHead, limit: number): Promise<FeedPage>;
-  /** Called after each commit. Returns the way to stop. */
-  onChange(listener: (head: FeedHead) => void): () => void;
+  /** Called after each commit, before those who wrote go on. Returns the way to stop. */
+  onChange(listener: CommitListener): () => void;
 
   /** Replica side: entries and cursor in one transaction. Entries at or below the stored cursor are skipped. */
   applyFeed(entries: FeedEntry[], cursor: FeedHead): Promise<void>;

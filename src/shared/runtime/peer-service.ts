@@ -151,7 +151,11 @@ export class PeerService {
   #watch({ location, module }: Target): () => void {
     const { board, post } = this.#options;
     const send = ({ key, value, revision, epoch }: StatusReport): void =>
-      post('watched', { location, module, key, value, revision: [...revision], epoch: { ...epoch } }, { conflateKey: `watched\n${location}\n${module}\n${key}` });
+      post(
+        'watched',
+        { location, module, key, value, revision: [...revision], epoch: { ...epoch } },
+        { conflateKey: `watched\n${location}\n${module}\n${key}` },
+      );
     for (const value of board.valuesOf(location, module)) send(value);
     return board.watch(location, module, send);
   }

@@ -3,7 +3,7 @@ import { assert } from '../../foundation/assert.ts';
 import type { AnyDocument, DocumentKind, DocumentOf } from '../../model/documents.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
-import type { Change, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
+import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
 import type { Log } from '../../ports/log.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { FeedRow, RowChange, StoreEngine } from './engine.ts';
@@ -57,8 +57,10 @@ class SqliteStore implements EmbeddedStore {
   readonly generation: string;
   readonly #thread: SqlThread<StoreEngine>;
   readonly #log: Log;
-  readonly #listeners = new Set<(head: FeedHead) => void>();
+  readonly #listeners = new Set<CommitListener>();
   #announced: number;
+  /** Of commits that the listeners are about to hear of; null: any. */
+  #touched: Set<string> | null = new Set();
   #replacing = false;
 
   constructor(path: string, opened: { generation: string; head: number }, thread: SqlThread<StoreEngine>, log: Log) {
@@ -82,7 +84,7 @@ class SqliteStore implements EmbeddedStore {
 
   async apply(changes: Change[]): Promise<Version[]> {
     const { versions, head } = await this.#thread.write('apply', changes.map(toRowChange));
-    this.#announce(head);
+    this.#announce(head, changes.map((change) => (change.op === 'put' ? change.document.id : change.id)));
     return versions;
   }
 
@@ -105,15 +107,16 @@ class SqliteStore implements EmbeddedStore {
     return { generation: this.generation, sequence, entries, tooOld };
   }
 
-  onChange(listener: (head: FeedHead) => void): () => void {
+  onChange(listener: CommitListener): () => void {
     // Wrapped: the same function may listen twice.
-    const entry = (head: FeedHead): void => listener(head);
+    const entry: CommitListener = (head, touched) => listener(head, touched);
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
   }
 
   async applyFeed(entries: FeedEntry[], cursor: FeedHead): Promise<void> {
-    this.#announce(await this.#thread.write('applyFeed', entries.map(toFeedRow), cursor));
+    const sequence = await this.#thread.write('applyFeed', entries.map(toFeedRow), cursor);
+    this.#announce(sequence, entries.map(({ id }) => id));
   }
 
   async replaceAll(documents: AnyDocument[], cursor: FeedHead): Promise<void> {
@@ -124,7 +127,7 @@ class SqliteStore implements EmbeddedStore {
       for (let start = 0; start === 0 || start < documents.length; start += SLICE) {
         await this.#thread.write('stage', documents.slice(start, start + SLICE).map(toRow), start === 0);
       }
-      this.#announce(await this.#thread.write('replaceByStaged', cursor));
+      this.#announce(await this.#thread.write('replaceByStaged', cursor), null);
     } finally {
       this.#replacing = false;
     }
@@ -173,13 +176,24 @@ class SqliteStore implements EmbeddedStore {
     return { sequence, id, kind, document: row.body === null ? null : this.#document(row) };
   }
 
-  #announce(sequence: number): void {
-    // Several callers share a transaction, and each brings the head that it saw.
+  /**
+   * Several callers share a transaction, and each brings the head that it saw: all of them are told as one, after the
+   * turn of the last and before the first goes on.
+   */
+  #announce(sequence: number, touched: readonly string[] | null): void {
+    if (touched === null) this.#touched = null;
+    for (const id of touched ?? []) this.#touched?.add(id);
+    queueMicrotask(() => this.#tell(sequence));
+  }
+
+  #tell(sequence: number): void {
     if (sequence <= this.#announced) return;
+    const touched = this.#touched;
     this.#announced = sequence;
+    this.#touched = new Set();
     for (const listener of this.#listeners) {
       try {
-        listener({ generation: this.generation, sequence });
+        listener({ generation: this.generation, sequence }, touched);
       } catch (error) {
         // The change is stored: its author must not be told otherwise.
         this.#log.error('store.listener-failed', { error });

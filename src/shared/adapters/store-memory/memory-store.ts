@@ -3,7 +3,7 @@ import { jsonEqual } from '../../foundation/json.ts';
 import type { AnyDocument, DocumentKind, DocumentOf, ModuleDocument, SystemDocument } from '../../model/documents.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
-import type { Change, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
+import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
 
 export interface MemoryStoreOptions {
   /** Names the feed; give each history its own. */
@@ -20,7 +20,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): DocumentSto
 class MemoryStore implements DocumentStore {
   readonly #generation: string;
   readonly #tombstones: number;
-  readonly #listeners = new Set<(head: FeedHead) => void>();
+  readonly #listeners = new Set<CommitListener>();
   /** In the order of the feed: a change moves its entry to the end. */
   #feed = new Map<string, FeedEntry>();
   #sequence = 0;
@@ -71,8 +71,8 @@ class MemoryStore implements DocumentStore {
     return { generation: head.generation, sequence, entries: structuredClone(entries), tooOld };
   }
 
-  onChange(listener: (head: FeedHead) => void): () => void {
-    const entry = (head: FeedHead): void => listener(head);
+  onChange(listener: CommitListener): () => void {
+    const entry: CommitListener = (head, touched) => listener(head, touched);
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
   }
@@ -143,7 +143,9 @@ class MemoryStore implements DocumentStore {
       throw error;
     }
     this.#prune();
-    if (this.#sequence > before.sequence) for (const listener of this.#listeners) listener(this.#head());
+    if (this.#sequence === before.sequence) return result;
+    const touched = new Set([...this.#feed.values()].filter(({ sequence }) => sequence > before.sequence).map(({ id }) => id));
+    for (const listener of this.#listeners) listener(this.#head(), touched);
     return result;
   }
 
