@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const report = process.env['TEST_REPORT'];
 const patience = { testTimeout: 90_000, hookTimeout: 90_000 };
+const waiting = ['test/e2e/**/*.test.ts', ...['doctor', 'edge-https', 'events', 'proxy'].map((name) => `test/integration/${name}.test.ts`)];
 
 export default defineConfig({
   test: {
@@ -19,13 +20,18 @@ export default defineConfig({
         },
       },
       {
-        // Real processes with real heartbeats, afterwards and one file at a time: on two cores they would starve each other.
+        // Real processes that wait more than they work: two files side by side.
+        test: { ...patience, name: 'waiting', include: waiting, maxWorkers: 2, sequence: { groupOrder: 1 } },
+      },
+      {
+        // Real processes with real heartbeats, at work: on two cores two files would starve each other.
         test: {
           ...patience,
-          name: 'processes',
-          include: ['test/{integration,e2e}/**/*.test.ts'],
+          name: 'working',
+          include: ['test/integration/**/*.test.ts'],
+          exclude: waiting,
           maxWorkers: 1,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],
