@@ -159,10 +159,11 @@ class SourceMap {
 
   constructor(text: string) {
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, logLevel: 'error' });
-    const found = [...this.#document.errors, ...this.#document.warnings].map(({ pos, code, message }) => ({
-      offset: pos[0],
-      message: code === 'RESOURCE_EXHAUSTION' ? TOO_DEEP : message,
-    }));
+    const { errors, warnings } = this.#document;
+    const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+    // The reader is out of breath then: what else it says depends on the stack of the machine.
+    const said = tooDeep === undefined ? [...errors, ...warnings] : [{ ...tooDeep, message: TOO_DEEP }];
+    const found = said.map(({ pos, message }) => ({ offset: pos[0], message }));
     found.push(...this.#brokenAliases());
     this.problems = found.map(({ offset, message }) => ({ ...this.#position(offset), path: '', problem: message }));
     this.value = this.problems.length === 0 ? this.#toValue() : null;
