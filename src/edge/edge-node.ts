@@ -5,6 +5,7 @@ import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts'
 import { type FromEdge, isFromEdge } from '../shared/control/messages.ts';
 import { isExclusive } from '../shared/control/step.ts';
 import { noWindowOrders, windowUnder } from '../shared/control/window-orders.ts';
+import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
 import type { Epoch, Terms } from '../shared/model/control.ts';
@@ -254,7 +255,7 @@ export class EdgeNode implements HoldfastNode {
   }
 
   /** Connected: the master carries the order out. Cut off: the person on site may take control here. */
-  async order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult> {
+  async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const control = this.#running();
     const before = this.location(request.location);
     if (before === null) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
@@ -281,11 +282,11 @@ export class EdgeNode implements HoldfastNode {
     throw new HoldfastError('ORDER_REFUSED', { location, reason: 'only the master knows the restore window; ask it' });
   }
 
-  exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
+  exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> {
     return this.#desk.exec(request, signal);
   }
 
-  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+  execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer> {
     return this.#desk.execModule(command, signal);
   }
 
@@ -357,7 +358,7 @@ export class EdgeNode implements HoldfastNode {
   }
 
   /** Asks the master to certify the key of this edge's client API. Throws LINK_DOWN while there is no link. */
-  requestCertificate(body: Json, signal: AbortSignal): Promise<Json> {
+  requestCertificate(body: Json, signal: CancelSignal): Promise<Json> {
     return this.#peer.request('certificate', body, { signal, timeoutMs: limits.requestMs });
   }
 

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { type CertificateRequest, parseCertificateRequest } from '../shared/link/certificate-request.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
@@ -29,7 +30,7 @@ export interface EdgeHandlersOptions {
   clock: Clock;
   /** What this edge tells because it was asked. */
   subscriptions: () => PeerSubscriptions;
-  order(body: Json, signal: AbortSignal): Promise<Json>;
+  order(body: Json, signal: CancelSignal): Promise<Json>;
   /** The edge tells where its clients reach it. */
   onOrigin(body: Json): void;
   certify?: Certify;

@@ -1,6 +1,7 @@
 import { EPOCH_ZERO, nextEpoch } from '../shared/control/epoch.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
 import type { MasterControl, MasterOrder } from '../shared/control/master-control.ts';
+import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
 import type { EdgeDocument } from '../shared/model/documents.ts';
@@ -177,7 +178,7 @@ export class MasterNode implements HoldfastNode {
     return this.#ports.journal.history(location, limit);
   }
 
-  async order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult> {
+  async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const location = this.#locations.get(request.location);
     if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
     const before = location.view();
@@ -201,11 +202,11 @@ export class MasterNode implements HoldfastNode {
     return location.setWindow(openMs, dryRun);
   }
 
-  exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
+  exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> {
     return this.#desk.exec(request, signal);
   }
 
-  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+  execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer> {
     return this.#desk.execModule(command, signal);
   }
 
@@ -423,7 +424,7 @@ export class MasterNode implements HoldfastNode {
     if (report !== null && peer !== undefined) sendStatus(peer, report);
   }
 
-  async #orderFromEdge(location: string, body: Json, signal: AbortSignal): Promise<Json> {
+  async #orderFromEdge(location: string, body: Json, signal: CancelSignal): Promise<Json> {
     const request = parseOrder(body);
     // An edge acts on its own location only.
     if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });

@@ -1,4 +1,5 @@
 import type { ControlMessage } from '../../src/shared/control/messages.ts';
+import type { CancelSignal } from '../../src/shared/foundation/cancel.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import type { PostType, RequestKind } from '../../src/shared/link/frames.ts';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
@@ -129,7 +130,7 @@ export function createPipe(clock: FakeClock, options: PipeOptions = {}): Pipe {
 export interface Call {
   kind: RequestKind;
   body: Json;
-  signal: AbortSignal;
+  signal: CancelSignal;
   deadlineMs: number;
 }
 
@@ -255,10 +256,10 @@ export function createLinkPair(options: { edge?: SideOptions; master?: SideOptio
 
 interface Asking {
   timeoutMs: number;
-  signal: AbortSignal;
+  signal: CancelSignal;
 }
 
-export const asking = (timeoutMs = 60_000, signal: AbortSignal = new AbortController().signal): Asking => ({ timeoutMs, signal });
+export const asking = (timeoutMs = 60_000, signal: CancelSignal = new AbortController().signal): Asking => ({ timeoutMs, signal });
 
 /** A promise that a test settles when it wants to. */
 export interface Later<T> {

@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 
@@ -5,14 +6,14 @@ import type { Clock } from '../ports/clock.ts';
  * Runs `work` under a signal that aborts when `outer` does or after `ms`, and settles then even if the work does not.
  * What the work did by then is not known.
  */
-export async function withDeadline<T>(
+export function withDeadline<T>(
   clock: Clock,
   ms: number,
-  outer: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
+  outer: CancelSignal,
+  work: (signal: CancelSignal) => Promise<T>,
 ): Promise<T> {
-  const abort = new AbortController();
-  return await new Promise<T>((resolve, reject) => {
+  const abort = new Canceller();
+  return new Promise<T>((resolve, reject) => {
     const end = (error: HoldfastError): void => {
       reject(error);
       abort.abort(error);
@@ -22,12 +23,11 @@ export async function withDeadline<T>(
     outer.addEventListener('abort', cancelled, { once: true });
     if (outer.aborted) cancelled();
     else {
-      void work(abort.signal)
-        .then(resolve, reject)
-        .finally(() => {
-          timer.cancel();
-          outer.removeEventListener('abort', cancelled);
-        });
+      const settled = (): void => {
+        timer.cancel();
+        outer.removeEventListener('abort', cancelled);
+      };
+      void work(abort.signal).then(resolve, reject).finally(settled);
     }
   });
 }

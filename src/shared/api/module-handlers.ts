@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { ModuleDocument } from '../model/documents.ts';
 import { moduleRoutes as routes } from '../client-api/module-routes.ts';
@@ -65,15 +66,15 @@ function served({ value, servedBy }: ExecAnswer, note: RawCall['note']) {
 }
 
 /** Runs a method of a module of a system, wherever it is controlled. */
-export const execute = (deps: HandlerDeps, request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> =>
+export const execute = (deps: HandlerDeps, request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> =>
   bounded(deps, request.timeoutMs, signal, (signal) => deps.node.exec(request, signal));
 
 /** The node keeps the deadline; ours is only the net below it. */
 const bounded = (
   { clock }: HandlerDeps,
   timeoutMs: number,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<ExecAnswer>,
+  signal: CancelSignal,
+  work: (signal: CancelSignal) => Promise<ExecAnswer>,
 ): Promise<ExecAnswer> => withDeadline(clock, timeoutMs + 1_000, signal, work);
 
 /** null when it was never set. */

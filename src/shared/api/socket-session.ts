@@ -1,3 +1,4 @@
+import { Canceller } from '../foundation/cancel.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { ClientSocket, ClientSocketHandler } from '../ports/client-socket.ts';
@@ -68,7 +69,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   /** Bindings whose newest value waits until the client has read what is on its way. */
   readonly #late = new Set<Topic>();
   readonly #debugs = new Map<string, Debugging>();
-  readonly #pending = new Set<AbortController>();
+  readonly #pending = new Set<Canceller>();
   #droppedLines = 0;
   #heardMs: number;
   #drainedMs: number;
@@ -212,7 +213,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     const { clock, node, random } = this.#deps;
     const { sys, mod, index, name, args } = request;
     const requestId = random.hex(8);
-    const abort = new AbortController();
+    const abort = new Canceller();
     try {
       if (this.#pending.size >= limits.clientSocketCommands) {
         throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });

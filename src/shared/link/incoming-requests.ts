@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 
@@ -6,28 +7,24 @@ export class IncomingRequest {
   /** Monotonic. */
   readonly deadlineMs: number;
   readonly epoch: Epoch | null;
-  #abort: AbortController | null = null;
-  #over: HoldfastError | null = null;
+  readonly #cancel = new Canceller();
 
   constructor(deadlineMs: number, epoch: Epoch | null) {
     this.deadlineMs = deadlineMs;
     this.epoch = epoch;
   }
 
-  /** Aborts on cancel, at the deadline and at the end of the session. Made when it is asked for: many handlers need none. */
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#over !== null) this.#abort.abort(this.#over);
-    return this.#abort.signal;
+  /** Aborts on cancel, at the deadline and at the end of the session. */
+  get signal(): CancelSignal {
+    return this.#cancel.signal;
   }
 
   get isOver(): boolean {
-    return this.#over !== null;
+    return this.#cancel.aborted;
   }
 
   end(reason: HoldfastError): void {
-    this.#over ??= reason;
-    this.#abort?.abort(this.#over);
+    this.#cancel.abort(reason);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json, JsonObject } from '../foundation/json.ts';
 import type { Epoch, Revision } from '../model/control.ts';
 
@@ -106,7 +107,7 @@ export type SystemRequest =
 export interface SystemAccess {
   exec(
     request: { system: string; module: string; index: number; method: string; args: Json[]; user: string; timeoutMs: number },
-    signal: AbortSignal,
+    signal: CancelSignal,
   ): Promise<{ value: Json }>;
   status(name: { system: string; module: string; index: number }): { values: Record<string, Json> };
   /** Calls back now and on each change. The module may be absent, and may be replaced. Returns the way to stop. */
@@ -134,7 +135,7 @@ export interface DeviceLink {
   setLease(location: string, untilMs: number | null): void;
   /** Triggers, logic, devices: stopped in this order, sockets closed with reset, writes in flight ended. What does not stop in time is killed. Never throws. */
   stop(location: string, deadlineMs: number): Promise<ModuleSnapshot>;
-  exec(call: ExecCall, signal: AbortSignal): Promise<Json>;
+  exec(call: ExecCall, signal: CancelSignal): Promise<Json>;
   /** The public methods of a module that runs here. Throws MODULE_NOT_RUNNING. */
   functions(location: string, module: string): Promise<Record<string, ModuleFunction>>;
   /** Who answers what modules ask of their systems. Once, before the first start. */

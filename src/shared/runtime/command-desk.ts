@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import { type Json, jsonEqual } from '../foundation/json.ts';
 import type { Revision } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -18,7 +19,7 @@ import type { StatusBoard, StatusListener } from './status-board.ts';
 export interface Elsewhere {
   has(location: string): boolean;
   subscriptions: PeerSubscriptions;
-  request(kind: 'status', body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json>;
+  request(kind: 'status', body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json>;
 }
 
 export interface CommandDeskOptions extends ProxyOptions {
@@ -44,12 +45,12 @@ export class CommandDesk {
   }
 
   /** Runs a method wherever its module is controlled. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING, or what the driver said. */
-  async exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer> {
+  async exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> {
     return this.#run(this.#resolve(request), request, signal);
   }
 
   /** The same for a module that is named by its id. */
-  async execModule({ id, ...command }: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {
+  async execModule({ id, ...command }: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer> {
     return this.#run(this.#options.directory.module(id), command, signal);
   }
 
@@ -67,7 +68,7 @@ export class CommandDesk {
     return this.#readStatus(this.#options.directory.module(id));
   }
 
-  #run(target: Target, request: Omit<ModuleCommand, 'id'>, signal: AbortSignal): Promise<ExecAnswer> {
+  #run(target: Target, request: Omit<ModuleCommand, 'id'>, signal: CancelSignal): Promise<ExecAnswer> {
     const { clock, nodeId, random } = this.#options;
     const call: ProxyCall = {
       location: target.location,
@@ -84,11 +85,11 @@ export class CommandDesk {
   }
 
   /** A command that the node at the other end of a link has sent. `forward` false: it is run here or nowhere. */
-  serve(call: Omit<ProxyCall, 'at'>, context: { via: string; signal: AbortSignal; forward: boolean }): Promise<ProxyAnswer> {
+  serve(call: Omit<ProxyCall, 'at'>, context: { via: string; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
     return this.#tracked({ ...call, at: this.#options.nodeId }, context);
   }
 
-  #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: AbortSignal; forward: boolean }): Promise<ProxyAnswer> {
+  #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
     // Clients name their requests; two that are under way at once get ids of their own.
     if (this.inFlight.has(call.requestId)) call.requestId = this.#options.random.hex(8);
     return this.#counted(this.inFlight.run(call, via, signal, (signal) => this.#proxy.exec(call, signal, forward)));
@@ -116,7 +117,7 @@ export class CommandDesk {
   async #readStatus({ location, module }: Target): Promise<ModuleStatus> {
     const { elsewhere } = this.#options;
     if (elsewhere?.has(location) !== true) return this.#known({ location, module });
-    const options = { signal: new AbortController().signal, timeoutMs: limits.requestMs };
+    const options = { signal: new Canceller().signal, timeoutMs: limits.requestMs };
     return { module, ...readAnswer(statusAnswer, await elsewhere.request('status', { location, module }, options), 'status') };
   }
 
@@ -222,10 +223,10 @@ export class CommandDesk {
   /** The public methods of a module, wherever it is controlled. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
   async functions(name: ModuleName): Promise<Record<string, ModuleFunction>> {
     const deadlineMs = this.#options.clock.monotonicMs() + limits.requestMs;
-    return this.functionsOf(this.#resolve(name), { signal: new AbortController().signal, deadlineMs });
+    return this.functionsOf(this.#resolve(name), { signal: new Canceller().signal, deadlineMs });
   }
 
-  functionsOf(target: Target, context: { signal: AbortSignal; deadlineMs: number }, forward = true): Promise<Record<string, ModuleFunction>> {
+  functionsOf(target: Target, context: { signal: CancelSignal; deadlineMs: number }, forward = true): Promise<Record<string, ModuleFunction>> {
     return this.#proxy.functions(target, context, forward);
   }
 

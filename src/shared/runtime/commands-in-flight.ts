@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RequestView } from './node.ts';
@@ -8,7 +9,7 @@ interface Running {
   /** The peer that passed it on; null: a client of this node asked. */
   via: string | null;
   sinceMs: number;
-  abort: AbortController;
+  abort: Canceller;
 }
 
 /** The commands that this node runs, has passed on, or holds back, each of which can be cancelled. */
@@ -43,8 +44,8 @@ export class CommandsInFlight {
   }
 
   /** Runs a command under a signal that aborts when `signal` does or it is cancelled here. */
-  async run<T>(call: ProxyCall, via: string | null, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const abort = new AbortController();
+  async run<T>(call: ProxyCall, via: string | null, signal: CancelSignal, work: (signal: CancelSignal) => Promise<T>): Promise<T> {
+    const abort = new Canceller();
     const leave = (): void => abort.abort(signal.reason);
     if (signal.aborted) leave();
     signal.addEventListener('abort', leave, { once: true });

@@ -1,4 +1,5 @@
 import { gateError, WriteGate } from '../control/write-gate.ts';
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError } from '../model/errors.ts';
@@ -119,7 +120,7 @@ class DriverHosts implements DeviceLink {
     return known.stopping;
   }
 
-  async exec(call: ExecCall, signal: AbortSignal): Promise<Json> {
+  async exec(call: ExecCall, signal: CancelSignal): Promise<Json> {
     const { location, module, epoch, deadlineMs } = call;
     const nowMs = this.#clock.monotonicMs();
     const refusal = this.#gate.check(location, epoch, nowMs);

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { RestoreWindow } from '../control/restore-window.ts';
 import type { Epoch, Holder, Policy, Revision } from '../model/control.ts';
@@ -20,14 +21,14 @@ export interface HoldfastNode {
   location(id: string): LocationView | null;
   history(location: string, limit: number): Promise<HistoryEntry[]>;
   /** An operator's order. Resolves when carried out; throws ORDER_REFUSED, DEADLINE, NOT_FOUND. `dryRun` says only what would happen. */
-  order(request: OrderRequest, signal: AbortSignal): Promise<OrderResult>;
+  order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult>;
   /** Master only, which alone asks whether the window is open; throws ORDER_REFUSED, NOT_FOUND. Forgotten when the master restarts. */
   setWindow(request: WindowRequest): OrderResult;
 
   /** Runs a method of a module wherever it is controlled. */
-  exec(request: ExecRequest, signal: AbortSignal): Promise<ExecAnswer>;
+  exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer>;
   /** The same for a module that is named by its id. */
-  execModule(command: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer>;
+  execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer>;
   /** Location of a module by its id. Throws NOT_FOUND. */
   locationOf(module: string): string;
   /** Status of a module by its id, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */

@@ -1,4 +1,5 @@
 import type { ControlMessage } from '../control/messages.ts';
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { PostType, RequestKind } from '../link/frames.ts';
 import type { Epoch } from '../model/control.ts';
@@ -19,7 +20,7 @@ export interface PeerLinkHandlers {
   /** The session is over: neither side knows any more what the other had asked for. */
   ended(): void;
   /** A request of the peer. What is thrown becomes its coded answer; `signal` aborts on cancel, deadline and end of session. */
-  request(kind: RequestKind, body: Json, context: { signal: AbortSignal; deadlineMs: number; epoch: Epoch | null }): Promise<Json>;
+  request(kind: RequestKind, body: Json, context: { signal: CancelSignal; deadlineMs: number; epoch: Epoch | null }): Promise<Json>;
   post(type: PostType, body: Json, context: { epoch: Epoch | null }): void;
 }
 

@@ -1,5 +1,6 @@
 import { isOlder } from '../control/epoch.ts';
 import { type ControlMessage, isFromEdge } from '../control/messages.ts';
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { decodeFrame, type Frame, type InvalidFrame, isClaim, isPostType, type Message, postTypes, PROTOCOL } from '../link/frames.ts';
 import type { PostType, RequestKind, SequencedFrame, SessionOffer } from '../link/frames.ts';
@@ -124,7 +125,7 @@ export class PeerLink {
   }
 
   /** Throws LINK_DOWN, LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, BODY_TOO_LARGE, or the coded error of the peer. */
-  request(kind: RequestKind, body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json> {
+  request(kind: RequestKind, body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json> {
     if (this.#socket?.open) return this.#requests.ask(kind, body, options);
     return Promise.reject(new HoldfastError('LINK_DOWN', { peer: this.#options.peer }));
   }

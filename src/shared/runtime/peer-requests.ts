@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { isRequestKind, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
@@ -47,7 +48,7 @@ export class PeerRequests {
   // ── What we ask ───────────────────────────────────────────────────────────
 
   /** Throws LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, BODY_TOO_LARGE, or the coded error of the peer. */
-  ask(kind: RequestKind, body: Json, { signal, timeoutMs }: { signal: AbortSignal; timeoutMs: number }): Promise<Json> {
+  ask(kind: RequestKind, body: Json, { signal, timeoutMs }: { signal: CancelSignal; timeoutMs: number }): Promise<Json> {
     const { clock } = this.#options;
     const text = JSON.stringify(body);
     if (text.length > limits.maxFrameBytes) return Promise.reject(tooLarge());

@@ -1,4 +1,5 @@
 import { TokenBucket } from '../api/token-bucket.ts';
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { PostType, RequestKind } from '../link/frames.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -33,7 +34,7 @@ export interface PeerServiceOptions {
 }
 
 interface Context {
-  signal: AbortSignal;
+  signal: CancelSignal;
   deadlineMs: number;
 }
 

@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { isLinkLoss } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -13,7 +14,7 @@ export interface PeerSubscriptionsOptions {
   clock: Clock;
   log: Log;
   isOpen(): boolean;
-  request(kind: Topic | (typeof ends)[Topic], body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json>;
+  request(kind: Topic | (typeof ends)[Topic], body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json>;
   /** Nobody holds it any more. */
   released?(topic: Topic, target: Target): void;
 }
@@ -31,7 +32,7 @@ interface Subscription {
   busy: boolean;
 }
 
-const NEVER = new AbortController().signal;
+const NEVER = new Canceller().signal;
 const keyOf = (topic: Topic, { location, module }: Target): string => `${topic}\n${location}\n${module}`;
 
 /**

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -15,7 +16,7 @@ export type Route =
   /** This node drives the devices. */
   | { via: 'here'; epoch: Epoch }
   /** The node at the other end of a link does, or knows who does. */
-  | { via: 'peer'; peer: string; request(kind: Errand, body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json> }
+  | { via: 'peer'; peer: string; request(kind: Errand, body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json> }
   /** Control is changing hands: worth waiting for. */
   | { via: 'wait' }
   | { via: 'nobody'; reason: string };
@@ -71,7 +72,7 @@ export class Proxy {
   }
 
   /** `forward: false` for a command that a peer sent: it is not passed on to where it came from. */
-  exec(call: ProxyCall, signal: AbortSignal, forward = true): Promise<ProxyAnswer> {
+  exec(call: ProxyCall, signal: CancelSignal, forward = true): Promise<ProxyAnswer> {
     const { nodeId, deviceLink } = this.#options;
     const { location, module, method, args, user, entry, requestId, deadlineMs } = call;
     const errand: Bringing<ProxyAnswer> = {
@@ -91,7 +92,7 @@ export class Proxy {
   }
 
   /** The public methods of a module, as whoever drives it says. */
-  functions({ location, module }: Target, { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number }, forward = true) {
+  functions({ location, module }: Target, { signal, deadlineMs }: { signal: CancelSignal; deadlineMs: number }, forward = true) {
     const errand: Bringing<Record<string, ModuleFunction>> = {
       location,
       deadlineMs,
@@ -105,7 +106,7 @@ export class Proxy {
     return this.#bring(errand, signal, forward);
   }
 
-  async #bring<T>(errand: Bringing<T>, signal: AbortSignal, forward: boolean): Promise<T> {
+  async #bring<T>(errand: Bringing<T>, signal: CancelSignal, forward: boolean): Promise<T> {
     const { clock, nodeId, route } = this.#options;
     const { location, deadlineMs } = errand;
     const patienceMs = Math.min(deadlineMs, clock.monotonicMs() + limits.changingQueueMs);
@@ -147,7 +148,7 @@ export class Proxy {
     return new HoldfastError('CONTROL_CHANGING', { location, retryAfterMs: 1_000 }, { cause });
   }
 
-  async #controlToSettle(location: string, untilMs: number, signal: AbortSignal): Promise<void> {
+  async #controlToSettle(location: string, untilMs: number, signal: CancelSignal): Promise<void> {
     const { clock, onControlChange } = this.#options;
     if (this.#waiting >= limits.changingQueue || clock.monotonicMs() >= untilMs) throw this.#changing(location);
     // An event that has passed calls nobody.

@@ -1,10 +1,11 @@
 import type { Clock } from '../ports/clock.ts';
+import type { CancelSignal } from '../foundation/cancel.ts';
 import { HoldfastError } from '../model/errors.ts';
 
 export interface UntilOptions {
   clock: Clock;
   timeoutMs: number;
-  signal: AbortSignal;
+  signal: CancelSignal;
   /** When time is up: resolve all the same. Otherwise DEADLINE is thrown. */
   orGoOn?: boolean;
 }

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../../foundation/cancel.ts';
 import type { Json } from '../../foundation/json.ts';
 import { fromWire, HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
@@ -100,7 +101,7 @@ export class HostPeer {
     });
   }
 
-  exec(call: ExecCall, signal: AbortSignal): Promise<Json> {
+  exec(call: ExecCall, signal: CancelSignal): Promise<Json> {
     const { location, module, method, args, epoch, deadlineMs, user } = call;
     if (this.#pending.size >= limits.pendingRequests || this.#process.bufferedBytes() > limits.hostPipeBytes) {
       return Promise.reject(new HoldfastError('QUEUE_FULL', { module, limit: limits.pendingRequests }));

@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../../foundation/cancel.ts';
 import type { Epoch } from '../../model/control.ts';
 import { type HoldfastError, toHoldfastError } from '../../model/errors.ts';
 import type { Json } from '../../foundation/json.ts';
@@ -72,7 +73,7 @@ export class SystemRequests {
 
   async #answer(message: Asked, request: SystemRequest): Promise<void> {
     const { id } = message;
-    const abort = new AbortController();
+    const abort = new Canceller();
     this.#running.set(id, () => abort.abort());
     try {
       const value = await this.#ask(message, request, abort.signal);
@@ -84,7 +85,7 @@ export class SystemRequests {
     }
   }
 
-  async #ask(caller: Asked, request: SystemRequest, signal: AbortSignal): Promise<Json> {
+  async #ask(caller: Asked, request: SystemRequest, signal: CancelSignal): Promise<Json> {
     const { access, system } = this.#options.systemOf({ ...caller, acts: request.kind === 'exec' });
     switch (request.kind) {
       case 'exec': {
