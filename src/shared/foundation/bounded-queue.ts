@@ -3,7 +3,7 @@ import { assert } from './assert.ts';
 /** First in, first out, with a limit; `push` says no when full, so that the caller must decide what to lose. */
 export class BoundedQueue<T> {
   readonly limit: number;
-  readonly #items: T[] = [];
+  readonly #items: (T | undefined)[] = [];
   #head = 0;
 
   constructor(limit: number) {
@@ -24,6 +24,8 @@ export class BoundedQueue<T> {
   shift(): T | undefined {
     const item = this.#items[this.#head];
     if (this.#head >= this.#items.length) return undefined;
+    // What was taken must not be kept alive by its old place.
+    this.#items[this.#head] = undefined;
     this.#head += 1;
     // Compact now and then: shifting an array one by one costs its whole length each time.
     if (this.#head > 64 && this.#head * 2 > this.#items.length) {

@@ -1,3 +1,4 @@
+import { NumberedTable } from '../foundation/numbered-table.ts';
 import type { Json } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 
@@ -7,14 +8,13 @@ export type Fate = 'not-sent' | 'unknown';
 export interface PendingRequest {
   deadlineMs: number;
   fate: Fate;
-  settle(outcome: { value: Json } | { error: HoldfastError }): void;
+  readonly settle: (outcome: { value: Json } | { error: HoldfastError }) => void;
 }
 
 /** Requests that wait for their answer. Each is settled exactly once, whatever comes first. Pure. */
 export class RequestTable {
   readonly #limit: number;
-  readonly #pending = new Map<number, PendingRequest>();
-  #lastId = 0;
+  readonly #pending = new NumberedTable<PendingRequest>();
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -27,9 +27,7 @@ export class RequestTable {
   /** The id of the new request. Throws LINK_BUSY at once when too many are under way. */
   add(request: PendingRequest): number {
     if (this.#pending.size >= this.#limit) throw new HoldfastError('LINK_BUSY', { limit: this.#limit });
-    this.#lastId += 1;
-    this.#pending.set(this.#lastId, request);
-    return this.#lastId;
+    return this.#pending.add(request);
   }
 
   /** It has left this process: from now on its fate is unknown until it is answered. */
@@ -39,14 +37,13 @@ export class RequestTable {
   }
 
   has(id: number): boolean {
-    return this.#pending.has(id);
+    return this.#pending.get(id) !== undefined;
   }
 
   /** False when it is settled already: a late answer. */
   settle(id: number, outcome: { value: Json } | { error: HoldfastError }): boolean {
-    const request = this.#pending.get(id);
+    const request = this.#pending.take(id);
     if (request === undefined) return false;
-    this.#pending.delete(id);
     request.settle(outcome);
     return true;
   }
@@ -59,18 +56,18 @@ export class RequestTable {
 
   /** Ids of the requests whose deadline has passed; they are settled. */
   expire(nowMs: number): number[] {
-    const expired = [...this.#pending].filter(([, { deadlineMs }]) => deadlineMs <= nowMs).map(([id]) => id);
+    const expired = this.#pending.entries().filter(([, { deadlineMs }]) => deadlineMs <= nowMs).map(([id]) => id);
     for (const id of expired) this.fail(id, 'DEADLINE');
     return expired;
   }
 
   nextDeadlineMs(): number | null {
     let next: number | null = null;
-    for (const { deadlineMs } of this.#pending.values()) next = next === null ? deadlineMs : Math.min(next, deadlineMs);
+    for (const [, { deadlineMs }] of this.#pending.entries()) next = next === null ? deadlineMs : Math.min(next, deadlineMs);
     return next;
   }
 
   closeAll(): void {
-    for (const id of Array.from(this.#pending.keys())) this.fail(id, 'LINK_LOST');
+    for (const [id] of this.#pending.entries()) this.fail(id, 'LINK_LOST');
   }
 }

@@ -2,13 +2,14 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { isRequestKind, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
-import type { Outbox } from '../link/outbox.ts';
+import type { Outbox, OutboxItem } from '../link/outbox.ts';
 import { isLong } from '../link/parts.ts';
 import { RequestTable } from '../link/request-table.ts';
 import type { Warnings } from '../link/warnings.ts';
 import { fromWire, HoldfastError, toHoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
+import { AskedRequest, type AskedRequestOwner } from './asked-request.ts';
 import { EarliestTimer } from './earliest-timer.ts';
 import type { LinkDoor } from './link-door.ts';
 import type { PeerLinkHandlers } from './peer-link-options.ts';
@@ -34,10 +35,18 @@ export class PeerRequests {
   readonly #asked = new RequestTable(limits.pendingRequests);
   readonly #running = new IncomingRequests();
   readonly #deadlines: EarliestTimer;
+  readonly #owner: AskedRequestOwner;
 
   constructor(options: PeerRequestsOptions) {
     this.#options = options;
-    this.#deadlines = new EarliestTimer(options.clock, () => this.#expire());
+    const { clock, door } = options;
+    this.#deadlines = new EarliestTimer(clock, () => this.#expire());
+    this.#owner = {
+      nowMs: () => clock.monotonicMs(),
+      stillWanted: ({ id, ep }) => this.#asked.has(id) && door.isCurrent(ep),
+      sent: (id) => this.#asked.sent(id),
+      outdated: (id, ep) => this.#asked.settle(id, { error: door.stale(ep) }),
+    };
   }
 
   /** Asked and not yet settled. */
@@ -49,45 +58,30 @@ export class PeerRequests {
 
   /** Throws LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, BODY_TOO_LARGE, or the coded error of the peer. */
   ask(kind: RequestKind, body: Json, { signal, timeoutMs }: { signal: CancelSignal; timeoutMs: number }): Promise<Json> {
-    const { clock } = this.#options;
+    const { clock, door } = this.#options;
     const text = JSON.stringify(body);
     if (text.length > limits.maxFrameBytes) return Promise.reject(tooLarge());
     if (signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
     const deadlineMs = clock.monotonicMs() + Math.min(timeoutMs, limits.requestMaxMs);
     return new Promise<Json>((resolve, reject) => {
-      const cancel = (): void => this.#cancel(id);
-      const id = this.#asked.add({
-        deadlineMs,
-        fate: 'not-sent',
-        settle: (outcome) => {
-          signal.removeEventListener('abort', cancel);
-          if ('error' in outcome) reject(outcome.error);
-          else resolve(outcome.value);
-        },
-      });
+      const cancel = (): void => this.#cancel(request.id);
+      const settle: AskedRequest['settle'] = (outcome) => {
+        signal.removeEventListener('abort', cancel);
+        if ('error' in outcome) reject(outcome.error);
+        else resolve(outcome.value);
+      };
+      const ep = requestKinds[kind].epoch ? door.epoch() : null;
+      const request = new AskedRequest({ kind, body: text, ep, deadlineMs, owner: this.#owner, settle });
+      request.id = this.#asked.add(request);
       signal.addEventListener('abort', cancel, { once: true });
-      this.#send(id, { kind, text, deadlineMs });
+      this.#send(request, requestKinds[kind].bulk || isLong(text));
     });
   }
 
-  #send(id: number, { kind, text, deadlineMs }: { kind: RequestKind; text: string; deadlineMs: number }): void {
-    const { clock, door, outbox, flush } = this.#options;
-    const ep = requestKinds[kind].epoch ? door.epoch() : null;
-    const epoch = JSON.stringify(ep);
-    const queued = outbox.push(
-      {
-        t: 'request',
-        head: () => `,"id":${id},"kind":"${kind}","ep":${epoch},"ttl":${Math.max(0, Math.round(deadlineMs - clock.monotonicMs()))}`,
-        bodyField: 'body',
-        body: text,
-        onSent: () => this.#asked.sent(id),
-        stillWanted: () => this.#asked.has(id) && door.isCurrent(ep),
-        onUnwanted: () => ep !== null && this.#asked.settle(id, { error: door.stale(ep) }),
-      },
-      requestKinds[kind].bulk || isLong(text),
-    );
-    if (!queued) this.#asked.settle(id, { error: new HoldfastError('LINK_BUSY', { limit: limits.resumeBufferFrames }) });
-    this.#deadlines.watch(deadlineMs);
+  #send(request: AskedRequest, bulk: boolean): void {
+    const { outbox, flush } = this.#options;
+    if (!outbox.push(request, bulk)) this.#asked.settle(request.id, { error: new HoldfastError('LINK_BUSY', { limit: limits.resumeBufferFrames }) });
+    this.#deadlines.watch(request.deadlineMs);
     flush();
   }
 
@@ -144,8 +138,8 @@ export class PeerRequests {
     else this.#options.overrun();
   }
 
-  #respond(re: number, body: { bodyField: 'value' | 'error'; body: string }, bulk: boolean): boolean {
-    return this.#options.outbox.push({ t: 'response', head: () => `,"re":${re}`, ...body }, bulk);
+  #respond(re: number, { bodyField, body }: { bodyField: 'value' | 'error'; body: string }, bulk: boolean): boolean {
+    return this.#options.outbox.push(new Answer(re, bodyField, body), bulk);
   }
 
   // ── Ends ──────────────────────────────────────────────────────────────────
@@ -165,6 +159,24 @@ export class PeerRequests {
     this.#asked.closeAll();
     this.#running.endAll();
     this.#deadlines.cancel();
+  }
+}
+
+/** A response, until the peer has acknowledged it. */
+class Answer implements OutboxItem {
+  readonly t = 'response';
+  readonly bodyField: 'value' | 'error';
+  readonly body: string;
+  readonly #re: number;
+
+  constructor(re: number, bodyField: 'value' | 'error', body: string) {
+    this.#re = re;
+    this.bodyField = bodyField;
+    this.body = body;
+  }
+
+  head(): string {
+    return `,"re":${this.#re}`;
   }
 }
 

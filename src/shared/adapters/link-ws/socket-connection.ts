@@ -7,6 +7,9 @@ import { textOf } from './proof-channel.ts';
 /** `closeTimeout`: a peer that does not answer a close frame, or does not read it, is cut off then. */
 export const webSocketOptions = { maxPayload: limits.maxFrameBytes, perMessageDeflate: false, closeTimeout: limits.linkCloseMs } as const;
 
+/** So much of a turn's frames is not held back for the rest of them: the peer can work on it meanwhile. */
+const AT_ONCE_BYTES = 4_096;
+
 export interface ConnectionIdentity {
   peerId: string;
   remote: string;
@@ -14,7 +17,7 @@ export interface ConnectionIdentity {
   early: (string | null)[];
 }
 
-/** A proved WebSocket as a Connection: writes of one event-loop turn leave together. */
+/** A proved WebSocket as a Connection: small writes of one event-loop turn leave together. */
 export class SocketConnection implements Connection {
   readonly peerId: string;
   readonly remote: string;
@@ -56,6 +59,9 @@ export class SocketConnection implements Connection {
       });
     }
     this.#socket.send(frame);
+    if (this.#stream.writableLength < AT_ONCE_BYTES) return;
+    this.#stream.uncork();
+    this.#stream.cork();
   }
 
   bufferedBytes(): number {
