@@ -1,4 +1,5 @@
 import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
+import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RequestView } from './node.ts';
@@ -15,21 +16,23 @@ interface Running {
 /** The commands that this node runs, has passed on, or holds back, each of which can be cancelled. */
 export class CommandsInFlight {
   readonly #clock: Clock;
-  readonly #running = new Map<string, Running>();
+  readonly #running = new NumberedTable<Running>();
+  /** The places of request ids there. */
+  readonly #numbers = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   has(id: string): boolean {
-    return this.#running.has(id);
+    return this.#numbers.has(id);
   }
 
   /** Oldest first. */
   list(): RequestView[] {
     const { monotonicMs, wallMs } = { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
-    return Array.from(this.#running, ([id, { call, via, sinceMs }]) => {
-      const { user, location, module, method, entry, at, deadlineMs } = call;
+    return this.#running.entries().map(([, { call, via, sinceMs }]) => {
+      const { requestId: id, user, location, module, method, entry, at, deadlineMs } = call;
       const ageMs = monotonicMs - sinceMs;
       return { id, user, location, module, method, entry, via, at, sinceMs: wallMs - ageMs, ageMs, leftMs: Math.max(0, deadlineMs - monotonicMs) };
     });
@@ -39,7 +42,7 @@ export class CommandsInFlight {
   cancel(id: string): RequestView {
     const view = this.list().find((request) => request.id === id);
     if (view === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
-    this.#running.get(id)?.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    this.#running.get(this.#numbers.get(id) ?? 0)?.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
     return view;
   }
 
@@ -49,12 +52,14 @@ export class CommandsInFlight {
     const leave = (): void => abort.abort(signal.reason);
     if (signal.aborted) leave();
     signal.addEventListener('abort', leave, { once: true });
-    this.#running.set(call.requestId, { call, via, sinceMs: this.#clock.monotonicMs(), abort });
+    const number = this.#running.add({ call, via, sinceMs: this.#clock.monotonicMs(), abort });
+    this.#numbers.set(call.requestId, number);
     try {
       return await work(abort.signal);
     } finally {
       signal.removeEventListener('abort', leave);
-      this.#running.delete(call.requestId);
+      this.#running.take(number);
+      this.#numbers.delete(call.requestId);
     }
   }
 }

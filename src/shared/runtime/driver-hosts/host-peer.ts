@@ -1,5 +1,6 @@
 import type { CancelSignal } from '../../foundation/cancel.ts';
 import type { Json } from '../../foundation/json.ts';
+import { NumberedTable } from '../../foundation/numbered-table.ts';
 import { fromWire, HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
@@ -47,9 +48,9 @@ export class HostPeer {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #events: HostPeerEvents;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new NumberedTable<Pending>();
   readonly #systems: SystemRequests;
-  #lastId = 0;
+  #lastPing = 0;
   #ready = false;
   /** Heartbeats without an answer. Counted, not timed: a node that was stopped itself must not blame its hosts. */
   #unanswered = 0;
@@ -94,9 +95,8 @@ export class HostPeer {
 
   /** Resolves with the answer, or null when the process ended before. Liveness is the heartbeat's affair. */
   ask(question: Question): Promise<Answer | null> {
-    const id = this.#nextId();
     return new Promise((resolve) => {
-      this.#pending.set(id, { answer: resolve, lost: () => resolve(null) });
+      const id = this.#pending.add({ answer: resolve, lost: () => resolve(null) });
       this.post({ ...question, id });
     });
   }
@@ -106,10 +106,9 @@ export class HostPeer {
     if (this.#pending.size >= limits.pendingRequests || this.#process.bufferedBytes() > limits.hostPipeBytes) {
       return Promise.reject(new HoldfastError('QUEUE_FULL', { module, limit: limits.pendingRequests }));
     }
-    const id = this.#nextId();
     return new Promise((resolve, reject) => {
       const settle = (outcome: () => void): void => {
-        this.#pending.delete(id);
+        this.#pending.take(id);
         late.cancel();
         signal.removeEventListener('abort', aborted);
         outcome();
@@ -122,7 +121,7 @@ export class HostPeer {
       const expired = (): void => giveUp(new HoldfastError('DEADLINE', { fate: 'unknown' }));
       const late = this.#clock.after(deadlineMs - this.#clock.monotonicMs() + LATE_MS, expired);
       signal.addEventListener('abort', aborted, { once: true });
-      this.#pending.set(id, {
+      const id = this.#pending.add({
         answer: (message) =>
           settle(() => {
             if (message.t === 'answer') resolve(message.value);
@@ -154,11 +153,6 @@ export class HostPeer {
     timer.cancel();
   }
 
-  #nextId(): number {
-    this.#lastId += 1;
-    return this.#lastId;
-  }
-
   #beat(): void {
     this.#heartbeat = this.#clock.after(limits.hostHeartbeatMs, () => this.#beat());
     const patienceMs = this.#ready ? limits.hostDeadMs : limits.hostBootMs;
@@ -167,7 +161,8 @@ export class HostPeer {
       return;
     }
     this.#unanswered += 1;
-    this.post({ t: 'ping', id: this.#nextId() });
+    this.#lastPing += 1;
+    this.post({ t: 'ping', id: this.#lastPing });
   }
 
   #receive(input: unknown): void {
@@ -197,9 +192,7 @@ export class HostPeer {
         this.#systems.receive(message);
         break;
       default: {
-        const pending = this.#pending.get(message.id);
-        this.#pending.delete(message.id);
-        pending?.answer(message);
+        this.#pending.take(message.id)?.answer(message);
       }
     }
   }
@@ -213,8 +206,7 @@ export class HostPeer {
     if (this.#killed !== 'closed') {
       this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
     }
-    for (const pending of this.#pending.values()) pending.lost();
-    this.#pending.clear();
+    for (const [id] of this.#pending.entries()) this.#pending.take(id)?.lost();
     this.#events.ended({ reason, words });
   }
 }
