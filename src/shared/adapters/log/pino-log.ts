@@ -9,8 +9,26 @@ export interface PinoLogOptions {
   base: object;
 }
 
-/** JSON lines: time, level, a stable event word, facts. Written synchronously, so that a crash loses no line. */
+/** Lines that wait are written when they are so many bytes, at the latest. */
+const GATHER_BYTES = 8_192;
+
+/**
+ * JSON lines: time, level, a stable event word, facts. Written synchronously, so that an end of the process that JavaScript
+ * sees loses no line; those of one event-loop turn in one write, a warning or an error at once.
+ */
 export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
+  const output = destination({ fd, sync: true, minLength: GATHER_BYTES });
+  process.on('exit', () => output.flushSync());
+  let waiting = false;
+  const flush = (): void => {
+    waiting = false;
+    output.flushSync();
+  };
+  const gather = (): void => {
+    if (waiting) return;
+    waiting = true;
+    setImmediate(flush);
+  };
   const logger = pino(
     {
       level,
@@ -20,18 +38,23 @@ export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
       formatters: { level: (label) => ({ level: label }) },
       serializers: { error: serializeError },
     },
-    destination({ fd, sync: true }),
+    output,
   );
-  return wrap(logger);
+  return wrap(logger, { gather, flush });
 }
 
-function wrap(logger: Logger): Log {
+/** `gather`: what was logged may wait for the end of the turn. `flush`: it may not. */
+function wrap(logger: Logger, written: { gather(): void; flush(): void }): Log {
+  const at = (level: 'debug' | 'info' | 'warn' | 'error', then: () => void) => (event: string, facts?: object) => {
+    logger[level](facts ?? {}, event);
+    then();
+  };
   return {
-    debug: (event, facts) => logger.debug(facts ?? {}, event),
-    info: (event, facts) => logger.info(facts ?? {}, event),
-    warn: (event, facts) => logger.warn(facts ?? {}, event),
-    error: (event, facts) => logger.error(facts ?? {}, event),
-    child: (facts) => wrap(logger.child(facts)),
+    debug: at('debug', written.gather),
+    info: at('info', written.gather),
+    warn: at('warn', written.flush),
+    error: at('error', written.flush),
+    child: (facts) => wrap(logger.child(facts), written),
   };
 }
 
