@@ -49,8 +49,12 @@ function jsonOf(value: unknown, depth: number): Json {
   return Object.fromEntries(entries.map(([name, item]) => [name, jsonOf(item, depth + 1)]));
 }
 
+/** No text that is shorter looks like a secret. */
+const SHORTEST_SECRET = 'holdfast-enrol:'.length;
+
 /** Somebody will paste a key where a name belongs: what looks like one of our secrets is left out, and texts are cut. */
 function redact(text: string): string {
+  if (text.length < SHORTEST_SECRET) return text;
   const longest = limits.eventTextLength;
   const safe = text.slice(0, 2 * longest).replaceAll(/holdfast-enrol:\S*/g, 'holdfast-enrol:…').replaceAll(/[0-9a-f]{32,}/gi, '…');
   return safe.length > longest ? `${safe.slice(0, longest)}…` : safe;

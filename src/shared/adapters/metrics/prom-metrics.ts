@@ -6,33 +6,49 @@ export interface PromMetrics extends Metrics {
   text(): Promise<string>;
 }
 
-/** The metric table as a Prometheus registry of its own, so that two nodes in one process do not mix. */
+interface Series {
+  labels: Readonly<Record<string, string>>;
+  value: number;
+}
+
+/**
+ * The metric table as a Prometheus registry of its own, so that two nodes in one process do not mix. Each command counts
+ * several times and is read seldom: the library is told the numbers when somebody asks for its text.
+ */
 export function createPromMetrics(): PromMetrics {
   const registry = new Registry();
-  const counters = new Map<string, Counter>();
-  const gauges = new Map<string, Gauge>();
-  const values = new Map<string, number>();
+  const known = new Map<string, Map<string, Series>>();
   for (const [name, { type, help, labels }] of Object.entries(metricTable)) {
-    const options = { name, help, labelNames: [...labels], registers: [registry] };
-    if (type === 'counter') counters.set(name, new Counter(options));
-    else gauges.set(name, new Gauge(options));
+    const series = new Map<string, Series>();
+    known.set(name, series);
+    const options = { name, help, labelNames: [...labels], registers: [] };
+    const collect = (metric: Counter | Gauge): void => {
+      metric.reset();
+      for (const each of series.values()) metric.inc(each.labels, each.value);
+    };
+    const metric: Counter | Gauge = new (type === 'counter' ? Counter : Gauge)({ ...options, collect: () => collect(metric) });
+    registry.registerMetric(metric);
   }
-  const key = (name: MetricName, labels: Readonly<Record<string, string>>): string => {
-    let text: string = name;
-    for (const label of metricTable[name].labels) text += `,${labels[label] ?? ''}`;
-    return text;
+  const find = (name: MetricName, labels: Readonly<Record<string, string>>): { key: string; found: Series | undefined } => {
+    let key = '';
+    for (const label of metricTable[name].labels) key += `${labels[label] ?? ''}\n`;
+    return { key, found: known.get(name)?.get(key) };
+  };
+  const seriesOf = (name: MetricName, labels: Readonly<Record<string, string>>): Series => {
+    const { key, found } = find(name, labels);
+    if (found !== undefined) return found;
+    const series = { labels: { ...labels }, value: 0 };
+    known.get(name)?.set(key, series);
+    return series;
   };
   return {
     add<M extends MetricName>(name: M, labels: MetricLabels<M>, amount = 1) {
-      counters.get(name)?.inc(labels, amount);
-      const id = key(name, labels);
-      values.set(id, (values.get(id) ?? 0) + amount);
+      seriesOf(name, labels).value += amount;
     },
     set<M extends MetricName>(name: M, labels: MetricLabels<M>, value: number) {
-      gauges.get(name)?.set(labels, value);
-      values.set(key(name, labels), value);
+      seriesOf(name, labels).value = value;
     },
-    read: (name, labels) => values.get(key(name, labels)) ?? 0,
+    read: (name, labels) => find(name, labels).found?.value ?? 0,
     text: () => registry.metrics(),
   };
 }
