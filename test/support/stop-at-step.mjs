@@ -5,7 +5,7 @@ import { isMainThread } from 'node:worker_threads';
 
 /*
  * Loaded into a server before its own code (`NODE_OPTIONS=--import`): ends or stops the process right after the n-th
- * line that it logs about control, and so exactly between two steps. The log is written synchronously, and a signal
+ * line that it logs about control, and so exactly between two steps. Such lines are written at once, and a signal
  * that a process sends itself arrives before the next line of its code.
  * A file in its data directory orders it: `{"location": "berlin", "signal": "SIGKILL", "step": 3}`; it is gone once it was carried out.
  */
@@ -16,7 +16,9 @@ if (isMainThread && data !== undefined) {
   let seen = 0;
   fs.writeSync = (fd, text, ...rest) => {
     const written = write(fd, text, ...rest);
-    if (fd === 1 && typeof text === 'string' && isStep(text)) onStep(JSON.parse(text));
+    // What waited for it comes along before it.
+    const line = typeof text === 'string' ? text.trimEnd().slice(text.trimEnd().lastIndexOf('\n') + 1) : '';
+    if (fd === 1 && isStep(line)) onStep(JSON.parse(line));
     return written;
   };
   syncBuiltinESMExports();

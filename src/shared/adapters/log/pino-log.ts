@@ -12,9 +12,12 @@ export interface PinoLogOptions {
 /** Lines that wait are written when they are so many bytes, at the latest. */
 const GATHER_BYTES = 8_192;
 
+/** One for each command: those of an event-loop turn are written together. */
+const GATHERED = 'audit';
+
 /**
- * JSON lines: time, level, a stable event word, facts. Written synchronously, so that an end of the process that JavaScript
- * sees loses no line; those of one event-loop turn in one write, a warning or an error at once.
+ * JSON lines: time, level, a stable event word, facts. Written synchronously, before the code that follows: what was stored,
+ * sent and moved is on record also when the process is killed. Only audit lines wait for the end of their turn.
  */
 export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
   const output = destination({ fd, sync: true, minLength: GATHER_BYTES });
@@ -43,17 +46,18 @@ export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
   return wrap(logger, { gather, flush });
 }
 
-/** `gather`: what was logged may wait for the end of the turn. `flush`: it may not. */
 function wrap(logger: Logger, written: { gather(): void; flush(): void }): Log {
-  const at = (level: 'debug' | 'info' | 'warn' | 'error', then: () => void) => (event: string, facts?: object) => {
+  const at = (level: 'debug' | 'info' | 'warn' | 'error') => (event: string, facts?: object) => {
+    if (!logger.isLevelEnabled(level)) return;
     logger[level](facts ?? {}, event);
-    then();
+    if (event === GATHERED) written.gather();
+    else written.flush();
   };
   return {
-    debug: at('debug', written.gather),
-    info: at('info', written.gather),
-    warn: at('warn', written.flush),
-    error: at('error', written.flush),
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
     child: (facts) => wrap(logger.child(facts), written),
   };
 }
