@@ -162,7 +162,7 @@ class SourceMap {
     const { errors, warnings } = this.#document;
     const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
     // The reader is out of breath then: what else it says depends on the stack of the machine.
-    const said = tooDeep === undefined ? [...errors, ...warnings] : [{ ...tooDeep, message: TOO_DEEP }];
+    const said = tooDeep === undefined ? [...errors, ...warnings] : [{ pos: tooDeep.pos, message: TOO_DEEP }];
     const found = said.map(({ pos, message }) => ({ offset: pos[0], message }));
     found.push(...this.#brokenAliases());
     this.problems = found.map(({ offset, message }) => ({ ...this.#position(offset), path: '', problem: message }));
