@@ -25,7 +25,8 @@ export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
   let waiting = false;
   const flush = (): void => {
     waiting = false;
-    output.flushSync();
+    // Not `flushSync`, which also makes the disk sync.
+    output.flush();
   };
   const gather = (): void => {
     if (waiting) return;
