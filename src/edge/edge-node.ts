@@ -28,6 +28,7 @@ import type {
   ControlEvent,
   Debugging,
   DebugLine,
+  DriverReloading,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
@@ -92,6 +93,7 @@ export class EdgeNode implements HoldfastNode {
   readonly role = 'edge';
   readonly id: string;
   readonly store: DocumentStore;
+  readonly drivers: DriverReloading;
   readonly enrolment: EdgeEnrolment = {
     add: () => Promise.reject(masterOnly('adding an edge')),
     rotate: () => Promise.reject(masterOnly('rotating a secret')),
@@ -165,6 +167,7 @@ export class EdgeNode implements HoldfastNode {
       lines: this.#lines,
       post: (type, body, options) => this.#peer.post(type, body, options),
     });
+    this.drivers = this.#desk.drivers;
     ports.deviceLink.serveSystems(this.#desk);
   }
 
