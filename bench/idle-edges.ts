@@ -26,6 +26,7 @@ const noDevices: DeviceLink = {
   setLease: silent,
   stop: () => Promise.resolve({ handover: {} }),
   functions: () => Promise.reject(new Error('no devices')),
+  reload: () => Promise.resolve([]),
   serveSystems: silent,
   exec: () => Promise.reject(new Error('no devices')),
   onStatus: () => silent,

@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { type Reloaded, routes } from '../client-sdk/index.ts';
 import type { JsonObject } from '../shared/foundation/json.ts';
+import { limits } from '../shared/model/limits.ts';
 import type { CheckedDriver, DriverTest } from './deps.ts';
 import { CliFailure, usageFailure } from './failures.ts';
-import { clean, cleanLines } from './format.ts';
+import { type Cell, clean, cleanLines } from './format.ts';
 import type { Session } from './session.ts';
 
 export function addDriver(program: Command, session: Session): void {
@@ -34,6 +36,28 @@ export function addDriver(program: Command, session: Session): void {
       const checked = await session.deps.checkDriver({ path: file, settings: parseSettings(settings) });
       session.result(checked, () => checkText(session, checked));
     });
+  driver
+    .command('reload <id>')
+    .description('put the newest code of a driver in the place of what its modules run, wherever they are controlled')
+    .option('--location <location>', 'only there')
+    .action(async (id: string, { location }: { location?: string }) => {
+      const request = { params: { id }, query: location === undefined ? {} : { location } };
+      // The server answers in time; a little more is for the way.
+      const reloaded = await (await session.client()).call(routes.driverReload, request, { timeoutMs: limits.reloadMs + 5_000 });
+      session.result(reloaded, () => reloadText(session, reloaded));
+      const left = reloaded.failures.length + reloaded.modules.filter(({ problem }) => problem !== null).length;
+      if (left > 0) throw new CliFailure('the new code does not run everywhere', 'correct what is said of each, and reload again');
+    });
+}
+
+function reloadText(session: Session, { modules, failures }: Reloaded): string {
+  if (modules.length === 0 && failures.length === 0) return 'No module runs this driver.\n';
+  const result = (problem: string | null): Cell => (problem === null ? { text: 'reloaded', colour: 'green' } : { text: problem, colour: 'red' });
+  const rows = modules.map(({ id, location, problem, paused, served_by }): Cell[] => {
+    return [id, location, served_by, `${Math.round(paused * 1_000)} ms`, result(problem)];
+  });
+  const unreached = failures.map(({ location, message }): Cell[] => ['', location, '', '', result(message)]);
+  return session.table(['MODULE', 'LOCATION', 'AT', 'PAUSED', 'RESULT'], [...rows, ...unreached]);
 }
 
 function parseSettings(text: string): JsonObject {

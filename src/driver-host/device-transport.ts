@@ -45,6 +45,8 @@ export class DeviceTransport implements Transport {
   #failures = 0;
   #unanswered = 0;
   #wanted = false;
+  /** Other code begins: the next connection is told of as if there had been none. */
+  #renewed = false;
   /** Why the present line ends, when this side ends it. */
   #ending: LineEnd | null = null;
   #broken: string | null = null;
@@ -110,6 +112,17 @@ export class DeviceTransport implements Transport {
     this.#connect();
   }
 
+  renew(): void {
+    if (this.#closed !== null || this.#handler === null) return;
+    this.#renewed = true;
+    // One that is being made will do.
+    if (this.#line !== null && !this.#up) return;
+    if (this.#line !== null) return this.#drop({ reason: 'other code begins anew', permanent: false });
+    this.#retry?.cancel();
+    this.#failures = 0;
+    this.#connect();
+  }
+
   close(): Promise<void> {
     this.#up = false;
     this.#retry?.cancel();
@@ -160,7 +173,8 @@ export class DeviceTransport implements Transport {
     this.#unanswered = 0;
     if (this.#broken !== null) this.#handler?.broken(null);
     this.#broken = null;
-    const fresh = !this.#connected;
+    const fresh = !this.#connected || this.#renewed;
+    this.#renewed = false;
     this.#connected = true;
     // In this order: a live device must not be taken for a dead one for a moment.
     if (fresh) this.#handler?.connected();
@@ -174,10 +188,10 @@ export class DeviceTransport implements Transport {
     this.#up = false;
     this.#idle?.cancel();
     if (this.#closed !== null) return this.#closed();
-    if (!wasUp || end.permanent || !this.#mayRest()) return this.#failed(end);
+    if (!wasUp || end.permanent || !(this.#renewed || this.#mayRest())) return this.#failed(end);
     // A command that this cut off is sent again, or ends.
     this.#handler?.interrupted();
-    if (this.#wanted && this.#line === null) this.#connect();
+    if ((this.#wanted || this.#renewed) && this.#line === null) this.#connect();
   }
 
   /** Make-and-break: devices that are asked seldom close by themselves. One that did not let us ask has failed. */
@@ -192,6 +206,7 @@ export class DeviceTransport implements Transport {
     const delayMs = backoffMs(permanent ? breaker : soon, this.#failures, random.next());
     this.#retry = clock.after(delayMs, () => this.#connect());
     this.#failures += 1;
+    this.#renewed = false;
     if (this.#connected) this.#handler?.disconnected(reason);
     this.#connected = false;
     if (permanent && reason !== this.#broken) {

@@ -5,22 +5,18 @@ import { compareEpochs } from '../shared/control/epoch.ts';
 import { gateError } from '../shared/control/write-gate.ts';
 import { type Json, jsonEqual } from '../shared/foundation/json.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
-import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
 import { type ConnectionSettings, splitSettings } from './connection-settings.ts';
 import { type Connections, connectionsOf } from './connections.ts';
+import type { DriverSource } from './driver-source.ts';
+import { inTime, Reloader } from './reloader.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
 import { SystemClient } from './system-client.ts';
 import { DeviceFence, type Tenure } from './tenure.ts';
 import type { WriteJournal } from './write-journal.ts';
-
-export interface DriverSource {
-  /** Calls `entering` right before code of the driver runs. Throws DRIVER_INVALID. */
-  get(name: string, entering: () => void): Driver | undefined | Promise<Driver | undefined>;
-}
 
 export interface DriverHostOptions {
   clock: Clock;
@@ -54,6 +50,7 @@ export class DriverHost {
   readonly #fence: DeviceFence;
   readonly #reporter: Reporter;
   readonly #systems: SystemClient;
+  readonly #reloader: Reloader;
   readonly #modules = new Map<string, Hosted>();
   /** Modules that wait for their turn or for their driver, and the order to start them: a stop in between must be seen. */
   readonly #due = new Map<string, Of<'start'>>();
@@ -67,6 +64,12 @@ export class DriverHost {
     this.#fence = new DeviceFence(options.clock, options.journal);
     this.#reporter = new Reporter(options.pipe, options.clock);
     this.#systems = new SystemClient((message) => options.pipe.send(message));
+    this.#reloader = new Reloader({
+      ...options,
+      send: (message) => options.pipe.send(message),
+      entered: (location, module) => options.entered(keyOf(location, module)),
+      find: (location, module) => this.#modules.get(keyOf(location, module))?.module,
+    });
   }
 
   receive(message: ToHost): void {
@@ -83,6 +86,15 @@ export class DriverHost {
         break;
       case 'update':
         void this.#update(message);
+        break;
+      case 'compile':
+        void this.#reloader.compile(message);
+        break;
+      case 'prepare':
+        void this.#reloader.prepare(message);
+        break;
+      case 'reload':
+        void this.#ownTurn().then(() => this.#reloader.reload(message));
         break;
       case 'exec':
         void this.#exec(message);
@@ -242,25 +254,12 @@ export class DriverHost {
     const isDue = (): boolean => this.#due.get(key) === order;
     try {
       const found = isDue() ? drivers.get(name, () => entered(key)) : undefined;
-      const driver = found instanceof Promise ? await this.#loaded(id, found) : found;
+      const driver = found instanceof Promise ? await inTime(this.#options.clock, id, found) : found;
       if (!isDue()) throw new HoldfastError('MODULE_NOT_RUNNING', { module: id, reason: 'it was stopped' });
       if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
       return driver;
     } finally {
       if (isDue()) this.#due.delete(key);
-    }
-  }
-
-  async #loaded(module: string, loading: Promise<Driver | undefined>): Promise<Driver | undefined> {
-    let expire: () => void = () => undefined;
-    const late = new Promise<never>((_, reject) => {
-      expire = () => reject(new HoldfastError('DRIVER_FAILED', { module, problem: 'loading it took too long' }));
-    });
-    const timer = this.#options.clock.after(limits.driverLoadMs, expire);
-    try {
-      return await Promise.race([loading, late]);
-    } finally {
-      timer.cancel();
     }
   }
 

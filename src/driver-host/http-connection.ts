@@ -88,6 +88,12 @@ export class HttpConnection implements HttpService {
     if (this.#broken !== null) this.#broken.untilMs = 0;
   }
 
+  /** Each request stands for itself: there is nothing to begin anew but what the code does when it is connected. */
+  renew(): void {
+    this.retryNow();
+    if (this.#connected) this.#handler?.connected();
+  }
+
   /** The gate closed: what has left may still be answered for a moment, everything else ends. */
   dropUnsent(): void {
     const { module, clock } = this.#options;

@@ -12,6 +12,7 @@ import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
+import { createDriverSource } from './driver-source.ts';
 import { DriverHost } from './host.ts';
 import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
 import { WriteJournal } from './write-journal.ts';
@@ -58,8 +59,7 @@ const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: 
 const host = new DriverHost({
   clock: createSystemClock(),
   random: { next: Math.random },
-  // What comes with Holdfast keeps its name.
-  drivers: { get: (name, entering) => drivers.get(name) ?? folder?.get(name, entering) },
+  drivers: createDriverSource(drivers, folder),
   journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),
   pipe,
   entered: createBlame(shared),

@@ -53,12 +53,13 @@ export interface CommandQueueOptions {
   module: string;
   clock: Clock;
   transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered'>;
-  /** Least pause between two commands. */
   delayMs: number;
 }
 
 /** The commands of one module: one in flight, higher priority first, then first come first served. */
 export class CommandQueue {
+  /** Least pause between two commands. */
+  delayMs: number;
   readonly #options: CommandQueueOptions;
   /** In the order of sending; at most `commandQueue`. */
   readonly #queue: Command[] = [];
@@ -69,10 +70,11 @@ export class CommandQueue {
 
   constructor(options: CommandQueueOptions) {
     this.#options = options;
+    this.delayMs = options.delayMs;
   }
 
   send<T>(data: Uint8Array, options: SendOptions, reply: Reply<T>, call: Call | null): Promise<T | null> {
-    const { module, delayMs } = this.#options;
+    const { module } = this.#options;
     return new Promise<T | null>((resolve, reject) => {
       const command: Command = {
         data,
@@ -81,7 +83,7 @@ export class CommandQueue {
         timeoutMs: options.timeoutMs ?? limits.commandMs,
         retriesLeft: options.retries ?? 3,
         wait: options.wait ?? true,
-        delayMs: Math.max(delayMs, options.delayMs ?? 0),
+        delayMs: Math.max(this.delayMs, options.delayMs ?? 0),
         reply,
         call,
         sent: false,

@@ -176,6 +176,8 @@ class ManualTransport implements Transport {
     this.#down(reason);
   }
 
+  renew(): void {}
+
   close(): Promise<void> {
     this.ready = false;
     this.#handler = null;

@@ -67,6 +67,10 @@ export class ManualHttp implements HttpService {
     this.disconnect(problem);
   }
 
+  renew(): void {
+    this.#handler?.connected();
+  }
+
   close(): Promise<void> {
     this.#handler = null;
     this.#end(() => new HoldfastError('CANCELLED', { fate: 'unknown' }));

@@ -44,8 +44,10 @@ interface SystemOptions {
   systems: readonly string[];
   port: SystemPort;
   clock: Clock;
-  /** Aborts when the module stops. */
+  /** Aborts when the module stops, or other code takes the place of this. */
   signal: AbortSignal;
+  /** Aborts when the module stops: what a call has asked goes on until then. */
+  stopping: AbortSignal;
   /** For whom the code that runs now runs; null in the driver's own work. */
   call(): Call | null;
   /** Runs a task of the driver; never rejects. */
@@ -97,12 +99,13 @@ export function createSystem(options: SystemOptions): SystemOfModule {
  * Requests of one module: bounded in number, so that modules that call each other in a circle meet an error and not the
  * end of the memory, and never without a deadline.
  */
-function boundedAsk({ module, port, clock, signal, call }: SystemOptions) {
+function boundedAsk({ module, port, clock, signal: own, stopping, call }: SystemOptions) {
   let pending = 0;
   return async (make: (call: Call | null, deadlineMs: number) => SystemRequest): Promise<Json> => {
-    signal.throwIfAborted();
     const asking = call();
     const caller = asking?.over ? null : asking;
+    const signal = caller === null ? own : stopping;
+    signal.throwIfAborted();
     if (caller?.error) throw caller.error;
     const limit = limits.systemRequests;
     if (pending >= limit) throw new HoldfastError('QUEUE_FULL', { module, limit });

@@ -5,6 +5,8 @@ export interface Tokeniser {
   /** Throws TokeniserError when the device breaks the framing; the connection is dropped then. */
   push(chunk: Uint8Array): Buffer[];
   reset(): void;
+  /** Takes away the beginning of a message whose end has not come: other code goes on from there, after a reload. */
+  takeRest?(): Buffer;
 }
 
 export class TokeniserError extends Error {
@@ -37,6 +39,11 @@ export function delimiter(separator: string, limit: number = limits.receiveBuffe
     },
     reset: () => {
       rest = Buffer.alloc(0);
+    },
+    takeRest: () => {
+      const begun = rest;
+      rest = Buffer.alloc(0);
+      return begun;
     },
   };
 }
@@ -71,6 +78,11 @@ export function lengthPrefix(
     reset: () => {
       rest = Buffer.alloc(0);
     },
+    takeRest: () => {
+      const begun = rest;
+      rest = Buffer.alloc(0);
+      return begun;
+    },
   };
 }
 
@@ -93,6 +105,11 @@ export function callback(endOf: (buffer: Buffer) => number, limit: number = limi
     },
     reset: () => {
       rest = Buffer.alloc(0);
+    },
+    takeRest: () => {
+      const begun = rest;
+      rest = Buffer.alloc(0);
+      return begun;
     },
   };
 }

@@ -5,6 +5,8 @@ export interface Connection {
   open(handler: ConnectionHandler): void;
   /** Trying soon has no use (a wrong password): closes, and tries again much later. */
   openBreaker(problem: string): void;
+  /** Connects anew at once, for other code that begins from the start. It counts as connected meanwhile, unless that fails. */
+  renew(): void;
   /** For ever. Resolves when no byte can leave any more. */
   close(): Promise<void>;
 }

@@ -42,12 +42,21 @@ export function driverFileAt(path: string): DriverFile | null {
   return name === undefined ? null : { name, entry: whole };
 }
 
+/** What a driver was compiled to: one JavaScript module. */
+export interface CompiledDriver extends DriverFile {
+  code: string;
+}
+
 /**
  * Compiles and runs the file. Calls `entering` right before its code runs. Throws DRIVER_INVALID with file, line and
  * reason.
  */
-export async function loadDriver({ name, entry }: DriverFile, entering: () => void = () => undefined): Promise<Driver> {
-  const code = await compile(entry);
+export async function loadDriver(file: DriverFile, entering: () => void = () => undefined): Promise<Driver> {
+  return runDriver({ ...file, code: await compile(file.entry) }, entering);
+}
+
+/** The same for what is compiled already. Each time it is code of its own, beside what runs. */
+export async function runDriver({ name, entry, code }: CompiledDriver, entering: () => void): Promise<Driver> {
   const exported = await run(code, entry, entering);
   const driver = exported.default;
   const invalid = (problem: string): HoldfastError => new HoldfastError('DRIVER_INVALID', { place: entry, problem });
@@ -101,7 +110,20 @@ export class DriverFolder {
     if (file === undefined) return undefined;
     const loading = loadDriver(file, entering);
     this.#loading.set(name, loading);
-    loading.catch(() => this.#loading.delete(name));
+    loading.catch(() => {
+      if (this.#loading.get(name) === loading) this.#loading.delete(name);
+    });
     return loading;
+  }
+
+  /** What its file says now; null: it has none. Throws DRIVER_INVALID. */
+  async compile(name: string): Promise<CompiledDriver | null> {
+    const file = driverFiles(this.#folder).get(name);
+    return file === undefined ? null : { ...file, code: await compile(file.entry) };
+  }
+
+  /** `get` gives this one from now on. */
+  adopt(driver: Driver): void {
+    this.#loading.set(driver.name, Promise.resolve(driver));
   }
 }

@@ -29,6 +29,7 @@ import type {
   ControlEvent,
   Debugging,
   DebugLine,
+  DriverReloading,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
@@ -93,6 +94,7 @@ export class EdgeNode implements HoldfastNode {
   readonly role = 'edge';
   readonly id: string;
   readonly store: DocumentStore;
+  readonly drivers: DriverReloading;
   readonly enrolment: EdgeEnrolment = {
     add: () => Promise.reject(masterOnly('adding an edge')),
     rotate: () => Promise.reject(masterOnly('rotating a secret')),
@@ -166,6 +168,7 @@ export class EdgeNode implements HoldfastNode {
       lines: this.#lines,
       post: (type, body, options) => this.#peer.post(type, body, options),
     });
+    this.drivers = this.#desk.drivers;
     ports.deviceLink.serveSystems(this.#desk);
   }
 

@@ -25,6 +25,7 @@ import type {
   ControlEvent,
   Debugging,
   DebugLine,
+  DriverReloading,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
@@ -81,6 +82,7 @@ export class MasterNode implements HoldfastNode {
   readonly role = 'master';
   readonly id: string;
   readonly store: DocumentStore;
+  readonly drivers: DriverReloading;
   readonly enrolment: EdgeEnrolment;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
@@ -127,6 +129,7 @@ export class MasterNode implements HoldfastNode {
           if (event.location === location) listener();
         }),
     });
+    this.drivers = this.#desk.drivers;
     ports.deviceLink.serveSystems(this.#desk);
   }
 

@@ -172,6 +172,11 @@ export class SimDeviceLink implements DeviceLink {
     return {};
   }
 
+  /** Drivers of simulated modules do not change. */
+  async reload(): Promise<[]> {
+    return [];
+  }
+
   /** Simulated modules are devices, which ask nothing. */
   serveSystems(): void {}
 

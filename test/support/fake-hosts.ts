@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import type { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { ExecCall, ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import type { HostProcess, HostProcessHandler } from '../../src/shared/ports/host-process.ts';
 import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
@@ -13,11 +14,19 @@ export class FakeHost implements HostProcess {
   readonly pid: number;
   readonly heard: ToHost[] = [];
   flushed = 0;
+  /** Modules whose start fails. */
+  failing: string[] = [];
   answersPings = true;
   answersStops = true;
   killed = false;
   /** Modules that take changed settings while they run. */
   updatable: string[] = [];
+  /** Message at which the process ends. */
+  endsAt: ToHost['t'] | null = null;
+  /** Why new code of a driver is refused; null: it is taken. */
+  refusal: HoldfastError | null = null;
+  /** Modules that new code can reach by a new start only. */
+  unswappable: string[] = [];
   #handler: HostProcessHandler | null = null;
 
   constructor(pid: number) {
@@ -27,9 +36,16 @@ export class FakeHost implements HostProcess {
   send(message: object): void {
     const told = message as ToHost;
     this.heard.push(told);
+    if (told.t === this.endsAt) return queueMicrotask(() => this.die('exit code 1'));
     if (told.t === 'ping' && this.answersPings) this.say({ t: 'pong', id: told.id, refused: 0 });
-    if (told.t === 'start') this.say({ t: 'started', id: told.id, failed: [] });
+    if (told.t === 'start') this.say({ t: 'started', id: told.id, failed: this.failing.map((module) => ({ module, problem: 'boom' })) });
     if (told.t === 'update') this.say({ t: 'updated', id: told.id, restart: told.modules.map(({ id }) => id).filter((id) => !this.updatable.includes(id)) });
+    if (told.t === 'compile') this.say({ t: 'compiled', id: told.id, compiled: { name: told.driver, entry: `/drivers/${told.driver}.ts`, code: '' } });
+    if (told.t === 'prepare') this.say(this.refusal === null ? { t: 'prepared', id: told.id } : { t: 'error', id: told.id, error: this.refusal.toJSON() });
+    if (told.t === 'reload') {
+      const modules = told.modules.map(({ id }) => ({ module: id, problem: null, restart: this.unswappable.includes(id), pausedMs: 7 }));
+      this.say({ t: 'reloaded', id: told.id, modules });
+    }
     if (told.t === 'stop' && this.answersStops) this.say({ t: 'stopped', id: told.id, handover: {} });
     if (told.t === 'writes') this.say({ t: 'writes', id: told.id, writes: [] });
   }

@@ -8,11 +8,13 @@ import type {
   ControlEvent,
   Debugging,
   DebugLine,
+  DriverReloading,
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
   HoldfastNode,
   LinkView,
+  LoadRequest,
   LocationView,
   ModuleCommand,
   Member,
@@ -21,6 +23,8 @@ import type {
   OrderRequest,
   OrderResult,
   Readiness,
+  ReloadAnswer,
+  ReloadRequest,
   RequestView,
   StatusChange,
   ValueListener,
@@ -208,6 +212,24 @@ export class FakeNode implements HoldfastNode {
     if (value !== undefined) listener({ ...target, key, value });
     return () => this.#watchers.delete(watcher);
   }
+
+  /** What reloads are answered with; loads with the first module of it. */
+  reloads: ReloadAnswer = { modules: [{ module: 'mod-1', location: 'edge-1', problem: null, pausedMs: 4, servedBy: 'edge-1' }], failures: [] };
+  driverLocations = ['edge-1'];
+  readonly reloaded: (ReloadRequest | LoadRequest)[] = [];
+  readonly drivers: DriverReloading = {
+    locationsOf: () => this.driverLocations,
+    reload: async (request) => {
+      this.reloaded.push(request);
+      return this.reloads;
+    },
+    load: async (request) => {
+      this.reloaded.push(request);
+      const [loaded] = this.reloads.modules;
+      if (loaded === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module: request.module, reason: 'it is stopped' });
+      return loaded;
+    },
+  };
 
   async functions(): Promise<Record<string, ModuleFunction>> {
     return Object.fromEntries(this.functionsOfModules);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { routes } from '../../src/client-sdk/index.ts';
+import { HoldfastError, routes } from '../../src/client-sdk/index.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { addSite } from '../support/api-site.ts';
@@ -166,6 +166,39 @@ describe('systems and modules', () => {
     expect((await send('POST', '/modules/mod-1/ping', undefined)).body).toEqual({ host: '192.0.2.7', pingable: true });
     expect((await get(`${API}/modules/mod-9/state`)).status).toBe(404);
     expect(await (await get(`${API}/systems/sys-1/functions/Display_1`)).json()).toMatchObject({ power: { arity: 1 } });
+  });
+
+  it('get the newest code of their driver: a driver is reloaded, everywhere or in one location, a module is loaded', async () => {
+    const failure = { location: 'edge-2', error: new HoldfastError('LINK_DOWN', { peer: 'edge-2' }) };
+    server.node.reloads = { ...server.node.reloads, failures: [failure] };
+    const loaded = { id: 'mod-1', location: 'edge-1', problem: null, paused: 0.004, served_by: 'edge-1' };
+    expect((await send('POST', '/drivers/driver-mock/reload?x=1', undefined)).body).toEqual({
+      id: 'driver-mock',
+      modules: [loaded],
+      failures: [{ location: 'edge-2', code: 'LINK_DOWN', message: failure.error.message }],
+    });
+    await send('POST', '/drivers/driver-mock/reload?location=edge-1', undefined);
+    expect((await send('POST', '/modules/mod-1/load', undefined)).body).toEqual(loaded);
+    expect(server.node.reloaded).toMatchObject([
+      { driver: 'driver-mock', location: null, user: expect.any(String) },
+      { driver: 'driver-mock', location: 'edge-1' },
+      { module: 'mod-1' },
+    ]);
+    expect((await send('POST', '/drivers/driver-mock/reload?location=../x', undefined)).status).toBe(422);
+  });
+
+  it('are reloaded by who may operate every location that it concerns', async () => {
+    const { body } = await send('POST', '/tokens', { user: 'olga', role: 'operator' });
+    const olga = { authorization: `Bearer ${String(body['token'])}` };
+    server.node.driverLocations = ['edge-1', 'edge-2'];
+    const status = async (path: string, who: Record<string, string>) => (await fetch(url(`${API}${path}`), { method: 'POST', headers: who })).status;
+    // She is listed in edge-1; modules of the driver are in edge-2, too.
+    expect(await status('/drivers/driver-mock/reload', olga)).toBe(403);
+    expect(await status('/drivers/driver-mock/reload?location=edge-2', olga)).toBe(403);
+    expect(await status('/drivers/driver-mock/reload?location=edge-1', as('operator'))).toBe(403);
+    expect(server.node.reloaded).toEqual([]);
+    expect(await status('/drivers/driver-mock/reload?location=edge-1', olga)).toBe(200);
+    expect(await status('/modules/mod-1/load', olga)).toBe(200);
   });
 
   it('have settings for administrators, and metadata for everybody', async () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { startTestServer, until } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { cli, startCli } from '../support/cli-run.ts';
@@ -302,6 +303,23 @@ describe('holdfast debug and requests', () => {
       else expect(JSON.parse(line)).toEqual({ level: 'warn', message: 'lamp is \u001b[31mold', node: 'master-under-test' });
       await until(() => server.node.debuggers === 0, 'it has ended');
     }
+  });
+
+  it('driver reload: a line for each module, and a failure when one does not run the new code', async () => {
+    expect(await run('driver', 'reload', 'driver-mock', '--location', 'edge-1')).toMatchObject({
+      code: 0,
+      out: 'MODULE  LOCATION  AT      PAUSED  RESULT\nmod-1   edge-1    edge-1  4 ms    reloaded\n',
+    });
+    expect(server.node.reloaded).toMatchObject([{ driver: 'driver-mock', location: 'edge-1' }]);
+    const [module] = server.node.reloads.modules;
+    if (module === undefined) throw new Error('the fake node reloads a module');
+    server.node.reloads = { modules: [{ ...module, problem: 'its setup failed' }], failures: [{ location: 'edge-2', error: new HoldfastError('LINK_DOWN', { peer: 'edge-2' }) }] };
+    const failed = await run('driver', 'reload', 'driver-mock');
+    expect([failed.code, failed.err]).toEqual([1, expect.stringContaining('the new code does not run everywhere')]);
+    expect(failed.out).toMatch(/its setup failed\n +edge-2 +\S.*\n$/);
+    expect(JSON.parse((await run('driver', 'reload', 'driver-mock', '-o', 'json')).out)).toMatchObject({ modules: [{ id: 'mod-1' }], failures: [{ code: 'LINK_DOWN' }] });
+    server.node.reloads = { modules: [], failures: [] };
+    expect((await run('driver', 'reload', 'driver-mock')).out).toBe('No module runs this driver.\n');
   });
 
   it('requests: a table, JSON, and cancel', async () => {

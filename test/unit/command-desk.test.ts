@@ -34,6 +34,7 @@ async function makeDesk() {
     stop: unused,
     exec: unused,
     functions: unused,
+    reload: unused,
     serveSystems: unused,
     onStatus: unused,
     onLog: (listener) => {

@@ -100,3 +100,39 @@ describe('a permanent failure opens a breaker', () => {
     expect(told).toEqual(['broken: refused', 'attempted', 'broken: null', 'connected']);
   });
 });
+
+describe('a connection that is made anew', () => {
+  it('counts as connected meanwhile, and is told of as a new one', async () => {
+    const transport = open();
+    attempts.at(-1)?.events.up();
+    told = [];
+    transport.renew();
+    expect([attempts.length, told]).toEqual([2, ['interrupted']]);
+    expect(transport.ready).toBe(false);
+    attempts.at(-1)?.events.up();
+    expect(told).toEqual(['interrupted', 'connected']);
+    await clock.advance(60_000);
+    expect(attempts).toHaveLength(2);
+  });
+
+  it('is lost when that fails, and tried again as ever', async () => {
+    const transport = open({ random: 0.5 });
+    attempts.at(-1)?.events.up();
+    told = [];
+    transport.renew();
+    fail();
+    expect(told).toEqual(['interrupted', 'disconnected: refused']);
+    await clock.advance(1_000);
+    attempts.at(-1)?.events.up();
+    expect([attempts.length, told.at(-1)]).toEqual([3, 'connected']);
+  });
+
+  it('does not wait for the end of a pause, and leaves an attempt under way alone', () => {
+    const transport = open();
+    transport.renew();
+    expect(attempts).toHaveLength(1);
+    fail();
+    transport.renew();
+    expect(attempts).toHaveLength(2);
+  });
+});

@@ -79,6 +79,18 @@ describe('settings, first hit wins', () => {
   });
 });
 
+describe('the code of a driver', () => {
+  it('is that of every driver that names it, and of the locations with modules of those', async () => {
+    const { directory, change } = await setUp();
+    await change({ id: 'driver-second', type: 'driver', name: 'The same', builtin: 'mock', role: 'device' });
+    await change({ id: 'mod-far', type: 'mod', name: 'Far', driver_id: 'driver-second', edge_control_id: 'edge-1' });
+    for (const id of ['driver-device', 'driver-second']) expect(directory.driver(id)).toEqual({ code: 'mock', locations: ['edge-1', 'master'] });
+    expect(directory.codeOf('mod-far')).toEqual({ location: 'edge-1', module: 'mod-far', driver: 'mock' });
+    expect(() => directory.driver('driver-none')).toThrow('driver-none');
+    expect(() => directory.codeOf('mod-none')).toThrow('mod-none');
+  });
+});
+
 describe('a logic module', () => {
   it('is bound to the system that lists it, devices to none', async () => {
     const { specs } = await setUp();

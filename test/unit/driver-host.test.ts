@@ -1,6 +1,7 @@
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { createDriverSource } from '../../src/driver-host/driver-source.ts';
 import { DriverHost } from '../../src/driver-host/host.ts';
 import { Reporter } from '../../src/driver-host/reporter.ts';
 import { DeviceFence, type Tenure } from '../../src/driver-host/tenure.ts';
@@ -138,7 +139,7 @@ describe('device connections of a host', () => {
     const host = new DriverHost({
       clock,
       random: { next: () => 0.5 },
-      drivers: new Map([['plain', driver]]),
+      drivers: createDriverSource(new Map([['plain', driver]]), null),
       journal: new WriteJournal({ file: null, nodeId: 'node-1' }),
       pipe: { send: (message) => void sent.push(message), bufferedBytes: () => 0 },
       entered: () => undefined,

@@ -234,6 +234,7 @@ describe('a call', () => {
       demand: () => undefined,
       unanswered: () => undefined,
       openBreaker: () => undefined,
+      renew: () => undefined,
       reset: () => undefined,
       close: () => Promise.resolve(),
     };
@@ -306,6 +307,7 @@ describe('`connected`', () => {
       demand: () => undefined,
       unanswered: () => undefined,
       openBreaker: () => undefined,
+      renew: () => undefined,
       reset: () => undefined,
       close: () => Promise.resolve(),
     };

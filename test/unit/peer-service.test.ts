@@ -28,6 +28,12 @@ function createService(passesOn: boolean) {
   const desk = {
     target: (id: string) => ({ module: id, location: 'lisbon' }),
     serve: async (call: object, how: object) => (served.push({ ...call, ...how }), { value: 1, servedBy: 'lisbon' }),
+    drivers: {
+      serve: async (call: object, _: AbortSignal, forward: boolean) => {
+        served.push({ ...call, forward });
+        return { modules: [{ module: 'mod-2', problem: null, pausedMs: 3 }], servedBy: 'lisbon' };
+      },
+    },
   } as unknown as CommandDesk;
   const lines = new ModuleLines({ nodeId: 'berlin', deviceLink, peerOf: () => null });
   const board = new StatusBoard(createPromMetrics());
@@ -95,6 +101,21 @@ describe('what a peer may ask', () => {
     expect(served).toMatchObject([{ user: 'anna', requestId: 'r', deadlineMs: 10_000, via: 'other', forward: true }]);
     expect(JSON.stringify(log)).toContain('relay');
     await expect(service.request('exec', body, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  it('reloads are for users of that edge and audited by a master, which passes them on; an edge serves its own location', async () => {
+    const reload = { location: 'lisbon', driver: 'lamp', module: null, user: 'anna', entry: 'berlin', requestId: 'r' };
+    const answer = { modules: [{ module: 'mod-2', problem: null, pausedMs: 3 }], servedBy: 'lisbon' };
+    const master = createService(true);
+    await expect(master.service.request('reload', { ...reload, entry: 'lisbon' }, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(await master.service.request('reload', reload, context)).toEqual(answer);
+    await master.service.request('reload', { ...reload, location: 'berlin' }, context);
+    expect(master.served).toMatchObject([{ driver: 'lamp', deadlineMs: 10_000, forward: true }, { location: 'berlin', forward: false }]);
+    expect(master.log.lines).toMatchObject([{ event: 'audit', facts: { what: 'reload', user: 'anna', via: 'other', location: 'lisbon', module: 'lamp', result: 'ok' } }, {}]);
+    const edge = createService(false);
+    await expect(edge.service.request('reload', reload, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(await edge.service.request('reload', { ...reload, location: 'berlin', entry: 'anybody' }, context)).toEqual(answer);
+    expect(edge.served).toMatchObject([{ forward: false }]);
   });
 
   it('is told no when it is malformed', async () => {

@@ -32,6 +32,7 @@ function createWorld(first: Route) {
     onLog: unused,
     writes: unused,
     functions: unused,
+    reload: unused,
     serveSystems: unused,
     close: unused,
   };

@@ -153,7 +153,7 @@ export class Api {
         throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
       }
       const caller = context.caller ?? ANYBODY;
-      await this.#requireLocationAdmin(context, caller);
+      await this.#requireLocationAdmin(context, caller, input.query);
       const redirect = redirectOf(this.#deps.node, { ...context, path: routes[context.route].path });
       if (redirect !== null) {
         this.#settle(context, redirect.status, 'redirected');
@@ -208,11 +208,11 @@ export class Api {
     for (const abort of this.#requests) abort.abort();
   }
 
-  async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller): Promise<void> {
+  async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller, query: unknown): Promise<void> {
     const { adminOf } = routes[route];
     if (adminOf === null || hasRole(caller, 'admin')) return;
     const { id } = parseInput(byId, params, 'params');
-    await this.#auth.requireLocationAdmin(caller, await locationsTouched(this.#deps.node, adminOf, id));
+    await this.#auth.requireLocationAdmin(caller, await locationsTouched(this.#deps.node, adminOf, id, query));
   }
 
   #unexpected(error: unknown, requestId: string): HoldfastError {

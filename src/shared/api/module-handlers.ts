@@ -1,9 +1,10 @@
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { ModuleDocument } from '../model/documents.ts';
+import { limits } from '../model/limits.ts';
 import { moduleRoutes as routes } from '../client-api/module-routes.ts';
 import type { Stored } from '../ports/document-store.ts';
-import type { ExecAnswer, ExecRequest, HoldfastNode } from '../runtime/node.ts';
+import type { ExecAnswer, ExecRequest, HoldfastNode, ReloadedAt } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer, stream } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
@@ -55,9 +56,30 @@ export function moduleHandlers(deps: HandlerDeps) {
     moduleStop: answer(routes.moduleStop, async ({ params: { id } }) => ({ body: await want(node, id, [id], false) })),
     systemStart: answer(routes.systemStart, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), true) })),
     systemStop: answer(routes.systemStop, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), false) })),
+    moduleLoad: answer(routes.moduleLoad, async ({ params: { id }, caller, requestId, signal, note }) => {
+      const request = { module: id, user: caller.user, requestId };
+      const loaded = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.drivers.load(request, signal));
+      note({ servedBy: loaded.servedBy });
+      return { body: loadedView(loaded) };
+    }),
+    driverReload: answer(routes.driverReload, async ({ params: { id }, query: { location = null }, caller, requestId, signal, note }) => {
+      const request = { driver: id, location, user: caller.user, requestId };
+      const { modules, failures } = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.drivers.reload(request, signal));
+      note({ location, modules: modules.length, failures: failures.map((failure) => failure.location) });
+      const failed = failures.map(({ location, error }) => ({ location, code: error.code, message: error.message }));
+      return { body: { id, modules: modules.map(loadedView), failures: failed } };
+    }),
     triggerList: answer(routes.triggerList, async ({ query }) => ({ body: [], headers: listHeaders(routes.triggerList.path, query, 0, 0) })),
   };
 }
+
+const loadedView = ({ module, location, problem, pausedMs, servedBy }: ReloadedAt) => ({
+  id: module,
+  location,
+  problem,
+  paused: pausedMs / 1_000,
+  served_by: servedBy,
+});
 
 /** Names who ran it, in the answer and in the audit line. */
 function served({ value, servedBy }: ExecAnswer, note: RawCall['note']) {

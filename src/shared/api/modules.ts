@@ -1,7 +1,9 @@
 import type { DocumentKind, DocumentOf, ModuleDocument } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
+import { parseInput } from '../client-api/parse.ts';
 import type { Route } from '../client-api/route.ts';
+import { reloadQuery } from '../client-api/schemas.ts';
 import type { DocumentStore, Stored } from '../ports/document-store.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { ModuleFacts } from './views.ts';
@@ -53,12 +55,16 @@ export async function moduleFacts(node: HoldfastNode, module: ModuleDocument): P
 }
 
 /** The locations that a request about `id` touches: those whose `admins` are asked. Throws NOT_FOUND. */
-export async function locationsTouched(node: HoldfastNode, what: NonNullable<Route['adminOf']>, id: string): Promise<Set<string>> {
+export async function locationsTouched(node: HoldfastNode, what: NonNullable<Route['adminOf']>, id: string, query: unknown): Promise<Set<string>> {
   switch (what) {
     case 'location':
       return new Set([id]);
     case 'module':
       return new Set([node.locationOf(id)]);
+    case 'driver': {
+      const { location } = parseInput(reloadQuery, query, 'query');
+      return new Set(location === undefined ? node.drivers.locationsOf(id) : [location]);
+    }
     case 'system': {
       const { edge_control_id, modules } = (await findDocument(node.store, 'sys', id)).document;
       const those = modules.flatMap((module) => known(() => node.locationOf(module)) ?? []);

@@ -8,7 +8,7 @@ import type { BodyReply } from './reply.ts';
 
 /** The newer handlers that the older generation needs. */
 type Newer = Record<
-  | 'userCurrent' | 'edgeList' | 'edgeShow' | 'zoneList' | 'zoneShow' | 'driverList' | 'driverShow' | 'triggerList'
+  | 'userCurrent' | 'edgeList' | 'edgeShow' | 'zoneList' | 'zoneShow' | 'driverList' | 'driverShow' | 'driverReload' | 'triggerList'
   | 'systemList' | 'systemShow' | 'systemTypes' | 'systemStart' | 'systemStop'
   | 'moduleList' | 'moduleShow' | 'moduleStart' | 'moduleStop' | 'modulePing' | 'moduleState',
   Handler
@@ -25,6 +25,7 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
     olderZoneShow: newer.zoneShow,
     olderDependencyList: asOlder(newer.driverList),
     olderDependencyShow: asOlder(newer.driverShow),
+    olderDependencyReload: newer.driverReload,
     olderTriggerList: asOlder(newer.triggerList),
     olderSystemList: asOlder(newer.systemList),
     olderSystemShow: asOlder(newer.systemShow),

@@ -113,6 +113,25 @@ export const moduleRoutes = {
     response: jsonValueSchema,
     description: 'Runs a method of a module, by its id.',
   },
+  moduleLoad: {
+    ...command,
+    adminOf: 'module',
+    path: `${MODULE}/load`,
+    params: schema.byId,
+    response: schema.loadedSchema,
+    description: 'Starts a module that is wanted to run anew, with the newest code of its driver. Code that cannot be loaded leaves it as it is.',
+  },
+  driverReload: {
+    ...command,
+    adminOf: 'driver',
+    path: `${API}/drivers/:id/reload`,
+    params: schema.byId,
+    query: schema.reloadQuery,
+    response: schema.reloadedSchema,
+    description:
+      'Puts the newest code of a driver in the place of what its modules run, wherever they are controlled, or in one `location`. ' +
+      'Code that cannot be loaded leaves the old running.',
+  },
   triggerList: {
     ...read,
     path: `${API}/triggers`,

@@ -28,6 +28,7 @@ export const olderRoutes = {
   olderZoneShow: at(documents.zoneShow, `${OLDER}/zones/:id`),
   olderDependencyList: listAt(documents.driverList, `${OLDER}/dependencies`),
   olderDependencyShow: at(documents.driverShow, `${OLDER}/dependencies/:id`),
+  olderDependencyReload: at(modules.driverReload, `${OLDER}/dependencies/:id/reload`),
   olderTriggerList: listAt(modules.triggerList, `${OLDER}/triggers`),
 
   olderSystemList: listAt(documents.systemList, `${OLDER}/systems`),

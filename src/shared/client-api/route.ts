@@ -15,10 +15,11 @@ export interface Route<
   /** The least role of the caller; null: open to everybody. */
   readonly role: Role | null;
   /**
-   * An operator needs to be listed in the `admins` of the location that `:id` is, or of those that the system or module
-   * `:id` belongs to; an administrator does not.
+   * An operator needs to be listed in the `admins` of the location that `:id` is, of those that the system or module
+   * `:id` belongs to, or of those that run the driver `:id` (of one, when the query names it as `location`); an
+   * administrator does not.
    */
-  readonly adminOf: 'location' | 'system' | 'module' | null;
+  readonly adminOf: 'location' | 'system' | 'module' | 'driver' | null;
   /** Changes something: every request is audited, whatever its result. */
   readonly audited: boolean;
   /** Changes documents, which belong to the master. */

@@ -284,6 +284,28 @@ export const pingSchema = z.object({ host: z.string(), pingable: z.boolean() });
 /** How many modules got another wanted state. */
 export const startedSchema = z.object({ id: z.string(), changed: z.number() });
 
+/** Of published clients: what they add is ignored. */
+export const reloadQuery = z.object({ location: idSchema.optional() });
+
+/** A module and the code of its driver that was loaded anew. */
+export const loadedSchema = z.object({
+  id: z.string(),
+  location: z.string(),
+  /** Why it does not run the new code; null: it does. */
+  problem: z.string().nullable(),
+  /** So long its calls had to wait. */
+  paused: seconds,
+  /** Id of the server that drives it. */
+  served_by: z.string(),
+});
+export const reloadedSchema = z.object({
+  id: z.string(),
+  modules: z.array(loadedSchema),
+  /** Locations where nothing has changed, and why. */
+  failures: z.array(z.object({ location: z.string(), code: z.string(), message: z.string() })),
+});
+export type Reloaded = z.output<typeof reloadedSchema>;
+
 export const edgeTokenSchema = z.object({ token: z.string() });
 
 export const errorSchema = z.object({

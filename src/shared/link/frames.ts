@@ -16,6 +16,8 @@ export const requestKinds = {
   relay: { epoch: false, bulk: false },
   status: { epoch: false, bulk: false },
   functions: { epoch: false, bulk: false },
+  // A wish too: it is carried out where control is when it comes, under the epoch of that moment.
+  reload: { epoch: false, bulk: false },
   watch: { epoch: false, bulk: false },
   unwatch: { epoch: false, bulk: false },
   debug: { epoch: false, bulk: false },

@@ -59,6 +59,7 @@ export const limits = {
   commandQueue: 1_000,
   receiveBufferBytes: 512 * 1024,
   driverLoadMs: 10_000,
+  reloadMs: 30_000,
   driverSetupMs: 3_000,
   driverHandlerMs: 30_000,
   driverValueBytes: 1024 * 1024,

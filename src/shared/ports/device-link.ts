@@ -38,6 +38,23 @@ export interface StartReport {
   failed: { module: string; problem: string }[];
 }
 
+export interface ReloadOrder {
+  location: string;
+  /** Name of its code. */
+  driver: string;
+  /** This one alone, and started anew; null: every module of the driver. */
+  module: string | null;
+}
+
+/** What became of a module when the code of its driver was loaded anew. */
+export interface ReloadedModule {
+  module: string;
+  /** Why it does not run the new code; null: it does. */
+  problem: string | null;
+  /** So long its calls had to wait. */
+  pausedMs: number;
+}
+
 export interface ExecCall {
   location: string;
   module: string;
@@ -136,6 +153,11 @@ export interface DeviceLink {
   /** Triggers, logic, devices: stopped in this order, sockets closed with reset, writes in flight ended. What does not stop in time is killed. Never throws. */
   stop(location: string, deadlineMs: number): Promise<ModuleSnapshot>;
   exec(call: ExecCall, signal: CancelSignal): Promise<Json>;
+  /**
+   * Puts the newest code of a driver in the place of what its modules run; they keep connection, queue and status.
+   * Throws NOT_FOUND and DRIVER_INVALID, and then nothing has changed. What does not run here is left out.
+   */
+  reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]>;
   /** The public methods of a module that runs here. Throws MODULE_NOT_RUNNING. */
   functions(location: string, module: string): Promise<Record<string, ModuleFunction>>;
   /** Who answers what modules ask of their systems. Once, before the first start. */

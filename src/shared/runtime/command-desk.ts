@@ -8,6 +8,7 @@ import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type { Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, StatusChange, ValueListener } from './node.ts';
+import { DriverReload } from './driver-reload.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
 import type { ModuleLines } from './module-lines.ts';
 import { readAnswer, statusAnswer } from './peer-bodies.ts';
@@ -37,11 +38,13 @@ export class CommandDesk {
   readonly #options: CommandDeskOptions;
   readonly #proxy: Proxy;
   readonly inFlight: CommandsInFlight;
+  readonly drivers: DriverReload;
 
   constructor(options: CommandDeskOptions) {
     this.#options = options;
     this.#proxy = new Proxy(options);
     this.inFlight = new CommandsInFlight(options.clock);
+    this.drivers = new DriverReload({ ...options, proxy: this.#proxy });
   }
 
   /** Runs a method wherever its module is controlled. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING, or what the driver said. */

@@ -97,6 +97,20 @@ export class Directory {
     return { module: id, location: this.locationOf(module), driver: this.#drivers.get(module.driver_id)?.name ?? module.driver_id };
   }
 
+  /** Where the code of a module comes from: other drivers may name the same. Throws NOT_FOUND. */
+  codeOf(id: string): Target & { driver: string } {
+    const { location, module } = this.module(id);
+    return { location, module, driver: this.#code(this.#modules.get(id)?.driver_id ?? '') };
+  }
+
+  /** The code of a driver, and the locations that have modules of that code. Throws NOT_FOUND. */
+  driver(id: string): { code: string; locations: string[] } {
+    if (!this.#drivers.has(id)) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id });
+    const code = this.#code(id);
+    const modules = [...this.#modules.values()].filter(({ driver_id }) => this.#code(driver_id) === code);
+    return { code, locations: [...new Set(modules.map((module) => this.locationOf(module)))].toSorted() };
+  }
+
   /** The module that a system calls `Display_1`: the index counts modules of that name in the order of the list. */
   resolve(systemId: string, name: string, index: number): Target {
     const module = this.#named(systemId, name)[index - 1];
@@ -144,7 +158,7 @@ export class Directory {
     const systems = driver?.role === 'logic' ? (this.#systemsOf.get(module.id) ?? []) : [];
     return {
       id: module.id,
-      driver: driver?.builtin ?? module.driver_id,
+      driver: this.#code(module.driver_id),
       role: driver?.role ?? 'device',
       name: module.name,
       ip: module.ip,
@@ -156,6 +170,10 @@ export class Directory {
       settings: this.#settings(module, driver, systems),
       systems: systems.map(({ id }) => id).sort(),
     };
+  }
+
+  #code(driver: string): string {
+    return this.#drivers.get(driver)?.builtin ?? driver;
   }
 
   /** First hit wins: module, then (logic) system and its zones in the order of its list, then driver. */

@@ -1,5 +1,5 @@
 import { gateError, WriteGate } from '../control/write-gate.ts';
-import type { CancelSignal } from '../foundation/cancel.ts';
+import { asAbortSignal, type CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError } from '../model/errors.ts';
@@ -13,6 +13,8 @@ import type {
   ModuleLogLine,
   ModuleSnapshot,
   ModuleSpec,
+  ReloadedModule,
+  ReloadOrder,
   StartOrder,
   StartReport,
   StatusValue,
@@ -24,6 +26,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
+import { reloadModules } from './driver-hosts/reload.ts';
 import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
 import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
@@ -88,13 +91,18 @@ class DriverHosts implements DeviceLink {
     signal.throwIfAborted();
     if (this.#closing !== null) throw new HoldfastError('SHUTTING_DOWN', {});
     const location = this.#locations.get(order.location) ?? this.#open(order);
-    const both = AbortSignal.any([signal, location.abort.signal]);
-    const done = location.tail.then(() => this.#converge(location, order, both));
-    location.tail = done.catch(() => undefined);
-    await untilAborted(done, both);
+    await this.#inTurn(location, asAbortSignal(signal), (both) => this.#converge(location, order, both));
     const failed: StartReport['failed'] = [];
     for (const [module, { problem }] of location.modules) if (problem !== null) failed.push({ module, problem });
     return { started: location.modules.size - failed.length, failed };
+  }
+
+  /** Starts and changes of a location come one after the other. */
+  #inTurn<T>(location: Location, signal: AbortSignal, change: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const both = AbortSignal.any([signal, location.abort.signal]);
+    const done = location.tail.then(() => change(both));
+    location.tail = done.catch(() => undefined);
+    return untilAborted(done, both);
   }
 
   closeGate(location: string): void {
@@ -130,6 +138,17 @@ class DriverHosts implements DeviceLink {
     if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
     if (nowMs >= deadlineMs) throw new HoldfastError('DEADLINE', { fate: 'not-sent' });
     return peer.exec(call, signal);
+  }
+
+  async reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]> {
+    const location = this.#locations.get(order.location);
+    if (location === undefined) return [];
+    const reloaded = await this.#inTurn(location, asAbortSignal(signal), (both) =>
+      reloadModules(location, order, { clock: this.#clock, signal: both, restart: (modules) => this.#restart(location, modules, both) }),
+    );
+    const failed = reloaded.filter(({ problem }) => problem !== null).length;
+    this.#log.info('driver-reloaded', { location: location.id, driver: order.driver, modules: reloaded.length, failed });
+    return reloaded;
   }
 
   async functions(location: string, module: string): Promise<Record<string, ModuleFunction>> {
@@ -216,15 +235,22 @@ class DriverHosts implements DeviceLink {
     const outdated = [...location.modules.values()].filter(({ spec }) => !sameSpec(spec, wanted.get(spec.id)));
     const { handover } = await this.#stopModules(location, outdated, limits.moduleStopMs);
     signal.throwIfAborted();
-    const fresh: Placed[] = [];
-    for (const spec of order.modules) {
-      if (location.modules.has(spec.id)) continue;
-      const slot = this.#pool.place(spec.driver);
-      const placed: Placed = { spec, slot, connected: false, leaving: false, problem: null };
-      location.modules.set(spec.id, placed);
-      fresh.push(placed);
-    }
+    const fresh = order.modules.filter(({ id }) => !location.modules.has(id)).map((spec) => this.#place(location, spec));
     await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal });
+  }
+
+  #place(location: Location, spec: ModuleSpec): Placed {
+    const placed: Placed = { spec, slot: this.#pool.place(spec.driver), connected: false, leaving: false, problem: null };
+    location.modules.set(spec.id, placed);
+    return placed;
+  }
+
+  /** Stops modules and starts them with what they handed over. */
+  async #restart(location: Location, modules: Placed[], signal: AbortSignal): Promise<void> {
+    const { handover } = await this.#stopModules(location, modules, limits.moduleStopMs);
+    signal.throwIfAborted();
+    const fresh = modules.map(({ spec }) => this.#place(location, spec));
+    await this.#launch(location, fresh, { handover, signal });
   }
 
   /** What takes its changed settings is up to date then; the rest is left as it was. */

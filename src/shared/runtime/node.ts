@@ -2,9 +2,10 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { RestoreWindow } from '../control/restore-window.ts';
 import type { Epoch, Holder, Policy, Revision } from '../model/control.ts';
+import type { HoldfastError } from '../model/errors.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
-import type { DeviceWrite, ModuleFunction, ModuleLogLine } from '../ports/device-link.ts';
+import type { DeviceWrite, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
 
 /** `revision` null: it was never set. */
 export type ValueListener = (value: Json, revision: Revision | null) => void;
@@ -65,6 +66,8 @@ export interface HoldfastNode {
   links(): LinkView[];
   deviceWrites(location: string): Promise<DeviceWrite[]>;
 
+  /** Changed drivers. */
+  drivers: DriverReloading;
   /** Master only; an edge throws ORDER_REFUSED. */
   enrolment: EdgeEnrolment;
 }
@@ -234,6 +237,43 @@ export interface LinkView {
   inFlight: number;
   /** Why it is down, empty while up. */
   reason: string;
+}
+
+export interface DriverReloading {
+  /** Locations with modules of the code that this driver names. Throws NOT_FOUND. */
+  locationsOf(driver: string): string[];
+  /**
+   * Puts the newest code of a driver in the place of what its modules run, wherever they are controlled. Throws
+   * NOT_FOUND, and what went wrong when it went wrong everywhere, such as DRIVER_INVALID: then nothing has changed.
+   */
+  reload(request: ReloadRequest, signal: CancelSignal): Promise<ReloadAnswer>;
+  /** Starts one module anew, with the newest code of its driver. Throws NOT_FOUND, DRIVER_INVALID, DRIVER_FAILED, MODULE_NOT_RUNNING. */
+  load(request: LoadRequest, signal: CancelSignal): Promise<ReloadedAt>;
+}
+
+export interface ReloadRequest {
+  /** Id of its document. */
+  driver: string;
+  /** There only; null: wherever it has modules. */
+  location: string | null;
+  user: string;
+  requestId?: string;
+}
+
+export interface LoadRequest extends Omit<ReloadRequest, 'driver' | 'location'> {
+  module: string;
+}
+
+export interface ReloadedAt extends ReloadedModule {
+  location: string;
+  /** Id of the node that drives it. */
+  servedBy: string;
+}
+
+export interface ReloadAnswer {
+  modules: ReloadedAt[];
+  /** Locations where nothing has changed, and why. */
+  failures: { location: string; error: HoldfastError }[];
 }
 
 export interface EdgeEnrolment {

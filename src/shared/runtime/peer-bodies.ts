@@ -23,6 +23,20 @@ export const execBody = z.strictObject({
 });
 export const execAnswer = z.object({ value: jsonValueSchema.default(null), servedBy: z.string() });
 
+export const reloadBody = z.strictObject({
+  location: id,
+  driver: id,
+  module: id.nullable(),
+  user: z.string().max(200),
+  /** Id of the node that let the user in. */
+  entry: id,
+  requestId: z.string().max(100),
+});
+export const reloadAnswer = z.object({
+  modules: z.array(z.object({ module: z.string(), problem: z.string().nullable(), pausedMs: z.number() })),
+  servedBy: z.string(),
+});
+
 export const statusAnswer = z.object({ values: z.record(z.string(), jsonValueSchema), epoch: epoch.nullable() });
 
 export const functionsAnswer = z.record(

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { TokenBucket } from '../api/token-bucket.ts';
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
@@ -10,11 +11,11 @@ import type { Log } from '../ports/log.ts';
 import type { CommandDesk } from './command-desk.ts';
 import type { Target } from './directory.ts';
 import type { ModuleLine, ModuleLines } from './module-lines.ts';
-import { execBody, logBody, readBody, targetBody, watchedBody } from './peer-bodies.ts';
+import { execBody, logBody, readBody, reloadBody, targetBody, watchedBody } from './peer-bodies.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import type { StatusBoard } from './status-board.ts';
 
-const moduleKinds = ['exec', 'relay', 'status', 'functions', 'watch', 'unwatch', 'debug', 'ignore'] as const satisfies readonly RequestKind[];
+const moduleKinds = ['exec', 'relay', 'status', 'functions', 'reload', 'watch', 'unwatch', 'debug', 'ignore'] as const satisfies readonly RequestKind[];
 export type ModuleKind = (typeof moduleKinds)[number];
 export const isModuleKind = (kind: RequestKind): kind is ModuleKind => (moduleKinds as readonly string[]).includes(kind);
 
@@ -68,6 +69,8 @@ export class PeerService {
         const functions = await desk.functionsOf(target, context, this.#mayForward(target.location));
         return Object.fromEntries(Object.entries(functions).map(([name, { arity, params, order }]) => [name, { arity, params, order }]));
       }
+      case 'reload':
+        return this.#reload(body, context);
       case 'watch':
         return this.#tell('watch', this.#target(body), (target) => this.#watch(target));
       case 'debug':
@@ -105,17 +108,34 @@ export class PeerService {
     const call = { ...asked, ...desk.target(asked.module), deadlineMs };
     try {
       const answer = await desk.serve(call, { via: peer, signal, forward: this.#mayForward(call.location) });
-      this.#audit(call, 'ok', answer.servedBy);
+      this.#audit('relay', call, 'ok', answer.servedBy);
       return { value: answer.value, servedBy: answer.servedBy };
     } catch (error) {
-      this.#audit(call, error instanceof HoldfastError ? error.code : 'INTERNAL', null);
+      this.#audit('relay', call, codeOf(error), null);
       throw error;
     }
   }
 
-  #audit(call: { location: string; module: string; method: string; user: string; requestId: string }, result: string, servedBy: string | null): void {
+  /** An edge asks for a user of its own, wherever the modules are; of the master, for modules of the link's location only. */
+  async #reload(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
+    const { desk, location, passesOn } = this.#options;
+    const call = readBody(reloadBody, body);
+    if (passesOn && call.entry !== location) throw new HoldfastError('FORBIDDEN', { needs: `a reload for a user of ${location}` });
+    if (!passesOn && call.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `a reload in ${location}` });
+    const audited = { ...call, module: call.module ?? call.driver, method: 'reload' };
+    try {
+      const { modules, servedBy } = await desk.drivers.serve({ ...call, deadlineMs }, signal, this.#mayForward(call.location));
+      if (passesOn) this.#audit('reload', audited, 'ok', servedBy);
+      return { modules: modules.map(({ module, problem, pausedMs }) => ({ module, problem, pausedMs })), servedBy };
+    } catch (error) {
+      if (passesOn) this.#audit('reload', audited, codeOf(error), null);
+      throw error;
+    }
+  }
+
+  #audit(what: string, call: Omit<z.output<typeof execBody>, 'args' | 'entry'>, result: string, servedBy: string | null): void {
     const { location, module, method, user, requestId } = call;
-    this.#options.log.info('audit', { what: 'relay', user, via: this.#options.peer, location, module, method, result, servedBy, requestId });
+    this.#options.log.info('audit', { what, user, via: this.#options.peer, location, module, method, result, servedBy, requestId });
   }
 
   /** An edge has a say in its own location; at the master the documents say where a module belongs. */
@@ -171,6 +191,8 @@ export class PeerService {
     };
   }
 }
+
+const codeOf = (error: unknown): string => (error instanceof HoldfastError ? error.code : 'INTERNAL');
 
 const keyOf = (topic: string, { location, module }: Target): string => `${topic}\n${location}\n${module}`;
 

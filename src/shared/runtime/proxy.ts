@@ -4,12 +4,12 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { DeviceLink, ModuleFunction } from '../ports/device-link.ts';
+import type { DeviceLink, ModuleFunction, ReloadedModule, ReloadOrder } from '../ports/device-link.ts';
 import type { Target } from './directory.ts';
-import { execAnswer, functionsAnswer, readAnswer } from './peer-bodies.ts';
+import { execAnswer, functionsAnswer, readAnswer, reloadAnswer } from './peer-bodies.ts';
 
 /** What the other node may be asked to do with a module. */
-export type Errand = 'exec' | 'functions';
+export type Errand = 'exec' | 'functions' | 'reload';
 
 /** Where a command for a location goes right now, as its node sees it. */
 export type Route =
@@ -47,6 +47,20 @@ export interface ProxyCall {
 
 export interface ProxyAnswer {
   value: Json;
+  servedBy: string;
+}
+
+export interface ReloadCall extends ReloadOrder {
+  user: string;
+  /** Id of the node that let the user in. */
+  entry: string;
+  requestId: string;
+  /** Monotonic milliseconds. */
+  deadlineMs: number;
+}
+
+export interface ReloadedBy {
+  modules: ReloadedModule[];
   servedBy: string;
 }
 
@@ -100,6 +114,22 @@ export class Proxy {
       peer: async (way, timeoutMs) => {
         const answer = await way.request('functions', { location, module }, { signal, timeoutMs });
         return readAnswer(functionsAnswer, answer, 'functions');
+      },
+      isAt: () => undefined,
+    };
+    return this.#bring(errand, signal, forward);
+  }
+
+  /** Loads the code of a driver anew where its modules are driven. */
+  reload({ location, driver, module, user, entry, requestId, deadlineMs }: ReloadCall, signal: CancelSignal, forward = true): Promise<ReloadedBy> {
+    const { nodeId, deviceLink } = this.#options;
+    const errand: Bringing<ReloadedBy> = {
+      location,
+      deadlineMs,
+      here: async () => ({ modules: await deviceLink.reload({ location, driver, module }, signal), servedBy: nodeId }),
+      peer: async (way, timeoutMs) => {
+        const answer = await way.request('reload', { location, driver, module, user, entry, requestId }, { signal, timeoutMs });
+        return readAnswer(reloadAnswer, answer, 'reload');
       },
       isAt: () => undefined,
     };

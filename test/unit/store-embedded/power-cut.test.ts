@@ -92,6 +92,7 @@ async function modulesStartedFrom(store: DocumentStore): Promise<string[]> {
     stop: async () => ({ handover: {} }),
     exec: () => Promise.reject(new Error('not part of this test')),
     functions: () => Promise.reject(new Error('not part of this test')),
+    reload: () => Promise.reject(new Error('not part of this test')),
     serveSystems: nothing,
     writes: async () => [],
     close: async () => undefined,

@@ -34,6 +34,8 @@ const moduleSpec: z.ZodType<ModuleSpec> = z.object({
   systems: z.array(text),
 });
 
+const compiledDriver = z.object({ name: text, entry: text, code: text });
+
 const target = { name: text, index: id };
 const watched = z.object({ kind: z.literal('watch'), ...target, key: text });
 const systemRequest: z.ZodType<SystemRequest | z.output<typeof watched>> = z.discriminatedUnion('kind', [
@@ -78,6 +80,12 @@ export const toHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('stop'), id, location: text, modules: z.array(text), hookMs: z.number() }),
   /** Changed settings for modules that run. */
   z.object({ t: z.literal('update'), id, location: text, modules: z.array(moduleSpec) }),
+  /** What the file of a driver says now. */
+  z.object({ t: z.literal('compile'), id, driver: text }),
+  /** Loads it beside what runs, if it was compiled, and tries the settings of these modules on it. */
+  z.object({ t: z.literal('prepare'), id, location: text, driver: text, compiled: compiledDriver.nullable(), modules: z.array(moduleSpec) }),
+  /** What was prepared last is the code of the driver now, also of these modules, which run. */
+  z.object({ t: z.literal('reload'), id, location: text, driver: text, modules: z.array(moduleSpec) }),
   z.object({
     t: z.literal('exec'),
     id,
@@ -107,6 +115,15 @@ export const fromHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('stopped'), id, handover: z.record(z.string(), json) }),
   /** `restart`: modules that did not take their changed settings. */
   z.object({ t: z.literal('updated'), id, restart: z.array(text) }),
+  /** null: it came with the program. */
+  z.object({ t: z.literal('compiled'), id, compiled: compiledDriver.nullable() }),
+  z.object({ t: z.literal('prepared'), id }),
+  z.object({
+    t: z.literal('reloaded'),
+    id,
+    /** `problem`: it runs what it ran before. `restart`: only a start can bring it to the new code. `pausedMs`: so long its calls waited. */
+    modules: z.array(z.object({ module: text, problem: text.nullable(), restart: z.boolean(), pausedMs: z.number() })),
+  }),
   z.object({ t: z.literal('answer'), id, value: json }),
   z.object({ t: z.literal('functions'), id, functions: z.record(z.string(), moduleFunction) }),
   z.object({ t: z.literal('error'), id, error: wireError }),

@@ -1,0 +1,29 @@
+import type { Driver } from '../driver-sdk/index.ts';
+import { type CompiledDriver, type DriverFolder, runDriver } from '../driver-tools/driver-files.ts';
+import { HoldfastError } from '../shared/model/errors.ts';
+
+export interface DriverSource {
+  /** Calls `entering` right before code of the driver runs. Throws DRIVER_INVALID. */
+  get(name: string, entering: () => void): Driver | undefined | Promise<Driver | undefined>;
+  /** What its file says now; null: it has none and cannot change. Throws NOT_FOUND, DRIVER_INVALID. */
+  compile(name: string): Promise<CompiledDriver | null>;
+  /** Runs what was compiled, beside what `get` gives. Throws DRIVER_INVALID. */
+  run(compiled: CompiledDriver, entering: () => void): Promise<Driver>;
+  /** `get` gives this one from now on. */
+  adopt(driver: Driver): void;
+}
+
+/** The drivers of a host: what comes with Holdfast keeps its name, the rest is in a folder. */
+export function createDriverSource(fixed: ReadonlyMap<string, Driver>, folder: DriverFolder | null): DriverSource {
+  return {
+    get: (name, entering) => fixed.get(name) ?? folder?.get(name, entering),
+    compile: async (name) => {
+      if (fixed.has(name)) return null;
+      const compiled = await folder?.compile(name);
+      if (compiled == null) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
+      return compiled;
+    },
+    run: runDriver,
+    adopt: (driver) => folder?.adopt(driver),
+  };
+}
