@@ -9,7 +9,6 @@ import { answer, stream } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
 import { namesOf } from './lists.ts';
 import { findDocument } from './modules.ts';
-import { listHeaders } from './reply.ts';
 
 export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
@@ -55,7 +54,6 @@ export function moduleHandlers(deps: HandlerDeps) {
     moduleStop: answer(routes.moduleStop, async ({ params: { id } }) => ({ body: await want(node, id, [id], false) })),
     systemStart: answer(routes.systemStart, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), true) })),
     systemStop: answer(routes.systemStop, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), false) })),
-    triggerList: answer(routes.triggerList, async ({ query }) => ({ body: [], headers: listHeaders(routes.triggerList.path, query, 0, 0) })),
   };
 }
 

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { jsonValueSchema } from './parse.ts';
 import { API, command, documents, read } from './route.ts';
 import type { Route } from './route.ts';
@@ -112,12 +111,5 @@ export const moduleRoutes = {
     body: schema.execBody,
     response: jsonValueSchema,
     description: 'Runs a method of a module, by its id.',
-  },
-  triggerList: {
-    ...read,
-    path: `${API}/triggers`,
-    query: schema.listQuery,
-    response: z.array(z.object({ id: z.string() })),
-    description: 'Triggers. This version has none: the list is empty.',
   },
 } as const satisfies Record<string, Route>;

@@ -6,6 +6,7 @@ import { jsonValueSchema } from './parse.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 import { serverRoutes as server } from './server-routes.ts';
+import { triggerRoutes as triggers } from './trigger-routes.ts';
 
 /** Where the older generation has its routes. */
 export const OLDER = '/control/api';
@@ -28,7 +29,7 @@ export const olderRoutes = {
   olderZoneShow: at(documents.zoneShow, `${OLDER}/zones/:id`),
   olderDependencyList: listAt(documents.driverList, `${OLDER}/dependencies`),
   olderDependencyShow: at(documents.driverShow, `${OLDER}/dependencies/:id`),
-  olderTriggerList: listAt(modules.triggerList, `${OLDER}/triggers`),
+  olderTriggerList: listAt(triggers.triggerList, `${OLDER}/triggers`),
 
   olderSystemList: listAt(documents.systemList, `${OLDER}/systems`),
   olderSystemShow: at(documents.systemShow, SYSTEM),
