@@ -76,12 +76,13 @@ describe('a condition on a status value', () => {
     expect(lines(t, 'trigger-double')).toEqual([]);
   });
 
-  it('is not repeated by an edge that restarts', async () => {
+  it('is not repeated by an edge that restarts, with nobody to tell it', async () => {
     const t = await Town.settled(sites);
     await addTrigger(t, 'a', { conditions: high });
     report(t.edge('a'), 'a', 90);
     await t.run('1s');
     t.edge('a').powerCut();
+    t.link('a').cut();
     await t.run('1s');
     t.edge('a').boot();
     await t.until(() => t.writers('a').includes('edge'), '30s');
@@ -106,6 +107,7 @@ describe('a condition on a status value', () => {
     await t.run('5s');
     expect(lines(t, 'trigger-double')).toHaveLength(1);
     expect(lines(t, 'trigger-double')[0]).toContain('rise-1');
+    for (const at of [t.edge('a'), t.master]) expect(nodeOf(at).triggers()[0]?.memory?.firings).toHaveLength(2);
     t.link('a').cut();
     await t.run('4s');
     t.link('a').heal();

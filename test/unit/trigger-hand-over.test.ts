@@ -4,6 +4,7 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import { createMemoryJournal } from '../../src/shared/adapters/store-memory/memory-journal.ts';
 import type { Epoch } from '../../src/shared/model/control.ts';
 import type { DeviceLink } from '../../src/shared/ports/device-link.ts';
+import { HeldTimes } from '../../src/shared/runtime/held-times.ts';
 import { LocationShell } from '../../src/shared/runtime/location-shell.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import type { ToldMemory } from '../../src/shared/triggers/memory.ts';
@@ -15,6 +16,23 @@ const unused = (): never => {
 };
 const epoch: Epoch = { generation: 0, number: 3 };
 const memory: ToldMemory = { instance: 'trig~sys', epoch, revision: 4, timesUntilMs: 9, met: true, rises: 2, count: 2, firings: [] };
+
+/** A frozen process may look at its triggers before it learns that its lease has ended. */
+it('a node may act while it holds, and under a lease not beyond its end, whether or not it has noticed', async () => {
+  const clock = new FakeClock();
+  const held = new HeldTimes(clock, [], null);
+  expect(held.mayAct).toBe(false);
+  held.began(epoch);
+  held.lease(8_000);
+  await clock.advance(7_999);
+  expect(held.mayAct).toBe(true);
+  await clock.advance(1);
+  expect([held.holding, held.mayAct]).toEqual([true, false]);
+  held.lease(null);
+  expect(held.mayAct).toBe(true);
+  held.ended();
+  expect(held.mayAct).toBe(false);
+});
 
 /** Control messages overtake what is told, so that what triggers remember has to travel with them. */
 it('a hand-over carries what triggers remember: the next holder knows it before it begins', async () => {
