@@ -7,6 +7,7 @@ import { createSystemRandom } from '../src/shared/adapters/random/system-random.
 import { createMemoryJournal } from '../src/shared/adapters/store-memory/memory-journal.ts';
 import { createMemoryStore } from '../src/shared/adapters/store-memory/memory-store.ts';
 import { verifyPinned } from '../src/shared/adapters/tls/certificates.ts';
+import { nodeWebhooks } from '../src/shared/adapters/webhooks/node-webhooks.ts';
 import type { CredentialStore } from '../src/shared/ports/credential-store.ts';
 import type { DeviceLink } from '../src/shared/ports/device-link.ts';
 import type { Log } from '../src/shared/ports/log.ts';
@@ -53,7 +54,7 @@ async function start(enrolment: string): Promise<void> {
   const credentials = memoryCredentials();
   const identity = await EdgeIdentity.open(credentials, random, enrolment);
   const dialler = createLinkDialler({ identity, clock, random, log, verifyPinned });
-  const ports = { credentials, clock, random, log, metrics: createPromMetrics(), journal: createMemoryJournal({ clock }), store: createMemoryStore(), deviceLink: noDevices, dialler };
+  const ports = { credentials, clock, random, log, metrics: createPromMetrics(), journal: createMemoryJournal({ clock }), store: createMemoryStore(), deviceLink: noDevices, dialler, webhooks: nodeWebhooks };
   await new EdgeNode(ports, { id: identity.edge, addresses: identity.addresses }).start();
 }
 

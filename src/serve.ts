@@ -19,6 +19,7 @@ import { createSystemRandom } from './shared/adapters/random/system-random.ts';
 import { type EmbeddedStore, openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
 import { createMemoryEvents } from './shared/adapters/store-memory/memory-events.ts';
 import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
+import { nodeWebhooks } from './shared/adapters/webhooks/node-webhooks.ts';
 import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/credentials.ts';
 import { Scope } from './shared/foundation/scope.ts';
@@ -198,7 +199,7 @@ async function openParts(config: Config, base: { log: Log; metrics: Metrics; sco
   const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>
     createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...writeLog });
-  return { clock, random, log, metrics, store, journal, credentials, events, createDeviceLink };
+  return { clock, random, log, metrics, store, journal, credentials, events, createDeviceLink, webhooks: nodeWebhooks };
 }
 
 /** A disk that takes no events keeps no server from its devices: then they are kept in memory. Throws STORE_BUSY. */

@@ -26,6 +26,7 @@ import type { GlobalOptions } from './session.ts';
 import { addSim } from './sim.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
+import { addTrigger } from './trigger.ts';
 import { addVerify } from './verify.ts';
 import { addWatch } from './watch.ts';
 import { addWindow } from './window.ts';
@@ -44,6 +45,7 @@ const commands = [
   addWatch,
   addDebug,
   addRequests,
+  addTrigger,
   addEvents,
   addDoctor,
   addBundle,

@@ -21,32 +21,15 @@ import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { LinkDialler } from '../shared/ports/transport.ts';
+import type { Webhooks } from '../shared/ports/webhooks.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type {
-  ControlEvent,
-  Debugging,
-  DebugLine,
-  DriverReloading,
-  EdgeEnrolment,
-  ExecAnswer,
-  ExecRequest,
-  HoldfastNode,
-  LinkView,
-  LocationView,
-  ModuleCommand,
-  Member,
-  ModuleName,
-  ModuleStatus,
-  OrderRequest,
-  OrderResult,
-  Readiness,
-  RequestView,
-  StatusChange,
-  ValueListener,
-  WindowRequest,
+  ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
+  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
+  TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -57,6 +40,8 @@ import type { Route } from '../shared/runtime/proxy.ts';
 import { ReplicaFeed } from '../shared/runtime/replication.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { readStatus, sendStatus } from '../shared/runtime/status-feed.ts';
+import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
+import { tellTrigger } from '../shared/runtime/trigger-notes.ts';
 import { until } from '../shared/runtime/until.ts';
 import { dialLoop } from './dial-loop.ts';
 
@@ -70,6 +55,7 @@ export interface EdgePorts {
   deviceLink: DeviceLink;
   credentials: Pick<CredentialStore, 'get' | 'set'>;
   dialler: LinkDialler;
+  webhooks: Webhooks;
 }
 
 export interface EdgeOptions {
@@ -114,6 +100,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #subscriptions: PeerSubscriptions;
   readonly #lines: ModuleLines;
   readonly #service: PeerService;
+  readonly #triggers: TriggerDesk;
   #control: Control | null = null;
   #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
   #negotiated = false;
@@ -155,6 +142,7 @@ export class EdgeNode implements HoldfastNode {
         subscriptions: this.#subscriptions,
         request: (kind, body, options) => this.#peer.request(kind, body, options),
       },
+      callTrigger: ({ instance, call }) => this.#triggers.call(instance, call),
       route: (location) => this.#route(location),
       onControlChange: (_, listener) => this.onControl(() => listener()),
     });
@@ -169,6 +157,15 @@ export class EdgeNode implements HoldfastNode {
       post: (type, body, options) => this.#peer.post(type, body, options),
     });
     this.drivers = this.#desk.drivers;
+    this.#triggers = new TriggerDesk({
+      ...ports,
+      location: this.id,
+      directory: this.#directory,
+      desk: this.#desk,
+      tell: (memory) => tellTrigger(this.#peer, memory),
+      reportsDoubles: false,
+      mayAct: () => this.#control?.held.mayAct === true,
+    });
     ports.deviceLink.serveSystems(this.#desk);
   }
 
@@ -177,6 +174,7 @@ export class EdgeNode implements HoldfastNode {
     const { journal, log, clock, deviceLink } = this.#ports;
     this.#scope.defer('devices', () => deviceLink.close());
     this.#scope.defer('directory', await this.#directory.open());
+    await this.#triggers.open();
     const stored = (await journal.load()).find((entry) => entry.location === this.id) ?? null;
     const history = await journal.history(this.id, limits.historyEntries);
     const document = this.#directory.edge(this.id);
@@ -185,6 +183,7 @@ export class EdgeNode implements HoldfastNode {
       ...this.#ports,
       location: this.id,
       board: this.#board,
+      triggers: this.#triggers,
       modules: () => this.#directory.modulesOf(this.id),
       sendControl: (link, message) => this.#send(link, message),
       closeLink: (link, reason) => this.#peer.close(link, reason),
@@ -205,6 +204,7 @@ export class EdgeNode implements HoldfastNode {
     this.#scope.defer('link', () => this.#peer.shutdown('shutting-down'));
     this.#scope.defer('modules', async () => {
       control.close();
+      await this.#triggers.close();
       await deviceLink.stop(this.id, limits.moduleStopMs);
     });
     log.info('edge-booted', { location: this.id, modules: this.#directory.modulesOf(this.id).length, known: document !== null });
@@ -328,6 +328,14 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.debug(name, listener);
   }
 
+  triggers(): TriggerView[] {
+    return this.#triggers.views();
+  }
+
+  callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string> {
+    return this.#desk.callTrigger(instance, call, signal);
+  }
+
   requests(): RequestView[] {
     return this.#desk.inFlight.list();
   }
@@ -436,6 +444,7 @@ export class EdgeNode implements HoldfastNode {
   #onOpen(): void {
     this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
+    this.#triggers.tellAll();
     this.#feed.wake(this.#scope.signal);
     this.#subscriptions.opened();
   }
@@ -449,6 +458,7 @@ export class EdgeNode implements HoldfastNode {
     if (type === 'status' && epoch !== null && !this.#drives()) this.#board.hear(readStatus(this.id, body, epoch));
     if (type === 'watched') hearWatched(body, { board: this.#board, subscriptions: this.#subscriptions });
     if (type === 'log') hearLine(body, { lines: this.#lines, subscriptions: this.#subscriptions });
+    if (type === 'trigger') this.#triggers.hear(body);
     if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
     if (type === 'origin') this.#origins.heard(body);
     if (type === 'ready') this.#ports.log.info('master-ready', { location: this.id });

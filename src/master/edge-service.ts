@@ -33,6 +33,8 @@ export interface EdgeHandlersOptions {
   order(body: Json, signal: CancelSignal): Promise<Json>;
   /** The edge tells where its clients reach it. */
   onOrigin(body: Json): void;
+  /** The edge tells what a trigger has done. */
+  onTrigger(body: Json): void;
   certify?: Certify;
 }
 
@@ -60,6 +62,7 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch));
       else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
+      else if (type === 'trigger') options.onTrigger(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
     ended() {

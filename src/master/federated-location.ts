@@ -27,6 +27,8 @@ import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { Connection } from '../shared/ports/transport.ts';
+import type { Webhooks } from '../shared/ports/webhooks.ts';
+import type { CommandDesk } from '../shared/runtime/command-desk.ts';
 import type { Directory } from '../shared/runtime/directory.ts';
 import { DualControl } from '../shared/runtime/dual-control.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
@@ -39,6 +41,8 @@ import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import type { StatusBoard } from '../shared/runtime/status-board.ts';
+import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
+import { tellTrigger } from '../shared/runtime/trigger-notes.ts';
 import { describeWindow } from './window-text.ts';
 
 export interface FederatedLocationPorts {
@@ -51,6 +55,8 @@ export interface FederatedLocationPorts {
   credentials: Pick<CredentialStore, 'get' | 'set'>;
   directory: Directory;
   board: StatusBoard;
+  desk: CommandDesk;
+  webhooks: Webhooks;
 }
 
 export interface FederatedLocationOptions {
@@ -80,6 +86,7 @@ export class FederatedLocation {
   readonly origins: MemberOrigins;
   /** What the edge tells because it was asked: log lines of its modules. */
   readonly subscriptions: PeerSubscriptions;
+  readonly triggers: TriggerDesk;
   /** The earliest moment at which the hello that comes next can have been sent. */
   #helloAskedMs = 0;
   #document: EdgeDocument;
@@ -100,6 +107,13 @@ export class FederatedLocation {
       request: (kind, body, options) => this.#peer.request(kind, body, options),
     });
     this.origins = new MemberOrigins({ ...ports, location: this.id, post: (body) => this.#peer.post('origin', body) });
+    this.triggers = new TriggerDesk({
+      ...ports,
+      location: this.id,
+      tell: (memory) => tellTrigger(this.#peer, memory),
+      reportsDoubles: true,
+      mayAct: () => this.#control.held.mayAct,
+    });
     this.#control = this.#createControl();
     this.checkWindow();
   }
@@ -221,6 +235,7 @@ export class FederatedLocation {
   /** Modules first, then the link: the edge must not claim beside us. */
   async close(): Promise<void> {
     this.#control.close();
+    await this.triggers.close();
     if (this.state.state !== 'standby') await this.#ports.deviceLink.stop(this.id, limits.moduleStopMs);
     this.#peer.shutdown('shutting-down');
   }
@@ -232,6 +247,7 @@ export class FederatedLocation {
     return new LocationControl<MasterControl, MasterEvent, FromMaster, MasterTimer>({
       ...this.#ports,
       location: this.id,
+      triggers: this.triggers,
       modules: () => this.#ports.directory.modulesOf(this.id),
       sendControl: (link, message) => this.#send(link, message),
       closeLink: (link, reason) => this.#peer.close(link, reason),
@@ -284,6 +300,7 @@ export class FederatedLocation {
   #onOpen(): void {
     this.origins.announce();
     this.subscriptions.opened();
+    this.triggers.tellAll();
     if (this.state.durable.holder !== 'master') return;
     for (const value of this.#ports.board.values(this.id)) sendStatus(this.#peer, value);
   }

@@ -18,37 +18,21 @@ import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { Connection, LinkListener } from '../shared/ports/transport.ts';
+import type { Webhooks } from '../shared/ports/webhooks.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
-  ControlEvent,
-  Debugging,
-  DebugLine,
-  DriverReloading,
-  EdgeEnrolment,
-  ExecAnswer,
-  ExecRequest,
-  HoldfastNode,
-  LinkView,
-  LocationView,
-  ModuleCommand,
-  Member,
-  ModuleName,
-  ModuleStatus,
-  OrderRequest,
-  OrderResult,
-  Readiness,
-  RequestView,
-  StatusChange,
-  ValueListener,
-  WindowRequest,
+  ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
+  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
+  TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import { parseOrder } from '../shared/runtime/orders.ts';
+import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { type Certify, edgeHandlers } from './edge-service.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
@@ -64,6 +48,7 @@ export interface MasterPorts {
   credentials: Pick<CredentialStore, 'get' | 'set'>;
   listener: LinkListener;
   enrolment: EdgeEnrolment;
+  webhooks: Webhooks;
   /** Absent: edges get no certificates here. */
   certify?: Certify;
 }
@@ -93,6 +78,8 @@ export class MasterNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
   readonly #lines: ModuleLines;
+  /** Of the systems that belong to no location. */
+  readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
   #origin: string | null = null;
@@ -123,6 +110,7 @@ export class MasterNode implements HoldfastNode {
       directory: this.#directory,
       board: this.#board,
       lines: this.#lines,
+      callTrigger: ({ location, instance, call }) => this.#triggersOf(location).call(instance, call),
       route: (location) => this.#route(location),
       onControlChange: (location, listener) =>
         this.onControl((event) => {
@@ -130,6 +118,15 @@ export class MasterNode implements HoldfastNode {
         }),
     });
     this.drivers = this.#desk.drivers;
+    this.#ownTriggers = new TriggerDesk({
+      ...ports,
+      location: MASTER_LOCATION,
+      directory: this.#directory,
+      desk: this.#desk,
+      tell: () => undefined,
+      reportsDoubles: false,
+      mayAct: () => true,
+    });
     ports.deviceLink.serveSystems(this.#desk);
   }
 
@@ -248,6 +245,20 @@ export class MasterNode implements HoldfastNode {
     return this.#desk.debug(name, listener);
   }
 
+  triggers(): TriggerView[] {
+    return [...this.#ownTriggers.views(), ...[...this.#locations.values()].flatMap(({ triggers }) => triggers.views())];
+  }
+
+  callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string> {
+    return this.#desk.callTrigger(instance, call, signal);
+  }
+
+  #triggersOf(location: string): TriggerDesk {
+    const triggers = location === MASTER_LOCATION ? this.#ownTriggers : this.#locations.get(location)?.triggers;
+    if (triggers === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: location });
+    return triggers;
+  }
+
   requests(): RequestView[] {
     return this.#desk.inFlight.list();
   }
@@ -300,13 +311,15 @@ export class MasterNode implements HoldfastNode {
         subscriptions: () => location.subscriptions,
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
         onOrigin: (body) => location.origins.heard(body),
+        onTrigger: (body) => location.triggers.hear(body),
       },
       () => location.peer,
     );
     const location: FederatedLocation = new FederatedLocation(
-      { ...this.#ports, directory: this.#directory, board: this.#board },
+      { ...this.#ports, directory: this.#directory, board: this.#board, desk: this.#desk },
       { document, bootId: this.#bootId, timings: this.#timings, stored, history, aliveMs, handlers, onStep: this.#onStep },
     );
+    await location.triggers.open();
     location.origins.set(this.#origin);
     location.onControl((event) => {
       for (const listener of this.#controlListeners) listener(event);
@@ -394,10 +407,13 @@ export class MasterNode implements HoldfastNode {
       return;
     }
     this.#ownEpoch = epoch;
+    await this.#ownTriggers.open();
     this.#scope.defer('own-modules', async () => {
+      await this.#ownTriggers.close();
       await deviceLink.stop(MASTER_LOCATION, limits.moduleStopMs);
     });
     await this.#convergeOwnModules();
+    this.#ownTriggers.drive(epoch);
   }
 
   async #convergeOwnModules(): Promise<void> {

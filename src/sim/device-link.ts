@@ -164,6 +164,11 @@ export class SimDeviceLink implements DeviceLink {
     };
   }
 
+  /** A driver reports this, for a reason of its own. */
+  say(value: StatusValue): void {
+    for (const listener of this.#status) listener(value);
+  }
+
   onLog(): () => void {
     return () => undefined;
   }

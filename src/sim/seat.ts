@@ -10,6 +10,7 @@ import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
 import type { LinkDialler, LinkListener } from '../shared/ports/transport.ts';
+import type { WebhookRequest } from '../shared/ports/webhooks.ts';
 import { type DeviceLinkTap, SimDeviceLink } from './device-link.ts';
 import type { DeviceWorld } from './devices.ts';
 import type { Incarnation, Machine } from './machine.ts';
@@ -41,6 +42,8 @@ export interface SeatOptions {
   listener?: (process: Incarnation) => LinkListener;
 }
 
+const WEBHOOK_MS = 20;
+
 /** A machine, what it keeps on its disk, and the node that runs on it, if one does. */
 export class Seat {
   readonly party: Party;
@@ -48,6 +51,8 @@ export class Seat {
   readonly machine: Machine;
   readonly store: DocumentStore;
   readonly disk = { slowMs: 0, full: false };
+  /** Bodies of the webhooks that its triggers have sent. */
+  readonly posts: string[] = [];
   readonly #options: SeatOptions;
   readonly #journal: MemoryJournal;
   readonly #random: SimRandom;
@@ -102,6 +107,7 @@ export class Seat {
       store: this.#storeOf(process),
       deviceLink: hands,
       credentials: this.#credentials,
+      webhooks: { post: (request: WebhookRequest): Promise<number> => this.#posted(process, request) },
     };
     if (party === 'edge' && dialler !== undefined) {
       const onStep = (previous: EdgeControl, next: EdgeControl, event: EdgeEvent): void => tap.edgeStepped(previous, next, event);
@@ -129,6 +135,12 @@ export class Seat {
     const { process } = this.machine;
     await this.#node?.stop();
     if (process !== null && this.machine.process === process) this.kill(false);
+  }
+
+  /** The world outside takes everything, after a moment. */
+  #posted(process: Incarnation, { body }: WebhookRequest): Promise<number> {
+    this.posts.push(body);
+    return new Promise((resolve) => void this.machine.clockOf(process).after(WEBHOOK_MS, () => resolve(204)));
   }
 
   #failed(process: Incarnation, error: unknown): void {
@@ -172,6 +184,16 @@ export class Seat {
         if (process.alive) journal.alive(location, wallMs);
       },
       lastAlive: (location) => guarded(() => journal.lastAlive(location)),
+      rememberTriggers: (location, memories, forget) =>
+        guarded(async () => {
+          this.#unsynced += 1;
+          try {
+            await journal.rememberTriggers(location, memories, forget);
+          } finally {
+            this.#unsynced -= 1;
+          }
+        }),
+      triggers: (location) => guarded(() => journal.triggers(location)),
       close: () => journal.close(),
     };
   }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Epoch } from '../../src/shared/model/control.ts';
+import type { TriggerMemory } from '../../src/shared/triggers/memory.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../../src/shared/ports/control-journal.ts';
 
 export interface JournalUnderTest {
@@ -115,6 +116,22 @@ export function controlJournalContract(name: string, make: () => Promise<Journal
       journal = await made.reopen();
       expect(await journal.lastAlive('edge-1')).toBe(2_000);
       expect(await journal.lastAlive('edge-2')).toBeNull();
+    });
+
+    it('remembers each trigger of a location as it was last, over a restart, until it is forgotten', async () => {
+      const memory = (instance: string, rises: number): TriggerMemory => {
+        const firings = [{ occurrence: `rise-${rises}`, epoch: epoch(0, 2), wallMs: 1_000 }];
+        return { instance, epoch: epoch(0, 2), revision: 3, timesUntilMs: 5, met: true, rises, count: rises, firings };
+      };
+      expect(await journal.triggers('edge-1')).toEqual([]);
+      await journal.rememberTriggers('edge-1', [memory('b~sys', 1), memory('a~sys', 1)], []);
+      await journal.rememberTriggers('edge-2', [memory('c~sys', 7)], []);
+      await journal.rememberTriggers('edge-1', [memory('a~sys', 2)], []);
+      journal = await made.reopen();
+      expect(await journal.triggers('edge-1')).toEqual([memory('a~sys', 2), memory('b~sys', 1)]);
+      await journal.rememberTriggers('edge-1', [], ['a~sys', 'c~sys']);
+      expect(await journal.triggers('edge-1')).toEqual([memory('b~sys', 1)]);
+      expect(await journal.triggers('edge-2')).toEqual([memory('c~sys', 7)]);
     });
 
     it('keeps the newest of a long history, over a restart too', async () => {

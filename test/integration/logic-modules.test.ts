@@ -58,6 +58,7 @@ modules:
     directory,
     board,
     lines: new ModuleLines({ nodeId: 'node-1', deviceLink: hands.link, peerOf: () => null }),
+    callTrigger: () => 'fires',
     route: () => ({ via: 'here', epoch }),
     onControlChange: () => () => undefined,
   });

@@ -1,6 +1,9 @@
 import { driverSchema, zoneSchema } from '../../src/shared/model/documents.ts';
+import { triggerSchema } from '../../src/shared/model/trigger.ts';
 import type { FakeNode } from './fake-node.ts';
 import { edgeDocument, moduleDocument, systemDocument } from './sample-documents.ts';
+
+export const WEBHOOK_SECRET = 'a-secret-of-its-own';
 
 /** A small site at `edge-1`, which lists `admin`; for each kind also one that nothing refers to. */
 export async function addSite(node: FakeNode, admin: string): Promise<void> {
@@ -25,8 +28,11 @@ export async function addSite(node: FakeNode, admin: string): Promise<void> {
       edge_control_id: 'edge-1',
       zones: ['zone-1', 'zone-2'],
       modules: ['mod-1', 'mod-2', 'mod-logic'],
+      triggers: ['trig-1'],
       metadata: { colour: { description: 'of the walls', details: { wall: 'red' } } },
     }),
+    triggerSchema.parse({ id: 'trig-1', type: 'trigger', name: 'Night', enable_webhook: true, webhook_secret: WEBHOOK_SECRET }),
+    triggerSchema.parse({ id: 'trig-spare', type: 'trigger', name: 'Spare' }),
     { ...credential, id: 'key-spare', type: 'api_key' as const, name: 'spare' },
     { ...credential, id: 'token-spare', type: 'token' as const, user: 'bob', expires_at: 9_999_999_999, issued_by: 'key-1' },
   ];

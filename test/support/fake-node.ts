@@ -27,6 +27,7 @@ import type {
   ReloadRequest,
   RequestView,
   StatusChange,
+  TriggerView,
   ValueListener,
   WindowRequest,
 } from '../../src/shared/runtime/node.ts';
@@ -98,6 +99,9 @@ export class FakeNode implements HoldfastNode {
   readonly origins: Member[] = [];
   readonly announced: string[] = [];
   readonly inFlight: RequestView[] = [];
+  readonly triggerViews: TriggerView[] = [];
+  /** Webhooks that were called: instance and call. */
+  readonly called: string[] = [];
   readonly methods = new Map<string, Method>();
   readonly functionsOfModules = new Map<string, ModuleFunction>([['power', { arity: 1, params: { state: { type: 'boolean' } }, order: ['state'] }]]);
   /** Locations of modules and systems, by id. */
@@ -181,6 +185,15 @@ export class FakeNode implements HoldfastNode {
 
   async moduleStatus(module: string): Promise<ModuleStatus> {
     return this.knownStatus(module);
+  }
+
+  triggers(): TriggerView[] {
+    return this.triggerViews;
+  }
+
+  async callTrigger(instance: string, call: string): Promise<string> {
+    this.called.push(`${instance} ${call}`);
+    return 'fires';
   }
 
   requests(): RequestView[] {

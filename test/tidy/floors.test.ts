@@ -8,6 +8,7 @@ const floors: readonly (readonly [path: string, floor: number])[] = [
   ['src/shared/model/', 1],
   ['src/shared/link/', 2],
   ['src/shared/control/', 2],
+  ['src/shared/triggers/', 2],
   ['src/shared/client-api/', 2],
   ['src/shared/ports/', 2],
   ['src/driver-sdk/', 2],

@@ -225,7 +225,7 @@ describe('the older generation', () => {
     expect(await old('/dependencies?q=logic')).toMatchObject({ total: 1, results: [{ id: 'driver-logic', role: 3 }] });
     expect(await old('/systems/sys-1?complete=true')).toMatchObject({ module_data: [{ role: 1 }, { role: 1 }, { role: 3 }] });
     expect(await old('/nodes')).toMatchObject({ total: 2, results: [{ id: 'edge-1', holder: 'edge' }, { id: 'edge-2' }] });
-    expect(await old('/triggers')).toEqual({ total: 0, results: [] });
+    expect(await old('/triggers')).toMatchObject({ total: 2, results: [{ id: 'trig-1', name: 'Night' }, { id: 'trig-spare' }] });
     expect(await (await get('/api/engine/v2/modules/mod-logic')).json()).toMatchObject({ role: 99 });
   });
 

@@ -5,22 +5,22 @@ import type { Route, RouteName } from '../../src/shared/client-api/routes.ts';
 import type { Role } from '../../src/shared/client-api/schemas.ts';
 import { startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
-import { addSite } from '../support/api-site.ts';
+import { addSite, WEBHOOK_SECRET } from '../support/api-site.ts';
 import { requestView } from '../support/fake-node.ts';
 
 /** Who may do what, said once more than in the table of the program. `lists`: an operator whom the location lists. */
 const mayBe = {
   anybody: [
-    'live', 'ready', 'startup', 'root', 'version', 'authority', 'openApi', 'apiPage',
+    'live', 'ready', 'startup', 'root', 'version', 'authority', 'openApi', 'apiPage', 'webhook', 'webhookWithSecret',
   ],
   viewer: [
     'metrics', 'userCurrent', 'events', 'eventList', 'edgeList', 'edgeShow', 'edgeHistory', 'watch', 'moduleStatus', 'variable', 'functions', 'systemTypes',
-    'systemCount', 'modulePing', 'moduleState', 'moduleVariable', 'triggerList', 'systemList', 'systemShow', 'systemZones', 'systemMetadata',
+    'systemCount', 'modulePing', 'moduleState', 'moduleVariable', 'systemList', 'systemShow', 'systemZones', 'systemMetadata',
     'moduleList', 'moduleShow', 'driverList', 'driverShow', 'zoneList', 'zoneShow', 'metadataShow', 'metadataChildren',
     'olderUserCurrent', 'olderNodeList', 'olderNodeShow', 'olderZoneList', 'olderZoneShow', 'olderDependencyList', 'olderDependencyShow',
     'olderTriggerList', 'olderSystemList', 'olderSystemShow', 'olderSystemTypes', 'olderSystemCount', 'olderState', 'olderFunctions',
     'olderModuleList', 'olderModuleShow', 'olderModulePing', 'olderModuleState', 'olderModuleInternalState',
-    'members',
+    'members', 'triggerList', 'triggerShow', 'triggerInstances', 'instancesOfTrigger', 'triggersOfSystem',
   ],
   operator: ['exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
@@ -32,6 +32,7 @@ const mayBe = {
     'tokenRevoke', 'systemAdd', 'systemUpdate', 'systemReplace', 'systemRemove', 'moduleAdd', 'moduleUpdate', 'moduleReplace', 'moduleRemove',
     'driverAdd', 'driverUpdate', 'driverReplace', 'driverRemove', 'zoneAdd', 'zoneUpdate', 'zoneReplace', 'zoneRemove', 'systemSettings',
     'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove',
+    'triggerAdd', 'triggerUpdate', 'triggerReplace', 'triggerRemove',
   ],
 } as const satisfies Record<string, readonly RouteName[]>;
 
@@ -41,6 +42,7 @@ type Caller = (typeof callers)[number];
 const least: Record<keyof typeof mayBe, Caller> = { anybody: 'nobody', viewer: 'viewer', operator: 'operator', listed: 'listed', admin: 'admin' };
 
 const ids: readonly [path: RegExp, id: string][] = [
+  [/\/webhook/, 'trig-1~sys-1'],
   [/\/(edges|nodes)/, 'edge-1'],
   [/\/modules/, 'mod-1'],
   [/\/systems|\/metadata\/:id\/|\/settings/, 'sys-1'],
@@ -49,9 +51,10 @@ const ids: readonly [path: RegExp, id: string][] = [
   [/\/api_keys/, 'key-spare'],
   [/\/tokens/, 'token-spare'],
   [/\/requests/, 'request-1'],
+  [/\/triggers/, 'trig-1'],
 ];
 /** Removals want something that nothing refers to. */
-const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', moduleRemove: 'mod-spare', driverRemove: 'driver-spare', zoneRemove: 'zone-spare' };
+const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', moduleRemove: 'mod-spare', driverRemove: 'driver-spare', zoneRemove: 'zone-spare', triggerRemove: 'trig-spare' };
 const bodies: Partial<Record<RouteName, unknown>> = {
   edgeAdd: { id: 'edge-3' },
   windowOpen: { seconds: 120 },
@@ -68,6 +71,9 @@ const bodies: Partial<Record<RouteName, unknown>> = {
   moduleReplace: {},
   driverUpdate: {},
   driverReplace: {},
+  triggerAdd: { name: 'Night' },
+  triggerUpdate: {},
+  triggerReplace: {},
   zoneUpdate: {},
   zoneReplace: {},
   settingsUpdate: { settings_string: '{"volume":5}' },
@@ -120,14 +126,14 @@ interface Wrong {
 async function ask(name: RouteName, caller: Caller, wrong: Wrong = {}): Promise<{ status: number; text: string }> {
   const route: Route = routes[name];
   const id = spare[name] ?? ids.find(([path]) => path.test(route.path))?.[1] ?? '';
-  const path = pathOf(route, { id: wrong.id ?? id, module: 'Display_1', method: 'nothing', key: 'power' });
+  const path = pathOf(route, { id: wrong.id ?? id, module: 'Display_1', method: 'nothing', key: 'power', secret: WEBHOOK_SECRET });
   const query = wrong.query ?? queries[name];
   const body = wrong.body ?? (bodies[name] === undefined ? undefined : JSON.stringify(bodies[name]));
   const key = keys[caller];
   const abort = new AbortController();
   const answer = await fetch(`${server.http.origin}${path}${query === undefined ? '' : `?${query}`}`, {
     method: route.method,
-    headers: { ...(key === null ? {} : { authorization: `Bearer ${key}` }), 'content-type': 'application/json' },
+    headers: { ...(key === null ? {} : { authorization: `Bearer ${key}` }), 'content-type': 'application/json', 'x-webhook-secret': WEBHOOK_SECRET },
     ...(body === undefined ? {} : { body }),
     signal: abort.signal,
   });

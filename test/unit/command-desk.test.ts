@@ -53,6 +53,7 @@ async function makeDesk() {
     directory,
     board,
     lines: new ModuleLines({ nodeId: 'node', deviceLink, peerOf: () => null }),
+    callTrigger: unused,
     route: unused,
     onControlChange: unused,
   });

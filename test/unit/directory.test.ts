@@ -122,6 +122,7 @@ describe('a subscription of a logic module', () => {
       directory: parts.directory,
       board,
       lines: new ModuleLines({ nodeId: 'n', deviceLink: {} as never, peerOf: () => null }),
+      callTrigger: nothing,
       route: nothing,
       onControlChange: nothing,
     });

@@ -8,6 +8,7 @@ import {
   type SystemDocument,
   zoneSchema,
 } from '../../src/shared/model/documents.ts';
+import { triggerSchema } from '../../src/shared/model/trigger.ts';
 import { edgeDocument, moduleDocument, systemDocument } from '../support/sample-documents.ts';
 
 const settings = { password: 'of a device' };
@@ -79,6 +80,16 @@ describe('what an edge may know', () => {
     const modules = [moduleDocument('mod-1', { ...berlin, driver_id: 'mod-other' }), moduleDocument('mod-other', { settings })];
     const { whole } = world(systems, modules, [driver('driver-1')]);
     expect(whole('berlin')).toEqual(['sys-1', 'mod-1']);
+  });
+
+  it('is secrets and actions of triggers of its systems; of others only that they are there', () => {
+    const actions = { functions: [{ mod: 'Display', method: 'on' }], webhooks: [{ url: 'https://example.org/secret' }] };
+    const trigger = (id: string) => triggerSchema.parse({ id, type: 'trigger', name: id, enable_webhook: true, webhook_secret: 'a-secret-of-its-own', actions });
+    const systems = [systemDocument('sys-1', { ...berlin, triggers: ['trig-1'] }), systemDocument('sys-2', { triggers: ['trig-2'] })];
+    const { whole, companions } = world(systems, [], [trigger('trig-1'), trigger('trig-2')]);
+    expect(whole('berlin').filter((id) => id.startsWith('trig'))).toEqual(['trig-1']);
+    expect(companions(systems.at(0)!, 'berlin')).toEqual(['trig-1']);
+    expect(disclose(trigger('trig-2'), new Set())).toEqual({ ...trigger('trig-2'), webhook_secret: '', actions: { functions: [], webhooks: [] } });
   });
 
   it('is every location and every API key, as a hash', () => {

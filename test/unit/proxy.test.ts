@@ -40,6 +40,7 @@ function createWorld(first: Route) {
     nodeId: 'here',
     clock,
     deviceLink,
+    callTrigger: () => 'fires',
     route: () => world.route,
     onControlChange: (_, listener) => {
       listeners.add(listener);
@@ -233,7 +234,7 @@ describe('the status board', () => {
     const told: Json[] = [];
     board.set(value(2, 'on'));
     board.onChange((status) => told.push(status.value));
-    board.adopt('edge-1', epoch(3), { status: [{ module: 'mod-1', key: 'volume', value: 7 }], handover: {} });
+    board.adopt('edge-1', epoch(3), { status: [{ module: 'mod-1', key: 'volume', value: 7 }], handover: {}, triggers: [] });
     expect(board.module('edge-1', 'mod-1')).toEqual({ values: { power: 'on', volume: 7 }, epoch: epoch(3) });
     expect(board.values('edge-1').map((known) => known.epoch)).toEqual([epoch(3), epoch(3)]);
     expect(told).toEqual([7]);

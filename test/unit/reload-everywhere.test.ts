@@ -44,6 +44,7 @@ async function createMaster(edge: () => Promise<Json>) {
     clock,
     // Of the hands only what a reload needs.
     deviceLink: { reload } as unknown as DeviceLink,
+    callTrigger: () => 'unused',
     route: (location) =>
       location === 'berlin'
         ? { via: 'peer', peer: 'berlin', request: (kind, body, { timeoutMs }) => (asked.push({ kind, body, timeoutMs }), edge()) }

@@ -230,6 +230,53 @@ describe('where a module belongs', () => {
   });
 });
 
+describe('triggers', () => {
+  const night = `triggers:
+  - id: trig-1
+    name: Night
+    conditions:
+      time_dependents: [{type: cron, cron: "0 22 * * *", timezone: Europe/Berlin}]
+    enable_webhook: true
+    webhook_secret: a-secret-of-its-own
+    actions:
+      functions: [{mod: Display_1, method: power, args: [false]}]
+      webhooks: [{url: https://example.org/PATH, headers: {authorization: Bearer HEADER}}]
+`;
+  const withTrigger = site.replace('zones: [zone-1]', 'zones: [zone-1]\n    triggers: [trig-1]') + night;
+
+  it('are applied, exported and found unchanged', async () => {
+    const store = await applied(withTrigger, createMemoryStore());
+    expect((await planApply(await exportSite(store), store)).changes).toEqual([]);
+  });
+
+  it('are shown without what lets somebody in', async () => {
+    const store = createMemoryStore();
+    const plan = await planApply(withTrigger, store);
+    const details = plan.changes.find(({ id }) => id === 'trig-1')?.details;
+    expect(details?.join('\n')).toMatch(/webhook_secret: \(set, not shown\)[^]*actions\.webhooks: \(set, not shown\)/);
+    await runApply(plan, store);
+    const changed = withTrigger.replace('its-own', 'its-very-own').replace('PATH', 'PATH2');
+    const [change] = (await planApply(changed, store)).changes;
+    expect(change?.details).toEqual(['webhook_secret: (changed, not shown)', 'actions.webhooks: (changed, not shown)']);
+  });
+
+  it.each<[what: string, from: string, to: string, problem: RegExp]>([
+    ['a webhook without its secret', '    webhook_secret: a-secret-of-its-own\n', '', /^31:5 triggers\[0\]\.webhook_secret: is missing/],
+    ['a wrong cron', '0 22 * * *', '0 25 * * *', /triggers\[0\]\.conditions\.time_dependents\[0\]\.cron: "0 25 \* \* \*" has the hour/],
+    ['an unknown time zone', 'timezone: Europe/Berlin}', 'timezone: Mars}', /time_dependents\[0\]\.timezone: "Mars"/],
+    ['an address in the clear', 'https://example.org', 'http://example.org', /actions\.webhooks\[0\]\.url: must be https/],
+    ['a trigger that is not there', 'triggers: [trig-1]', 'triggers: [trig-2]', /systems\[0\]\.triggers\[0\]: there is no trigger "trig-2"/],
+  ])('with %s are refused with a reason, and nothing is changed', async (_, from, to, problem) => {
+    expect(withTrigger).toContain(from);
+    const store = createMemoryStore();
+    const before = await store.head();
+    const plan = await planApply(withTrigger.replace(from, to), store);
+    expect(plan.errors.map(problemLine)).toEqual([expect.stringMatching(problem)]);
+    await expect(runApply(plan, store)).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+    expect(await store.head()).toEqual(before);
+  });
+});
+
 describe('what apply refuses, with line, column and field', () => {
   it.each<[what: string, from: string, to: string, problem: string | RegExp]>([
     ['a missing field', '    name: Laboratory\n', '', '2:5 edges[0].name: is missing'],
@@ -266,7 +313,7 @@ describe('what apply refuses, with line, column and field', () => {
   });
 
   it.each(['- a\n- b\n', 'just text', '42'])('a file that is no mapping: %j', async (text) => {
-    expect(await problems(text)).toEqual(['1:1 must be a mapping with edges, systems, modules, drivers, zones']);
+    expect(await problems(text)).toEqual(['1:1 must be a mapping with edges, systems, modules, drivers, zones, triggers']);
   });
 
   it('text that is no YAML, and text made to overwhelm', async () => {

@@ -235,7 +235,7 @@ export class Api {
       role: context.caller?.role ?? null,
       what: `${route.method} ${route.path}`,
       // What is no valid parameter may be anything, such as a key in the wrong place.
-      params: route.params.safeParse(context.params).success ? context.params : null,
+      params: route.params.safeParse(context.params).success ? withoutSecret(context.params) : null,
       ...context.facts,
       result,
       status,
@@ -281,6 +281,11 @@ export class Api {
       );
     }
   }
+}
+
+/** Callers of webhooks may have theirs in the path. */
+function withoutSecret(params: unknown): unknown {
+  return typeof params === 'object' && params !== null && 'secret' in params ? { ...params, secret: '[redacted]' } : params;
 }
 
 function requireRole(caller: Caller | null, role: Role): void {

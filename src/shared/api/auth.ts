@@ -25,6 +25,9 @@ export type RequestHeaders = Readonly<Record<string, string | string[] | undefin
 const digest = (secret: string): Buffer => createHash('sha256').update(secret, 'utf8').digest();
 export const hashSecret = (secret: string): string => digest(secret).toString('hex');
 
+/** In a time that says nothing of how much of it was right. */
+export const sameSecret = (given: string, expected: string): boolean => timingSafeEqual(digest(given), digest(expected));
+
 /** Compared with when the id is unknown, so that known and unknown ids take the same time. */
 const NO_HASH = '0'.repeat(64);
 

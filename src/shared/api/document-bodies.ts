@@ -9,12 +9,20 @@ type Fields = Record<string, unknown>;
 
 /** What clients send of a document, in our words: see `clientFields` of the schemas. */
 export function fieldsOf(body: Fields): Fields {
-  const { version: _, edge_id, settings, role, parent_id, ...fields } = body;
+  const { version: _, edge_id, settings, role, parent_id, actions, ...fields } = body;
   if (edge_id !== undefined && fields['edge_control_id'] === undefined) fields['edge_control_id'] = edge_id === '' ? null : edge_id;
   if (settings !== undefined && !Array.isArray(settings)) fields['settings'] = settings;
   if (role !== undefined) fields['role'] = typeof role === 'number' ? roleOf(role) : role;
   if (parent_id !== undefined) fields['parent_id'] = parent_id === '' ? null : parent_id;
+  if (actions !== undefined) fields['actions'] = withoutMails(actions);
   return fields;
+}
+
+/** The empty list of mails that published clients send with each trigger is no field of ours. */
+function withoutMails(actions: unknown): unknown {
+  if (typeof actions !== 'object' || actions === null || !('mailers' in actions)) return actions;
+  const { mailers: _, ...ours } = actions;
+  return ours;
 }
 
 /** 0 is SSH, which a device speaks too; what is no device and no service is logic. */

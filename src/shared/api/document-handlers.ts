@@ -33,12 +33,14 @@ interface Collection<K extends Kind, V, Q> {
   kind: K;
   view(stored: Stored<DocumentOf<K>>): V | Promise<V>;
   fits(document: DocumentOf<K>, query: Q): Promise<boolean>;
+  /** The document with the fields that a client sent; absent: each replaces the whole field. */
+  changed?(document: DocumentOf<K>, fields: Fields): Fields;
 }
 
-function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
+export function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
   { node, siteFiles, random }: HandlerDeps,
   route: CollectionRoutes<V, Q>,
-  { kind, view, fits }: Collection<K, V, Q>,
+  { kind, view, fits, changed = (document, fields) => ({ ...document, ...fields }) }: Collection<K, V, Q>,
 ) {
   /** What is there, in the version that the client changed. */
   const current = async (id: string, version: string | null): Promise<Stored<DocumentOf<K>>> => {
@@ -56,7 +58,7 @@ function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
   const update = (which: CollectionRoutes<V, Q>['update']) =>
     answer(which, async ({ params: { id }, query, body, headers }) => {
       const { document, version } = await current(id, versionOf(headers, query, body));
-      return await put({ ...document, ...fieldsOf(body) }, id, version);
+      return await put(changed(document, fieldsOf(body)), id, version);
     });
   return {
     list: answer(route.list, async ({ query }) => {
@@ -193,6 +195,6 @@ function zoneHandlers(deps: HandlerDeps) {
 
 const moduleViewOf = async (node: HoldfastNode, stored: Stored<DocumentOf<'mod'>>) => moduleOf(stored, await moduleFacts(node, stored.document));
 
-async function shown<S extends Stored, V>(stored: S, view: (stored: S) => V | Promise<V>) {
+export async function shown<S extends Stored, V>(stored: S, view: (stored: S) => V | Promise<V>) {
   return { body: await view(stored), headers: { etag: `"${stored.version}"` } };
 }

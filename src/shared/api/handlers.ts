@@ -8,6 +8,7 @@ import { moduleHandlers } from './module-handlers.ts';
 import { olderHandlers } from './older-handlers.ts';
 import { serverHandlers } from './server-handlers.ts';
 import { settingsHandlers } from './settings-handlers.ts';
+import { triggerHandlers } from './trigger-handlers.ts';
 
 export type Handlers = Record<RouteName, Handler>;
 
@@ -21,6 +22,7 @@ export function createHandlers(deps: HandlerDeps): Handlers {
     ...moduleHandlers(deps),
     ...documentHandlers(deps),
     ...settingsHandlers(deps),
+    ...triggerHandlers(deps),
   };
   return { ...newer, ...olderHandlers(deps, newer) };
 }

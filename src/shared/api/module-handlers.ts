@@ -10,7 +10,6 @@ import { answer, stream } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
 import { namesOf } from './lists.ts';
 import { findDocument } from './modules.ts';
-import { listHeaders } from './reply.ts';
 
 export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
@@ -69,7 +68,6 @@ export function moduleHandlers(deps: HandlerDeps) {
       const failed = failures.map(({ location, error }) => ({ location, code: error.code, message: error.message }));
       return { body: { id, modules: modules.map(loadedView), failures: failed } };
     }),
-    triggerList: answer(routes.triggerList, async ({ query }) => ({ body: [], headers: listHeaders(routes.triggerList.path, query, 0, 0) })),
   };
 }
 

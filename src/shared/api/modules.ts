@@ -14,6 +14,7 @@ const nouns: Record<DocumentKind, string> = {
   mod: 'module',
   driver: 'driver',
   zone: 'zone',
+  trigger: 'trigger',
   api_key: 'API key',
   token: 'token',
 };

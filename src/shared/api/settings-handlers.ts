@@ -14,7 +14,7 @@ import { findDocument } from './modules.ts';
 import { listHeaders } from './reply.ts';
 import { zoneOf } from './views.ts';
 
-type WithSettings = Exclude<SiteDocument, { type: 'edge' }>;
+type WithSettings = Exclude<SiteDocument, { type: 'edge' | 'trigger' }>;
 type WithMetadata = SystemDocument | ZoneDocument;
 
 /** Settings and metadata, which published clients read and write apart from the documents that hold them. */

@@ -2,9 +2,12 @@ import type { z } from 'zod';
 import { formatEpoch } from '../control/epoch.ts';
 import type { DriverView, ModuleView, System, ZoneView } from '../client-api/document-schemas.ts';
 import type { ApiKeyDocument, DriverDocument, ModuleDocument, SystemDocument, TokenDocument, ZoneDocument } from '../model/documents.ts';
+import type { TriggerDocumentView, TriggerInstanceView } from '../client-api/trigger-routes.ts';
+import type { Holder } from '../model/control.ts';
+import type { TriggerDocument } from '../model/trigger.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { Stored } from '../ports/document-store.ts';
-import type { LocationView, RequestView } from '../runtime/node.ts';
+import type { LocationView, RequestView, TriggerView } from '../runtime/node.ts';
 import type { apiKeySchema, History, Location, requestSchema, tokenSchema, userSchema } from '../client-api/schemas.ts';
 import type { Caller } from './auth.ts';
 
@@ -77,6 +80,33 @@ export interface ModuleFacts {
 export function moduleOf({ document, version }: Stored<ModuleDocument>, { location, role, connected }: ModuleFacts): ModuleView {
   const { type: _, settings: __, ...fields } = document;
   return { ...fields, edge_id: location, role: roleNumber(role), connected, version };
+}
+
+export function triggerOf({ document, version }: Stored<TriggerDocument>): TriggerDocumentView {
+  const { type: _, webhook_secret: __, actions, ...fields } = document;
+  return { ...fields, actions: { functions: actions.functions, webhooks: actions.webhooks.map(({ url }) => ({ host: new URL(url).host })) }, version };
+}
+
+export function triggerInstanceOf({ id, trigger, system, location, memory, nextMs }: TriggerView, holder: Holder): TriggerInstanceView {
+  const last = memory?.firings[0];
+  return {
+    id,
+    trigger_id: trigger.id,
+    control_system_id: system.id,
+    name: trigger.name,
+    system_name: system.name,
+    enabled: trigger.enabled,
+    important: trigger.important,
+    enable_webhook: trigger.enable_webhook,
+    location,
+    state: !trigger.enabled ? 'off' : memory?.met === true ? 'met' : 'waiting',
+    activated_count: memory?.count ?? 0,
+    last_fired: last === undefined ? null : seconds(last.wallMs),
+    occurrence: last?.occurrence ?? null,
+    epoch: last === undefined ? null : formatEpoch(last.epoch),
+    next: secondsOrNull(nextMs),
+    served_by: holder,
+  };
 }
 
 export function apiKeyOf(document: ApiKeyDocument): z.output<typeof apiKeySchema> {

@@ -5,7 +5,7 @@ import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
 /** The six routes of a kind of document. */
-function collection<V extends z.ZodType, D extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, U extends z.ZodType>(
+export function collection<V extends z.ZodType, D extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, U extends z.ZodType>(
   name: string,
   what: string,
   shapes: { view: V; detail: D; query: Q; body: B; changes: U },

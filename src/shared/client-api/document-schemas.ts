@@ -26,11 +26,11 @@ const clientFields = {
   settings: z.union([z.record(z.string(), jsonValueSchema), z.array(z.unknown())]).optional(),
 };
 
-const newBody = (fields: z.ZodObject, more: z.core.$ZodShape = {}): BodySchema =>
+export const newBody = (fields: z.ZodObject, more: z.core.$ZodShape = {}): BodySchema =>
   z.object({ ...fields.omit({ type: true }).shape, id: idSchema.optional(), ...clientFields, ...more });
 
 /** Fields that are left out stay as they are, so their defaults must not come in. */
-const changedBody = (fields: z.ZodObject, more: z.core.$ZodShape = {}): BodySchema => {
+export const changedBody = (fields: z.ZodObject, more: z.core.$ZodShape = {}): BodySchema => {
   const shape = Object.entries(fields.omit({ type: true, id: true }).shape).map(([name, field]): [string, z.ZodType] => {
     const bare = field instanceof z.ZodDefault ? field.unwrap() : field;
     return [name, z.optional(bare)];

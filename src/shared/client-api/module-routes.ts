@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { jsonValueSchema } from './parse.ts';
 import { API, command, documents, read } from './route.ts';
 import type { Route } from './route.ts';
@@ -131,12 +130,5 @@ export const moduleRoutes = {
     description:
       'Puts the newest code of a driver in the place of what its modules run, wherever they are controlled, or in one `location`. ' +
       'Code that cannot be loaded leaves the old running.',
-  },
-  triggerList: {
-    ...read,
-    path: `${API}/triggers`,
-    query: schema.listQuery,
-    response: z.array(z.object({ id: z.string() })),
-    description: 'Triggers. This version has none: the list is empty.',
   },
 } as const satisfies Record<string, Route>;

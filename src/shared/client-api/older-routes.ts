@@ -6,6 +6,7 @@ import { jsonValueSchema } from './parse.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 import { serverRoutes as server } from './server-routes.ts';
+import { triggerRoutes as triggers } from './trigger-routes.ts';
 
 /** Where the older generation has its routes. */
 export const OLDER = '/control/api';
@@ -29,7 +30,7 @@ export const olderRoutes = {
   olderDependencyList: listAt(documents.driverList, `${OLDER}/dependencies`),
   olderDependencyShow: at(documents.driverShow, `${OLDER}/dependencies/:id`),
   olderDependencyReload: at(modules.driverReload, `${OLDER}/dependencies/:id/reload`),
-  olderTriggerList: listAt(modules.triggerList, `${OLDER}/triggers`),
+  olderTriggerList: listAt(triggers.triggerList, `${OLDER}/triggers`),
 
   olderSystemList: listAt(documents.systemList, `${OLDER}/systems`),
   olderSystemShow: at(documents.systemShow, SYSTEM),

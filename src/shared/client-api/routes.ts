@@ -5,6 +5,7 @@ import { moduleRoutes } from './module-routes.ts';
 import { olderRoutes } from './older-routes.ts';
 import type { Route } from './route.ts';
 import { serverRoutes } from './server-routes.ts';
+import { triggerRoutes } from './trigger-routes.ts';
 
 export type { RequestOf, Route } from './route.ts';
 export { pathOf } from './route.ts';
@@ -16,6 +17,7 @@ export const routes = {
   ...eventRoutes,
   ...moduleRoutes,
   ...documentRoutes,
+  ...triggerRoutes,
   ...olderRoutes,
 } as const satisfies Record<string, Route>;
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
 import { epochSchema, termsSchema } from '../model/control.ts';
+import { type ToldMemory, toldMemorySchema } from '../triggers/memory.ts';
 
 /**
  * What edge and master say to each other about control. Each message carries the number of the negotiation it
@@ -16,14 +17,17 @@ export type MasterState = (typeof masterStates)[number];
 const negotiation = z.int().min(0);
 const reason = z.string().max(100);
 
-/** What the new holder starts from: last values and hand-over states of the drivers. Opaque to the negotiation. */
+/** What the new holder starts from: last values, hand-over states of the drivers, what triggers have done. Opaque to the negotiation. */
 export const snapshotSchema = z.strictObject({
   status: z.array(z.strictObject({ module: z.string(), key: z.string(), value: z.json() })),
   handover: z.record(z.string(), z.json()),
+  /** Absent: of a server that has no triggers. */
+  triggers: z.array(toldMemorySchema).default([]),
 });
 export interface ControlSnapshot {
   status: { module: string; key: string; value: Json }[];
   handover: Record<string, Json>;
+  triggers: ToldMemory[];
 }
 
 /** A time in which the edge held control, as ages at the moment of sending: no clock of another machine is compared. */

@@ -20,6 +20,8 @@ export const requestKinds = {
   reload: { epoch: false, bulk: false },
   watch: { epoch: false, bulk: false },
   unwatch: { epoch: false, bulk: false },
+  // A webhook of a trigger was called: not bound to an epoch, whoever drives when it comes is meant.
+  trigger: { epoch: false, bulk: false },
   debug: { epoch: false, bulk: false },
   ignore: { epoch: false, bulk: false },
   // A wish, judged by what the master finds when it comes: an edge that let go may not know the epoch that followed.
@@ -34,6 +36,8 @@ export type RequestKind = keyof typeof requestKinds;
 export const postTypes = {
   status: { epoch: true },
   watched: { epoch: false },
+  // What a side remembers of a trigger: of the past, whose epochs it names.
+  trigger: { epoch: false },
   log: { epoch: false },
   ready: { epoch: false },
   origin: { epoch: false },

@@ -1,15 +1,10 @@
 import { z } from 'zod';
-import type { Json, JsonObject } from '../foundation/json.ts';
 import { idSchema, MASTER_LOCATION } from './ids.ts';
+import { type TriggerDocument, triggerSchema } from './trigger.ts';
+import { jsonSchema, nameSchema, settingsSchema, textSchema } from './values.ts';
 
 /** What the federation is made of: flat JSON documents, snake_case, unix seconds, the id is the key. */
 
-const jsonSchema: z.ZodType<Json> = z.lazy(() =>
-  z.union([z.null(), z.boolean(), z.number(), z.string(), z.array(jsonSchema), z.record(z.string(), jsonSchema)]),
-);
-const settingsSchema: z.ZodType<JsonObject> = z.record(z.string(), jsonSchema);
-const nameSchema = z.string().min(1).max(200);
-const textSchema = z.string().max(10_000);
 const labelSchema = z.string().max(200).default('');
 const portSchema = z.int().min(0).max(65_535);
 
@@ -60,6 +55,7 @@ export const systemFields = z.strictObject({
   zones: z.array(idSchema).max(100).default([]),
   /** Ordered: the first module named `Display` is `Display_1`. */
   modules: z.array(idSchema).max(1_000).default([]),
+  triggers: z.array(idSchema).max(100).default([]),
   settings: settingsSchema.default({}),
   metadata: metadataSchema.default({}),
   // For panels and booking applications; the server only keeps them.
@@ -161,12 +157,13 @@ export const documentSchemas = {
   mod: moduleSchema,
   driver: driverSchema,
   zone: zoneSchema,
+  trigger: triggerSchema,
   api_key: apiKeySchema,
   token: tokenSchema,
 } as const;
 
 export type DocumentKind = keyof typeof documentSchemas;
-export type AnyDocument = EdgeDocument | SystemDocument | ModuleDocument | DriverDocument | ZoneDocument | CredentialDocument;
+export type AnyDocument = EdgeDocument | SystemDocument | ModuleDocument | DriverDocument | ZoneDocument | TriggerDocument | CredentialDocument;
 /** What files and the document routes may change. */
 export type SiteDocument = Exclude<AnyDocument, CredentialDocument>;
 export type DocumentOf<K extends DocumentKind> = Extract<AnyDocument, { type: K }>;

@@ -186,6 +186,20 @@ export const errorTable = {
     'It restarts by itself; see the log of the module.',
   ),
 
+  // Triggers
+  WEBHOOK_REFUSED: row(
+    403,
+    ['id'],
+    'There is no webhook {id}, or it was called without its secret or with a wrong one',
+    'Send the secret as X-Webhook-Secret or as the last part of the path, to the master or to the edge of the location.',
+  ),
+  WEBHOOK_FAILED: row(
+    502,
+    ['host', 'problem'],
+    'The webhook at {host} failed: {problem}',
+    'Check the address in the trigger, and the server there.',
+  ),
+
   // Store
   STORE_BUSY: row(
     503,

@@ -85,6 +85,17 @@ export const limits = {
   driverRestartMaxMs: 60_000,
   writeJournalEntries: 100_000,
 
+  // Triggers
+  triggerFirings: 20,
+  triggerLateMs: 300_000,
+  triggerClockBackMs: 86_400_000,
+  triggerClockCheckMs: 1_000,
+  triggerFiringsPerMinute: 60,
+  triggersActing: 100,
+  triggerWebhookMs: 5_000,
+  triggerWebhookAttempts: 3,
+  triggerWebhookRetryMs: 1_000,
+
   // Store
   storeQueue: 10_000,
   storeTombstones: 100_000,

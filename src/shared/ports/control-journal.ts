@@ -1,4 +1,5 @@
 import type { Epoch, Holder, Terms } from '../model/control.ts';
+import type { TriggerMemory } from '../triggers/memory.ts';
 
 /** What a node must remember of a location over a crash. Section 1 of docs/control.md, "control journal". */
 export interface JournalEntry {
@@ -38,5 +39,8 @@ export interface ControlJournal {
   /** This node drives the location although nobody hears it: after a crash, how long it did. Written behind; the newest is kept. */
   alive(location: string, wallMs: number): void;
   lastAlive(location: string): Promise<number | null>;
+  /** Durable (fsync) when resolved, all or nothing: each replaces what was known of its instance. Throws STORE_FULL, STORE_FAILED. */
+  rememberTriggers(location: string, memories: readonly TriggerMemory[], forget: readonly string[]): Promise<void>;
+  triggers(location: string): Promise<TriggerMemory[]>;
   close(): Promise<void>;
 }

@@ -2,7 +2,9 @@ import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import { type Json, jsonEqual } from '../foundation/json.ts';
 import type { Revision } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { MASTER_LOCATION } from '../model/ids.ts';
 import { limits } from '../model/limits.ts';
+import { partsOf } from '../model/trigger.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
@@ -13,7 +15,7 @@ import { CommandsInFlight } from './commands-in-flight.ts';
 import type { ModuleLines } from './module-lines.ts';
 import { readAnswer, statusAnswer } from './peer-bodies.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
-import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions } from './proxy.ts';
+import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions, type TriggerCall } from './proxy.ts';
 import type { StatusBoard, StatusListener } from './status-board.ts';
 
 /** Modules of other locations, of which a node is told only what it asks for. */
@@ -96,6 +98,18 @@ export class CommandDesk {
     // Clients name their requests; two that are under way at once get ids of their own.
     if (this.inFlight.has(call.requestId)) call.requestId = this.#options.random.hex(8);
     return this.#counted(this.inFlight.run(call, via, signal, (signal) => this.#proxy.exec(call, signal, forward)));
+  }
+
+  /** A client called the webhook of a trigger: whoever drives the location of its system is told. Throws NOT_FOUND. */
+  async callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string> {
+    const { clock, directory } = this.#options;
+    const location = directory.system(partsOf(instance).system).edge_control_id ?? MASTER_LOCATION;
+    return this.#proxy.trigger({ location, instance, call }, { signal, deadlineMs: clock.monotonicMs() + limits.requestMs }, true);
+  }
+
+  /** The same for a client of the node at the other end of a link: it is taken here or nowhere. */
+  serveTrigger(call: TriggerCall, context: { signal: CancelSignal; deadlineMs: number }): Promise<string> {
+    return this.#proxy.trigger(call, context, false);
   }
 
   /** A module by its id, as this node knows it. Throws NOT_FOUND. */

@@ -3,12 +3,20 @@ import type { JsonObject } from '../foundation/json.ts';
 import { documentKinds } from '../model/documents.ts';
 import { discloseAll, type Disclosed } from '../model/disclosure.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
+import { instanceId, partsOf, type TriggerDocument } from '../model/trigger.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { ModuleSpec } from '../ports/device-link.ts';
 import type { DocumentStore, FeedEntry, FeedHead } from '../ports/document-store.ts';
 
 /** One page of a listing or of the change feed. */
 const PAGE = 1_000;
+
+/** A trigger in one system. */
+export interface TriggerInstance {
+  id: string;
+  trigger: TriggerDocument;
+  system: SystemDocument;
+}
 
 export interface Target {
   module: string;
@@ -23,6 +31,7 @@ export class Directory {
   readonly #modules = new Map<string, ModuleDocument>();
   readonly #drivers = new Map<string, DriverDocument>();
   readonly #zones = new Map<string, ZoneDocument>();
+  readonly #triggers = new Map<string, TriggerDocument>();
   /** Location of a module that does not name it itself: that of a system that lists it. */
   readonly #listedIn = new Map<string, string>();
   /** The systems that list a module. */
@@ -49,14 +58,14 @@ export class Directory {
     return this.#following;
   }
 
-  /** A system, module, driver or zone; the other kinds are not looked up here. */
+  /** A system, module, driver, zone or trigger; the other kinds are not looked up here. */
   find(kind: DocumentKind, id: string): AnyDocument | null {
     return this.#mapOf(kind)?.get(id) ?? null;
   }
 
-  /** Everything of which settings could be disclosed. */
-  *documentsWithSettings(): Iterable<AnyDocument> {
-    for (const map of [this.#systems, this.#modules, this.#drivers, this.#zones]) yield* map.values();
+  /** Everything of which something could be disclosed. */
+  *documentsWithSecrets(): Iterable<AnyDocument> {
+    for (const map of [this.#systems, this.#modules, this.#drivers, this.#zones, this.#triggers]) yield* map.values();
   }
 
   /** What the edge of a location may know, once these changes are made. */
@@ -76,6 +85,25 @@ export class Directory {
 
   systemsOf(location: string): SystemDocument[] {
     return [...this.#systems.values()].filter((system) => (system.edge_control_id ?? MASTER_LOCATION) === location);
+  }
+
+  /** Of the systems of a location, each trigger once. What a system lists and is not there is left out. */
+  triggersOf(location: string): TriggerInstance[] {
+    return this.systemsOf(location).flatMap((system) =>
+      [...new Set(system.triggers)].flatMap((id) => {
+        const trigger = this.#triggers.get(id);
+        return trigger === undefined ? [] : [{ id: instanceId(id, system.id), trigger, system }];
+      }),
+    );
+  }
+
+  /** null: not a trigger of a system of this location. */
+  triggerInstance(location: string, id: string): TriggerInstance | null {
+    const parts = partsOf(id);
+    const system = this.#systems.get(parts.system);
+    const trigger = this.#triggers.get(parts.trigger);
+    if (system === undefined || trigger === undefined || !system.triggers.includes(trigger.id)) return null;
+    return (system.edge_control_id ?? MASTER_LOCATION) === location ? { id, trigger, system } : null;
   }
 
   /** Throws NOT_FOUND. */
@@ -205,7 +233,7 @@ export class Directory {
     for (;;) {
       const page = await this.#store.changesSince(this.#head, PAGE);
       if (page.tooOld || page.generation !== this.#head.generation) {
-        for (const map of [this.#edges, this.#systems, this.#modules, this.#drivers, this.#zones]) map.clear();
+        for (const map of [this.#edges, this.#systems, this.#modules, this.#drivers, this.#zones, this.#triggers]) map.clear();
         await this.#readAll();
         this.#tell([...this.#edges.values(), ...this.#modules.values()]);
         return;
@@ -245,6 +273,9 @@ export class Directory {
       case 'zone':
         this.#zones.set(document.id, document);
         break;
+      case 'trigger':
+        this.#triggers.set(document.id, document);
+        break;
       case 'api_key':
       case 'token':
         // Read by the authorisation alone.
@@ -257,7 +288,8 @@ export class Directory {
   }
 
   #mapOf(kind: DocumentKind): Map<string, AnyDocument> | null {
-    const maps = { edge: this.#edges, sys: this.#systems, mod: this.#modules, driver: this.#drivers, zone: this.#zones, api_key: null, token: null };
+    const located = { edge: this.#edges, sys: this.#systems, mod: this.#modules };
+    const maps = { ...located, driver: this.#drivers, zone: this.#zones, trigger: this.#triggers, api_key: null, token: null };
     return maps[kind];
   }
 

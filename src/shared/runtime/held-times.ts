@@ -45,6 +45,11 @@ export class HeldTimes {
     return this.#held.at(-1)?.untilMs === null;
   }
 
+  /** Held, and the lease has not ended: also when this process has not yet noticed that it has. */
+  get mayAct(): boolean {
+    return this.holding && (this.#leaseUntilMs === null || this.#clock.monotonicMs() < this.#leaseUntilMs);
+  }
+
   lease(untilMs: number | null): void {
     this.#leaseUntilMs = untilMs;
   }

@@ -121,11 +121,13 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
 
   close(): void {
     this.#alive?.cancel();
+    this.#options.triggers.drive(null);
     this.#runner.stop();
     this.#shell.close();
   }
 
   #atOnce(effect: AtOnce): void {
+    this.#options.triggers.drive(null);
     const agoMs = this.held.ended();
     this.#shell.atOnce(effect);
     if (agoMs > ALIVE_MS) this.#recordLeaseEnd(agoMs);
@@ -157,7 +159,10 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
       this.#sayAlive();
     }
     if (action.type === 'set-lease') this.held.lease(action.untilMs);
-    if (action.type === 'stop-modules') this.held.ended();
+    if (action.type === 'stop-modules') {
+      this.#options.triggers.drive(null);
+      this.held.ended();
+    }
     this.#shell.run(action);
   }
 
@@ -178,6 +183,8 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     } else {
       log.debug('control-step', { location, state: next.state, reason, on: event.type });
     }
+    // Last to start, first to stop, and re-stamped like any command.
+    this.#options.triggers.drive(next.state === 'holding' ? next.durable.epoch : null);
     // Documents may have changed while the modules were starting.
     if (previous.state !== 'holding' && next.state === 'holding') this.converge();
     this.#options.onStep?.(previous, next, event);

@@ -10,6 +10,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { StatusBoard } from './status-board.ts';
 import type { Shell } from './step-runner.ts';
+import type { TriggerDesk } from './trigger-desk.ts';
 
 export interface LocationShellOptions<Message> {
   location: string;
@@ -19,6 +20,7 @@ export interface LocationShellOptions<Message> {
   journal: ControlJournal;
   deviceLink: DeviceLink;
   board: StatusBoard;
+  triggers: Pick<TriggerDesk, 'drive' | 'adopt' | 'handOver'>;
   modules(): ModuleSpec[];
   sendControl(link: number, message: Message): void;
   closeLink(link: number, reason: string): void;
@@ -173,8 +175,9 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
 
   /** The other node refuses values of an older epoch: it gets all of them anew. */
   #adoptStatus(epoch: Epoch, snapshot: ControlSnapshot | null): void {
-    const { board, location, tellStatus } = this.#options;
+    const { board, location, tellStatus, triggers } = this.#options;
     board.adopt(location, epoch, snapshot);
+    triggers.adopt(snapshot?.triggers ?? []);
     for (const value of board.values(location)) tellStatus(value);
   }
 
@@ -186,13 +189,14 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
   }
 
   async #stop(action: Extract<Action<TimerName>, { type: 'stop-modules' }>): Promise<void> {
-    const { board, clock, deviceLink, location, post } = this.#options;
+    const { board, clock, deviceLink, location, post, triggers } = this.#options;
     this.#starting?.abort(new Error('control given up'));
     deviceLink.closeGate(location);
     const { handover } = await deviceLink.stop(location, action.deadlineMs);
     this.#startedModules = 0;
     this.#failing.clear();
-    const snapshot: ControlSnapshot = { status: board.values(location).map(({ module, key, value }) => ({ module, key, value })), handover };
+    const status = board.values(location).map(({ module, key, value }) => ({ module, key, value }));
+    const snapshot: ControlSnapshot = { status, handover, triggers: triggers.handOver() };
     post({ type: 'modules-stopped', nowMs: clock.monotonicMs(), run: action.run, snapshot });
   }
 }

@@ -6,6 +6,9 @@ import type { HoldfastError } from '../model/errors.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
+import type { SystemDocument } from '../model/documents.ts';
+import type { TriggerDocument } from '../model/trigger.ts';
+import type { TriggerMemory } from '../triggers/memory.ts';
 
 /** `revision` null: it was never set. */
 export type ValueListener = (value: Json, revision: Revision | null) => void;
@@ -49,6 +52,13 @@ export interface HoldfastNode {
   bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void;
   /** Log lines of a module, wherever it is controlled; `module` may also be its id. Throws NOT_FOUND. */
   debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
+  /** Triggers in the systems of every location that this node knows, with what it remembers of them. */
+  triggers(): TriggerView[];
+  /**
+   * Somebody called the webhook of a trigger (`call` names the call) and knew its secret. Resolves with what came of it as soon
+   * as whoever drives has taken it, before anything is done. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING.
+   */
+  callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string>;
   /** Commands that this node runs, has passed on or holds back; oldest first. */
   requests(): RequestView[];
   /** Cancels one of them: what it was. Throws NOT_FOUND. */
@@ -162,6 +172,18 @@ export interface ModuleName {
   system: string;
   module: string;
   index: number;
+}
+
+/** A trigger in one system. */
+export interface TriggerView {
+  id: string;
+  trigger: TriggerDocument;
+  system: SystemDocument;
+  location: string;
+  /** null: it never ran, as far as this node has been told. */
+  memory: TriggerMemory | null;
+  /** Unix milliseconds of the next time that is due; null: none, or somebody else drives. */
+  nextMs: number | null;
 }
 
 export interface DebugLine extends Pick<ModuleLogLine, 'level' | 'message'> {

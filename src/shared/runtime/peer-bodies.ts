@@ -3,6 +3,7 @@ import { jsonValueSchema } from '../client-api/parse.ts';
 import type { Json } from '../foundation/json.ts';
 import { revisionSchema } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { instanceIdSchema } from '../model/trigger.ts';
 
 /** What nodes ask each other about modules, and what they answer and tell. */
 
@@ -36,6 +37,9 @@ export const reloadAnswer = z.object({
   modules: z.array(z.object({ module: z.string(), problem: z.string().nullable(), pausedMs: z.number() })),
   servedBy: z.string(),
 });
+
+export const triggerBody = z.strictObject({ location: id, instance: instanceIdSchema, call: z.string().max(100) });
+export const triggerAnswer = z.string().max(100);
 
 export const statusAnswer = z.object({ values: z.record(z.string(), jsonValueSchema), epoch: epoch.nullable() });
 

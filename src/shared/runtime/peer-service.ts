@@ -11,11 +11,13 @@ import type { Log } from '../ports/log.ts';
 import type { CommandDesk } from './command-desk.ts';
 import type { Target } from './directory.ts';
 import type { ModuleLine, ModuleLines } from './module-lines.ts';
-import { execBody, logBody, readBody, reloadBody, targetBody, watchedBody } from './peer-bodies.ts';
+import { execBody, logBody, readBody, reloadBody, targetBody, triggerBody, watchedBody } from './peer-bodies.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import type { StatusBoard } from './status-board.ts';
 
-const moduleKinds = ['exec', 'relay', 'status', 'functions', 'reload', 'watch', 'unwatch', 'debug', 'ignore'] as const satisfies readonly RequestKind[];
+const moduleKinds = [
+  'exec', 'relay', 'status', 'functions', 'reload', 'trigger', 'watch', 'unwatch', 'debug', 'ignore',
+] as const satisfies readonly RequestKind[];
 export type ModuleKind = (typeof moduleKinds)[number];
 export const isModuleKind = (kind: RequestKind): kind is ModuleKind => (moduleKinds as readonly string[]).includes(kind);
 
@@ -71,6 +73,11 @@ export class PeerService {
       }
       case 'reload':
         return this.#reload(body, context);
+      case 'trigger': {
+        const call = readBody(triggerBody, body);
+        if (call.location !== this.#options.location) throw new HoldfastError('FORBIDDEN', { needs: `a trigger of ${this.#options.location}` });
+        return desk.serveTrigger(call, context);
+      }
       case 'watch':
         return this.#tell('watch', this.#target(body), (target) => this.#watch(target));
       case 'debug':

@@ -6,10 +6,10 @@ import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DeviceLink, ModuleFunction, ReloadedModule, ReloadOrder } from '../ports/device-link.ts';
 import type { Target } from './directory.ts';
-import { execAnswer, functionsAnswer, readAnswer, reloadAnswer } from './peer-bodies.ts';
+import { execAnswer, functionsAnswer, readAnswer, reloadAnswer, triggerAnswer } from './peer-bodies.ts';
 
 /** What the other node may be asked to do with a module. */
-export type Errand = 'exec' | 'functions' | 'reload';
+export type Errand = 'exec' | 'functions' | 'reload' | 'trigger';
 
 /** Where a command for a location goes right now, as its node sees it. */
 export type Route =
@@ -25,9 +25,18 @@ export interface ProxyOptions {
   nodeId: string;
   clock: Clock;
   deviceLink: DeviceLink;
+  /** A webhook of a trigger was called, and this node drives its location: what came of it. */
+  callTrigger(call: TriggerCall): string;
   route(location: string): Route;
   /** Calls back at each change of control of the location. Returns the way to stop. */
   onControlChange(location: string, listener: () => void): () => void;
+}
+
+export interface TriggerCall {
+  location: string;
+  instance: string;
+  /** Names the call: the same one twice is one. */
+  call: string;
 }
 
 export interface ProxyCall {
@@ -131,6 +140,18 @@ export class Proxy {
         const answer = await way.request('reload', { location, driver, module, user, entry, requestId }, { signal, timeoutMs });
         return readAnswer(reloadAnswer, answer, 'reload');
       },
+      isAt: () => undefined,
+    };
+    return this.#bring(errand, signal, forward);
+  }
+
+  /** Tells whoever drives that a webhook was called; it answers before it acts. */
+  trigger(call: TriggerCall, { signal, deadlineMs }: { signal: CancelSignal; deadlineMs: number }, forward = true): Promise<string> {
+    const errand: Bringing<string> = {
+      location: call.location,
+      deadlineMs,
+      here: async () => this.#options.callTrigger(call),
+      peer: async (way, timeoutMs) => readAnswer(triggerAnswer, await way.request('trigger', { ...call }, { signal, timeoutMs }), 'trigger'),
       isAt: () => undefined,
     };
     return this.#bring(errand, signal, forward);

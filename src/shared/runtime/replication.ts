@@ -191,7 +191,7 @@ export class ReplicaFeed {
     const disclosed = directory.disclosedTo(location, entries);
     const sequence = entries.at(-1)?.sequence ?? 0;
     const kept = new Map<string, FeedEntry>();
-    for (const document of directory.documentsWithSettings()) {
+    for (const document of directory.documentsWithSecrets()) {
       const allowed = disclose(document, disclosed);
       if (allowed !== document) kept.set(document.id, { sequence, id: document.id, kind: document.type, document: allowed });
     }

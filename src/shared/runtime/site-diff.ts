@@ -5,7 +5,7 @@ import { withoutDefaults } from './site-file.ts';
 
 const SHOWN_CHARACTERS = 100;
 /** Values of settings that are called so are never printed: plans end up in terminals and build logs. */
-const SECRET_NAME = /pass|secret|token|key|\bpin\b|credential|auth|community/i;
+const SECRET_NAME = /pass|secret|token|key|\bpin\b|credential|auth|community|webhook/i;
 
 /** What differs, a line per field; settings by name, lists by item. For a new document: what it says. */
 export function diffLines(before: SiteDocument | null, after: SiteDocument): string[] {
@@ -17,12 +17,13 @@ export function diffLines(before: SiteDocument | null, after: SiteDocument): str
 }
 
 function fieldLines(field: string, before: Json | undefined, after: Json): string[] {
-  if (field === 'settings' && isMapping(after)) {
+  if ((field === 'settings' || field === 'actions') && isMapping(after)) {
     // Maps, for settings may be called anything, also `toString`.
     const [old, now] = [new Map(Object.entries(isMapping(before) ? before : {})), new Map(Object.entries(after))];
     const changed = [...new Set([...old.keys(), ...now.keys()])].filter((name) => !jsonEqual(old.get(name), now.get(name)));
-    return changed.map((name) => `settings.${name}: ${settingLine(name, old.get(name), now.get(name))}`);
+    return changed.map((name) => `${field}.${name}: ${settingLine(name, old.get(name), now.get(name))}`);
   }
+  if (field === 'webhook_secret') return [`${field}: ${settingLine(field, before, after)}`];
   if (Array.isArray(before) && Array.isArray(after)) return [`${field}: ${listLine(before, after)}`];
   return [`${field}: ${valueLine(before, after)}`];
 }

@@ -15,7 +15,14 @@ import type { DocumentStore } from '../ports/document-store.ts';
 
 export type SiteKind = SiteDocument['type'];
 
-export const sections = { edges: 'edge', systems: 'sys', modules: 'mod', drivers: 'driver', zones: 'zone' } as const satisfies Record<string, SiteKind>;
+export const sections = {
+  edges: 'edge',
+  systems: 'sys',
+  modules: 'mod',
+  drivers: 'driver',
+  zones: 'zone',
+  triggers: 'trigger',
+} as const satisfies Record<string, SiteKind>;
 type SectionName = keyof typeof sections;
 const sectionNames = Object.keys(sections) as SectionName[];
 
@@ -26,6 +33,7 @@ const required = {
   mod: { id: 'id', type: 'mod', driver_id: 'id', name: 'Name' },
   driver: { id: 'id', type: 'driver', name: 'name', builtin: 'name' },
   zone: { id: 'id', type: 'zone', name: 'name' },
+  trigger: { id: 'id', type: 'trigger', name: 'name' },
 } as const satisfies Record<SiteKind, object>;
 
 type Fields = Record<string, Json>;
@@ -36,6 +44,7 @@ const defaults: Record<SiteKind, Fields> = {
   mod: defaultsOf('mod'),
   driver: defaultsOf('driver'),
   zone: defaultsOf('zone'),
+  trigger: defaultsOf('trigger'),
 };
 
 export type FieldPath = readonly (string | number)[];

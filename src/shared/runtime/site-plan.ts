@@ -1,12 +1,14 @@
 import { listAll } from '../api/lists.ts';
 import type { PlannedChange, SiteFiles, SitePlan } from '../api/site-files.ts';
 import { defaultTimings, leaseIsSafe } from '../control/lease.ts';
+import { parseCronTimes } from '../control/cron.ts';
 import { parseRestoreWindow } from '../control/restore-window.ts';
 import { assert } from '../foundation/assert.ts';
 import { closest } from '../foundation/closest.ts';
 import { jsonEqual } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { AnyDocument, CredentialDocument, EdgeDocument, SiteDocument } from '../model/documents.ts';
+import type { TriggerDocument } from '../model/trigger.ts';
 import type { Change, DocumentStore, Version } from '../ports/document-store.ts';
 import { diffLines } from './site-diff.ts';
 import { exportSite, type FieldPath, parseSiteFile, pathText, type SiteEntry, type SiteFile, type SiteProblem } from './site-file.ts';
@@ -152,6 +154,7 @@ function referencesOf(document: SiteDocument): Reference[] {
         ...locationReference(document.edge_control_id),
         ...document.zones.map((id, i): Reference => ({ field: ['zones', i], id, kind: 'zone' })),
         ...document.modules.map((id, i): Reference => ({ field: ['modules', i], id, kind: 'mod' })),
+        ...document.triggers.map((id, i): Reference => ({ field: ['triggers', i], id, kind: 'trigger' })),
       ];
     case 'mod':
       return [...locationReference(document.edge_control_id), { field: ['driver_id'], id: document.driver_id, kind: 'driver' }];
@@ -159,6 +162,7 @@ function referencesOf(document: SiteDocument): Reference[] {
       return document.parent_id === null ? [] : [{ field: ['parent_id'], id: document.parent_id, kind: 'zone' }];
     case 'edge':
     case 'driver':
+    case 'trigger':
       return [];
   }
 }
@@ -168,6 +172,7 @@ const locationReference = (id: string | null): Reference[] => (id === null ? [] 
 function fieldProblems(entry: SiteEntry, { builtins }: PlanOptions): SiteProblem[] {
   const { document } = entry;
   if (document.type === 'edge') return edgeProblems(document, entry);
+  if (document.type === 'trigger') return triggerProblems(document, entry);
   if (document.type !== 'driver' || builtins === undefined || builtins.includes(document.builtin)) return [];
   const meant = closest(document.builtin, builtins);
   const advice = meant === null ? `there are ${builtins.join(', ')}` : `did you mean ${meant}?`;
@@ -175,20 +180,39 @@ function fieldProblems(entry: SiteEntry, { builtins }: PlanOptions): SiteProblem
 }
 
 function edgeProblems(edge: EdgeDocument, entry: SiteEntry): SiteProblem[] {
-  const problems: SiteProblem[] = [];
-  try {
-    // Without a window the time zone is checked all the same: it is a mistake that would show much later.
-    parseRestoreWindow({ ...edge, window_start: edge.window_start ?? '0 0 * * *' });
-  } catch (error) {
-    if (!(error instanceof HoldfastError)) throw error;
-    const { field, problem } = error.facts;
-    if (typeof field === 'string' && typeof problem === 'string') problems.push({ ...entry.place([field]), problem });
-  }
+  // Without a window the time zone is checked all the same: it is a mistake that would show much later.
+  const problems = inputProblems(() => parseRestoreWindow({ ...edge, window_start: edge.window_start ?? '0 0 * * *' }), entry);
   if (edge.policy === 'exclusive' && !leaseIsSafe(defaultTimings)) {
     const problem = 'the times of the lease do not keep edge and master apart: (T - m + D)(1 + r) must not exceed (T(1 + r) + L)(1 - r)';
     problems.push({ ...entry.place(['policy']), problem });
   }
   return problems;
+}
+
+function triggerProblems(trigger: TriggerDocument, entry: SiteEntry): SiteProblem[] {
+  const problems: SiteProblem[] = [];
+  for (const [i, time] of trigger.conditions.time_dependents.entries()) {
+    if (time.type === 'at') continue;
+    const at = ['conditions', 'time_dependents', i] as const;
+    problems.push(...inputProblems(() => parseCronTimes(time.cron, time.timezone, 'cron'), entry, at));
+  }
+  if (trigger.enable_webhook && trigger.webhook_secret === '') {
+    const problem = 'is missing: a webhook has a secret of its own, of 16 to 200 characters';
+    problems.push({ ...entry.place(['webhook_secret']), problem });
+  }
+  return problems;
+}
+
+/** What is wrong with the field that the error names, under `at`. */
+function inputProblems(check: () => unknown, entry: SiteEntry, at: FieldPath = []): SiteProblem[] {
+  try {
+    check();
+    return [];
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    const { field, problem } = error.facts;
+    return typeof field === 'string' && typeof problem === 'string' ? [{ ...entry.place([...at, field]), problem }] : [];
+  }
 }
 
 async function warningsOf({ document }: SiteEntry, world: World): Promise<string[]> {

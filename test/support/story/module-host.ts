@@ -49,7 +49,7 @@ export class ModuleHost {
     this.closeGate();
     this.#stopping = this.#clock.after(Math.min(this.stopMs, deadlineMs), () => {
       this.#running = false;
-      done({ status: [...this.#values.values()], handover: {} });
+      done({ status: [...this.#values.values()], handover: {}, triggers: [] });
     });
   }
 

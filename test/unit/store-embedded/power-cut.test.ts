@@ -104,7 +104,8 @@ async function modulesStartedFrom(store: DocumentStore): Promise<string[]> {
   };
   const journal = createMemoryJournal({ clock, delayMs: () => 0 });
   const dialler = { dial: () => Promise.reject(new HoldfastError('DIAL_FAILED', { address: 'master:1', problem: 'cut off' })) };
-  const ports = { clock, random: createSystemRandom(), log: silentLog, metrics: createPromMetrics(), journal, store, deviceLink, dialler, credentials: { get: () => null, set: async () => undefined } };
+  const webhooks = { post: () => Promise.resolve(204) };
+  const ports = { webhooks, clock, random: createSystemRandom(), log: silentLog, metrics: createPromMetrics(), journal, store, deviceLink, dialler, credentials: { get: () => null, set: async () => undefined } };
   const node = new EdgeNode(ports, { id: 'edge-1', addresses: ['master:1'] });
   await node.start();
   while (node.location('edge-1')?.holder !== 'edge') await clock.advance(100);

@@ -4,9 +4,10 @@ import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../../ports/control-journal.ts';
 import type { Log } from '../../ports/log.ts';
+import type { TriggerMemory } from '../../triggers/memory.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { JournalEngine } from './engine.ts';
-import { toEntry, toEntryRow, toHistoryEntry, toRecordRow, type Recorded, type RecordRow } from './file-kind.ts';
+import { toEntry, toEntryRow, toHistoryEntry, toMemory, toRecordRow, toTriggerRow, type Recorded, type RecordRow } from './file-kind.ts';
 import type { JournalThreadOptions } from './journal-thread.ts';
 
 export interface EmbeddedJournalOptions {
@@ -81,6 +82,15 @@ class SqliteJournal implements ControlJournal {
 
   lastAlive(location: string): Promise<number | null> {
     return this.#thread.read('lastAlive', location);
+  }
+
+  async rememberTriggers(location: string, memories: readonly TriggerMemory[], forget: readonly string[]): Promise<void> {
+    await this.#thread.write('rememberTriggers', location, memories.map((memory) => toTriggerRow(location, memory)), forget);
+  }
+
+  async triggers(location: string): Promise<TriggerMemory[]> {
+    const rows = await this.#thread.read('triggers', location);
+    return this.#parsed(() => rows.map(toMemory));
   }
 
   #gather(): void {

@@ -1,12 +1,22 @@
 import { HoldfastError } from '../../model/errors.ts';
 import { assert } from '../../foundation/assert.ts';
 import type { Database } from '../sqlite/sqlite.ts';
-import { entryChecksum, historyChecksum, type EntryRow, type HistoryRow, type RecordRow } from './file-kind.ts';
+import {
+  entryChecksum,
+  historyChecksum,
+  triggerChecksum,
+  triggersTable,
+  type EntryRow,
+  type HistoryRow,
+  type RecordRow,
+  type TriggerRow,
+} from './file-kind.ts';
 
 export type JournalEngine = ReturnType<typeof journalEngine>;
 
 /** The SQL of the journal. Writes run inside a transaction of the caller. */
 export function journalEngine(db: Database, options: { historyEntries: number }) {
+  db.exec(triggersTable);
   const load = db.prepare<EntryRow>('SELECT * FROM entries ORDER BY location');
   const find = db.prepare<EntryRow>('SELECT * FROM entries WHERE location = ?');
   // The last fence: whatever a caller believes, what is stored here never goes down.
@@ -26,12 +36,16 @@ export function journalEngine(db: Database, options: { historyEntries: number })
   const history = db.prepare<HistoryRow>('SELECT * FROM history WHERE location = ? ORDER BY sequence DESC LIMIT ?');
   const alive = db.prepare('INSERT INTO alive VALUES (?, ?) ON CONFLICT (location) DO UPDATE SET wall_ms = excluded.wall_ms');
   const lastAlive = db.prepare<{ wall_ms: number }>('SELECT wall_ms FROM alive WHERE location = ?');
+  const triggers = db.prepare<TriggerRow>('SELECT * FROM triggers WHERE location = ? ORDER BY instance');
+  const remember = db.prepare('INSERT OR REPLACE INTO triggers VALUES (?, ?, ?, ?)');
+  const forgetTrigger = db.prepare('DELETE FROM triggers WHERE location = ? AND instance = ?');
 
   return {
     reads: {
       load: () => load.all(),
       history: (location: string, limit: number) => history.all(location, limit),
       lastAlive: (location: string) => lastAlive.get(location)?.wall_ms ?? null,
+      triggers: (location: string) => triggers.all(location),
     },
     writes: {
       write: (row: EntryRow): void => {
@@ -47,6 +61,10 @@ export function journalEngine(db: Database, options: { historyEntries: number })
       },
       alive: (marks: [location: string, wallMs: number][]): void => {
         for (const [location, wallMs] of marks) alive.run(location, wallMs);
+      },
+      rememberTriggers: (location: string, rows: TriggerRow[], gone: readonly string[]): void => {
+        for (const row of rows) remember.run(row.location, row.instance, row.body, triggerChecksum(row));
+        for (const instance of gone) forgetTrigger.run(location, instance);
       },
       record: (records: RecordRow[]): void => {
         for (const { location, body } of records) {

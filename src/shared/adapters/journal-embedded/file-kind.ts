@@ -2,7 +2,18 @@ import { z } from 'zod';
 import { epochSchema, termsSchema, type Holder } from '../../model/control.ts';
 import type { HistoryEntry, JournalEntry } from '../../ports/control-journal.ts';
 import type { FileKind } from '../sqlite/open.ts';
+import { memorySchema, type TriggerMemory } from '../../triggers/memory.ts';
 import { checksum, type Database } from '../sqlite/sqlite.ts';
+
+/** Came after the first files had been made: whoever opens one makes it where it is missing, and no file has to be converted. */
+export const triggersTable = `
+    CREATE TABLE IF NOT EXISTS triggers (
+      location TEXT NOT NULL,
+      instance TEXT NOT NULL,
+      body TEXT NOT NULL,
+      checksum INTEGER NOT NULL,
+      PRIMARY KEY (location, instance)
+    ) STRICT, WITHOUT ROWID`;
 
 /** Epochs are columns so that SQL itself refuses to lower them; `body` is the rest as JSON. */
 export const journalFile: FileKind = {
@@ -29,7 +40,8 @@ export const journalFile: FileKind = {
     CREATE TABLE alive (
       location TEXT PRIMARY KEY,
       wall_ms REAL NOT NULL
-    ) STRICT, WITHOUT ROWID`,
+    ) STRICT, WITHOUT ROWID;
+    ${triggersTable}`,
   problems: journalProblems,
 };
 
@@ -46,6 +58,11 @@ export interface HistoryRow {
   sequence: number;
   body: string;
 }
+export interface TriggerRow {
+  location: string;
+  instance: string;
+  body: string;
+}
 /** A history entry that is not numbered yet. */
 export type RecordRow = Omit<HistoryRow, 'sequence'>;
 export type Recorded = Omit<HistoryEntry, 'sequence'>;
@@ -53,6 +70,7 @@ export type Recorded = Omit<HistoryEntry, 'sequence'>;
 export const entryChecksum = (row: EntryRow): number =>
   checksum(row.location, row.epoch_generation, row.epoch_number, row.floor_generation, row.floor_number, row.body);
 export const historyChecksum = (row: HistoryRow): number => checksum(row.location, row.sequence, row.body);
+export const triggerChecksum = (row: TriggerRow): number => checksum(row.location, row.instance, row.body);
 
 const holderSchema: z.ZodType<Holder> = z.enum(['edge', 'master', 'none']);
 const entryBodySchema = z.strictObject({
@@ -97,10 +115,19 @@ export function toHistoryEntry(row: HistoryRow): HistoryEntry {
   return { location: row.location, sequence: row.sequence, ...historyBodySchema.parse(JSON.parse(row.body)) };
 }
 
+export const toTriggerRow = (location: string, memory: TriggerMemory): TriggerRow => ({ location, instance: memory.instance, body: JSON.stringify(memory) });
+export const toMemory = (row: TriggerRow): TriggerMemory => memorySchema.parse(JSON.parse(row.body));
+
 function journalProblems(db: Database): string[] {
   const entries = db.query<EntryRow & { checksum: number }>('SELECT * FROM entries');
   const history = db.query<HistoryRow & { checksum: number }>('SELECT * FROM history');
+  // A file of before has none, and may be looked at where it cannot be changed.
+  const hasTriggers = db.query("SELECT 1 FROM sqlite_schema WHERE name = 'triggers'").length > 0;
+  const triggers = hasTriggers ? db.query<TriggerRow & { checksum: number }>('SELECT * FROM triggers') : [];
   return [
+    ...triggers
+      .filter((row) => row.checksum !== triggerChecksum(row) || !parses(() => toMemory(row)))
+      .map((row) => `trigger ${row.instance}`),
     ...entries
       .filter((row) => row.checksum !== entryChecksum(row) || !parses(() => toEntry(row)))
       .map((row) => `entry of ${row.location}`),

@@ -4,6 +4,7 @@ import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ControlJournal, HistoryEntry, JournalEntry } from '../../ports/control-journal.ts';
+import type { TriggerMemory } from '../../triggers/memory.ts';
 
 export interface MemoryJournalOptions {
   clock: Clock;
@@ -23,7 +24,8 @@ export interface MemoryJournal extends ControlJournal {
 }
 
 interface Write {
-  entry: JournalEntry;
+  /** Reaches the disk; an error: it is refused. */
+  store(): HoldfastError | null;
   failure: HoldfastError | null;
   resolve(): void;
   reject(error: HoldfastError): void;
@@ -42,6 +44,7 @@ class SimulatedJournal implements MemoryJournal {
   readonly #entries = new Map<string, JournalEntry>();
   readonly #history = new Map<string, HistoryEntry[]>();
   readonly #alive = new Map<string, number>();
+  readonly #triggers = new Map<string, Map<string, TriggerMemory>>();
   /** Oldest first: a disk syncs in order. */
   #writes: Write[] = [];
   #last: Promise<void> = Promise.resolve();
@@ -61,8 +64,32 @@ class SimulatedJournal implements MemoryJournal {
 
   write(entry: JournalEntry): Promise<void> {
     assert(!isOlder(entry.floor, entry.epoch), 'the floor of a location is never below its epoch');
+    const written = structuredClone(entry);
+    return this.#write(() => {
+      const refusal = this.#refusal(written);
+      if (refusal === null) this.#entries.set(written.location, written);
+      return refusal;
+    });
+  }
+
+  rememberTriggers(location: string, memories: readonly TriggerMemory[], forget: readonly string[]): Promise<void> {
+    const written = structuredClone(memories);
+    return this.#write(() => {
+      const known = this.#triggers.get(location) ?? new Map<string, TriggerMemory>();
+      for (const memory of written) known.set(memory.instance, memory);
+      for (const instance of forget) known.delete(instance);
+      this.#triggers.set(location, known);
+      return null;
+    });
+  }
+
+  async triggers(location: string): Promise<TriggerMemory[]> {
+    return structuredClone([...(this.#triggers.get(location)?.values() ?? [])]).sort((a, b) => (a.instance < b.instance ? -1 : 1));
+  }
+
+  #write(store: Write['store']): Promise<void> {
     this.#last = new Promise((resolve, reject) => {
-      this.#writes.push({ entry: structuredClone(entry), failure: this.#fail(), resolve, reject });
+      this.#writes.push({ store, failure: this.#fail(), resolve, reject });
       const nowMs = this.#clock.monotonicMs();
       this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs + this.#delayMs());
       const life = this.#life;
@@ -94,9 +121,7 @@ class SimulatedJournal implements MemoryJournal {
   }
 
   crash(survivors = 0): void {
-    for (const { entry, failure } of this.#writes.slice(0, survivors)) {
-      if (failure === null && this.#refusal(entry) === null) this.#entries.set(entry.location, entry);
-    }
+    for (const { store, failure } of this.#writes.slice(0, survivors)) if (failure === null) store();
     this.#writes = [];
     this.#last = Promise.resolve();
     this.#busyUntilMs = 0;
@@ -110,10 +135,9 @@ class SimulatedJournal implements MemoryJournal {
 
   #finish(write: Write | undefined): void {
     assert(write !== undefined, 'each timer has its write');
-    const refusal = write.failure ?? this.#refusal(write.entry);
-    if (refusal !== null) return write.reject(refusal);
-    this.#entries.set(write.entry.location, write.entry);
-    write.resolve();
+    const refusal = write.failure ?? write.store();
+    if (refusal === null) write.resolve();
+    else write.reject(refusal);
   }
 
   #refusal({ location, epoch, floor }: JournalEntry): HoldfastError | null {

@@ -1,0 +1,24 @@
+import { z } from 'zod';
+import type { Json, JsonObject } from '../foundation/json.ts';
+
+/** What fields of documents are made of. */
+
+export const jsonSchema: z.ZodType<Json> = z.lazy(() =>
+  z.union([z.null(), z.boolean(), z.number(), z.string(), z.array(jsonSchema), z.record(z.string(), jsonSchema)]),
+);
+export const settingsSchema: z.ZodType<JsonObject> = z.record(z.string(), jsonSchema);
+export const nameSchema = z.string().min(1).max(200);
+export const textSchema = z.string().max(10_000);
+
+const MAX_DEPTH = 64;
+
+/** Nesting is bounded, because everything that walks a value later is recursive. */
+function isShallowJson(value: unknown, depth: number): boolean {
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') return true;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || depth >= MAX_DEPTH) return false;
+  return Object.values(value).every((item) => isShallowJson(item, depth + 1));
+}
+
+/** A JSON value of bounded depth. */
+export const jsonValueSchema = z.custom<Json>((value) => isShallowJson(value, 0), `must be JSON, nested at most ${MAX_DEPTH} deep`);
