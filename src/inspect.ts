@@ -14,7 +14,8 @@ import { credentialRows, credentialsFile } from './shared/adapters/credentials-e
 import { journalFile } from './shared/adapters/journal-embedded/file-kind.ts';
 import { inspectDatabase, type FileKind } from './shared/adapters/sqlite/open.ts';
 import { type Database, hasCode } from './shared/adapters/sqlite/sqlite.ts';
-import { allRows, parseDocument, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
+import { allRows, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
+import { parseDocument } from './shared/adapters/store-embedded/parse.ts';
 import { verifyPinned } from './shared/adapters/tls/certificates.ts';
 import { type Address, clientVariables, type Config, describeConfig, formatAddress, parseAddress, parseConfig } from './shared/model/config.ts';
 import type { AnyDocument, DocumentKind, DocumentOf } from './shared/model/documents.ts';
