@@ -23,7 +23,7 @@ import { HoldfastError } from './shared/model/errors.ts';
 import { limits } from './shared/model/limits.ts';
 import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
 import { enrolledEdges } from './shared/runtime/link-authority.ts';
-import { dataFiles } from './serve.ts';
+import { dataFiles } from './data-files.ts';
 
 /** `holdfast doctor --data`: what lies in a data directory and around it. Nothing here judges; src/cli/doctor does. */
 export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal }) => {

@@ -48,7 +48,7 @@ export const localCommands: LocalCommands = {
 
   async restore({ backup, data, dryRun }) {
     const [{ dataFiles }, { restoreStore, verifyStore }, { raiseGeneration }] = await Promise.all([
-      import('./serve.ts'),
+      import('./data-files.ts'),
       import('./shared/adapters/store-embedded/restore.ts'),
       import('./shared/adapters/journal-embedded/raise-generation.ts'),
     ]);
