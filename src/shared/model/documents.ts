@@ -1,13 +1,10 @@
 import { z } from 'zod';
-import type { Json, JsonObject } from '../foundation/json.ts';
 import { idSchema, MASTER_LOCATION } from './ids.ts';
+import { jsonValueSchema } from './json-value.ts';
 
 /** What the federation is made of: flat JSON documents, snake_case, unix seconds, the id is the key. */
 
-const jsonSchema: z.ZodType<Json> = z.lazy(() =>
-  z.union([z.null(), z.boolean(), z.number(), z.string(), z.array(jsonSchema), z.record(z.string(), jsonSchema)]),
-);
-const settingsSchema: z.ZodType<JsonObject> = z.record(z.string(), jsonSchema);
+const settingsSchema = z.record(z.string(), jsonValueSchema);
 const nameSchema = z.string().min(1).max(200);
 const textSchema = z.string().max(10_000);
 const labelSchema = z.string().max(200).default('');
@@ -16,7 +13,7 @@ const portSchema = z.int().min(0).max(65_535);
 /** What applications keep beside a document, by name; nothing here reads it. */
 const metadataSchema = z.record(
   z.string().min(1).max(200),
-  z.strictObject({ description: textSchema.default(''), details: jsonSchema }),
+  z.strictObject({ description: textSchema.default(''), details: jsonValueSchema }),
 );
 
 /** `edge_id` is the older spelling of `edge_control_id`. */
