@@ -14,7 +14,8 @@ import { credentialRows, credentialsFile } from './shared/adapters/credentials-e
 import { journalFile } from './shared/adapters/journal-embedded/file-kind.ts';
 import { inspectDatabase, type FileKind } from './shared/adapters/sqlite/open.ts';
 import { type Database, hasCode } from './shared/adapters/sqlite/sqlite.ts';
-import { allRows, parseDocument, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
+import { allRows, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
+import { parseDocument } from './shared/adapters/store-embedded/parse.ts';
 import { verifyPinned } from './shared/adapters/tls/certificates.ts';
 import { type Address, clientVariables, type Config, describeConfig, formatAddress, parseAddress, parseConfig } from './shared/model/config.ts';
 import type { AnyDocument, DocumentKind, DocumentOf } from './shared/model/documents.ts';
@@ -22,7 +23,7 @@ import { HoldfastError } from './shared/model/errors.ts';
 import { limits } from './shared/model/limits.ts';
 import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
 import { enrolledEdges } from './shared/runtime/link-authority.ts';
-import { dataFiles } from './serve.ts';
+import { dataFiles } from './data-files.ts';
 
 /** `holdfast doctor --data`: what lies in a data directory and around it. Nothing here judges; src/cli/doctor does. */
 export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal }) => {

@@ -42,14 +42,14 @@ export const localCommands: LocalCommands = {
   inspect: async (options) => (await import('./inspect.ts')).inspect(options),
 
   async verify({ path }) {
-    const { verifyStore } = await import('./shared/adapters/store-embedded/backup.ts');
+    const { verifyStore } = await import('./shared/adapters/store-embedded/restore.ts');
     return { problems: verifyStore(path) };
   },
 
   async restore({ backup, data, dryRun }) {
     const [{ dataFiles }, { restoreStore, verifyStore }, { raiseGeneration }] = await Promise.all([
-      import('./serve.ts'),
-      import('./shared/adapters/store-embedded/backup.ts'),
+      import('./data-files.ts'),
+      import('./shared/adapters/store-embedded/restore.ts'),
       import('./shared/adapters/journal-embedded/raise-generation.ts'),
     ]);
     const files = dataFiles(data);

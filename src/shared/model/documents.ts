@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { idSchema, MASTER_LOCATION } from './ids.ts';
 import { type TriggerDocument, triggerSchema } from './trigger.ts';
-import { jsonSchema, nameSchema, settingsSchema, textSchema } from './values.ts';
+import { jsonValueSchema, nameSchema, settingsSchema, textSchema } from './values.ts';
 
 /** What the federation is made of: flat JSON documents, snake_case, unix seconds, the id is the key. */
 
@@ -11,7 +11,7 @@ const portSchema = z.int().min(0).max(65_535);
 /** What applications keep beside a document, by name; nothing here reads it. */
 const metadataSchema = z.record(
   z.string().min(1).max(200),
-  z.strictObject({ description: textSchema.default(''), details: jsonSchema }),
+  z.strictObject({ description: textSchema.default(''), details: jsonValueSchema }),
 );
 
 /** `edge_id` is the older spelling of `edge_control_id`. */

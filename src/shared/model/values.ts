@@ -3,13 +3,6 @@ import type { Json, JsonObject } from '../foundation/json.ts';
 
 /** What fields of documents are made of. */
 
-export const jsonSchema: z.ZodType<Json> = z.lazy(() =>
-  z.union([z.null(), z.boolean(), z.number(), z.string(), z.array(jsonSchema), z.record(z.string(), jsonSchema)]),
-);
-export const settingsSchema: z.ZodType<JsonObject> = z.record(z.string(), jsonSchema);
-export const nameSchema = z.string().min(1).max(200);
-export const textSchema = z.string().max(10_000);
-
 const MAX_DEPTH = 64;
 
 /** Nesting is bounded, because everything that walks a value later is recursive. */
@@ -22,3 +15,7 @@ function isShallowJson(value: unknown, depth: number): boolean {
 
 /** A JSON value of bounded depth. */
 export const jsonValueSchema = z.custom<Json>((value) => isShallowJson(value, 0), `must be JSON, nested at most ${MAX_DEPTH} deep`);
+
+export const settingsSchema: z.ZodType<JsonObject> = z.record(z.string(), jsonValueSchema);
+export const nameSchema = z.string().min(1).max(200);
+export const textSchema = z.string().max(10_000);

@@ -241,8 +241,9 @@ export class Directory {
       const last = page.entries.at(-1);
       if (last === undefined) return;
       for (const entry of page.entries) {
-        if (entry.document === null) this.#remove(entry.id);
-        else this.#put(entry.document);
+        // An id may have come back as another kind.
+        this.#remove(entry.id, entry.document?.type);
+        if (entry.document !== null) this.#put(entry.document);
       }
       this.#head = { generation: page.generation, sequence: last.sequence };
       this.#index();
@@ -255,8 +256,6 @@ export class Directory {
   }
 
   #put(document: AnyDocument): void {
-    // An id may have come back as another kind.
-    this.#remove(document.id, document.type);
     switch (document.type) {
       case 'edge':
         this.#edges.set(document.id, document);
@@ -283,7 +282,7 @@ export class Directory {
     }
   }
 
-  #remove(id: string, but: DocumentKind | null = null): void {
+  #remove(id: string, but?: DocumentKind): void {
     for (const kind of documentKinds) if (kind !== but) this.#mapOf(kind)?.delete(id);
   }
 

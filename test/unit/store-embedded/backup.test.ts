@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { restoreStore, verifyStore } from '../../../src/shared/adapters/store-embedded/backup.ts';
+import { restoreStore, verifyStore } from '../../../src/shared/adapters/store-embedded/restore.ts';
 import { backupStore, openEmbeddedStore, type EmbeddedStore } from '../../../src/shared/adapters/store-embedded/embedded-store.ts';
 import { Database } from '../../../src/shared/adapters/sqlite/sqlite.ts';
 import type { Change } from '../../../src/shared/ports/document-store.ts';

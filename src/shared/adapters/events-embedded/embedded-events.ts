@@ -7,8 +7,9 @@ import type { Log } from '../../ports/log.ts';
 import { hasCode } from '../sqlite/sqlite.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { EventsEngine } from './engine.ts';
+import { isKnownKind, toEntry, toEventRow } from './entries.ts';
 import type { EventsThreadOptions } from './events-thread.ts';
-import { isKnownKind, type PositionRow, toEntry, toEventRow } from './file-kind.ts';
+import type { PositionRow } from './file-kind.ts';
 
 export interface EmbeddedEventsOptions {
   path: string;

@@ -1,7 +1,3 @@
-import { z } from 'zod';
-import type { JsonObject } from '../../foundation/json.ts';
-import { type EventKind, eventKinds } from '../../model/events.ts';
-import type { EventEntry } from '../../ports/event-log.ts';
 import type { FileKind } from '../sqlite/open.ts';
 import { checksum, type Database } from '../sqlite/sqlite.ts';
 
@@ -38,29 +34,6 @@ export interface EventRow extends PositionRow {
 }
 
 export const eventChecksum = ({ kind, epoch, sequence, body }: EventRow): number => checksum(kind, epoch, sequence, body);
-
-const bodySchema = z.strictObject({
-  wallMs: z.number(),
-  event: z.string(),
-  location: z.string().nullable(),
-  who: z.string().nullable(),
-  facts: z.custom<JsonObject>((value) => typeof value === 'object' && value !== null),
-});
-
-export function toEventRow({ kind, epoch, sequence, ...body }: EventEntry): EventRow {
-  return { kind, epoch, sequence, body: JSON.stringify(body) };
-}
-
-/** A kind that this version does not know is left where it is. */
-export const isKnownKind = (kind: string): kind is EventKind => Object.hasOwn(eventKinds, kind);
-
-/** Throws what zod or JSON throws; rows on disk are checked when the file is opened. */
-export const toEntry = ({ epoch, sequence, body }: EventRow, kind: EventKind): EventEntry => ({
-  kind,
-  epoch,
-  sequence,
-  ...bodySchema.parse(JSON.parse(body)),
-});
 
 function eventProblems(db: Database): string[] {
   const rows = db.query<EventRow & { checksum: number }>('SELECT * FROM events');

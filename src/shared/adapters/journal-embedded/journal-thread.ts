@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { openDatabase } from '../sqlite/open.ts';
 import { serveEngine } from '../sqlite/serve.ts';
 import { journalEngine } from './engine.ts';
@@ -6,11 +5,9 @@ import { journalFile } from './file-kind.ts';
 
 /** Entry of the thread that owns the file of the control journal. */
 
-const optionsSchema = z.strictObject({ historyEntries: z.int().min(1), maxPages: z.int().min(1).nullable() });
-export type JournalThreadOptions = z.output<typeof optionsSchema>;
+export type JournalThreadOptions = { historyEntries: number; maxPages: number | null };
 
-serveEngine((path, options) => {
-  const { historyEntries, maxPages } = optionsSchema.parse(options);
+serveEngine((path, { historyEntries, maxPages }: JournalThreadOptions) => {
   const db = openDatabase(path, journalFile, { maxPages });
   return { db, engine: journalEngine(db, { historyEntries }) };
 });

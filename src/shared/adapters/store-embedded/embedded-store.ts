@@ -7,7 +7,8 @@ import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPa
 import type { Log } from '../../ports/log.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { FeedRow, RowChange, StoreEngine } from './engine.ts';
-import { isKind, parseDocument, toRow, versionOf, type DocumentRow, type SequencedRow } from './file-kind.ts';
+import { toRow, versionOf, type DocumentRow, type SequencedRow } from './file-kind.ts';
+import { documentProblems, isKind, parseDocument } from './parse.ts';
 import type { StoreThreadOptions } from './store-thread.ts';
 
 export interface EmbeddedStoreOptions {
@@ -141,13 +142,21 @@ class SqliteStore implements EmbeddedStore {
     return this.#thread.read('backup', toFile);
   }
 
-  verify(): Promise<string[]> {
-    return this.#thread.read('verify');
+  async verify(): Promise<string[]> {
+    const problems = await this.#thread.read('damage');
+    for (let rows = await this.#rowsAfter(0); rows.length > 0; rows = await this.#rowsAfter(rows.at(-1)?.sequence ?? 0)) {
+      problems.push(...documentProblems(rows));
+    }
+    return problems;
   }
 
   async close(): Promise<void> {
     this.#listeners.clear();
     await this.#thread.close();
+  }
+
+  #rowsAfter(sequence: number): Promise<FeedRow[]> {
+    return this.#thread.read('rowsAfter', sequence, SLICE);
   }
 
   async #inLocation<K extends DocumentKind>(kind: K, location: string | null): Promise<DocumentOf<K>[]> {

@@ -3,7 +3,7 @@ import type { FeedHead, Version } from '../../ports/document-store.ts';
 import { damage } from '../sqlite/open.ts';
 import type { Database } from '../sqlite/sqlite.ts';
 import { backup } from './backup.ts';
-import { documentChecksum, documentProblems, storeFile, versionOf, type DocumentRow, type SequencedRow } from './file-kind.ts';
+import { documentChecksum, storeFile, versionOf, type DocumentRow, type SequencedRow } from './file-kind.ts';
 import { metaOf, type Meta } from './meta.ts';
 
 /** A change with the version that it requires; null: the document must not exist. A removal keeps the stored kind. */
@@ -81,14 +81,11 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
       changesSince: (cursor: FeedHead, limit: number): RowPage => feed.page(cursor, generation, limit),
       cursor: meta.cursor,
       backup: (toFile: string) => backup(db, toFile),
-      verify: () => [...damage(db, storeFile), ...documentProblems(db)],
+      damage: () => damage(db, storeFile),
+      /** Tombstones too. */
+      rowsAfter: feed.rowsAfter,
     },
-    writes: {
-      apply,
-      applyFeed,
-      stage: rows.stage,
-      replaceByStaged,
-    },
+    writes: { apply, applyFeed, stage: rows.stage, replaceByStaged },
   };
 }
 
@@ -175,6 +172,7 @@ function feedStatements(db: Database, meta: Meta, keep: number) {
       const tooOld = cursor.generation !== generation || cursor.sequence < meta.prunedTo() || cursor.sequence > now;
       return { tooOld, head: now, rows: tooOld ? [] : after.all(cursor.sequence, limit) };
     },
+    rowsAfter: (sequence: number, limit: number) => after.all(sequence, limit),
     takeStaged: () => take.run(head()),
     missingInStaged: () => missing.all(),
     prune: (removed: number) => {

@@ -1,4 +1,4 @@
-import { documentKinds, documentSchemas, type AnyDocument, type DocumentKind } from '../../model/documents.ts';
+import type { AnyDocument } from '../../model/documents.ts';
 import type { Version } from '../../ports/document-store.ts';
 import type { FileKind } from '../sqlite/open.ts';
 import { checksum, type Database } from '../sqlite/sqlite.ts';
@@ -48,7 +48,8 @@ export const versionOf = (generation: string, sequence: number): Version =>
 
 export const documentChecksum = (row: DocumentRow): number => checksum(row.id, row.kind, row.location, row.body);
 
-const PROBLEMS = 20;
+/** So many are named: a file that is damaged all over needs no longer list. */
+export const PROBLEMS = 20;
 const PAGE = 1_000;
 
 /** Pages through the table: a file larger than memory can be checked. */
@@ -79,26 +80,6 @@ function metaProblems(db: Database): string[] {
     .map((row) => `entry ${row.key}: its checksum is wrong`);
 }
 
-/** Documents that do not say what their columns say, or that no schema accepts. */
-export function documentProblems(db: Database): string[] {
-  const problems: string[] = [];
-  for (const row of allRows(db)) {
-    const problem = row.body === null ? null : documentProblem(row, row.body);
-    if (problem !== null) problems.push(`document ${row.id}: ${problem}`);
-    if (problems.length >= PROBLEMS) break;
-  }
-  return problems;
-}
-
-function documentProblem(row: DocumentRow, body: string): string | null {
-  const parsed = parseDocument(row.kind, body);
-  if ('problem' in parsed) return parsed.problem;
-  const { document } = parsed;
-  if (document.id !== row.id) return `its id is ${document.id}`;
-  if (document.type !== row.kind) return `its type is ${document.type}, not ${row.kind}`;
-  return locationOf(document) === row.location ? null : `it is filed under location ${row.location}`;
-}
-
 /** The location under which a document is looked up. */
 export const locationOf = (document: AnyDocument): string | null =>
   'edge_control_id' in document ? document.edge_control_id : null;
@@ -109,20 +90,3 @@ export const toRow = (document: AnyDocument): DocumentRow & { body: string } => 
   location: locationOf(document),
   body: JSON.stringify(document),
 });
-
-export const isKind = (kind: string): kind is DocumentKind => (documentKinds as string[]).includes(kind);
-
-/** Parsed on every read too: fields that a newer version added get their defaults. */
-export function parseDocument(kind: string, body: string): { document: AnyDocument } | { problem: string } {
-  if (!isKind(kind)) return { problem: `its type ${kind} is unknown` };
-  let json: unknown;
-  try {
-    json = JSON.parse(body);
-  } catch {
-    return { problem: 'it is not JSON' };
-  }
-  const result = documentSchemas[kind].safeParse(json);
-  if (result.success) return { document: result.data };
-  const [issue] = result.error.issues;
-  return { problem: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}` };
-}

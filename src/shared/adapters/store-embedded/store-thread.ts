@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { openDatabase } from '../sqlite/open.ts';
 import { serveEngine } from '../sqlite/serve.ts';
 import { storeEngine } from './engine.ts';
@@ -6,11 +5,9 @@ import { storeFile } from './file-kind.ts';
 
 /** Entry of the thread that owns the file of the embedded store. */
 
-const optionsSchema = z.strictObject({ tombstones: z.int().min(1), maxPages: z.int().min(1).nullable() });
-export type StoreThreadOptions = z.output<typeof optionsSchema>;
+export type StoreThreadOptions = { tombstones: number; maxPages: number | null };
 
-serveEngine((path, options) => {
-  const { tombstones, maxPages } = optionsSchema.parse(options);
+serveEngine((path, { tombstones, maxPages }: StoreThreadOptions) => {
   const db = openDatabase(path, storeFile, { maxPages });
   return { db, engine: storeEngine(db, { tombstones }) };
 });
