@@ -5,16 +5,27 @@ import type { ClientSocket } from '../../ports/client-socket.ts';
 /** Connections with something to send, flushed together at the end of the event-loop turn. */
 export class Flusher {
   #waiting: ClientConnection[] = [];
+  /** What was joined last: clients that are bound to the same are sent the same, one after the other. */
+  #last: { frames: readonly Uint8Array[]; joined: Uint8Array } = { frames: [], joined: new Uint8Array() };
 
   add(connection: ClientConnection): void {
     this.#waiting.push(connection);
     if (this.#waiting.length === 1) setImmediate(() => this.#flush());
   }
 
+  /** The bytes of frames that leave together: one write costs less than one of many pieces, and one copy serves all. */
+  join(frames: readonly Uint8Array[]): Uint8Array {
+    const { frames: last, joined } = this.#last;
+    if (frames.length === last.length && frames.every((frame, i) => frame === last[i])) return joined;
+    this.#last = { frames, joined: Buffer.concat(frames) };
+    return this.#last.joined;
+  }
+
   #flush(): void {
     const connections = this.#waiting;
     this.#waiting = [];
     for (const connection of connections) connection.flush();
+    this.#last = { frames: [], joined: new Uint8Array() };
   }
 }
 
@@ -59,14 +70,8 @@ export class ClientConnection implements ClientSocket {
     const frames = this.#frames;
     this.#frames = [];
     this.#bytes = 0;
-    if (frames.length === 0 || this.#socket.readyState !== WebSocket.OPEN) return;
-    const [only] = frames;
-    if (frames.length === 1 && only !== undefined) {
-      this.#stream.write(only);
-      return;
-    }
-    this.#stream.cork();
-    for (const frame of frames) this.#stream.write(frame);
-    this.#stream.uncork();
+    const [first] = frames;
+    if (first === undefined || this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#stream.write(frames.length === 1 ? first : this.#flusher.join(frames));
   }
 }
