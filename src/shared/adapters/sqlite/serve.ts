@@ -11,12 +11,12 @@ interface Served {
 }
 
 /** The thread's side of `SqlThread`: opens the database and answers batches until told to close. */
-export function serveEngine<Options>(open: (path: string, options: Options) => Served): void {
+export function serveEngine(open: (path: string, options: never) => Served): void {
   const port = parentPort;
   assert(!isMainThread && port !== null, 'an engine is served on a thread of its own');
   const reply = (message: Reply): void => port.postMessage(message);
   // Handed over by SqlThread: both ends come from the same build.
-  const { path, options } = workerData as { path: string; options: Options };
+  const { path, options } = workerData as { path: string; options: never };
 
   let served: Served;
   try {
