@@ -69,6 +69,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
   'module-problem': row('driver', { location: 'location', facts: ['module', 'problem'], meaning: 'A module does not start, or its breaker is open' }),
   'driver-host-ended': row('driver', { facts: ['reason', 'exit', 'culprit'], meaning: 'A driver host process ended; its modules start in another one' }),
   'driver-isolated': row('driver', { facts: ['driver', 'strikes'], meaning: 'A driver ended its host repeatedly and got one of its own' }),
+  'driver-reloaded': row('driver', {
+    location: 'location',
+    facts: ['driver', 'modules', 'failed'],
+    meaning: 'The code of a driver was loaded anew: at so many modules, of which so many do not run it',
+  }),
   'modules-not-started': row('driver', { location: 'location', facts: ['error'], meaning: 'The modules of a location could not be started' }),
   'trigger-fired': row('trigger', {
     location: 'location',
