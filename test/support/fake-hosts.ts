@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import type { ExecCall, ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import type { HostProcess, HostProcessHandler } from '../../src/shared/ports/host-process.ts';
+import type { Log } from '../../src/shared/ports/log.ts';
 import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
 import type { FromHost, ToHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -18,6 +19,8 @@ export class FakeHost implements HostProcess {
   killed = false;
   /** Modules that take changed settings while they run. */
   updatable: string[] = [];
+  /** Modules that do not start, and why. */
+  failing: Record<string, string> = {};
   #handler: HostProcessHandler | null = null;
 
   constructor(pid: number) {
@@ -28,7 +31,10 @@ export class FakeHost implements HostProcess {
     const told = message as ToHost;
     this.heard.push(told);
     if (told.t === 'ping' && this.answersPings) this.say({ t: 'pong', id: told.id, refused: 0 });
-    if (told.t === 'start') this.say({ t: 'started', id: told.id, failed: [] });
+    if (told.t === 'start') {
+      const failed = told.modules.flatMap(({ spec: { id: module } }) => (this.failing[module] === undefined ? [] : [{ module, problem: this.failing[module] }]));
+      this.say({ t: 'started', id: told.id, failed });
+    }
     if (told.t === 'update') this.say({ t: 'updated', id: told.id, restart: told.modules.map(({ id }) => id).filter((id) => !this.updatable.includes(id)) });
     if (told.t === 'stop' && this.answersStops) this.say({ t: 'stopped', id: told.id, handover: {} });
     if (told.t === 'writes') this.say({ t: 'writes', id: told.id, writes: [] });
@@ -36,6 +42,11 @@ export class FakeHost implements HostProcess {
 
   say(message: FromHost): void {
     queueMicrotask(() => this.#handler?.message(message));
+  }
+
+  /** What it writes to its error output. */
+  print(text: string): void {
+    this.#handler?.output(text);
   }
 
   flush(): void {
@@ -60,10 +71,10 @@ export class FakeHost implements HostProcess {
     this.die('SIGKILL');
   }
 
-  die(reason: string, culprit: string | null = null): void {
+  die(reason: string, culprit: string | null = null, problem = 'boom'): void {
     const handler = this.#handler;
     this.#handler = null;
-    const words = culprit === null ? '' : `noise\n${JSON.stringify({ lastWords: 'crashed', culprit, problem: 'boom' })}\n`;
+    const words = culprit === null ? '' : `noise\n${JSON.stringify({ lastWords: 'crashed', culprit, problem })}\n`;
     handler?.ended(reason, words);
   }
 
@@ -91,7 +102,7 @@ export const spec = (id: string, more: Partial<ModuleSpec> = {}): ModuleSpec => 
   ...more,
 });
 
-export function setUp(hosts = 1) {
+export function setUp(hosts = 1, log: Log = silentLog) {
   const clock = new FakeClock();
   const metrics = createPromMetrics();
   const processes: FakeHost[] = [];
@@ -102,7 +113,7 @@ export function setUp(hosts = 1) {
       return host;
     },
   };
-  const link = createDriverHosts({ clock, log: silentLog, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
+  const link = createDriverHosts({ clock, log, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
   const host = (index = processes.length - 1): FakeHost => processes[index] ?? expect.fail(`there is no host ${index}`);
   const call = (more: Partial<ExecCall> = {}): ExecCall => ({
     location: 'hq',

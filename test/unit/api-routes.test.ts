@@ -31,7 +31,7 @@ const mayBe = {
     'edgeAdd', 'edgeRotate', 'edgeToken', 'edgeRevoke', 'apply', 'export', 'backup', 'keyList', 'keyAdd', 'keyRevoke', 'tokenList', 'tokenIssue',
     'tokenRevoke', 'systemAdd', 'systemUpdate', 'systemReplace', 'systemRemove', 'moduleAdd', 'moduleUpdate', 'moduleReplace', 'moduleRemove',
     'driverAdd', 'driverUpdate', 'driverReplace', 'driverRemove', 'zoneAdd', 'zoneUpdate', 'zoneReplace', 'zoneRemove', 'systemSettings',
-    'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove',
+    'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove', 'settingsKeys', 'settingsRekey',
   ],
 } as const satisfies Record<string, readonly RouteName[]>;
 

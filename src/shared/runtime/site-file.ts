@@ -2,7 +2,7 @@ import { type Alias, type Document, isAlias, isMap, isNode, isScalar, isSeq, Lin
 import type { z } from 'zod';
 import { listAll } from '../api/lists.ts';
 import { closest } from '../foundation/closest.ts';
-import { jsonEqual } from '../foundation/json.ts';
+import { jsonEqual, pathText } from '../foundation/json.ts';
 import type { Json } from '../foundation/json.ts';
 import { documentSchemas } from '../model/documents.ts';
 import type { SiteDocument } from '../model/documents.ts';
@@ -162,7 +162,7 @@ class SourceMap {
     const { errors, warnings } = this.#document;
     const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
     // The reader is out of breath then: what else it says depends on the stack of the machine.
-    const said = tooDeep === undefined ? [...errors, ...warnings] : [{ ...tooDeep, message: TOO_DEEP }];
+    const said = tooDeep === undefined ? [...errors, ...warnings] : [{ pos: tooDeep.pos, message: TOO_DEEP }];
     const found = said.map(({ pos, message }) => ({ offset: pos[0], message }));
     found.push(...this.#brokenAliases());
     this.problems = found.map(({ offset, message }) => ({ ...this.#position(offset), path: '', problem: message }));
@@ -229,5 +229,3 @@ function childOf(node: Node | null, part: string | number): Node | null {
 }
 
 const startOf = (node: Node | null): number | null => node?.range?.[0] ?? null;
-
-export const pathText = (path: FieldPath): string => path.map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`)).join('');
