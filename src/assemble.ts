@@ -40,7 +40,7 @@ export interface Running {
 /** Node and API over the opened files, started. What it opens belongs to the scope. Throws CONFIG_INVALID, and the reason of `signal`. */
 export async function assemble(config: Config, parts: ServerParts, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<Running> {
   const files = dataFiles(config.data);
-  const { clock, random, log, metrics, store, events } = parts;
+  const { clock, random, log, metrics, store, events, settingsKeys } = parts;
   log.info('drivers', { names: driverNames(config) });
   const { node, tls, certificate } = await composeNode(config, parts);
   scope.defer('node', () => node.stop());
@@ -54,6 +54,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
     metrics,
     metricsText: () => metrics.text(),
     siteFiles: createSiteFiles(store, {
+      sealing: { keys: settingsKeys, random },
       // Read each time: a driver may have been added since.
       get builtins() {
         return driverNames(config);

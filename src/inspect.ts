@@ -5,7 +5,7 @@ import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { z } from 'zod';
-import type { CertificateFacts, CredentialFacts, DatabaseFacts, DataFacts, MasterFacts, SiteFacts } from './cli/doctor/facts.ts';
+import type { CertificateFacts, CredentialFacts, DatabaseFacts, DataFacts, MasterFacts, SettingsKeyFacts, SiteFacts } from './cli/doctor/facts.ts';
 import type { Environment, LocalCommands } from './cli/deps.ts';
 import { checkDriver } from './driver-tools/check.ts';
 import { driverFiles } from './driver-tools/driver-files.ts';
@@ -14,6 +14,7 @@ import { credentialRows, credentialsFile } from './shared/adapters/credentials-e
 import { journalFile } from './shared/adapters/journal-embedded/file-kind.ts';
 import { inspectDatabase, type FileKind } from './shared/adapters/sqlite/open.ts';
 import { type Database, hasCode } from './shared/adapters/sqlite/sqlite.ts';
+import { readKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { allRows, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
 import { parseDocument } from './shared/adapters/store-embedded/parse.ts';
 import { verifyPinned } from './shared/adapters/tls/certificates.ts';
@@ -21,6 +22,7 @@ import { type Address, clientVariables, type Config, describeConfig, formatAddre
 import type { AnyDocument, DocumentKind, DocumentOf } from './shared/model/documents.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 import { limits } from './shared/model/limits.ts';
+import { sealedWith } from './shared/model/settings-keys.ts';
 import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
 import { enrolledEdges } from './shared/runtime/link-authority.ts';
 import { dataFiles } from './data-files.ts';
@@ -49,6 +51,7 @@ export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal })
     adminKey: await adminKeyId(files.adminKey),
     credentials: credentials.value === null ? null : credentialFacts(credentials.value, identity),
     site: documents.value === null ? null : siteFacts(documents.value, [...builtins.names]),
+    settingsKeys: config === null ? null : await settingsKeyFacts(config),
     drivers: await brokenDrivers(config),
     takenPorts: inUse || config === null ? [] : await takenPorts(config),
     masters: role === 'edge' ? await tryMasters(config, identity, signal) : [],
@@ -144,6 +147,20 @@ const credentialFacts = (values: ReadonlyMap<string, string>, identity: EdgeAcce
   edge: identity?.edge ?? null,
 });
 
+/** Of the keys only their ids are kept. */
+async function settingsKeyFacts({ settingsKeys, settingsKeysFile: path }: Config): Promise<SettingsKeyFacts> {
+  if (path === null) return { file: null, problem: null, keys: settingsKeys?.ids ?? [] };
+  const mode = await stat(path).then(
+    (found) => found.mode & 0o777,
+    () => null,
+  );
+  try {
+    return { file: { path, mode }, problem: null, keys: readKeyFile(path).ring.ids };
+  } catch (error) {
+    return { file: { path, mode }, problem: messageOf(error), keys: [] };
+  }
+}
+
 // Documents
 
 function siteDocuments(db: Database): AnyDocument[] {
@@ -164,6 +181,9 @@ function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
     drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
     builtins,
     keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),
+    sealed: documents.flatMap((document) =>
+      'settings' in document ? [...sealedWith(document.settings)].map(([key, values]) => ({ id: document.id, key, values })) : [],
+    ),
   };
 }
 

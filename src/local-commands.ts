@@ -64,6 +64,14 @@ export const localCommands: LocalCommands = {
     return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
   },
 
+  newSettingsKey: async () => {
+    const [{ createSystemRandom }, { settingsKeyLine }] = await Promise.all([
+      import('./shared/adapters/random/system-random.ts'),
+      import('./shared/model/settings-keys.ts'),
+    ]);
+    return { line: settingsKeyLine(createSystemRandom().hex(32)) };
+  },
+
   newDriver: async ({ name, folder }) => (await import('./driver-tools/new-driver.ts')).newDriver(name, folder),
   testDrivers: async ({ folder, signal }) => (await import('./driver-tools/test-run.ts')).runDriverTests(folder, signal),
   checkDriver: async ({ path, settings }) => {

@@ -14,6 +14,7 @@ import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from './shared/adapters/random/system-random.ts';
 import { openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
 import { createMemoryEvents } from './shared/adapters/store-memory/memory-events.ts';
+import { openKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { nodeWebhooks } from './shared/adapters/webhooks/node-webhooks.ts';
 import { Scope } from './shared/foundation/scope.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
@@ -24,6 +25,7 @@ import type { EventLog } from './shared/ports/event-log.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
 import type { Random } from './shared/ports/random.ts';
+import { fixedSettingsKeys, noSettingsKeys, type SettingsKeys } from './shared/ports/settings-keys.ts';
 import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
 import { openEventLog } from './shared/runtime/event-log.ts';
 import { recordingLog } from './shared/runtime/event-recorder.ts';
@@ -66,6 +68,7 @@ async function openParts(config: Config, plainLog: Log, scope: Scope): Promise<S
   // First to open and last to close: what the others say is in it.
   const events = await owned('events', openEvents(files.events, { log: plainLog, metrics, clock, random }));
   const log = recordingLog(plainLog, events);
+  const settingsKeys = openSettingsKeys(config, { clock, log, scope });
   // Each on a thread of its own, so side by side. One that opens after another was refused is closed by the scope.
   const [credentials, journal, store] = await Promise.all([
     owned('credentials', openCredentials({ path: files.credentials })),
@@ -73,11 +76,18 @@ async function openParts(config: Config, plainLog: Log, scope: Scope): Promise<S
     owned('store', openEmbeddedStore({ path: files.documents, log })),
   ]);
   const entry = join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js');
-  const hostProcesses = createHostProcesses({ entry, log, ...(config.drivers === null ? {} : { driversFolder: resolve(config.drivers) }) });
+  const hostProcesses = createHostProcesses({ entry, ...(config.drivers === null ? {} : { driversFolder: resolve(config.drivers) }) });
   const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>
     createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...writeLog });
-  return { clock, random, log, metrics, store, journal, credentials, events, createDeviceLink, webhooks: nodeWebhooks };
+  return { clock, random, log, metrics, store, journal, credentials, settingsKeys, events, createDeviceLink, webhooks: nodeWebhooks };
+}
+
+function openSettingsKeys({ settingsKeysFile, settingsKeys }: Config, { clock, log, scope }: { clock: Clock; log: Log; scope: Scope }): SettingsKeys {
+  if (settingsKeysFile === null) return settingsKeys === null ? noSettingsKeys : fixedSettingsKeys(settingsKeys);
+  const file = openKeyFile(settingsKeysFile, { clock, log });
+  scope.defer('settings-keys', () => file.close());
+  return file;
 }
 
 /** A disk that takes no events keeps no server from its devices: then they are kept in memory. Throws STORE_BUSY. */

@@ -76,6 +76,8 @@ export interface LocalCommands {
   verify(options: { path: string }): Promise<{ problems: string[] }>;
   /** Puts a backup in the place of the store of a data directory that no server uses. */
   restore(options: { backup: string; data: string; dryRun: boolean }): Promise<RestoreResult>;
+  /** Makes a key for sealed settings: its line in a file of keys. */
+  newSettingsKey(): Promise<{ line: string }>;
   /** Writes a driver to begin with. */
   newDriver(options: { name: string; folder: string }): Promise<{ files: string[] }>;
   /** Runs the tests of drivers below a folder. */

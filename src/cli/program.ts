@@ -23,6 +23,7 @@ import { addRestore } from './restore.ts';
 import { addServe } from './serve.ts';
 import { Session } from './session.ts';
 import type { GlobalOptions } from './session.ts';
+import { addSettings } from './settings.ts';
 import { addSim } from './sim.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
@@ -51,6 +52,7 @@ const commands = [
   addBundle,
   addKey,
   addToken,
+  addSettings,
   addDriver,
   addBackup,
   addVerify,

@@ -20,6 +20,7 @@ import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
 import type { Random } from '../shared/ports/random.ts';
+import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
 import type { LinkDialler } from '../shared/ports/transport.ts';
 import type { Webhooks } from '../shared/ports/webhooks.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
@@ -54,6 +55,8 @@ export interface EdgePorts {
   store: DocumentStore;
   deviceLink: DeviceLink;
   credentials: Pick<CredentialStore, 'get' | 'set'>;
+  /** Absent: nothing that is sealed is opened here. */
+  settingsKeys?: SettingsKeys;
   dialler: LinkDialler;
   webhooks: Webhooks;
 }
@@ -111,7 +114,7 @@ export class EdgeNode implements HoldfastNode {
     this.#timings = options.timings ?? defaultTimings;
     this.id = options.id;
     this.store = ports.store;
-    this.#directory = new Directory(ports.store);
+    this.#directory = new Directory(ports.store, ports.settingsKeys);
     this.#board = new StatusBoard(ports.metrics);
     this.#peer = this.#createPeer();
     this.#origins = new MemberOrigins({ ...ports, location: this.id, post: (body) => this.#peer.post('origin', body) });
@@ -207,7 +210,7 @@ export class EdgeNode implements HoldfastNode {
       await this.#triggers.close();
       await deviceLink.stop(this.id, limits.moduleStopMs);
     });
-    log.info('edge-booted', { location: this.id, modules: this.#directory.modulesOf(this.id).length, known: document !== null });
+    log.info('edge-booted', { location: this.id, modules: this.#directory.moduleCount(this.id), known: document !== null });
     control.post({ type: 'loaded', nowMs: clock.monotonicMs() });
     this.#dial(control);
   }
@@ -234,7 +237,7 @@ export class EdgeNode implements HoldfastNode {
     const document = this.#directory.edge(this.id);
     if (id !== this.id || control === null || document === null) return null;
     const { state, durable } = control.state;
-    const total = this.#directory.modulesOf(this.id).length;
+    const total = this.#directory.moduleCount(this.id);
     const schedule = restoreWindowOf(document);
     const facts = {
       document,

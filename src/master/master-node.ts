@@ -17,6 +17,7 @@ import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts'
 import type { Log } from '../shared/ports/log.ts';
 import type { Metrics } from '../shared/ports/metrics.ts';
 import type { Random } from '../shared/ports/random.ts';
+import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
 import type { Connection, LinkListener } from '../shared/ports/transport.ts';
 import type { Webhooks } from '../shared/ports/webhooks.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
@@ -46,6 +47,8 @@ export interface MasterPorts {
   store: DocumentStore;
   deviceLink: DeviceLink;
   credentials: Pick<CredentialStore, 'get' | 'set'>;
+  /** Absent: nothing that is sealed is opened here. */
+  settingsKeys?: SettingsKeys;
   listener: LinkListener;
   enrolment: EdgeEnrolment;
   webhooks: Webhooks;
@@ -97,7 +100,7 @@ export class MasterNode implements HoldfastNode {
     this.id = options.id;
     this.store = ports.store;
     this.enrolment = ports.enrolment;
-    this.#directory = new Directory(ports.store);
+    this.#directory = new Directory(ports.store, ports.settingsKeys);
     this.#board = new StatusBoard(ports.metrics);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
     this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });

@@ -15,10 +15,12 @@ import type { Metrics } from '../../src/shared/ports/metrics.ts';
 import { openEventLog } from '../../src/shared/runtime/event-log.ts';
 import { recordingLog } from '../../src/shared/runtime/event-recorder.ts';
 import { createSiteFiles } from '../../src/shared/runtime/site-plan.ts';
+import type { Sealing } from '../../src/shared/runtime/site-secrets.ts';
 import { createClient } from '../../src/client-sdk/index.ts';
 import type { Client } from '../../src/client-sdk/index.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeNode, locationView } from './fake-node.ts';
+import { sealingWith } from './settings-keys.ts';
 
 export interface LogLine {
   level: 'debug' | 'info' | 'warn' | 'error';
@@ -30,12 +32,29 @@ export interface LogLine {
 class FakeSiteFiles implements SiteFiles {
   readonly put: SiteFiles['put'];
   readonly remove: SiteFiles['remove'];
+  readonly #store: DocumentStore;
+  #sealing: Sealing;
   readonly applied: string[] = [];
 
   /** Documents one by one are the real thing. */
-  constructor(store: DocumentStore) {
-    ({ put: this.put, remove: this.remove } = createSiteFiles(store, { builtins: ['mock'] }));
+  constructor(store: DocumentStore, sealing: Sealing) {
+    this.#store = store;
+    this.#sealing = sealing;
+    this.put = (...given) => this.#real().put(...given);
+    this.remove = (...given) => this.#real().remove(...given);
   }
+
+  /** With these keys from now on. */
+  sealWith(sealing: Sealing): void {
+    this.#sealing = sealing;
+  }
+
+  #real(): SiteFiles {
+    return createSiteFiles(this.#store, { builtins: ['mock'], sealing: this.#sealing });
+  }
+
+  sealed: SiteFiles['sealed'] = () => this.#real().sealed();
+  rekey: SiteFiles['rekey'] = () => this.#real().rekey();
 
   async plan(text: string) {
     if (text === 'bad') throw new HoldfastError('INPUT_INVALID', { field: 'systems.0.name', problem: 'is missing' });
@@ -78,10 +97,11 @@ export interface TestServerOptions {
   tls?: { cert: string; key: string };
   requestsPerMinute?: number;
   origins?: readonly string[];
+  sealing?: Sealing;
 }
 
 /** The real API and HTTP server on loopback, in front of a node in memory with locations `edge-1` and `edge-2`. */
-export async function startTestServer({ role = 'master', origins, ...http }: TestServerOptions = {}): Promise<TestServer> {
+export async function startTestServer({ role = 'master', origins, sealing = sealingWith('1'), ...http }: TestServerOptions = {}): Promise<TestServer> {
   const node = new FakeNode(role);
   node.views.set('edge-2', locationView('edge-2', { failover: false }));
   node.views.set('edge-1', locationView('edge-1'));
@@ -93,7 +113,7 @@ export async function startTestServer({ role = 'master', origins, ...http }: Tes
   const plain = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error'), child: () => plain };
   const events = await openEventLog({ store: createMemoryEvents({ random }), clock, log: plain, metrics: noMetrics });
   const logger = recordingLog(plain, events);
-  const siteFiles = new FakeSiteFiles(node.store);
+  const siteFiles = new FakeSiteFiles(node.store, sealing);
   const programmerErrors: unknown[] = [];
   const make = async (role: Role): Promise<string> => (await createApiKey({ store: node.store, random, clock }, { name: `the ${role}`, role })).key;
   const keys = { viewer: await make('viewer'), operator: await make('operator'), admin: await make('admin') };

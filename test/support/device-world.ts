@@ -57,7 +57,7 @@ export interface Hands {
 export function startHands(scope: Scope, options: { hosts?: number; nodeId?: string; writeLog?: string; drivers?: { driversModule?: string; driversFolder?: string } } = {}): Hands {
   const log = createMemoryLog();
   const metrics = createPromMetrics();
-  const hostProcesses = createHostProcesses({ entry: join(dist, 'driver-host/main.js'), log, ...(options.drivers ?? { driversModule: testDrivers }) });
+  const hostProcesses = createHostProcesses({ entry: join(dist, 'driver-host/main.js'), ...(options.drivers ?? { driversModule: testDrivers }) });
   const { hosts = 1, nodeId = 'node-1', drivers: _, ...rest } = options;
   const link = createDriverHosts({ clock: createSystemClock(), log, metrics, random: createSystemRandom(), hostProcesses, hosts, nodeId, ...rest });
   scope.defer('hands', () => link.close());

@@ -10,7 +10,7 @@ const pids = [];
 const note = (event, facts) => void (event === 'driver-host-started' && pids.push(facts.pid));
 const log = { debug: note, info: note, warn: note, error: note, child: () => log };
 const clock = createSystemClock();
-const hostProcesses = createHostProcesses({ log });
+const hostProcesses = createHostProcesses({});
 const link = createDriverHosts({ clock, log, metrics: createPromMetrics(), random: createSystemRandom(), hostProcesses, hosts, nodeId: 'parent', ...rest });
 const order = { location: 'hq', epoch: { generation: 0, number: 2 }, modules, handover: {} };
 await link.start(order, new AbortController().signal);

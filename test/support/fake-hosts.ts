@@ -3,6 +3,7 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import type { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { ExecCall, ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import type { HostProcess, HostProcessHandler } from '../../src/shared/ports/host-process.ts';
+import type { Log } from '../../src/shared/ports/log.ts';
 import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
 import type { FromHost, ToHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -14,8 +15,6 @@ export class FakeHost implements HostProcess {
   readonly pid: number;
   readonly heard: ToHost[] = [];
   flushed = 0;
-  /** Modules whose start fails. */
-  failing: string[] = [];
   answersPings = true;
   answersStops = true;
   killed = false;
@@ -27,6 +26,8 @@ export class FakeHost implements HostProcess {
   refusal: HoldfastError | null = null;
   /** Modules that new code can reach by a new start only. */
   unswappable: string[] = [];
+  /** Modules that do not start, and why. */
+  failing: Record<string, string> = {};
   #handler: HostProcessHandler | null = null;
 
   constructor(pid: number) {
@@ -38,7 +39,10 @@ export class FakeHost implements HostProcess {
     this.heard.push(told);
     if (told.t === this.endsAt) return queueMicrotask(() => this.die('exit code 1'));
     if (told.t === 'ping' && this.answersPings) this.say({ t: 'pong', id: told.id, refused: 0 });
-    if (told.t === 'start') this.say({ t: 'started', id: told.id, failed: this.failing.map((module) => ({ module, problem: 'boom' })) });
+    if (told.t === 'start') {
+      const failed = told.modules.flatMap(({ spec: { id: module } }) => (this.failing[module] === undefined ? [] : [{ module, problem: this.failing[module] }]));
+      this.say({ t: 'started', id: told.id, failed });
+    }
     if (told.t === 'update') this.say({ t: 'updated', id: told.id, restart: told.modules.map(({ id }) => id).filter((id) => !this.updatable.includes(id)) });
     if (told.t === 'compile') this.say({ t: 'compiled', id: told.id, compiled: { name: told.driver, entry: `/drivers/${told.driver}.ts`, code: '' } });
     if (told.t === 'prepare') this.say(this.refusal === null ? { t: 'prepared', id: told.id } : { t: 'error', id: told.id, error: this.refusal.toJSON() });
@@ -52,6 +56,11 @@ export class FakeHost implements HostProcess {
 
   say(message: FromHost): void {
     queueMicrotask(() => this.#handler?.message(message));
+  }
+
+  /** What it writes to its error output. */
+  print(text: string): void {
+    this.#handler?.output(text);
   }
 
   flush(): void {
@@ -76,10 +85,10 @@ export class FakeHost implements HostProcess {
     this.die('SIGKILL');
   }
 
-  die(reason: string, culprit: string | null = null): void {
+  die(reason: string, culprit: string | null = null, problem = 'boom'): void {
     const handler = this.#handler;
     this.#handler = null;
-    const words = culprit === null ? '' : `noise\n${JSON.stringify({ lastWords: 'crashed', culprit, problem: 'boom' })}\n`;
+    const words = culprit === null ? '' : `noise\n${JSON.stringify({ lastWords: 'crashed', culprit, problem })}\n`;
     handler?.ended(reason, words);
   }
 
@@ -107,7 +116,7 @@ export const spec = (id: string, more: Partial<ModuleSpec> = {}): ModuleSpec => 
   ...more,
 });
 
-export function setUp(hosts = 1) {
+export function setUp(hosts = 1, log: Log = silentLog) {
   const clock = new FakeClock();
   const metrics = createPromMetrics();
   const processes: FakeHost[] = [];
@@ -118,7 +127,7 @@ export function setUp(hosts = 1) {
       return host;
     },
   };
-  const link = createDriverHosts({ clock, log: silentLog, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
+  const link = createDriverHosts({ clock, log, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
   const host = (index = processes.length - 1): FakeHost => processes[index] ?? expect.fail(`there is no host ${index}`);
   const call = (more: Partial<ExecCall> = {}): ExecCall => ({
     location: 'hq',

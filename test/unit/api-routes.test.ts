@@ -33,6 +33,7 @@ const mayBe = {
     'driverAdd', 'driverUpdate', 'driverReplace', 'driverRemove', 'zoneAdd', 'zoneUpdate', 'zoneReplace', 'zoneRemove', 'systemSettings',
     'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove',
     'triggerAdd', 'triggerUpdate', 'triggerReplace', 'triggerRemove',
+    'settingsKeys', 'settingsRekey',
   ],
 } as const satisfies Record<string, readonly RouteName[]>;
 

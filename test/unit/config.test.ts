@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Config, configTable, describeConfig, formatAddress, parseAddress, parseConfig } from '../../src/shared/model/config.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { keyId, keyLine } from '../support/settings-keys.ts';
 
 const machine = { cores: 4, hostname: 'box' };
 const masterEnv = { HOLDFAST_ROLE: 'master', HOLDFAST_DATA: '/var/lib/holdfast' };
@@ -29,6 +30,8 @@ describe('configuration from the environment', () => {
       driverHosts: 4,
       drivers: null,
       origins: [],
+      settingsKeysFile: null,
+      settingsKeys: null,
       writeLog: null,
       link: { host: '0.0.0.0', port: 7443 },
       advertise: { host: 'box', port: 7443 },
@@ -45,6 +48,8 @@ describe('configuration from the environment', () => {
       driverHosts: 4,
       drivers: null,
       origins: [],
+      settingsKeysFile: null,
+      settingsKeys: null,
       writeLog: null,
       enrol: null,
       secretFile: null,
@@ -141,6 +146,14 @@ describe('what the configuration refuses', () => {
     expect(message).toContain('did you mean HOLDFAST_LOG?');
   });
 
+  it('keys of settings that are none, or beside a file of them, without repeating them', () => {
+    const path = refusal({ ...edgeEnv, HOLDFAST_SETTINGS_KEYS: '/etc/hunter2' });
+    expect(path.message).toMatch(/^HOLDFAST_SETTINGS_KEYS: has no key in line 1;.*HOLDFAST_SETTINGS_KEYS_FILE$/);
+    const both = refusal({ ...masterEnv, HOLDFAST_SETTINGS_KEYS: keyLine('1'), HOLDFAST_SETTINGS_KEYS_FILE: '/etc/settings.keys' });
+    expect(both.message).toContain('set one of them');
+    expect(JSON.stringify([path, both])).not.toMatch(/hunter2|1{64}/);
+  });
+
   it('a bad enrolment string, without repeating it', () => {
     const error = refusal({ ...edgeEnv, HOLDFAST_ENROL: 'hunter2 hunter2' });
     expect(error.message).toContain('is not an enrolment string');
@@ -174,11 +187,19 @@ describe('the description of the configuration', () => {
       driver_hosts: 4,
       drivers: null,
       origins: [],
+      settings_keys_file: null,
+      settings_keys: null,
       write_log: null,
       enrol: '[redacted]',
       secret_file: null,
       masters: ['[::1]:7443'],
     });
+  });
+
+  it('shows the ids of settings keys and nothing else of them', () => {
+    const described = describeConfig(parse({ ...masterEnv, HOLDFAST_SETTINGS_KEYS: `${keyLine('1')},${keyLine('2')}` }));
+    expect(described).toMatchObject({ settings_keys: [keyId('1'), keyId('2')], settings_keys_file: null });
+    expect(JSON.stringify(described)).not.toMatch(/1{64}/);
   });
 
   it('shows as many things as the table has for the role', () => {

@@ -21,7 +21,9 @@ const site: SiteFacts = {
   drivers: [{ id: 'driver-mock', builtin: 'mock' }],
   builtins: ['mock', 'nut'],
   keys: [{ id: 'key-1', role: 'admin', revoked: false }],
+  sealed: [{ id: 'mod-1', key: '0a0b0c0d', values: 2 }],
 };
+const keyFile = { path: '/etc/settings.keys', mode: 0o600 };
 const data: DataFacts = {
   folder: '/data',
   role: 'master',
@@ -41,6 +43,7 @@ const data: DataFacts = {
   adminKey: 'key-1',
   credentials: { enrolled: ['berlin'], edge: null },
   site,
+  settingsKeys: { file: keyFile, problem: null, keys: ['0a0b0c0d'] },
   drivers: [],
   takenPorts: [],
   masters: [],
@@ -55,8 +58,8 @@ const edgeData: DataFacts = {
 };
 const modules = { total: 2, running: 2, failing: 0 };
 const berlin: Location = locationOf(locationView('berlin', { modules }));
-const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, location: { ...berlin, state: 'holding' } };
-const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, edges: [edge] };
+const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, location: { ...berlin, state: 'holding' }, unopened: [] };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, edges: [edge], settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
 const ofSite = (facts: Partial<SiteFacts>): Finding[] => checkSite({ ...site, ...facts }, NOW);
@@ -100,6 +103,22 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
     /admin\.key/,
     /holdfast key revoke key-1, then rm \/data\/admin\.key/,
   ],
+  [
+    'a server with sealed values has no key',
+    ofData({ settingsKeys: { file: null, problem: null, keys: [] } }),
+    'problem',
+    /2 values of mod-1 cannot be opened: the settings key 0a0b0c0d is not there/,
+    /HOLDFAST_SETTINGS_KEYS_FILE/,
+  ],
+  [
+    'values are sealed with a key that is no longer listed',
+    ofData({ settingsKeys: { file: keyFile, problem: null, keys: ['ffffffff'] } }),
+    'problem',
+    /settings key 0a0b0c0d is not there/,
+    /put the line of 0a0b0c0d into \/etc\/settings\.keys.*holdfast apply/,
+  ],
+  ['others may read the settings keys', ofData({ settingsKeys: { file: { ...keyFile, mode: 0o644 }, problem: null, keys: ['0a0b0c0d'] } }), 'problem', /mode 644/, /chmod 600 \/etc\/settings\.keys/],
+  ['the settings keys cannot be read', ofData({ settingsKeys: { file: { ...keyFile, mode: null }, problem: 'ENOENT', keys: [] } }), 'problem', /ENOENT/, /HOLDFAST_SETTINGS_KEYS_FILE/],
   ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /holdfast driver check/],
   ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
   ['the master cannot be reached', ofData({ masters: [{ address: 'm:7443', outcome: 'unreachable', problem: 'refused' }] }, edgeData), 'problem', /m:7443 cannot be reached/, /HOLDFAST_MASTERS/],
@@ -114,6 +133,8 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ['a device is not connected', ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2', connected: false }] }), 'problem', /mod-2 \(192\.0\.2\.2:23\) is not connected/, /holdfast get/],
 
   ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it' } }), 'problem', /Cannot reach x/, /start it/],
+  ['a running server lacks a key of sealed settings', checkFederation({ ...federation, settingsKeys: ['ffffffff'] }), 'problem', /settings key 0a0b0c0d is not there/, /put the line of 0a0b0c0d/],
+  ['an edge lacks a key of sealed settings', ofEdge({ unopened: [{ id: 'mod-1', key: 'ffffffff', values: 1 }] }), 'problem', /1 value of mod-1 .* ffffffff is not there/, /put the line of ffffffff/],
   ['the server is starting', checkFederation({ ...federation, waitingFor: ['edges'] }), 'warning', /waits for edges/, /log/],
   ['no edge has ever connected', ofLocation({ link: { state: 'down' }, reason: 'never-held' }), 'problem', /no edge has ever connected/, /holdfast edge add berlin/],
   ['the link is down', ofLocation({ link: { state: 'down' } }), 'problem', /edge is not connected/, /start the edge/],

@@ -46,10 +46,10 @@ describe('a reload on the hosts of a node', () => {
 
   it('starts modules that did not run, and those that the new code can reach by a start only, with their state', async () => {
     const { start, link, host } = setUp();
-    host().failing = ['dead'];
+    host().failing = { dead: 'boom' };
     await start([lamp('live'), lamp('dead'), lamp('moved')]);
     host().unswappable = ['moved'];
-    host().failing = [];
+    host().failing = {};
     forget(host());
     const reloaded = await link.reload(order(), never);
     expect(reloaded.map(({ module, problem }) => [module, problem])).toEqual([['live', null], ['dead', null], ['moved', null]]);
@@ -60,7 +60,7 @@ describe('a reload on the hosts of a node', () => {
     const { start, link, host } = setUp();
     await start([lamp('live'), lamp('moved')]);
     host().unswappable = ['moved'];
-    host().failing = ['moved'];
+    host().failing = { moved: 'boom' };
     expect(await link.reload(order(), never)).toMatchObject([{ module: 'live', problem: null }, { module: 'moved', problem: 'boom' }]);
   });
 

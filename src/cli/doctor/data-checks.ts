@@ -1,6 +1,7 @@
 import { instant } from '../format.ts';
 import type { DatabaseFacts, DataFacts, SiteFacts } from './facts.ts';
 import { type Finding, ok, orOk, plural, problem, warning } from './finding.ts';
+import { checkSettingsKeys } from './settings-checks.ts';
 
 /** Checks of a data directory and of the machine around it. */
 
@@ -20,6 +21,7 @@ export function checkData(facts: DataFacts, nowMs: number, keys: SiteFacts['keys
     ...certificates(facts, nowMs),
     ...enrolment(facts),
     ...administrators(facts, keys ?? facts.site?.keys ?? null),
+    ...(facts.settingsKeys === null ? [] : checkSettingsKeys(facts.settingsKeys, facts.site?.sealed ?? [])),
     ...drivers(facts),
     ...ports(facts),
     ...masters(facts),

@@ -23,11 +23,28 @@ export interface DataFacts {
   credentials: CredentialFacts | null;
   /** The documents; null: they cannot be read now, or are not there. */
   site: SiteFacts | null;
+  /** Keys of sealed settings, by the environment of the server; null: it is not known. */
+  settingsKeys: SettingsKeyFacts | null;
   /** Own drivers that do not load. */
   drivers: { name: string; problem: string }[];
   /** Addresses on which a server could not listen now; looked at only while no server uses the directory. */
   takenPorts: { variable: string; address: string }[];
   masters: MasterFacts[];
+}
+
+export interface SettingsKeyFacts {
+  /** null: there is no file, but keys in the environment, or none. */
+  file: { path: string; mode: number | null } | null;
+  /** Why the file gives no keys. */
+  problem: string | null;
+  keys: string[];
+}
+
+/** Values of one document that are sealed with one key. */
+export interface SealedFacts {
+  id: string;
+  key: string;
+  values: number;
 }
 
 export interface DatabaseFacts {
@@ -66,6 +83,8 @@ export interface SiteFacts {
   builtins: string[] | null;
   /** API keys; null: the caller may not list them, or no server could say. */
   keys: { id: string; role: string; revoked: boolean }[] | null;
+  /** null: the caller may not see it, or no server could say. */
+  sealed: SealedFacts[] | null;
 }
 
 export interface ModuleFacts {
@@ -93,6 +112,8 @@ export interface FederationFacts {
   /** Position in the feed of changes; null: not known. */
   sequence: number | null;
   edges: EdgeFacts[];
+  /** Ids of the settings keys of the server; null: the caller may not list them. */
+  settingsKeys: string[] | null;
 }
 
 /** An edge that was asked itself. */
@@ -105,4 +126,6 @@ export interface EdgeFacts {
   clockAheadMs: number;
   sequence: number | null;
   location: Location | null;
+  /** What is sealed in its documents with keys that it does not have; null: the caller may not see it. */
+  unopened: SealedFacts[] | null;
 }

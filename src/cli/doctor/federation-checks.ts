@@ -2,6 +2,7 @@ import type { Location } from '../../client-sdk/index.ts';
 import { duration } from '../format.ts';
 import type { EdgeFacts, FederationFacts } from './facts.ts';
 import { type Finding, ok, orOk, plural, problem, warning } from './finding.ts';
+import { checkSealed, unopenedValues } from './settings-checks.ts';
 
 /** Checks of a federation that runs, as the server that was asked sees it, and its edges themselves. */
 export function checkFederation(facts: FederationFacts): Finding[] {
@@ -12,7 +13,8 @@ export function checkFederation(facts: FederationFacts): Finding[] {
       'server',
       `${origin} is a ${role} and takes requests`,
     ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'wait; longer than a minute: see its log');
-  return [server, ...facts.locations.flatMap((location) => checkLocation(location, role)), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+  const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
+  return [server, ...sealed, ...facts.locations.flatMap((location) => checkLocation(location, role)), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
 }
 
 function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
@@ -113,7 +115,7 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
   const fix = 'set HOLDFAST_HTTP of the edge to an address that clients reach, or HOLDFAST_ORIGIN to what leads there';
   if (outcome === 'not-asked') return [warning(check, `its origin ${origin} is not for clients elsewhere: ${edge.problem}`, fix)];
   if (outcome === 'unreachable') return [warning(check, `it is linked, but its client API is not reached: ${edge.problem}`, fix)];
-  const bad: Finding[] = [];
+  const bad: Finding[] = unopenedValues(check, edge.unopened ?? [], null);
   if (Math.abs(edge.clockAheadMs) > CLOCKS_APART_MS) {
     const apart = `${duration(Math.abs(edge.clockAheadMs) / 1_000)} ${edge.clockAheadMs > 0 ? 'ahead' : 'behind'}`;
     bad.push(warning(

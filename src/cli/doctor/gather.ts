@@ -7,14 +7,16 @@ import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
 /** Asks the server, and the edges that it knows, what the checks need. Throws nothing but usage errors: what does not answer is a fact. */
 export async function gatherFederation(session: Session): Promise<FederationFacts> {
   const client = await session.client();
-  const facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], locations: [], site: null, sequence: null, edges: [] };
+  const facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], ...NOTHING_KNOWN };
   try {
     const { role, waiting_for } = await client.call(routes.live, {}, QUICK).then(async (live) => ({ ...live, ...(await readiness(client)) }));
     const locations = await client.all(routes.edgeList, '', QUICK);
-    const [site, sequence, clockMs] = [await gatherSite(client), await sequenceOf(client), await clockOf(session, client)];
+    const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
+    const site = await gatherSite(client, sealing?.sealed ?? null);
+    const [sequence, clockMs] = [await sequenceOf(client), await clockOf(session, client)];
     const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
     const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
-    return { ...facts, role, waitingFor: waiting_for, locations, site, sequence, edges };
+    return { ...facts, role, waitingFor: waiting_for, locations, site, sequence, edges, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
     const { message, next } = toFailure(error);
     return { ...facts, failure: { problem: message, fix: next } };
@@ -22,6 +24,7 @@ export async function gatherFederation(session: Session): Promise<FederationFact
 }
 
 const QUICK = { timeoutMs: 5_000 };
+const NOTHING_KNOWN = { locations: [], site: null, sequence: null, edges: [], settingsKeys: null };
 
 /** 503 is an answer too. */
 async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
@@ -33,19 +36,20 @@ async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
   }
 }
 
-async function gatherSite(client: Client): Promise<SiteFacts> {
+async function gatherSite(client: Client, sealed: SiteFacts['sealed']): Promise<SiteFacts> {
   const [systems, modules, drivers] = [
     await client.all(routes.systemList, '', QUICK),
     await client.all(routes.moduleList, '', QUICK),
     await client.all(routes.driverList, '', QUICK),
   ];
-  return { windows: [], systems, modules, drivers, builtins: null, keys: await keysOf(client) };
+  const keys = await asAdministrator(client.all(routes.keyList, '', QUICK));
+  return { windows: [], systems, modules, drivers, builtins: null, keys, sealed };
 }
 
-/** Only an administrator may list them. */
-async function keysOf(client: Client): Promise<SiteFacts['keys']> {
+/** null: the caller may not see it. */
+async function asAdministrator<T>(asked: Promise<T>): Promise<T | null> {
   try {
-    return await client.all(routes.keyList, '', QUICK);
+    return await asked;
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'FORBIDDEN') return null;
     throw error;
@@ -65,7 +69,7 @@ async function clockOf(session: Session, client: Client): Promise<number> {
 }
 
 async function askEdge(session: Session, id: string, origin: string, masterAheadMs: number): Promise<EdgeFacts> {
-  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, location: null };
+  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, location: null, unopened: null };
   // Something else may listen there on this machine, and it would be shown the key.
   if (isLoopback(origin) && !isLoopback((await session.client()).origin)) return { ...facts, problem: 'it is an address of its own machine' };
   let client: Client;
@@ -76,7 +80,9 @@ async function askEdge(session: Session, id: string, origin: string, masterAhead
   }
   try {
     const clockAheadMs = (await clockOf(session, client)) - masterAheadMs;
-    return { ...facts, outcome: 'answered', clockAheadMs, sequence: await sequenceOf(client), location: await locationOf(client, id) };
+    const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
+    const unopened = sealing?.sealed.filter(({ known }) => !known) ?? null;
+    return { ...facts, outcome: 'answered', clockAheadMs, sequence: await sequenceOf(client), location: await locationOf(client, id), unopened };
   } catch (error) {
     return { ...facts, outcome: 'unreachable', problem: toFailure(error).message };
   } finally {

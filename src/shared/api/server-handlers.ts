@@ -62,6 +62,13 @@ export function serverHandlers(deps: HandlerDeps) {
       if (!body.dry_run) await planned.run();
       return { body: { ...planned.plan, dry_run: body.dry_run } };
     }),
+    settingsKeys: answer(routes.settingsKeys, async () => ({ body: await siteFiles.sealed() })),
+    settingsRekey: answer(routes.settingsRekey, async ({ body, note }) => {
+      const { plan, run } = await siteFiles.rekey();
+      note({ dryRun: body.dry_run, key: plan.key, changes: plan.documents.length });
+      if (!body.dry_run) await run();
+      return { body: { ...plan, dry_run: body.dry_run } };
+    }),
     export: answer(routes.export, async () => ({ body: { text: await siteFiles.export() } })),
   };
 }

@@ -16,6 +16,36 @@ export interface SitePlan {
   warnings: string[];
 }
 
+/** Values of one document that are sealed with one key. */
+export interface SealedRow {
+  id: string;
+  kind: string;
+  key: string;
+  /** Does this server have the key? */
+  known: boolean;
+  values: number;
+}
+
+export interface SealedSummary {
+  /** Ids of the keys of this server; the first seals. */
+  keys: string[];
+  sealed: SealedRow[];
+}
+
+export interface RekeyPlan {
+  /** Id of the key under which everything is sealed afterwards. */
+  key: string;
+  /** What is sealed anew. */
+  documents: { id: string; kind: string; values: number }[];
+  values: number;
+}
+
+export interface Rekeying {
+  plan: RekeyPlan;
+  /** Carries out this very plan, or throws VERSION_CONFLICT. */
+  run(): Promise<void>;
+}
+
 /** Documents, changed under the rules that join them: `apply` and `export` as one text, and one by one. */
 export interface SiteFiles {
   /** Works out what the text would change and changes nothing. `run` carries out this very plan, or throws VERSION_CONFLICT. */
@@ -25,4 +55,8 @@ export interface SiteFiles {
   put(document: SiteDocument, expect: Version | null): Promise<Version>;
   /** Throws IN_USE, VERSION_CONFLICT. */
   remove(id: string, expect: Version): Promise<void>;
+  /** What is sealed in settings, and with which keys. */
+  sealed(): Promise<SealedSummary>;
+  /** Throws SETTINGS_KEY_MISSING, SETTINGS_SEALED. */
+  rekey(): Promise<Rekeying>;
 }

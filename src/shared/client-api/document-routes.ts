@@ -130,7 +130,11 @@ export const documentRoutes = {
     description: 'Settings of all documents, or of those in `parent_id`; they may hold passwords of devices.',
   },
   settingsShow: { ...settings, path: `${API}/settings/:id`, response: document.settingsView, description: 'Settings of one document, under its id.' },
-  settingsUpdate: { ...settingsUpdate, method: 'PATCH', description: 'Replaces the settings of one document; `settings_string` is JSON.' },
+  settingsUpdate: {
+    ...settingsUpdate,
+    method: 'PATCH',
+    description: 'Replaces the settings of one document; `settings_string` is JSON, `{"$secret": …}` in it is sealed.',
+  },
   settingsReplace: { ...settingsUpdate, method: 'PUT', description: 'The same as PATCH, for published clients.' },
 
   systemMetadata: { ...metadata, path: `${API}/systems/:id/metadata`, description: 'Metadata of a system, by name.' },

@@ -166,6 +166,25 @@ export const planSchema = z.object({
 });
 export type Plan = z.output<typeof planSchema>;
 
+const sealedValues = z.object({ id: z.string(), kind: z.string(), values: z.number() });
+export const settingsKeysSchema = z.object({
+  /** Ids; the first seals. */
+  keys: z.array(z.string()),
+  /** Per document and key; `known`: this server has the key. */
+  sealed: z.array(sealedValues.extend({ key: z.string(), known: z.boolean() })),
+});
+export type SettingsKeyUse = z.output<typeof settingsKeysSchema>;
+
+export const rekeyBody = z.strictObject({ dry_run: z.boolean().default(false) }).prefault({});
+export const rekeySchema = z.object({
+  /** Id of the key under which everything is sealed afterwards. */
+  key: z.string(),
+  documents: z.array(sealedValues),
+  values: z.number(),
+  dry_run: z.boolean(),
+});
+export type RekeyResult = z.output<typeof rekeySchema>;
+
 export const exportSchema = z.object({ text: z.string() });
 
 /** Path on the machine of the server. */

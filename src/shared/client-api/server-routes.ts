@@ -74,6 +74,20 @@ export const serverRoutes = {
     response: schema.exportSchema,
     description: 'All documents as one text that `apply` accepts.',
   },
+  settingsKeys: {
+    ...read,
+    path: `${API}/settings_keys`,
+    role: 'admin',
+    response: schema.settingsKeysSchema,
+    description: 'Ids of the keys of sealed settings that this server has, and how many values are sealed with which, by document.',
+  },
+  settingsRekey: {
+    ...documents,
+    path: `${API}/settings_keys/rekey`,
+    body: schema.rekeyBody,
+    response: schema.rekeySchema,
+    description: 'Seals every value under the first key of this server, all or nothing; `dry_run` only counts.',
+  },
   backup: {
     ...change,
     path: `${API}/backup`,

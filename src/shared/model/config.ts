@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { closest } from '../foundation/closest.ts';
 import type { JsonObject } from '../foundation/json.ts';
 import { HoldfastError } from './errors.ts';
+import { KeyRing } from './settings-keys.ts';
 
 export const roles = ['master', 'edge'] as const;
 export type Role = (typeof roles)[number];
@@ -27,6 +28,9 @@ interface CommonConfig {
   drivers: string | null;
   /** Whose pages may use the client API from a browser, besides those of the server itself. */
   origins: readonly string[];
+  /** Keys of sealed settings: a file of them, or themselves; null: not so. */
+  settingsKeysFile: string | null;
+  settingsKeys: KeyRing | null;
   /** Where device writes are written down; null: nowhere but in the bounded journal in memory. */
   writeLog: string | null;
 }
@@ -93,6 +97,17 @@ export const configTable = {
     roles,
     default: 'none',
     description: 'File to which every device write is appended with its time, epoch and node: evidence for audits and tests',
+  },
+  HOLDFAST_SETTINGS_KEYS_FILE: {
+    roles,
+    default: 'none',
+    description: 'File with the keys of sealed settings, one a line (`holdfast settings new-key`); the first seals, all open; read anew when it changes',
+  },
+  HOLDFAST_SETTINGS_KEYS: {
+    roles,
+    default: 'none',
+    description: 'The keys themselves, separated by commas, instead of a file',
+    secret: true,
   },
   HOLDFAST_LINK: { roles: ['master'], default: '0.0.0.0:7443', description: 'host:port on which edges are listened for' },
   HOLDFAST_ADVERTISE: {
@@ -172,6 +187,14 @@ const environmentSchema = z.strictObject({
     .pipe(z.array(origin).max(100))
     .optional(),
   HOLDFAST_WRITE_LOG: z.string().optional(),
+  HOLDFAST_SETTINGS_KEYS_FILE: z.string().optional(),
+  // The message never repeats the value: it is a secret.
+  HOLDFAST_SETTINGS_KEYS: z.string().transform((text, context) => {
+    const ring = KeyRing.parse(text);
+    if (ring instanceof KeyRing) return ring;
+    context.addIssue({ code: 'custom', message: `${ring.problem}; a file of keys is named by HOLDFAST_SETTINGS_KEYS_FILE` });
+    return z.NEVER;
+  }).optional(),
   HOLDFAST_LINK: address.optional(),
   HOLDFAST_ADVERTISE: dialled.optional(),
   // The message never repeats the value: it is a secret.
@@ -198,7 +221,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>, m
     if (ours && value !== undefined && value.trim() !== '') given[name] = value.trim();
   }
   const parsed = environmentSchema.safeParse(given);
-  const problems = [...(parsed.error?.issues ?? []).flatMap(problemsOf), ...misplaced(given)];
+  const problems = [...(parsed.error?.issues ?? []).flatMap(problemsOf), ...misplaced(given), ...conflicting(given)];
   if (!parsed.success || problems.length > 0) throw configInvalid(problems);
   return Object.freeze(configOf(parsed.data, machine));
 }
@@ -206,7 +229,9 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>, m
 /** For the start-up log: everything but secrets. */
 export function describeConfig(config: Config): JsonObject {
   const { role, data, origin, log, driverHosts, drivers, origins, writeLog } = config;
-  const common = { role, data, http: formatAddress(config.http), origin, log, driver_hosts: driverHosts, drivers, origins: [...origins], write_log: writeLog };
+  const keys = { settings_keys_file: config.settingsKeysFile, settings_keys: config.settingsKeys?.ids ?? null };
+  const served = { data, http: formatAddress(config.http), origin, origins: [...origins] };
+  const common = { role, ...served, log, driver_hosts: driverHosts, drivers, ...keys, write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -234,6 +259,8 @@ function configOf(env: Environment, machine: Machine): Config {
     drivers: env.HOLDFAST_DRIVERS ?? null,
     origins: Object.freeze(env.HOLDFAST_ORIGINS ?? []),
     origin: env.HOLDFAST_ORIGIN ?? null,
+    settingsKeysFile: env.HOLDFAST_SETTINGS_KEYS_FILE ?? null,
+    settingsKeys: env.HOLDFAST_SETTINGS_KEYS ?? null,
     writeLog: env.HOLDFAST_WRITE_LOG ?? null,
     driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
   };
@@ -283,6 +310,12 @@ function misplaced(given: Record<string, string>): ConfigProblem[] {
       problem: `is for the role ${rowOf(variable).roles.join(' or ')}, and this is the ${role}; remove it or change HOLDFAST_ROLE`,
     }));
 }
+
+/** Whoever set both believes that one of them counts. */
+const conflicting = (given: Record<string, string>): ConfigProblem[] =>
+  given.HOLDFAST_SETTINGS_KEYS === undefined || given.HOLDFAST_SETTINGS_KEYS_FILE === undefined
+    ? []
+    : [{ variable: 'HOLDFAST_SETTINGS_KEYS', problem: 'is set beside HOLDFAST_SETTINGS_KEYS_FILE; set one of them' }];
 
 function configInvalid(problems: ConfigProblem[]): HoldfastError {
   const [first] = problems;

@@ -63,6 +63,20 @@ export const errorTable = {
     'Correct the environment variable; docs/operations.md lists them all.',
   ),
 
+  // Settings at rest
+  SETTINGS_KEY_MISSING: row(
+    409,
+    [],
+    'This server has no key to seal settings with',
+    'Make one with `holdfast settings new-key --file settings.keys`, and name the file in HOLDFAST_SETTINGS_KEYS_FILE.',
+  ),
+  SETTINGS_SEALED: row(
+    409,
+    ['place', 'problem'],
+    '{place} {problem}; nothing was changed',
+    'Put the key back into the file of this server, or write the value anew with `holdfast apply`.',
+  ),
+
   // Control
   CONTROL_CHANGING: row(
     503,

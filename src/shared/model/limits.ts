@@ -99,6 +99,8 @@ export const limits = {
   // Store
   storeQueue: 10_000,
   storeTombstones: 100_000,
+  settingsKeys: 32,
+  settingsKeysLookMs: 5_000,
   journalPending: 10_000,
 
   // Events

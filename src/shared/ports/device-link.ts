@@ -2,6 +2,14 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json, JsonObject } from '../foundation/json.ts';
 import type { Epoch, Revision } from '../model/control.ts';
 
+/** What is known of settings that are sealed at rest. */
+export interface SealedSettings {
+  /** Texts in them, the longest first: never logged or shown. */
+  secrets: string[];
+  /** Why they could not all be opened: the module does not start, or keeps those that it has. null: they were. */
+  problem: string | null;
+}
+
 /** One module as a driver host needs it. */
 export interface ModuleSpec {
   id: string;
@@ -16,6 +24,8 @@ export interface ModuleSpec {
   makebreak: boolean;
   uri: string;
   settings: JsonObject;
+  /** Only if some of the settings are sealed at rest. */
+  sealed?: SealedSettings;
   /** Ids of the systems that list it; of logic modules only, and one with several does not start. */
   systems: string[];
 }

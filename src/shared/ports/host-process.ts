@@ -17,6 +17,8 @@ export interface HostProcess {
 
 export interface HostProcessHandler {
   message(message: unknown): void;
+  /** What it writes to its error output. */
+  output(text: string): void;
   /** The process is gone and so are its sockets. `lastWords` is the end of what it wrote to its error output. */
   ended(reason: string, lastWords: string): void;
 }

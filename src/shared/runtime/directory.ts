@@ -1,5 +1,4 @@
 import type { AnyDocument, DocumentKind, DocumentOf, DriverDocument, EdgeDocument, ModuleDocument, SystemDocument, ZoneDocument } from '../model/documents.ts';
-import type { JsonObject } from '../foundation/json.ts';
 import { documentKinds } from '../model/documents.ts';
 import { discloseAll, type Disclosed } from '../model/disclosure.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
@@ -7,6 +6,8 @@ import { instanceId, partsOf, type TriggerDocument } from '../model/trigger.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { ModuleSpec } from '../ports/device-link.ts';
 import type { DocumentStore, FeedEntry, FeedHead } from '../ports/document-store.ts';
+import { noSettingsKeys, type SettingsKeys } from '../ports/settings-keys.ts';
+import { openSettings, type OpenedSettings } from './opened-settings.ts';
 
 /** One page of a listing or of the change feed. */
 const PAGE = 1_000;
@@ -26,6 +27,7 @@ export interface Target {
 /** Every document in memory, with the look-ups that commands and boots need. Follows the change feed of its store. */
 export class Directory {
   readonly #store: DocumentStore;
+  readonly #keys: SettingsKeys;
   readonly #edges = new Map<string, EdgeDocument>();
   readonly #systems = new Map<string, SystemDocument>();
   readonly #modules = new Map<string, ModuleDocument>();
@@ -42,14 +44,19 @@ export class Directory {
   #head: FeedHead = { generation: '', sequence: 0 };
   #following: Promise<void> = Promise.resolve();
 
-  constructor(store: DocumentStore) {
+  /** `keys`: open what is sealed in the settings of modules. */
+  constructor(store: DocumentStore, keys: SettingsKeys = noSettingsKeys) {
     this.#store = store;
+    this.#keys = keys;
   }
 
   /** Reads everything, then follows. Returns the way to stop following. */
   async open(): Promise<() => void> {
     await this.#readAll();
-    return this.#store.onChange(() => void this.caughtUp());
+    const stops = [this.#store.onChange(() => void this.caughtUp()), this.#keys.onChange(() => this.#tell([]))];
+    return () => {
+      for (const stop of stops) stop();
+    };
   }
 
   /** Resolves when what is in the store now is known here. */
@@ -155,16 +162,23 @@ export class Directory {
     return module.edge_control_id ?? this.#listedIn.get(module.id) ?? MASTER_LOCATION;
   }
 
-  /** What a driver host needs to run the modules of a location that are wanted to run. */
+  /** What a driver host needs to run the modules of a location that are wanted to run. Opens their settings: for those who start them. */
   modulesOf(location: string): ModuleSpec[] {
-    const specs: ModuleSpec[] = [];
-    for (const module of this.#modules.values()) {
-      if (module.running && this.locationOf(module) === location) specs.push(this.#spec(module));
-    }
-    return specs;
+    return [...this.#runningAt(location)].map((module) => this.#spec(module));
   }
 
-  /** Called with the documents that changed, after the directory knows them. */
+  /** How many modules of a location are wanted to run. */
+  moduleCount(location: string): number {
+    let count = 0;
+    for (const _ of this.#runningAt(location)) count += 1;
+    return count;
+  }
+
+  *#runningAt(location: string): Iterable<ModuleDocument> {
+    for (const module of this.#modules.values()) if (module.running && this.locationOf(module) === location) yield module;
+  }
+
+  /** Called with the documents that changed, after the directory knows them; with none when modules may get other settings from them. */
   onChange(listener: (changed: AnyDocument[]) => void): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -195,7 +209,7 @@ export class Directory {
       udp: module.udp,
       makebreak: module.makebreak,
       uri: module.uri,
-      settings: this.#settings(module, driver, systems),
+      ...this.#settings(module, driver, systems),
       systems: systems.map(({ id }) => id).sort(),
     };
   }
@@ -205,11 +219,10 @@ export class Directory {
   }
 
   /** First hit wins: module, then (logic) system and its zones in the order of its list, then driver. */
-  #settings(module: ModuleDocument, driver: DriverDocument | undefined, [system]: readonly SystemDocument[]): JsonObject {
-    const zones = (system?.zones ?? []).map((id) => this.#zones.get(id)?.settings);
-    const layers = [module.settings, system?.settings, ...zones, driver?.settings];
-    const settings: JsonObject = Object.assign({}, ...layers.toReversed());
-    return settings;
+  #settings(module: ModuleDocument, driver: DriverDocument | undefined, [system]: readonly SystemDocument[]): OpenedSettings {
+    const zones = (system?.zones ?? []).map((id) => this.#zones.get(id));
+    const layers = [module, system, ...zones, driver].filter((layer) => layer !== undefined);
+    return openSettings(layers, this.#keys);
   }
 
   async #readAll(): Promise<void> {

@@ -4,6 +4,7 @@ import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
+import { hideSecrets } from '../model/secrets.ts';
 import type { Clock } from '../ports/clock.ts';
 import type {
   DeviceLink,
@@ -30,7 +31,7 @@ import { reloadModules } from './driver-hosts/reload.ts';
 import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
 import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
-import { batchesOf, bySlot, countModules, sameButSettings, sameSpec, untilAborted } from './driver-hosts/running-location.ts';
+import { batchesOf, bySlot, countModules, failedModules, sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -77,6 +78,7 @@ class DriverHosts implements DeviceLink {
       {
         status: (message) => this.#onStatus(message),
         log: ({ location, module, level, message }) => this.#onLog({ location, module, level, message }),
+        hide: (text) => this.#hide(text, null),
         refused: (count) => this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'device' }, count),
         systemOf: (caller) => this.#systemOf(caller),
         ended: (slot, end) => this.#onHostEnded(slot, end),
@@ -92,9 +94,8 @@ class DriverHosts implements DeviceLink {
     if (this.#closing !== null) throw new HoldfastError('SHUTTING_DOWN', {});
     const location = this.#locations.get(order.location) ?? this.#open(order);
     await this.#inTurn(location, asAbortSignal(signal), (both) => this.#converge(location, order, both));
-    const failed: StartReport['failed'] = [];
-    for (const [module, { problem }] of location.modules) if (problem !== null) failed.push({ module, problem });
-    return { started: location.modules.size - failed.length, failed };
+    const failed = failedModules(location);
+    return { started: wantedModules(location) - failed.length, failed };
   }
 
   /** Starts and changes of a location come one after the other. */
@@ -137,15 +138,18 @@ class DriverHosts implements DeviceLink {
     const peer = this.#peerOf(location, module);
     if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
     if (nowMs >= deadlineMs) throw new HoldfastError('DEADLINE', { fate: 'not-sent' });
-    return peer.exec(call, signal);
+    const done = peer.exec(call, signal);
+    return this.#secretsOf(location, module).length === 0 ? done : done.catch((error: unknown) => this.#throwHidden(error, call));
   }
 
   async reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]> {
     const location = this.#locations.get(order.location);
     if (location === undefined) return [];
-    const reloaded = await this.#inTurn(location, asAbortSignal(signal), (both) =>
+    const outcomes = await this.#inTurn(location, asAbortSignal(signal), (both) =>
       reloadModules(location, order, { clock: this.#clock, signal: both, restart: (modules) => this.#restart(location, modules, both) }),
     );
+    const hidden = (module: string, problem: string | null) => problem && this.#hide(problem, { location: location.id, module });
+    const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;
     this.#log.info('driver-reloaded', { location: location.id, driver: order.driver, modules: reloaded.length, failed });
     return reloaded;
@@ -190,8 +194,9 @@ class DriverHosts implements DeviceLink {
   /** The host of a module that runs. Throws MODULE_NOT_RUNNING. */
   #peerOf(location: string, module: string): HostPeer {
     const notRunning = (reason: string): HoldfastError => new HoldfastError('MODULE_NOT_RUNNING', { module, reason });
-    const placed = this.#locations.get(location)?.modules.get(module);
-    if (placed === undefined) throw notRunning('it was not started here');
+    const found = this.#locations.get(location);
+    const placed = found?.modules.get(module);
+    if (placed === undefined) throw notRunning(found?.unopened.get(module) ?? 'it was not started here');
     if (placed.problem !== null) throw notRunning(placed.problem);
     if (placed.slot.peer === null) throw notRunning(LOST);
     return placed.slot.peer;
@@ -216,6 +221,7 @@ class DriverHosts implements DeviceLink {
       id: order.location,
       run: this.#lastRun,
       modules: new Map(),
+      unopened: new Map(),
       abort: new AbortController(),
       tail: Promise.resolve(),
       stopping: null,
@@ -230,12 +236,12 @@ class DriverHosts implements DeviceLink {
   /** What is gone or changed stops, what is new or changed starts; the rest is not touched. */
   async #converge(location: Location, order: StartOrder, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const wanted = new Map(order.modules.map((spec) => [spec.id, spec]));
+    const wanted = new Map(this.#openedModules(location, order).map((spec) => [spec.id, spec]));
     await this.#updateModules(location, wanted);
     const outdated = [...location.modules.values()].filter(({ spec }) => !sameSpec(spec, wanted.get(spec.id)));
     const { handover } = await this.#stopModules(location, outdated, limits.moduleStopMs);
     signal.throwIfAborted();
-    const fresh = order.modules.filter(({ id }) => !location.modules.has(id)).map((spec) => this.#place(location, spec));
+    const fresh = [...wanted.values()].filter(({ id }) => !location.modules.has(id)).map((spec) => this.#place(location, spec));
     await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal });
   }
 
@@ -251,6 +257,28 @@ class DriverHosts implements DeviceLink {
     signal.throwIfAborted();
     const fresh = modules.map(({ spec }) => this.#place(location, spec));
     await this.#launch(location, fresh, { handover, signal });
+  }
+
+  /**
+   * Modules whose settings could be opened, and those that run, with the settings that they have: a key that is missing
+   * must not end what runs. The others are told why.
+   */
+  #openedModules(location: Location, { modules }: StartOrder): ModuleSpec[] {
+    const before = location.unopened;
+    const unopened = new Map<string, string>();
+    const opened = modules.flatMap((spec) => {
+      const problem = spec.sealed?.problem ?? null;
+      const placed = location.modules.get(spec.id);
+      // The same settings, but others of them may be secret now.
+      if (placed !== undefined && problem === null && sameSpec(placed.spec, spec)) placed.spec = spec;
+      if (problem === null) return [spec];
+      unopened.set(spec.id, placed === undefined ? problem : `${problem}; until then it keeps the settings that it has`);
+      return placed === undefined ? [] : [placed.spec];
+    });
+    for (const [module, problem] of unopened) if (before.get(module) !== problem) this.#problem(location.id, module, problem);
+    for (const { id } of opened) if (before.has(id) && !unopened.has(id)) this.#publish(location.id, id, 'problem', null);
+    location.unopened = unopened;
+    return opened;
   }
 
   /** What takes its changed settings is up to date then; the rest is left as it was. */
@@ -291,7 +319,7 @@ class DriverHosts implements DeviceLink {
     const modules = batch.map(({ spec }) => ({ spec, handover: handover[spec.id] ?? null }));
     const answer = await peer.ask({ t: 'start', location: location.id, run: location.run, modules });
     if (answer?.t !== 'started') return;
-    const problems = new Map(answer.failed.map(({ module, problem }) => [module, problem]));
+    const problems = new Map(answer.failed.map(({ module, problem }) => [module, this.#hide(problem, { location: location.id, module })]));
     for (const placed of batch) placed.problem = problems.get(placed.spec.id) ?? null;
   }
 
@@ -391,20 +419,56 @@ class DriverHosts implements DeviceLink {
 
   #publish(location: string, module: string, key: string, value: Json): void {
     const { epoch } = this.#gate.state(location);
-    for (const listener of this.#statusListeners) listener({ location, module, key, value, epoch });
+    this.#tell({ location, module, key, value, epoch });
   }
 
-  #onStatus({ location, module, key, value, epoch }: StatusMessage): void {
+  /** Says in log and status why a module does not run, or not as it should. */
+  #problem(location: string, module: string, problem: string): void {
+    this.#log.warn('module-problem', { location, module, problem });
+    this.#publish(location, module, 'problem', problem);
+  }
+
+  #onStatus(message: StatusMessage): void {
+    const { location, module, key, value, epoch } = message;
     const placed = this.#locations.get(location)?.modules.get(module);
     if (placed === undefined) return;
     if (key === 'connected') placed.connected = value === true;
-    if (key === 'problem' && typeof value === 'string') this.#log.warn('module-problem', { location, module, problem: value });
-    for (const listener of this.#statusListeners) listener({ location, module, key, value, epoch });
+    if (key !== 'problem' || typeof value !== 'string') return this.#tell({ location, module, key, value, epoch });
+    const problem = this.#hide(value, message);
+    this.#log.warn('module-problem', { location, module, problem });
+    this.#tell({ location, module, key, value: problem, epoch });
+  }
+
+  #tell(value: StatusValue): void {
+    for (const listener of this.#statusListeners) listener(value);
   }
 
   #onLog(line: ModuleLogLine): void {
-    if (line.module === '') this.#log[line.level]('driver-host', { message: line.message });
-    else for (const listener of this.#logListeners) listener(line);
+    const message = this.#hide(line.message, line.module === '' ? null : line);
+    if (line.module === '') this.#log[line.level]('driver-host', { message });
+    else for (const listener of this.#logListeners) listener({ ...line, message });
+  }
+
+  // ── Secrets ───────────────────────────────────────────────────────────────
+
+  /** What a driver says without the secrets in its settings; `of` null: without those of all modules. */
+  #hide(text: string, of: { location: string; module: string } | null): string {
+    return hideSecrets(text, of === null ? this.#allSecrets() : this.#secretsOf(of.location, of.module));
+  }
+
+  #secretsOf(location: string, module: string): readonly string[] {
+    return this.#locations.get(location)?.modules.get(module)?.spec.sealed?.secrets ?? [];
+  }
+
+  #allSecrets(): Set<string> {
+    const placed = [...this.#locations.values()].flatMap(({ modules }) => [...modules.values()]);
+    return new Set(placed.flatMap(({ spec }) => spec.sealed?.secrets ?? []));
+  }
+
+  #throwHidden(error: unknown, of: { location: string; module: string }): never {
+    if (!(error instanceof HoldfastError)) throw error;
+    const facts = Object.entries(error.facts).map(([name, fact]) => [name, typeof fact === 'string' ? this.#hide(fact, of) : fact]);
+    throw fromWire({ ...error.toJSON(), facts: Object.fromEntries(facts) });
   }
 
   #gateMessage(location: Location): Extract<ToHost, { t: 'gate' }> {

@@ -6,6 +6,7 @@ import type { DocumentStore } from '../ports/document-store.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
+import type { SettingsKeys } from '../ports/settings-keys.ts';
 import type { Webhooks } from '../ports/webhooks.ts';
 
 /** What a node of either role is composed of, besides its end of the link. */
@@ -17,6 +18,7 @@ export interface NodeParts {
   store: DocumentStore;
   journal: ControlJournal;
   credentials: CredentialStore;
+  settingsKeys: SettingsKeys;
   webhooks: Webhooks;
   /** The processes that run this node's drivers; `nodeId` is written into the device journal. */
   createDeviceLink(nodeId: string): DeviceLink;

@@ -4,8 +4,8 @@ import type { SiteDocument } from '../model/documents.ts';
 import { withoutDefaults } from './site-file.ts';
 
 const SHOWN_CHARACTERS = 100;
-/** Values of settings that are called so are never printed: plans end up in terminals and build logs. */
-const SECRET_NAME = /pass|secret|token|key|\bpin\b|credential|auth|community|webhook/i;
+/** Values of settings that are called so, or sealed, are never printed: plans end up in terminals and build logs. */
+const SECRET_NAME = /pass|secret|token|key|\bpin\b|credential|auth|community|webhook|\$sealed/i;
 
 /** What differs, a line per field; settings by name, lists by item. For a new document: what it says. */
 export function diffLines(before: SiteDocument | null, after: SiteDocument): string[] {

@@ -2,7 +2,7 @@ import { type Alias, type Document, isAlias, isMap, isNode, isScalar, isSeq, Lin
 import type { z } from 'zod';
 import { listAll } from '../api/lists.ts';
 import { closest } from '../foundation/closest.ts';
-import { jsonEqual } from '../foundation/json.ts';
+import { jsonEqual, pathText } from '../foundation/json.ts';
 import type { Json } from '../foundation/json.ts';
 import { documentSchemas } from '../model/documents.ts';
 import type { SiteDocument } from '../model/documents.ts';
@@ -238,5 +238,3 @@ function childOf(node: Node | null, part: string | number): Node | null {
 }
 
 const startOf = (node: Node | null): number | null => node?.range?.[0] ?? null;
-
-export const pathText = (path: FieldPath): string => path.map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`)).join('');

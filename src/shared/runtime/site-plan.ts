@@ -5,14 +5,15 @@ import { parseCronTimes } from '../control/cron.ts';
 import { parseRestoreWindow } from '../control/restore-window.ts';
 import { assert } from '../foundation/assert.ts';
 import { closest } from '../foundation/closest.ts';
-import { jsonEqual } from '../foundation/json.ts';
+import { jsonEqual, pathText } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { AnyDocument, CredentialDocument, EdgeDocument, SiteDocument } from '../model/documents.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { Change, DocumentStore, Version } from '../ports/document-store.ts';
 import { diffLines } from './site-diff.ts';
-import { exportSite, type FieldPath, parseSiteFile, pathText, type SiteEntry, type SiteFile, type SiteProblem } from './site-file.ts';
+import { exportSite, type FieldPath, parseSiteFile, type SiteEntry, type SiteFile, type SiteProblem } from './site-file.ts';
 import { locateModules } from './site-locations.ts';
+import { noSealing, planRekey, sealDocument, sealedSummary, type Sealing } from './site-secrets.ts';
 import { World } from './site-world.ts';
 
 export interface ApplyPlan extends SitePlan {
@@ -25,6 +26,8 @@ export interface ApplyPlan extends SitePlan {
 export interface PlanOptions {
   /** Names of the drivers that this server has; without it they are not checked. */
   builtins?: readonly string[];
+  /** What seals secrets in settings; without it they are refused. */
+  sealing?: Sealing;
 }
 
 /**
@@ -38,6 +41,7 @@ export async function planApply(text: string, store: DocumentStore, options: Pla
 async function planEntries({ entries, problems }: SiteFile, store: DocumentStore, options: PlanOptions): Promise<ApplyPlan> {
   const world = new World(store, entries);
   const errors = [...problems, ...(await world.load())];
+  for (const entry of entries) errors.push(...sealWanted(entry, world, options));
   const warnings: string[] = [];
   for (const entry of entries) {
     errors.push(...fieldProblems(entry, options));
@@ -50,6 +54,16 @@ async function planEntries({ entries, problems }: SiteFile, store: DocumentStore
   }
   errors.sort((a, b) => a.line - b.line || a.column - b.column);
   return { ...(errors.length === 0 ? changesOf(world) : { changes: [], unchanged: 0, writes: [] }), warnings, errors };
+}
+
+/** From here on the world knows the document without its secrets. */
+function sealWanted(entry: SiteEntry, world: World, { sealing = noSealing }: PlanOptions): SiteProblem[] {
+  const { id } = entry.document;
+  // Another one of the same id was refused.
+  if (world.wanted.get(id) !== entry.document) return [];
+  const { document, problems } = sealDocument(entry, world.storedBefore(id)?.document ?? null, sealing);
+  world.wanted.set(id, document);
+  return problems;
 }
 
 /** Stores all of the plan or nothing. Throws INPUT_INVALID when it has errors, VERSION_CONFLICT when the store has moved on. */
@@ -75,13 +89,17 @@ export function createSiteFiles(store: DocumentStore, options: PlanOptions = {})
     export: () => exportSite(store),
     put: (document, expect) => putDocument(document, expect, store, options),
     remove: (id, expect) => removeDocument(id, expect, store),
+    sealed: () => sealedSummary(store, options.sealing ?? noSealing),
+    rekey: () => planRekey(store, options.sealing ?? noSealing),
   };
 }
 
 /** One document under the rules of a file. What else must change with it, as the location of its modules, changes with it. */
-async function putDocument(document: SiteDocument, expect: Version | null, store: DocumentStore, options: PlanOptions): Promise<Version> {
-  const entry: SiteEntry = { document, place: (field) => ({ line: 0, column: 0, path: pathText(field) }) };
-  const plan = await planEntries({ entries: [entry], problems: [] }, store, options);
+async function putDocument(given: SiteDocument, expect: Version | null, store: DocumentStore, options: PlanOptions): Promise<Version> {
+  const place: SiteEntry['place'] = (field) => ({ line: 0, column: 0, path: pathText(field) });
+  const stored = await store.get(given.id);
+  const { document, problems } = sealDocument({ document: given, place }, stored?.document ?? null, options.sealing ?? noSealing);
+  const plan = await planEntries({ entries: [{ document, place }], problems }, store, options);
   const [first] = plan.errors;
   if (first !== undefined) throw new HoldfastError('INPUT_INVALID', { field: `body.${first.path}`, problem: first.problem });
   const others = plan.writes.filter((write) => write.op === 'put' && write.document.id !== document.id);

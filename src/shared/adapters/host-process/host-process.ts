@@ -2,12 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { limits } from '../../model/limits.ts';
-import type { Log } from '../../ports/log.ts';
 import type { HostProcess, HostProcesses, HostProcessHandler } from '../../ports/host-process.ts';
 import { JsonLines } from './json-lines.ts';
 
 export interface HostProcessesOptions {
-  log: Log;
   /** Compiled entry of the driver host; the one of this build unless told. */
   entry?: string;
   /** A module that exports `drivers`, which join the built-in ones. */
@@ -29,7 +27,7 @@ export function createHostProcesses(options: HostProcessesOptions): HostProcesse
         stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
         env: bareEnvironment(),
       });
-      return new ChildHost(child, options.log);
+      return new ChildHost(child);
     },
   };
 }
@@ -47,7 +45,7 @@ class ChildHost implements HostProcess {
   #lastWords = '';
   #ended = false;
 
-  constructor(child: ChildProcess, log: Log) {
+  constructor(child: ChildProcess) {
     this.#child = child;
     const pipe = child.stdio[3];
     this.#lines =
@@ -60,7 +58,7 @@ class ChildHost implements HostProcess {
           })
         : null;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      log.debug('driver-host-output', { pid: this.pid, text });
+      this.#handler?.output(text);
       this.#lastWords = (this.#lastWords + text).slice(-LAST_WORDS);
     });
     child.once('error', (error) => this.#end(error.message));

@@ -16,6 +16,8 @@ export interface HostPeerEvents {
   log(message: LogMessage): void;
   /** Writes that the fence of the host refused. */
   refused(count: number): void;
+  /** A text of the process without the secrets of the modules here: a driver may print anything. */
+  hide(text: string): string;
   /** Whose system a module may ask of. Throws what it is told otherwise. */
   systemOf(caller: SystemCaller): SystemOfCaller;
   /** Once. Everything that was asked has been settled. */
@@ -71,6 +73,7 @@ export class HostPeer {
     this.gone = new Promise((resolve) => {
       process.listen({
         message: (message) => this.#receive(message),
+        output: (text) => this.#log.debug('driver-host-output', { text: events.hide(text) }),
         ended: (reason, lastWords) => {
           this.#ended(reason, lastWords);
           resolve();
@@ -202,9 +205,10 @@ export class HostPeer {
     this.#systems.close();
     const words = readLastWords(output);
     // Its own words know whose code it was, also when the node ended it at the same moment.
-    const reason = words?.problem ?? this.#killed ?? exit;
+    const { hide } = this.#events;
+    const reason = hide(words?.problem ?? this.#killed ?? exit);
     if (this.#killed !== 'closed') {
-      this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output });
+      this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output: hide(output) });
     }
     for (const [id] of this.#pending.entries()) this.#pending.take(id)?.lost();
     this.#events.ended({ reason, words });

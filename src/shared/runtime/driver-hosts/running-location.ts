@@ -19,6 +19,8 @@ export interface Location {
   /** Counts the starts, so that the authority of an earlier one is never taken for this one's. */
   readonly run: number;
   readonly modules: Map<string, Placed>;
+  /** Wanted modules whose settings could not be opened, and why: they are not started, or keep the settings that they have. */
+  unopened: ReadonlyMap<string, string>;
   /** Aborts when the location stops. */
   readonly abort: AbortController;
   /** Starts and changes, one after the other. */
@@ -36,8 +38,12 @@ export interface Launch {
 /** Modules in one message: no round trip per module, and no message that holds the pipe. */
 const BATCH = 100;
 
-export const sameSpec = (a: ModuleSpec, b: ModuleSpec | undefined): boolean =>
-  b !== undefined && jsonEqual({ ...a }, { ...b });
+/** Whether its settings are sealed at rest is nothing to the module. */
+export function sameSpec({ sealed: _, ...a }: ModuleSpec, given: ModuleSpec | undefined): boolean {
+  if (given === undefined) return false;
+  const { sealed: __, ...b } = given;
+  return jsonEqual(a, b);
+}
 
 /** Only the settings differ: the driver may take them without a new start. */
 export const sameButSettings = (a: ModuleSpec, b: ModuleSpec | undefined): boolean =>
@@ -63,9 +69,23 @@ export function batchesOf(modules: Placed[]): Placed[][] {
 }
 
 export function countModules(locations: Iterable<Location>): { running: number; failed: number } {
-  const placed = [...locations].flatMap(({ modules }) => [...modules.values()]);
-  const failed = placed.filter(({ problem }) => problem !== null).length;
-  return { running: placed.length - failed, failed };
+  const counts = { running: 0, failed: 0 };
+  for (const location of locations) {
+    const failed = failedModules(location).length;
+    counts.failed += failed;
+    counts.running += wantedModules(location) - failed;
+  }
+  return counts;
+}
+
+export const wantedModules = ({ modules, unopened }: Location): number =>
+  modules.size + [...unopened.keys()].filter((module) => !modules.has(module)).length;
+
+/** Modules that do not run, and why. */
+export function failedModules({ modules, unopened }: Location): { module: string; problem: string }[] {
+  const placed = [...modules].flatMap(([module, { problem }]) => (problem === null ? [] : [{ module, problem }]));
+  const never = [...unopened].filter(([module]) => !modules.has(module)).map(([module, problem]) => ({ module, problem }));
+  return [...placed, ...never];
 }
 
 /** The work goes on; only the waiting ends. */
