@@ -72,6 +72,20 @@ describe('a reload on the hosts of a node', () => {
     expect(steps(host())).toEqual(['compile', 'prepare two', 'reload', 'stop two', 'start two']);
   });
 
+  it('that has begun goes on when nobody waits any more; one that has not does not begin', async () => {
+    const { start, link, host, clock } = setUp();
+    await start([lamp('lamp-1')]);
+    forget(host());
+    const abort = new AbortController();
+    const [begun, behind] = [link.reload(order('lamp-1'), abort.signal), link.reload(order('lamp-1'), abort.signal)];
+    const given = Promise.all([begun, behind].map((one) => expect(one).rejects.toThrow('gone')));
+    await Promise.resolve();
+    abort.abort(new Error('gone'));
+    await given;
+    await clock.advance(0);
+    expect(steps(host())).toEqual(['compile', 'prepare lamp-1', 'reload', 'stop lamp-1', 'start lamp-1']);
+  });
+
   it('finds nothing to do for what does not run here, and ends when the location stops', async () => {
     const { start, link, host } = setUp();
     expect(await link.reload(order(), never)).toEqual([]);

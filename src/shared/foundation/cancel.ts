@@ -43,12 +43,3 @@ export class Canceller implements CancelSignal {
     this.#listeners?.delete(listener);
   }
 }
-
-/** For what needs the whole of it. The signal is that of one piece of work: the listener goes with it. */
-export function asAbortSignal(signal: CancelSignal): AbortSignal {
-  const controller = new AbortController();
-  const abort = (): void => controller.abort(signal.reason);
-  if (signal.aborted) abort();
-  else signal.addEventListener('abort', abort, { once: true });
-  return controller.signal;
-}

@@ -165,7 +165,8 @@ export interface DeviceLink {
   exec(call: ExecCall, signal: CancelSignal): Promise<Json>;
   /**
    * Puts the newest code of a driver in the place of what its modules run; they keep connection, queue and status.
-   * Throws NOT_FOUND and DRIVER_INVALID, and then nothing has changed. What does not run here is left out.
+   * Throws NOT_FOUND and DRIVER_INVALID, and then nothing has changed. What does not run here is left out. Aborting
+   * ends the waiting only, once it has begun: a module must not be left between two kinds of code.
    */
   reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]>;
   /** The public methods of a module that runs here. Throws MODULE_NOT_RUNNING. */

@@ -1,5 +1,5 @@
 import { gateError, WriteGate } from '../control/write-gate.ts';
-import { asAbortSignal, type CancelSignal } from '../foundation/cancel.ts';
+import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError } from '../model/errors.ts';
@@ -145,9 +145,12 @@ class DriverHosts implements DeviceLink {
   async reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]> {
     const location = this.#locations.get(order.location);
     if (location === undefined) return [];
-    const outcomes = await this.#inTurn(location, asAbortSignal(signal), (both) =>
-      reloadModules(location, order, { clock: this.#clock, signal: both, restart: (modules) => this.#restart(location, modules, both) }),
-    );
+    const { signal: stopped } = location.abort;
+    const reloading = this.#inTurn(location, stopped, async () => {
+      if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
+      return reloadModules(location, order, { clock: this.#clock, signal: stopped, restart: (modules) => this.#restart(location, modules, stopped) });
+    });
+    const outcomes = await untilAborted(reloading, signal);
     const hidden = (module: string, problem: string | null) => problem && this.#hide(problem, { location: location.id, module });
     const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../../foundation/cancel.ts';
 import { type Json, jsonEqual } from '../../foundation/json.ts';
 import type { ModuleSnapshot, ModuleSpec } from '../../ports/device-link.ts';
 import type { Slot } from './host-pool.ts';
@@ -89,9 +90,9 @@ export function failedModules({ modules, unopened }: Location): { module: string
 }
 
 /** The work goes on; only the waiting ends. */
-export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export function untilAborted<T>(work: Promise<T>, signal: CancelSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const aborted = (): void => reject(signal.reason as Error);
+    const aborted = (): void => reject(signal.reason);
     if (signal.aborted) aborted();
     else signal.addEventListener('abort', aborted, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
