@@ -93,7 +93,7 @@ class DriverHosts implements DeviceLink {
     signal.throwIfAborted();
     if (this.#closing !== null) throw new HoldfastError('SHUTTING_DOWN', {});
     const location = this.#locations.get(order.location) ?? this.#open(order);
-    await this.#inTurn(location, asAbortSignal(signal), (both) => this.#converge(location, order, both));
+    await this.#inTurn(location, signal, (both) => this.#converge(location, order, both));
     const failed = failedModules(location);
     return { started: wantedModules(location) - failed.length, failed };
   }
