@@ -73,7 +73,7 @@ export const shapes: Record<ModelSize, readonly Shape[]> = {
     { name: 'faults, orders and windows', faults: 1, orders: 1, windows: 1 },
     { name: 'orders and windows', faults: 0, orders: 3, windows: 2, reasons: true },
     { name: 'changes of policy', faults: 1, terms: 1 },
-    { name: 'flapping', faults: 2, windows: 1, holdDown: true },
+    { name: 'flapping', faults: 2, kinds: ['cut'], windows: 1, holdDown: true },
     { name: 'faults', faults: 3 },
   ],
 };

@@ -322,7 +322,9 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
         urgency: 55,
         apply: (next, findings) => {
           takeFirst(linkOf(next, number)?.toMaster);
-          if (message.t === 'hello' && next.master.machine?.link?.number !== number) noteFailedHandback(next, next.master.machine?.link?.number ?? 0);
+          const before = next.master.machine?.link?.number ?? number;
+          // A late hello over an older link ends nothing.
+          if (message.t === 'hello' && number > before) noteFailedHandback(next, before);
           post(next, config, findings, 'master', { type: 'message', nowMs: 0, link: number, message });
         },
       });
