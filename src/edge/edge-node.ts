@@ -203,7 +203,7 @@ export class EdgeNode implements HoldfastNode {
       control.close();
       await deviceLink.stop(this.id, limits.moduleStopMs);
     });
-    log.info('edge-booted', { location: this.id, modules: this.#directory.modulesOf(this.id).length, known: document !== null });
+    log.info('edge-booted', { location: this.id, modules: this.#directory.countModulesOf(this.id), known: document !== null });
     control.post({ type: 'loaded', nowMs: clock.monotonicMs() });
     this.#dial(control);
   }
@@ -230,7 +230,7 @@ export class EdgeNode implements HoldfastNode {
     const document = this.#directory.edge(this.id);
     if (id !== this.id || control === null || document === null) return null;
     const { state, durable } = control.state;
-    const total = this.#directory.modulesOf(this.id).length;
+    const total = this.#directory.countModulesOf(this.id);
     const schedule = restoreWindowOf(document);
     const facts = {
       document,
