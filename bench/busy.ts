@@ -8,6 +8,12 @@ const MODULES = 5_000;
 const CHANGES_PER_SECOND = 1_000;
 const REFUSED = 1_000;
 const REFUSED_SECONDS = 20;
+
+interface Latency {
+  p50Ms: number;
+  p99Ms: number;
+}
+
 const everyMs = (MODULES * 1_000) / CHANGES_PER_SECOND;
 
 /** 5,000 modules on one edge, 1,000 changes of status a second: how long does a local command take? */
@@ -19,12 +25,20 @@ export async function benchBusy(report: Report): Promise<void> {
     // Spread over the interval.
     settings: { everyMs, firstMs: Math.floor((i * everyMs) / MODULES) },
   }));
+  const paced = (url: string, apiKey: string): Promise<Program> => Program.start('programs/paced-client.ts', url, apiKey, 'Ticker', '10', '1500');
+  await inSetting(async ({ own }) => {
+    const server = own(await Program.start('rivals/ws-pipe-echo.ts'));
+    const { port } = await server.next<{ port: number }>();
+    const { p50Ms, p99Ms } = await own(await paced(`ws://127.0.0.1:${port}`, '')).next<Latency>();
+    report.figure('p50 of a bare ws and a pipe, with nothing else to do, ms', p50Ms);
+    report.figure('p99 of a bare ws and a pipe, with nothing else to do, ms', p99Ms);
+  });
   await inSetting(async ({ folder, own }) => {
     const world = own(await BenchFederation.start(folder, modules));
-    const client = own(await Program.start('programs/paced-client.ts', world.socketUrl(world.edge), world.apiKey, 'Ticker', '10', '1500'));
+    const client = own(await paced(world.socketUrl(world.edge), world.apiKey));
     const before = cpuUsOf(world.pids);
     const from = Date.now();
-    const { p50Ms, p99Ms } = await client.next<{ p50Ms: number; p99Ms: number }>();
+    const { p50Ms, p99Ms } = await client.next<Latency>();
     report.figure('p50 of a local command, ms', p50Ms);
     report.target('p99 of a local command, ms', p99Ms, { atMost: 5 });
     report.figure('processor time of master, edge and driver hosts, % of a core', ((cpuUsOf(world.pids) - before) / 1_000 / (Date.now() - from)) * 100);

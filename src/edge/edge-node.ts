@@ -210,7 +210,7 @@ export class EdgeNode implements HoldfastNode {
       await this.#triggers.close();
       await deviceLink.stop(this.id, limits.moduleStopMs);
     });
-    log.info('edge-booted', { location: this.id, modules: this.#directory.moduleCount(this.id), known: document !== null });
+    log.info('edge-booted', { location: this.id, modules: this.#directory.countModulesOf(this.id), known: document !== null });
     control.post({ type: 'loaded', nowMs: clock.monotonicMs() });
     this.#dial(control);
   }
@@ -237,7 +237,7 @@ export class EdgeNode implements HoldfastNode {
     const document = this.#directory.edge(this.id);
     if (id !== this.id || control === null || document === null) return null;
     const { state, durable } = control.state;
-    const total = this.#directory.moduleCount(this.id);
+    const total = this.#directory.countModulesOf(this.id);
     const schedule = restoreWindowOf(document);
     const facts = {
       document,

@@ -218,7 +218,7 @@ export class FederatedLocation {
       dueInMs: dueAtMs === null ? null : Math.max(0, dueAtMs - nowMs),
       holdDownMs: isHeldDown(holdDown, nowMs) ? holdDown.untilMs - nowMs : 0,
       dualControlSeconds: this.#dual.totalMs / 1_000,
-      modules: { total: this.#ports.directory.moduleCount(this.id), ...this.#modules() },
+      modules: { total: this.#ports.directory.countModulesOf(this.id), ...this.#modules() },
     };
     return locationView(facts);
   }

@@ -91,6 +91,28 @@ describe('the code of a driver', () => {
   });
 });
 
+describe('what was looked up once', () => {
+  it('follows the names and the order of the modules of a system', async () => {
+    const { directory, change } = await setUp();
+    const found = () => [1, 2].map((index) => directory.resolve('sys-1', 'Display', index).module);
+    expect(found()).toEqual(['mod-display', 'mod-other']);
+    await change({ id: 'sys-1', type: 'sys', modules: ['mod-other', 'mod-logic', 'mod-display'] });
+    expect(found()).toEqual(['mod-other', 'mod-display']);
+    await change({ id: 'mod-display', type: 'mod', name: 'Screen' });
+    expect([directory.count('sys-1', 'Display'), directory.resolve('sys-1', 'Screen', 1).module]).toEqual([1, 'mod-display']);
+  });
+
+  it('follows which modules are wanted to run, and where', async () => {
+    const { directory, change } = await setUp();
+    const counted = () => ['master', 'berlin'].map((location) => directory.countModulesOf(location));
+    expect(counted()).toEqual([3, 0]);
+    await change({ id: 'mod-display', type: 'mod', running: false });
+    expect(counted()).toEqual([2, 0]);
+    await change({ id: 'mod-other', type: 'mod', edge_control_id: 'berlin' });
+    expect(counted()).toEqual([1, 1]);
+  });
+});
+
 describe('a logic module', () => {
   it('is bound to the system that lists it, devices to none', async () => {
     const { specs } = await setUp();

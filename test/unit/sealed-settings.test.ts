@@ -257,7 +257,7 @@ describe('settings of modules', () => {
     close();
     keys.change(KeyRing.none);
     expect(told).toBe(1);
-    expect((await specsWith(noSettingsKeys, store)).directory.moduleCount('master')).toBe(2);
+    expect((await specsWith(noSettingsKeys, store)).directory.countModulesOf('master')).toBe(2);
   });
 });
 

@@ -39,7 +39,11 @@ export class Directory {
   /** The systems that list a module. */
   readonly #systemsOf = new Map<string, SystemDocument[]>();
   readonly #listeners = new Set<(changed: AnyDocument[]) => void>();
-  /** Worked out when it is asked for; null: not since the last change. */
+  /** By system, what its modules are called. Each is worked out when it is asked for, until the next change. */
+  readonly #names = new Map<string, Map<string, ModuleDocument[]>>();
+  /** Modules that are wanted to run, by location. Worked out when it is asked for; null: not since the last change. */
+  #wanted: ReadonlyMap<string, number> | null = null;
+  /** The same. */
   #disclosed: ReadonlyMap<string, Disclosed> | null = null;
   #head: FeedHead = { generation: '', sequence: 0 };
   #following: Promise<void> = Promise.resolve();
@@ -167,11 +171,10 @@ export class Directory {
     return [...this.#runningAt(location)].map((module) => this.#spec(module));
   }
 
-  /** How many modules of a location are wanted to run. */
-  moduleCount(location: string): number {
-    let count = 0;
-    for (const _ of this.#runningAt(location)) count += 1;
-    return count;
+  /** How many there are: to make them all costs too much for a view. */
+  countModulesOf(location: string): number {
+    this.#wanted ??= this.#countWanted();
+    return this.#wanted.get(location) ?? 0;
   }
 
   *#runningAt(location: string): Iterable<ModuleDocument> {
@@ -186,13 +189,32 @@ export class Directory {
     };
   }
 
-  #named(systemId: string, name: string): ModuleDocument[] {
-    const system = this.#systems.get(systemId);
-    if (system === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: systemId });
-    return system.modules.flatMap((id) => {
+  #named(systemId: string, name: string): readonly ModuleDocument[] {
+    let names = this.#names.get(systemId);
+    if (names === undefined) this.#names.set(systemId, (names = this.#namesIn(this.system(systemId))));
+    return names.get(name) ?? [];
+  }
+
+  /** In the order of the list. */
+  #namesIn({ modules }: SystemDocument): Map<string, ModuleDocument[]> {
+    const names = new Map<string, ModuleDocument[]>();
+    for (const id of modules) {
       const module = this.#modules.get(id);
-      return module?.name === name ? [module] : [];
-    });
+      if (module === undefined) continue;
+      const named = names.get(module.name);
+      if (named === undefined) names.set(module.name, [module]);
+      else named.push(module);
+    }
+    return names;
+  }
+
+  #countWanted(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const module of this.#modules.values()) {
+      const location = this.locationOf(module);
+      if (module.running) counts.set(location, (counts.get(location) ?? 0) + 1);
+    }
+    return counts;
   }
 
   #spec(module: ModuleDocument): ModuleSpec {
@@ -307,6 +329,8 @@ export class Directory {
 
   #index(): void {
     this.#disclosed = null;
+    this.#wanted = null;
+    this.#names.clear();
     this.#listedIn.clear();
     this.#systemsOf.clear();
     for (const system of this.#systems.values()) {

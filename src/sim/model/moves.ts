@@ -322,9 +322,7 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
         urgency: 55,
         apply: (next, findings) => {
           takeFirst(linkOf(next, number)?.toMaster);
-          const before = next.master.machine?.link?.number ?? number;
-          // A late hello over an older link ends nothing.
-          if (message.t === 'hello' && number > before) noteFailedHandback(next, before);
+          if (message.t === 'hello') noteFailedHandback(next, next.master.machine?.link?.number ?? number, number);
           post(next, config, findings, 'master', { type: 'message', nowMs: 0, link: number, message });
         },
       });
@@ -372,10 +370,10 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
   }
 }
 
-/** A hand-back that was under way over this link has failed: it is not tried again in this window. */
-function noteFailedHandback(world: World, link: number): void {
+/** A hand-back over this link has failed and is not tried again in this window, unless a late hello over an older one came. */
+function noteFailedHandback(world: World, link: number, newer = Infinity): void {
   const machine = world.master.machine;
-  if (machine === null || machine.link?.number !== link || machine.link.handback === null) return;
+  if (newer <= link || machine === null || machine.link?.number !== link || machine.link.handback === null) return;
   // A window that has closed since does not count, whether the master knows that already or not.
   if (machine.state === 'releasing' && machine.window.open && world.windowOpen) world.memory.failedHandback = true;
 }
