@@ -189,9 +189,11 @@ describe('secrets of a site file', () => {
     expect(await problems(`modules: [${module}]`, await siteStore(), sealingWith('1'))).toEqual([expect.stringMatching(problem)]);
   });
 
-  it('are refused in metadata, which is not sealed', async () => {
-    const text = 'zones: [{id: zone-1, name: Z, metadata: {a: {details: {deep: [{$secret: x}]}}}}]';
-    expect(await problems(text, createMemoryStore(), sealingWith('1'))).toEqual([expect.stringMatching(/zones\[0\]\.metadata: has a secret; only settings/)]);
+  it.each([
+    ['metadata', 'zones: [{id: zone-1, name: Z, metadata: {a: {details: {deep: [{$secret: x}]}}}}]', /zones\[0\]\.metadata: has a secret, and only settings/],
+    ['actions of triggers', 'triggers: [{id: t-1, name: T, actions: {functions: [{mod: A_1, method: b, args: [{$secret: x}]}]}}]', /triggers\[0\]\.actions: has a secret/],
+  ])('are refused in %s, which are not sealed', async (_, text, problem) => {
+    expect(await problems(text, createMemoryStore(), sealingWith('1'))).toEqual([expect.stringMatching(problem)]);
   });
 });
 

@@ -33,11 +33,11 @@ export function sealDocument(
   sealing: Sealing,
 ): { document: SiteDocument; problems: SiteProblem[] } {
   const problems: SiteProblem[] = [];
-  if (!('settings' in document)) return { document, problems };
   const refuse = (path: SecretPlace, problem: string): void => void problems.push({ ...place(path), problem });
-  if ('metadata' in document && Object.values(document.metadata).some(({ details }) => hasMarks(details))) {
-    refuse(['metadata'], 'has a secret; only settings are sealed');
+  for (const [field, value] of Object.entries<Json>({ ...document })) {
+    if (field !== 'settings' && hasMarks(value)) refuse([field], 'has a secret, and only settings are sealed');
   }
+  if (!('settings' in document)) return { document, problems };
   if (markOf(document.settings) !== null) refuse(['settings'], 'cannot be sealed as a whole; seal the values in them');
   if (problems.length > 0 || !hasMarks(document.settings)) return { document, problems };
   const ring = sealing.keys.ring();
