@@ -1,37 +1,25 @@
 import net from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { openServerIdentity } from '../../src/shared/adapters/tls/certificates.ts';
 import type { Json, JsonObject } from '../../src/shared/foundation/json.ts';
-import { Scope } from '../../src/shared/foundation/scope.ts';
 import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
-import { type Devices, type Hands, moduleSpec, startDevices, startHands, waitFor } from '../support/device-world.ts';
+import { type Devices, epoch, exec, type Hands, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
+import { testScope } from '../support/test-scope.ts';
 
 const folder = tempFolders();
-let scope = new Scope();
-beforeEach(() => {
-  scope = new Scope();
-});
-afterEach(async () => {
-  expect(await scope.close()).toEqual([]);
-});
-
-const epoch = { generation: 0, number: 2 };
-const never = (): AbortSignal => new AbortController().signal;
+const scope = testScope();
 
 const start = ({ link }: Hands, modules: ModuleSpec[]) => link.start({ location: 'hq', epoch, modules, handover: {} }, never());
-const exec = ({ link }: Hands, module: string, method: string, ...args: Json[]): Promise<Json> =>
-  link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 5_000, requestId: 'r', user: 'ada' }, never());
-
 /** Devices behind TLS, and the certificate of their CA. */
 async function secureDevices(protocol: 'tls' | 'https'): Promise<{ devices: Devices; ca: string }> {
   const own = folder();
   const identity = await openServerIdentity({ folder: own, hosts: ['127.0.0.1', 'display.test'], random: createSystemRandom(), wallMs: Date.now() });
   const flags = ['--protocol', protocol, '--cert', join(own, 'server.pem'), '--key', join(own, 'server.key')];
-  return { devices: await startDevices(scope, own, { flags }), ca: identity.caPem };
+  return { devices: await startDevices(scope(), own, { flags }), ca: identity.caPem };
 }
 
 const data = (devices: Devices): string[] => devices.log().filter(({ event }) => event === 'data').map((line) => line.data);
@@ -43,7 +31,7 @@ describe('TLS: the certificate of a device is checked unless the module says oth
 
   it('speaks to a device whose certificate fits, by address or by the name that was set', async () => {
     const { devices, ca } = await secureDevices('tls');
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     await start(hands, [secured('by-address', devices, { ca }), secured('by-name', devices, { ca, serverName: 'display.test' })]);
     expect(await exec(hands, 'by-address', 'echo', 1)).toBe(1);
     expect(await exec(hands, 'by-name', 'echo', 2)).toBe(2);
@@ -55,7 +43,7 @@ describe('TLS: the certificate of a device is checked unless the module says oth
 
   it('refuses one of an unknown CA or another name: no command leaves, the breaker opens and says why', async () => {
     const { devices, ca } = await secureDevices('tls');
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     const modules = [secured('unknown', devices, {}), secured('other', devices, { ca, serverName: 'projector.test' })];
     const report = await start(hands, modules);
     // A dead device is no failure of a module.
@@ -74,14 +62,14 @@ describe('TLS: the certificate of a device is checked unless the module says oth
 
   it('takes any when told not to check', async () => {
     const { devices } = await secureDevices('tls');
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     await start(hands, [secured('trusting', devices, { verifyCertificate: false })]);
     expect(await exec(hands, 'trusting', 'echo', 1)).toBe(1);
   });
 
   it('is given up for a while, too, when the device does not speak TLS', async () => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     await start(hands, [secured('plain', devices, {})]);
     await waitFor('the problem', () => typeof hands.status.get('plain.problem') === 'string');
   });
@@ -89,8 +77,8 @@ describe('TLS: the certificate of a device is checked unless the module says oth
 
 describe('UDP: connected as long as commands are answered', () => {
   it('sends each command as a datagram, and says that a silent device is gone until the socket is opened again', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--protocol', 'udp'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { flags: ['--protocol', 'udp'] });
+    const hands = startHands(scope());
     const settings = { timeoutMs: 50, retries: 3 };
     await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0, { udp: true, settings })]);
     expect(hands.status.get('mod-1.connected')).toBe(true);
@@ -105,8 +93,8 @@ describe('UDP: connected as long as commands are answered', () => {
   });
 
   it('lets nothing through a closed gate', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--protocol', 'udp'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { flags: ['--protocol', 'udp'] });
+    const hands = startHands(scope());
     await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0, { udp: true, settings: { pollMs: 10 } })]);
     await waitFor('polling', () => data(devices).length > 5);
     hands.link.closeGate('hq');
@@ -122,8 +110,8 @@ describe('make-and-break: connects on demand, closes when idle', () => {
     moduleSpec('mod-1', devices.ports[0] ?? 0, { makebreak: true, settings: { ...settings, connection: { idleMs } } });
 
   it('stays connected between two connections, each of which is there for the commands of its time', async () => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     const changes: Json[] = [];
     hands.link.onStatus(({ key, value }) => void (key === 'connected' && changes.push(value)));
     await start(hands, [brief(devices, 50)]);
@@ -139,8 +127,8 @@ describe('make-and-break: connects on demand, closes when idle', () => {
   });
 
   it('says that a device is gone when connecting on demand fails, and notices by itself that it is back', async () => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     await start(hands, [brief(devices, 20)]);
     await waitFor('the first to close', () => events(devices).length === 2);
     await devices.control({ refuse: true });
@@ -152,8 +140,8 @@ describe('make-and-break: connects on demand, closes when idle', () => {
   });
 
   it('lives with a device that closes after each command', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--drop-after-bytes', '7'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { flags: ['--drop-after-bytes', '7'] });
+    const hands = startHands(scope());
     await start(hands, [brief(devices, 1_000, { timeoutMs: 200 })]);
     // Cut off before the answer: an unnamed command may have been carried out, and is not sent again.
     await expect(exec(hands, 'mod-1', 'echo', 1)).rejects.toMatchObject({ code: 'DEVICE_LOST', facts: { fate: 'unknown' } });
@@ -166,8 +154,8 @@ describe('make-and-break: connects on demand, closes when idle', () => {
 describe('HTTP service: requests pass the same fence as bytes, and stay at their host', () => {
   const service = (uri: string, settings: JsonObject = {}) => moduleSpec('web', 0, { driver: 'web', role: 'service', ip: '', uri, settings });
   const setUp = async (settings: JsonObject = {}) => {
-    const devices = await startDevices(scope, folder(), { flags: ['--protocol', 'http'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { flags: ['--protocol', 'http'] });
+    const hands = startHands(scope());
     const uri = `http://127.0.0.1:${devices.ports[0]}/api`;
     await start(hands, [service(uri, settings)]);
     return { devices, hands };
@@ -218,7 +206,7 @@ describe('HTTP service: requests pass the same fence as bytes, and stay at their
 
   it('checks the certificate of an https service', async () => {
     const { devices, ca } = await secureDevices('https');
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     const uri = `https://127.0.0.1:${devices.ports[0]}`;
     await start(hands, [service(uri)]);
     await expect(exec(hands, 'web', 'ask', 'echo 1', 1_000)).rejects.toMatchObject({ code: 'DEVICE_REFUSED' });
@@ -231,8 +219,8 @@ describe('HTTP service: requests pass the same fence as bytes, and stay at their
 
 describe('breaker: a permanent failure is named and not tried again soon', () => {
   it('opens when the driver says that the device refuses it, and closes when a setting changes', async () => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     const login = (password: string) => moduleSpec('mod-1', devices.ports[0] ?? 0, { driver: 'login', settings: { password } });
     await start(hands, [login('wrong')]);
     await waitFor('the breaker', () => hands.status.get('mod-1.problem') === 'the password is wrong');
@@ -249,11 +237,11 @@ describe('breaker: a permanent failure is named and not tried again soon', () =>
 
 describe('reconnect: a device that another one held is tried at once when the holder is re-stamped', () => {
   it('is connected long before the next attempt would have come', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--single'] });
+    const devices = await startDevices(scope(), folder(), { flags: ['--single'] });
     const other = net.connect({ host: '127.0.0.1', port: devices.ports[0] ?? 0 });
-    scope.defer('other', () => void other.destroy());
+    scope().defer('other', () => void other.destroy());
     await waitFor('the other side to hold it', () => events(devices).includes('open'));
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0)]);
     // After the second failure the pause is between 3 and 5 s.
     await waitFor('some failures', () => events(devices).filter((event) => event === 'refused').length >= 3, 15_000);

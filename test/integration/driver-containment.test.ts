@@ -1,24 +1,16 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { Scope } from '../../src/shared/foundation/scope.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
-import { type Devices, type Hands, moduleSpec, startDevices, startHands, waitFor } from '../support/device-world.ts';
+import { type Devices, epoch, type Hands, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
+import { testScope } from '../support/test-scope.ts';
 
 const folder = tempFolders();
-let scope = new Scope();
-beforeEach(() => {
-  scope = new Scope();
-});
-afterEach(async () => {
-  expect(await scope.close()).toEqual([]);
-});
+const scope = testScope();
 
-const epoch = { generation: 0, number: 2 };
-const never = (): AbortSignal => new AbortController().signal;
 const rogue = moduleSpec('rogue', 0, { driver: 'rogue', role: 'logic' });
 
 interface World {
@@ -32,8 +24,8 @@ interface World {
 
 /** A good module and a bad one in the same driver host, and another host that the good one can go to. */
 async function world(bad: ModuleSpec = rogue): Promise<World> {
-  const devices = await startDevices(scope, folder());
-  const hands = startHands(scope, { hosts: 2 });
+  const devices = await startDevices(scope(), folder());
+  const hands = startHands(scope(), { hosts: 2 });
   const seen: World['seen'] = [];
   hands.link.onStatus(({ module, key, value }) => seen.push({ name: `${module}.${key}`, value, atMs: monotonicMs() }));
   const start = (modules: ModuleSpec[]) => hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());

@@ -1,32 +1,21 @@
 import net from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
-import { Scope } from '../../src/shared/foundation/scope.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import type { DeviceWrite, ModuleSpec } from '../../src/shared/ports/device-link.ts';
-import { type Hands, isAlive, moduleSpec, readLines, startDevices, startHands, startParent, waitFor } from '../support/device-world.ts';
+import { epoch, exec, type Hands, isAlive, moduleSpec, never, readLines, startDevices, startHands, startParent, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
+import { testScope } from '../support/test-scope.ts';
 
 const folder = tempFolders();
-let scope = new Scope();
-beforeEach(() => {
-  scope = new Scope();
-});
-afterEach(async () => {
-  expect(await scope.close()).toEqual([]);
-});
+const scope = testScope();
 
-const epoch = { generation: 0, number: 2 };
-const never = (): AbortSignal => new AbortController().signal;
 const rogue = (id = 'rogue', more: Partial<ModuleSpec> = {}) => moduleSpec(id, 0, { driver: 'rogue', role: 'logic', ...more });
 const polled = (id: string, port: number) => moduleSpec(id, port, { settings: { pollMs: 10, timeoutMs: 1_000 } });
 
 const start = ({ link }: Hands, modules: ModuleSpec[], more: object = {}) =>
   link.start({ location: 'hq', epoch, modules, handover: {}, ...more }, never());
-
-const exec = ({ link }: Hands, module: string, method: string, ...args: Json[]): Promise<Json> =>
-  link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 5_000, requestId: 'r', user: 'ada' }, never());
 
 /** A module is away for a moment after its host ended. */
 const untilItRuns = async (hands: Hands, module: string): Promise<void> => {
@@ -36,8 +25,8 @@ const untilItRuns = async (hands: Hands, module: string): Promise<void> => {
 describe('modules on driver hosts', () => {
   it('drive a device: calls, status, errors, and the writes on record', async () => {
     const file = join(folder(), 'writes.jsonl');
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope, { writeLog: file });
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope(), { writeLog: file });
     expect(await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0)])).toEqual({ started: 1, failed: [] });
     expect(await exec(hands, 'mod-1', 'power', true)).toBe(true);
     expect(await exec(hands, 'mod-1', 'echo', { text: 'ü\n€' })).toEqual({ text: 'ü\n€' });
@@ -59,7 +48,7 @@ describe('modules on driver hosts', () => {
 
   it('start devices, services, logic, triggers and stop in reverse, over two hosts', async () => {
     const file = join(folder(), 'order.jsonl');
-    const hands = startHands(scope, { hosts: 2 });
+    const hands = startHands(scope(), { hosts: 2 });
     const roles = ['trigger', 'logic', 'service', 'device'] as const;
     // More than one host gets: 64 of a driver stay together.
     const modules = roles.flatMap((role) => Array.from({ length: 40 }, (_, index) => rogue(`${role}-${index}`, { driver: 'recorder', role, settings: { file } })));
@@ -75,9 +64,9 @@ describe('modules on driver hosts', () => {
   });
 
   it('say what is wrong with a module, and start the others', async () => {
-    const devices = await startDevices(scope, folder());
+    const devices = await startDevices(scope(), folder());
     const port = devices.ports[0] ?? 0;
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     const report = await start(hands, [
       moduleSpec('good', port),
       moduleSpec('unknown', port, { driver: 'no-such' }),
@@ -98,8 +87,8 @@ describe('modules on driver hosts', () => {
   });
 
   it('reach a device that comes up later, and one that dropped the connection', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--refuse'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { flags: ['--refuse'] });
+    const hands = startHands(scope());
     expect((await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0)])).started).toBe(1);
     await expect(exec(hands, 'mod-1', 'echo', 1)).rejects.toMatchObject({ code: 'DEVICE_OFFLINE' });
     await devices.control({ refuse: false });
@@ -112,8 +101,8 @@ describe('modules on driver hosts', () => {
   });
 
   it('say that a device is dead, also when it was dead from the start', async () => {
-    const devices = await startDevices(scope, folder(), { ports: 2, flags: ['--refuse'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { ports: 2, flags: ['--refuse'] });
+    const hands = startHands(scope());
     const modules = devices.ports.map((port, index) => moduleSpec(`mod-${index}`, port));
     expect((await start(hands, modules)).started).toBe(2);
     await waitFor('both values', () => hands.status.has('mod-0.connected') && hands.status.has('mod-1.connected'));
@@ -121,8 +110,8 @@ describe('modules on driver hosts', () => {
   });
 
   it('start and stop by the thousand', async () => {
-    const devices = await startDevices(scope, folder(), { ports: 1_000 });
-    const hands = startHands(scope, { hosts: 2 });
+    const devices = await startDevices(scope(), folder(), { ports: 1_000 });
+    const hands = startHands(scope(), { hosts: 2 });
     // Warm: the processes start with the node, long before they are needed.
     await hands.link.writes('hq');
     const beganMs = monotonicMs();
@@ -142,8 +131,8 @@ describe('modules on driver hosts', () => {
 
 describe('changing hands', () => {
   it('a device with one connection goes from one node to the other and back, never refusing, with its state', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--single'] });
-    const nodes = [startHands(scope, { nodeId: 'edge' }), startHands(scope, { nodeId: 'master' })] as const;
+    const devices = await startDevices(scope(), folder(), { flags: ['--single'] });
+    const nodes = [startHands(scope(), { nodeId: 'edge' }), startHands(scope(), { nodeId: 'master' })] as const;
     const modules = [polled('mod-1', devices.ports[0] ?? 0)];
     let handover: Record<string, Json> = {};
     for (let turn = 0; turn < 12; turn += 1) {
@@ -168,8 +157,8 @@ describe('changing hands', () => {
   });
 
   it('a stopped location starts anew under a newer epoch at once, also a device with one connection', async () => {
-    const devices = await startDevices(scope, folder(), { flags: ['--single'] });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { flags: ['--single'] });
+    const hands = startHands(scope());
     const modules = [polled('mod-1', devices.ports[0] ?? 0)];
     const call = { location: 'hq', module: 'mod-1', method: 'echo', args: [1], requestId: 'r', user: 'ada' };
     for (let turn = 1; turn <= 20; turn += 1) {
@@ -192,8 +181,8 @@ describe('changing hands', () => {
   });
 
   it('a closed gate lets nothing through, also not what the hosts had queued; open again, the modules go on', async () => {
-    const devices = await startDevices(scope, folder(), { ports: 50 });
-    const hands = startHands(scope, { hosts: 2 });
+    const devices = await startDevices(scope(), folder(), { ports: 50 });
+    const hands = startHands(scope(), { hosts: 2 });
     await start(hands, devices.ports.map((port, index) => polled(`mod-${index}`, port)));
     await waitFor('polling', () => devices.log().filter(({ event }) => event === 'data').length > 200);
     const queued = Array.from({ length: 500 }, (_, index) => exec(hands, `mod-${index % 50}`, 'echo', index));
@@ -222,9 +211,9 @@ describe('changing hands', () => {
       socket.on('close', () => (closed = true));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    scope.defer('server', () => void server.close());
+    scope().defer('server', () => void server.close());
     const address = server.address();
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     await start(hands, [moduleSpec('mod-1', typeof address === 'object' ? (address?.port ?? 0) : 0, { driver: 'flood' })]);
     await exec(hands, 'mod-1', 'flood', 64);
     hands.link.closeGate('hq');
@@ -237,8 +226,8 @@ describe('changing hands', () => {
   });
 
   it('re-stamps what runs: the device notices nothing, the writes carry the new epoch', async () => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     await start(hands, [polled('mod-1', devices.ports[0] ?? 0)]);
     const slow = exec(hands, 'mod-1', 'slow', 300);
     await waitFor('the command to arrive', () => devices.log().some(({ data }) => data.startsWith('slow')));
@@ -252,8 +241,8 @@ describe('changing hands', () => {
   });
 
   it('a host that does not stop is killed within the deadline; other locations go on elsewhere', async () => {
-    const devices = await startDevices(scope, folder(), { ports: 2 });
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder(), { ports: 2 });
+    const hands = startHands(scope());
     await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0), rogue()]);
     const other = { location: 'branch', epoch, modules: [moduleSpec('mod-2', devices.ports[1] ?? 0)], handover: {} };
     await hands.link.start(other, never());
@@ -269,8 +258,8 @@ describe('changing hands', () => {
 
 describe('bad drivers', () => {
   it.each(['loop', 'loopLater'])('an endless loop (%s) is ended within 2 s and costs the neighbours less than 1 s', async (method) => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     const changes: { value: Json; atMs: number }[] = [];
     hands.link.onStatus(({ module, key, value }) => {
       if (module === 'mod-1' && key === 'connected') changes.push({ value, atMs: monotonicMs() });
@@ -289,8 +278,8 @@ describe('bad drivers', () => {
   });
 
   it('a crash costs its host only; the second one takes the driver away from the others', async () => {
-    const devices = await startDevices(scope, folder());
-    const hands = startHands(scope);
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
     await start(hands, [polled('mod-1', devices.ports[0] ?? 0), rogue()]);
     for (let time = 1; time <= 2; time += 1) {
       await untilItRuns(hands, 'rogue');
@@ -310,14 +299,14 @@ describe('bad drivers', () => {
   });
 
   it('a native abort is survived too', async () => {
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     await start(hands, [rogue()]);
     await expect(exec(hands, 'rogue', 'exit')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
     await untilItRuns(hands, 'rogue');
   });
 
   it('what a driver prints, and a rejection that nobody caught, become log lines of its module', async () => {
-    const hands = startHands(scope);
+    const hands = startHands(scope());
     const lines: string[] = [];
     hands.link.onLog(({ location, module, level, message }) => void lines.push(`${location} ${module} ${level} ${message}`));
     await start(hands, [rogue()]);
@@ -331,9 +320,9 @@ describe('bad drivers', () => {
 
 describe('without a node', () => {
   it('orphan rule: when the node is killed every device connection is gone within 1 s, and so are the hosts', async () => {
-    const devices = await startDevices(scope, folder(), { ports: 20 });
+    const devices = await startDevices(scope(), folder(), { ports: 20 });
     const modules = devices.ports.map((port, index) => polled(`mod-${index}`, port));
-    const { child, ready } = await startParent(scope, { modules, hosts: 2 });
+    const { child, ready } = await startParent(scope(), { modules, hosts: 2 });
     await waitFor('polling', () => devices.log().filter(({ event }) => event === 'data').length > 100);
     const killedMs = monotonicMs();
     child.kill('SIGKILL');
@@ -347,9 +336,9 @@ describe('without a node', () => {
   });
 
   it('a node that is stuck keeps no device: writes end at the lease, connections right after', async () => {
-    const devices = await startDevices(scope, folder(), { ports: 10 });
+    const devices = await startDevices(scope(), folder(), { ports: 10 });
     const modules = devices.ports.map((port, index) => polled(`mod-${index}`, port));
-    const { child, ready } = await startParent(scope, { modules, hosts: 2, leaseMs: 1_500 });
+    const { child, ready } = await startParent(scope(), { modules, hosts: 2, leaseMs: 1_500 });
     child.kill('SIGSTOP');
     const { untilMs } = ready as { hosts: number[]; untilMs: number };
     await waitFor('the devices to be let go', () => devices.log().filter(({ event }) => event === 'closed').length >= 10, 5_000);
@@ -370,9 +359,9 @@ describe('without a node', () => {
 
   it('the write log holds every byte that a device received, also when hosts and node are killed', async () => {
     const file = join(folder(), 'writes.jsonl');
-    const devices = await startDevices(scope, folder(), { ports: 10 });
+    const devices = await startDevices(scope(), folder(), { ports: 10 });
     const modules = devices.ports.map((port, index) => polled(`mod-${index}`, port));
-    const { child, ready } = await startParent(scope, { modules, hosts: 2, writeLog: file });
+    const { child, ready } = await startParent(scope(), { modules, hosts: 2, writeLog: file });
     await waitFor('polling', () => devices.log().filter(({ event }) => event === 'data').length > 300);
     for (const pid of ready.hosts) process.kill(pid, 'SIGKILL');
     child.kill('SIGKILL');

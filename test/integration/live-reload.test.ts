@@ -1,25 +1,16 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { HoldfastError, routes } from '../../src/client-sdk/index.ts';
 import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { Scope } from '../../src/shared/foundation/scope.ts';
-import { type Hands, moduleSpec, readLines, startDevices, startHands, testDrivers, waitFor } from '../support/device-world.ts';
+import { epoch, exec, moduleSpec, never, readLines, startDevices, startHands, testDrivers, waitFor } from '../support/device-world.ts';
 import { settled, startFederation } from '../support/federation.ts';
 import { tempFolders } from '../support/temp-folder.ts';
+import { testScope } from '../support/test-scope.ts';
 
 const folder = tempFolders();
-let scope = new Scope();
-beforeEach(() => {
-  scope = new Scope();
-});
-afterEach(async () => {
-  expect(await scope.close()).toEqual([]);
-});
-
-const epoch = { generation: 0, number: 2 };
-const never = (): AbortSignal => new AbortController().signal;
+const scope = testScope();
 
 /** A driver for the mock device. `more` is further code of its setup. */
 const lamp = (version: string, { more = '', settings = '' } = {}): string => `
@@ -59,8 +50,8 @@ async function startLamps() {
   mkdirSync(drivers);
   const write = (text: string): void => writeFileSync(join(drivers, 'lamp.ts'), text);
   write(lamp('v1'));
-  const devices = await startDevices(scope, folder(), { ports: 3 });
-  const hands = startHands(scope, { hosts: 2, drivers: { driversModule: testDrivers, driversFolder: drivers } });
+  const devices = await startDevices(scope(), folder(), { ports: 3 });
+  const hands = startHands(scope(), { hosts: 2, drivers: { driversModule: testDrivers, driversFolder: drivers } });
   const ids = devices.ports.map((_, index) => `lamp-${index}`);
   const modules = [
     ...devices.ports.map((port, index) => moduleSpec(ids[index] ?? '', port, { driver: 'lamp' })),
@@ -70,9 +61,6 @@ async function startLamps() {
   const reload = (module: string | null = null) => hands.link.reload({ location: 'hq', driver: 'lamp', module }, never());
   return { drivers, write, devices, hands, ids, reload };
 }
-
-const exec = ({ link }: Hands, module: string, method: string, ...args: Json[]): Promise<Json> =>
-  link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 10_000, requestId: 'r', user: 'ada' }, never());
 
 describe('a live reload', () => {
   it('swaps the code of one driver: values, connections and queued commands stay, other modules see nothing', { timeout: 60_000 }, async () => {
@@ -178,7 +166,7 @@ it('a reload reaches modules that an edge drives, from the master, from another 
   mkdirSync(drivers);
   const write = (text: string): void => writeFileSync(join(drivers, 'lamp.ts'), text);
   write(lamp('v1'));
-  const world = await startFederation(scope, { timeoutSeconds: 60, environment: { HOLDFAST_DRIVERS: drivers } });
+  const world = await startFederation(scope(), { timeoutSeconds: 60, environment: { HOLDFAST_DRIVERS: drivers } });
   const { client, federation } = world;
   await settled(world, 'berlin');
   await settled(world, 'lisbon');
@@ -187,7 +175,7 @@ it('a reload reaches modules that an edge drives, from the master, from another 
   await client.call(routes.moduleAdd, { body: { id: 'mod-lamp', name: 'Lamp', driver_id: 'driver-lamp', edge_control_id: 'berlin', ip, port } });
   const atLisbon = federation.client(federation.edge('lisbon')?.origin);
   const atBerlin = federation.client(federation.edge('berlin')?.origin);
-  scope.defer('clients', () => void [atLisbon.close(), atBerlin.close()]);
+  scope().defer('clients', () => void [atLisbon.close(), atBerlin.close()]);
   const version = () => client.call(routes.moduleExec, { params: { id: 'mod-lamp', method: 'version' } }).catch((error: unknown) => String(error));
   await expect.poll(version, { timeout: 20_000 }).toBe('v1');
 

@@ -1,35 +1,26 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { Scope } from '../../src/shared/foundation/scope.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
 import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
-import { moduleSpec, startDevices, startHands, waitFor } from '../support/device-world.ts';
+import { epoch, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
+import { testScope } from '../support/test-scope.ts';
 
 const folder = tempFolders();
-let scope = new Scope();
-beforeEach(() => {
-  scope = new Scope();
-});
-afterEach(async () => {
-  expect(await scope.close()).toEqual([]);
-});
-
-const epoch = { generation: 0, number: 2 };
-const never = (): AbortSignal => new AbortController().signal;
+const scope = testScope();
 
 /** The hands of a node with two hosts, its documents and its desk: what a node is of, without control. */
 async function startRoom() {
-  const devices = await startDevices(scope, folder(), { ports: 2 });
-  const hands = startHands(scope, { hosts: 2, drivers: { driversModule: resolve('test/support/logic-drivers.mjs') } });
+  const devices = await startDevices(scope(), folder(), { ports: 2 });
+  const hands = startHands(scope(), { hosts: 2, drivers: { driversModule: resolve('test/support/logic-drivers.mjs') } });
   const store = createMemoryStore();
   const apply = async (text: string) => runApply(await planApply(text, store), store);
   const list = (...modules: string[]) => `systems: [{id: sys-1, name: Room, modules: [${modules.join(', ')}]}]`;
@@ -46,7 +37,7 @@ modules:
   - {id: mod-2, name: Display, driver_id: driver-mock, ip: 127.0.0.1, port: ${devices.ports[1]}}
 `);
   const directory = new Directory(store);
-  scope.defer('directory', await directory.open());
+  scope().defer('directory', await directory.open());
   const board = new StatusBoard(hands.metrics);
   hands.link.onStatus((value) => board.set(value));
   const desk = new CommandDesk({
@@ -126,7 +117,7 @@ describe('a logic module', () => {
   });
 
   it('that two systems list does not start, and says which', async () => {
-    const hands = startHands(scope, { drivers: { driversModule: resolve('test/support/logic-drivers.mjs') } });
+    const hands = startHands(scope(), { drivers: { driversModule: resolve('test/support/logic-drivers.mjs') } });
     const modules = [moduleSpec('mod-room', 0, { driver: 'director', role: 'logic', systems: ['sys-1', 'sys-2'] })];
     const { failed } = await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
     expect(failed).toEqual([{ module: 'mod-room', problem: 'system: sys-1 and sys-2 list it; a logic module belongs to one system' }]);
@@ -146,7 +137,7 @@ export default defineDriver({ name: 'good', role: 'logic', settings: z.object({ 
     writeFileSync(join(home, 'thrower.js'), '\n\nthrow new Error("no licence");\n');
     writeFileSync(join(home, 'other.ts'), good('x'));
     writeFileSync(join(home, 'nothing.ts'), 'export default 1;\n');
-    const hands = startHands(scope, { drivers: { driversFolder: home } });
+    const hands = startHands(scope(), { drivers: { driversFolder: home } });
     const spec = (driver: string, settings = {}) => moduleSpec(`mod-${driver}`, 0, { driver, role: 'logic', settings });
     const modules = [spec('good', { level: 1 }), ...['broken', 'thrower', 'other', 'nothing', 'absent'].map((name) => spec(name))];
     const start = () => hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
@@ -166,7 +157,7 @@ export default defineDriver({ name: 'good', role: 'logic', settings: z.object({ 
   it('have their settings checked, and the problem of the module names the field', async () => {
     const home = folder();
     writeFileSync(join(home, 'good.ts'), good('here'));
-    const hands = startHands(scope, { drivers: { driversFolder: home } });
+    const hands = startHands(scope(), { drivers: { driversFolder: home } });
     const modules = [moduleSpec('mod-good', 0, { driver: 'good', role: 'logic', settings: { level: 'high' } })];
     const { failed } = await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
     expect(failed[0]?.problem).toMatch(/^settings\.level: /);

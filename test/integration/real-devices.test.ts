@@ -1,39 +1,27 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Client, routes } from '../../src/client-sdk/index.ts';
-import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { Scope } from '../../src/shared/foundation/scope.ts';
 import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
-import { type Hands, moduleSpec, startHands, waitFor } from '../support/device-world.ts';
+import { epoch, exec, type Hands, moduleSpec, never, startHands, waitFor } from '../support/device-world.ts';
 import { startFederation } from '../support/federation.ts';
 import { missingPrograms, startAgent, startPlayer, startUps } from '../support/real-programs.ts';
+import { testScope } from '../support/test-scope.ts';
 import { staleWrites } from '../support/write-log.ts';
 
-let scope = new Scope();
-beforeEach(() => {
-  scope = new Scope();
-});
-afterEach(async () => {
-  expect(await scope.close()).toEqual([]);
-});
-
-const epoch = { generation: 0, number: 2 };
-const never = new AbortController().signal;
+const scope = testScope();
 
 const start = async (modules: ModuleSpec[]): Promise<Hands> => {
-  const hands = startHands(scope);
-  expect(await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never)).toEqual({ started: modules.length, failed: [] });
+  const hands = startHands(scope());
+  expect(await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never())).toEqual({ started: modules.length, failed: [] });
   return hands;
 };
-const exec = ({ link }: Hands, module: string, method: string, ...args: Json[]): Promise<Json> =>
-  link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 5_000, requestId: 'r', user: 'ada' }, never);
 const until = ({ status }: Hands, name: string, value: unknown): Promise<void> =>
   waitFor(`${name} to be ${JSON.stringify(value)}`, () => status.get(name) === value, 15_000);
 
 describe.skipIf(missingPrograms !== '')(`real programs as devices${missingPrograms === '' ? '' : `: ${missingPrograms}`}`, () => {
   it('a UPS: readings, a variable set, a refusal, the mains gone, the server killed and started again', async () => {
-    const ups = await startUps(scope);
+    const ups = await startUps(scope());
     const hands = await start([
       moduleSpec('ups', ups.port, { driver: 'nut', settings: { ups: 'lab', username: 'admin', password: 'secret', pollMs: 200 } }),
     ]);
@@ -54,7 +42,7 @@ describe.skipIf(missingPrograms !== '')(`real programs as devices${missingProgra
   }, 60_000);
 
   it('a media player: commands, a refusal, changes that it pushes, killed and started again', async () => {
-    const player = await startPlayer(scope);
+    const player = await startPlayer(scope());
     const hands = await start([moduleSpec('player', player.port, { driver: 'mpd' }), moduleSpec('other', player.port, { driver: 'mpd' })]);
     await until(hands, 'player.state', 'stop');
     expect(hands.status.get('player.version')).toMatch(/^\d+\./);
@@ -80,7 +68,7 @@ describe.skipIf(missingPrograms !== '')(`real programs as devices${missingProgra
   }, 60_000);
 
   it('an SNMP agent: objects polled, read, written and walked, refusals, killed and started again', async () => {
-    const agent = await startAgent(scope);
+    const agent = await startAgent(scope());
     const sysContact = '1.3.6.1.2.1.1.4.0';
     const sysName = '1.3.6.1.2.1.1.5.0';
     const settings = { writeCommunity: 'private', poll: { name: sysName, contact: sysContact, nothing: '1.3.6.1.2.1.1.99.0' }, pollMs: 500, timeoutMs: 500, retries: 1 };
@@ -111,9 +99,9 @@ describe.skipIf(missingPrograms !== '')(`real programs as devices${missingProgra
   }, 60_000);
 
   it('all of them move with control, and so does a rule over two of them: the media pauses while the UPS runs on battery', async () => {
-    const [ups, player, agent] = await Promise.all([startUps(scope), startPlayer(scope), startAgent(scope)]);
+    const [ups, player, agent] = await Promise.all([startUps(scope()), startPlayer(scope()), startAgent(scope())]);
     const sites = [{ id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'UTC' }] as const;
-    const world = await startFederation(scope, { sites, devicesPerSite: 1 });
+    const world = await startFederation(scope(), { sites, devicesPerSite: 1 });
     const { client, federation } = world;
     await addRoom(client, { ups: ups.port, player: player.port, agent: agent.port });
     const value = (module: string, key: string): Promise<unknown> =>

@@ -4,11 +4,13 @@ import net from 'node:net';
 import { join, resolve } from 'node:path';
 import { expect } from 'vitest';
 import type { DeviceLogLine } from '../../src/drivers/mock/device-program.ts';
-import { createSystemClock } from '../../src/shared/adapters/clock/system-clock.ts';
+import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createHostProcesses } from '../../src/shared/adapters/host-process/host-process.ts';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
 import type { Scope } from '../../src/shared/foundation/scope.ts';
+import type { Epoch } from '../../src/shared/model/control.ts';
 import type { DeviceLink, ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
 import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
@@ -53,6 +55,14 @@ export interface Hands {
   /** Last value of each status variable, `module.key`. */
   status: Map<string, unknown>;
 }
+
+/** What the hands of tests drive under. */
+export const epoch: Epoch = { generation: 0, number: 2 };
+export const never = (): AbortSignal => new AbortController().signal;
+
+/** Runs a method of a module of the location `hq`. */
+export const exec = ({ link }: Hands, module: string, method: string, ...args: Json[]): Promise<Json> =>
+  link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 5_000, requestId: 'r', user: 'ada' }, never());
 
 export function startHands(scope: Scope, options: { hosts?: number; nodeId?: string; writeLog?: string; drivers?: { driversModule?: string; driversFolder?: string } } = {}): Hands {
   const log = createMemoryLog();
