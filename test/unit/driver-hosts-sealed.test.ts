@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { StatusValue } from '../../src/shared/ports/device-link.ts';
 import { epoch, setUp, spec } from '../support/fake-hosts.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
@@ -90,6 +91,14 @@ describe('secrets in settings', () => {
     expect(told).toContainEqual(expect.objectContaining({ key: 'problem', value: 'it ended its driver host: Error: [secret]' }));
     for (const text of [log.text(), JSON.stringify(told), lines.join()]) expect(text).not.toContain(PASSWORD);
     for (const text of ['unhandled: [secret]', 'console: [secret]']) expect(log.text()).toContain(text);
+  });
+
+  it('are taken out of what is wrong with new code', async () => {
+    const { start, host, link } = world();
+    await start([spec('mod-1', opened(PASSWORD))]);
+    host().refusal = new HoldfastError('DRIVER_INVALID', { place: 'mock.ts', problem: `settings.password of module mod-1: ${PASSWORD} is too short` });
+    const refused = link.reload({ location: 'hq', driver: 'mock', module: null }, new AbortController().signal);
+    await expect(refused).rejects.toMatchObject({ facts: { problem: 'settings.password of module mod-1: [secret] is too short' } });
   });
 
   it('leaves the words of other modules, and short words, alone', async () => {

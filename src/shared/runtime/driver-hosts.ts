@@ -150,7 +150,7 @@ class DriverHosts implements DeviceLink {
       if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
       return reloadModules(location, order, { clock: this.#clock, signal: stopped, restart: (modules) => this.#restart(location, modules, stopped) });
     });
-    const outcomes = await untilAborted(reloading, signal);
+    const outcomes = await untilAborted(reloading, signal).catch((error: unknown) => this.#throwHidden(error, null));
     const hidden = (module: string, problem: string | null) => problem && this.#hide(problem, { location: location.id, module });
     const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;
@@ -468,7 +468,7 @@ class DriverHosts implements DeviceLink {
     return new Set(placed.flatMap(({ spec }) => spec.sealed?.secrets ?? []));
   }
 
-  #throwHidden(error: unknown, of: { location: string; module: string }): never {
+  #throwHidden(error: unknown, of: { location: string; module: string } | null): never {
     if (!(error instanceof HoldfastError)) throw error;
     const facts = Object.entries(error.facts).map(([name, fact]) => [name, typeof fact === 'string' ? this.#hide(fact, of) : fact]);
     throw fromWire({ ...error.toJSON(), facts: Object.fromEntries(facts) });
