@@ -28,6 +28,7 @@ function createService(passesOn: boolean) {
   const desk = {
     target: (id: string) => ({ module: id, location: 'lisbon' }),
     serve: async (call: object, how: object) => (served.push({ ...call, ...how }), { value: 1, servedBy: 'lisbon' }),
+    serveTrigger: async (call: object) => (served.push(call), 'webhook-called'),
     drivers: {
       serve: async (call: object, _: AbortSignal, forward: boolean) => {
         served.push({ ...call, forward });
@@ -91,6 +92,17 @@ describe('what a peer may ask', () => {
     for (const kind of ['exec', 'status', 'functions', 'watch', 'debug'] as const) {
       const asked = kind === 'exec' ? body : { location: 'lisbon', module: 'mod-2' };
       await expect(service.request(kind, asked, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    }
+  });
+
+  it('calls of webhooks are for triggers of the location of the link, at both ends', async () => {
+    for (const passesOn of [false, true]) {
+      const { served, service } = createService(passesOn);
+      const call = { location: 'berlin', instance: 'trigger-1~sys-1', call: 'r' };
+      await expect(service.request('trigger', { ...call, location: 'lisbon' }, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+      expect(served).toEqual([]);
+      expect(await service.request('trigger', call, context)).toBe('webhook-called');
+      expect(served).toEqual([call]);
     }
   });
 
