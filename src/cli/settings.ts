@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { routes } from '../client-sdk/index.ts';
 import type { RekeyResult } from '../client-sdk/index.ts';
-import { clean } from './format.ts';
+import { clean, plural } from './format.ts';
 import { dangerous } from './session.ts';
 import type { Danger, Session } from './session.ts';
 
@@ -54,11 +54,10 @@ export function addSettings(program: Command, session: Session): void {
   });
 }
 
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
-const amount = ({ values, documents }: RekeyResult): string => `${count(values, 'value')} in ${count(documents.length, 'document')}`;
+const amount = ({ values, documents }: RekeyResult): string => `${plural(values, 'value')} in ${plural(documents.length, 'document')}`;
 
 function planText(plan: RekeyResult): string {
   if (plan.values === 0) return `Everything is sealed with the key ${clean(plan.key)}.\n`;
-  const lines = plan.documents.map(({ id, kind, values }) => `~ ${clean(kind)} ${clean(id)}: ${count(values, 'value')}\n`);
+  const lines = plan.documents.map(({ id, kind, values }) => `~ ${clean(kind)} ${clean(id)}: ${plural(values, 'value')}\n`);
   return `${lines.join('')}${amount(plan)}, to be sealed with the key ${clean(plan.key)}.\n`;
 }

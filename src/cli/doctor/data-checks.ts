@@ -1,6 +1,6 @@
-import { instant } from '../format.ts';
+import { instant, plural } from '../format.ts';
 import type { DatabaseFacts, DataFacts, SiteFacts } from './facts.ts';
-import { type Finding, ok, orOk, plural, problem, warning } from './finding.ts';
+import { type Finding, ok, orOk, problem, warning } from './finding.ts';
 import { checkSettingsKeys } from './settings-checks.ts';
 
 /** Checks of a data directory and of the machine around it. */

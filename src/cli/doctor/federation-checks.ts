@@ -1,7 +1,7 @@
 import type { Location } from '../../client-sdk/index.ts';
-import { duration } from '../format.ts';
+import { duration, plural } from '../format.ts';
 import type { EdgeFacts, FederationFacts } from './facts.ts';
-import { type Finding, ok, orOk, plural, problem, warning } from './finding.ts';
+import { type Finding, ok, orOk, problem, warning } from './finding.ts';
 import { checkSealed, unopenedValues } from './settings-checks.ts';
 
 /** Checks of a federation that runs, as the server that was asked sees it, and its edges themselves. */

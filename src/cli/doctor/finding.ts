@@ -14,5 +14,3 @@ export const problem = (check: string, found: string, fix: string): Finding => (
 
 /** What was found, or one line that says that all is well. */
 export const orOk = (findings: Finding[], check: string, found: string): Finding[] => (findings.length > 0 ? findings : [ok(check, found)]);
-
-export const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

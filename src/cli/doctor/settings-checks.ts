@@ -1,5 +1,6 @@
 import type { SealedFacts, SettingsKeyFacts } from './facts.ts';
-import { type Finding, orOk, plural, problem } from './finding.ts';
+import { plural } from '../format.ts';
+import { type Finding, orOk, problem } from './finding.ts';
 
 const CHECK = 'sealed settings';
 const SHOWN = 5;

@@ -1,7 +1,8 @@
 import { parseRestoreWindow, upcoming } from '../../shared/control/restore-window.ts';
 import { closest } from '../../shared/foundation/closest.ts';
 import type { ModuleFacts, SiteFacts } from './facts.ts';
-import { type Finding, orOk, plural, problem, warning } from './finding.ts';
+import { plural } from '../format.ts';
+import { type Finding, orOk, problem, warning } from './finding.ts';
 
 /** Checks of documents: what a file may say, and what nobody can have meant. */
 export function checkSite(site: SiteFacts, nowMs: number): Finding[] {

@@ -2,14 +2,13 @@ import { bootEdge, type EdgeEvent, refuseOverride } from '../../shared/control/e
 import { bootMaster, type MasterEvent, type MasterOrder, refuseOrder } from '../../shared/control/master-control.ts';
 import { type Durable, isExclusive, sameDurable } from '../../shared/control/step.ts';
 import type { Party } from '../../shared/model/control.ts';
-import { edgeLater, masterLater } from './canonical.ts';
-import { closeByHost, endWrite, type Findings, post, storeOnly } from './shell.ts';
+import { endWrite, type Findings, post, storeOnly } from './shell.ts';
+import { tick } from './time.ts';
 import {
   edgeLink,
   type FaultKind,
   isConfirmed,
   isFree,
-  isHealthy,
   isStuck,
   type Link,
   linkOf,
@@ -18,7 +17,6 @@ import {
   noTimers,
   QUEUE_LIMIT,
   sameDocument,
-  socketsOpen,
   takeFirst,
   tidyLinks,
   type World,
@@ -322,7 +320,7 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
         urgency: 55,
         apply: (next, findings) => {
           takeFirst(linkOf(next, number)?.toMaster);
-          if (message.t === 'hello') noteFailedHandback(next, next.master.machine?.link?.number ?? number, number);
+          if (message.t === 'hello') noteReplaced(next, number);
           post(next, config, findings, 'master', { type: 'message', nowMs: 0, link: number, message });
         },
       });
@@ -370,10 +368,16 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
   }
 }
 
-/** A hand-back over this link has failed and is not tried again in this window, unless a late hello over an older one came. */
-function noteFailedHandback(world: World, link: number, newer = Infinity): void {
+/** A hello over this link ends the older one that the master has. A late hello over an older one ends nothing. */
+function noteReplaced(world: World, link: number): void {
+  const current = world.master.machine?.link?.number ?? link;
+  if (link > current) noteFailedHandback(world, current);
+}
+
+/** A hand-back that was under way over this link has failed: it is not tried again in this window. */
+function noteFailedHandback(world: World, link: number): void {
   const machine = world.master.machine;
-  if (newer <= link || machine === null || machine.link?.number !== link || machine.link.handback === null) return;
+  if (machine === null || machine.link?.number !== link || machine.link.handback === null) return;
   // A window that has closed since does not count, whether the master knows that already or not.
   if (machine.state === 'releasing' && machine.window.open && world.windowOpen) world.memory.failedHandback = true;
 }
@@ -385,7 +389,7 @@ function mayNotice(world: World, config: ModelConfig, link: Link, party: Party):
   return own === 'closed' || other !== 'up' || link.broken || link.silentFor >= config.linkDead || isStuck(world, link);
 }
 
-// ── Surroundings and time ───────────────────────────────────────────────────
+// ── Surroundings ───────────────────────────────────────────────────
 
 function surroundings(moves: Move[], world: World, config: ModelConfig): void {
   if (!world.networkUp) moves.push({ label: 'the network heals', urgency: 10, apply: (next) => void (next.networkUp = true) });
@@ -462,39 +466,4 @@ function mayWait(world: World, config: ModelConfig, link: Link): boolean {
     if (own === 'up' && queue.messages.length > 0 && queue.age >= config.delay) return false;
   }
   return true;
-}
-
-function tick(world: World, config: ModelConfig): void {
-  const confirmed = world.links.some((link) => isHealthy(world, link) && isConfirmed(world, link));
-  const timeoutMs = config.terms[0]?.timeoutMs ?? 0;
-  world.memory.quiet = confirmed ? 0 : Math.min(timeoutMs, world.memory.quiet + 1);
-  if (world.memory.saidHolding !== null) world.memory.saidHolding = Math.min(timeoutMs, world.memory.saidHolding + 1);
-  for (const link of world.links) {
-    link.silentFor = isHealthy(world, link) ? 0 : Math.min(link.silentFor + 1, config.linkDead);
-    if (link.toMaster.messages.length > 0) link.toMaster.age = Math.min(config.delay, link.toMaster.age + 1);
-    if (link.toEdge.messages.length > 0) link.toEdge.age = Math.min(config.delay, link.toEdge.age + 1);
-  }
-  const { edge, master } = world;
-  // While a record is being stored, its event and its machine keep the time at which they met.
-  if (edge.writing !== null) edge.writing = { ...edge.writing, ago: Math.min(6, edge.writing.ago + 1) };
-  else if (edge.machine !== null) edge.machine = edgeLater(edge.machine, 1, config);
-  if (master.writing !== null) master.writing = { ...master.writing, ago: Math.min(6, master.writing.ago + 1) };
-  else if (master.machine !== null) master.machine = masterLater(master.machine, 1, config);
-  master.loadingFor = Math.max(0, master.loadingFor - 1);
-  for (const party of parties) tickHost(world, config, party);
-}
-
-function tickHost(world: World, config: ModelConfig, party: Party): void {
-  const { timers, modules } = world[party];
-  for (const [name, units] of Object.entries(timers)) if (units !== null) Object.assign(timers, { [name]: Math.max(0, units - 1) });
-  if (modules.phase === 'stopping' || modules.phase === 'closed') modules.stopIn = Math.max(modules.stopIn < 0 ? -1 : 0, modules.stopIn - 1);
-  // What has not stopped in time is killed by the host, also while its node is paused.
-  if (modules.phase === 'stopping' && modules.stopIn === 0) modules.phase = 'closed';
-  if (modules.lease === null) return;
-  const { leaseCloseMs } = config.timings;
-  modules.lease = Math.max(-leaseCloseMs, modules.lease - 1);
-  // The end of a lease is known where the sockets are.
-  if (modules.lease === -leaseCloseMs && socketsOpen(modules) && modules.phase !== 'stopping') {
-    closeByHost(modules);
-  }
 }
