@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { configOf, formatModelReport, type ModelPolicy, runModel, shapes } from '../../src/sim/model/model.ts';
+import { Coverage } from '../../src/sim/model/coverage.ts';
+import { movesOf } from '../../src/sim/model/moves.ts';
 import { search } from '../../src/sim/model/search.ts';
+import { Findings } from '../../src/sim/model/shell.ts';
+import { copyWorld, initialWorld } from '../../src/sim/model/world.ts';
 
 const policies: ModelPolicy[] = ['available', 'exclusive', 'no-failover'];
 
@@ -40,5 +44,26 @@ describe('every history of one location', () => {
     const seen: number[] = [];
     runModel({ policy: 'no-failover', size: 'small', onProgress: ({ states }) => seen.push(states) });
     expect(seen.length).toBeGreaterThan(10);
+  });
+
+  it('does not take a late hello over an older link for the end of a hand-back', () => {
+    const config = configOf('available', { name: 'a late hello', faults: 1, windows: 1 });
+    const toMasterHolds = [
+      'master starts', 'master has stored', 'time passes', 'time passes', 'the master has booted', 'time passes',
+      'edge starts', 'edge has stored', 'the edge has loaded', 'the edge connects',
+      'timer due of the master', 'master has stored', 'modules of the master have started',
+      'hello arrives at the master (link 1)', 'negotiate arrives at the edge (link 1)', 'edge has stored', 'control.accepted arrives at the master (link 1)',
+    ];
+    const handBack = ['the window opens', 'the master sees the window', 'control.renegotiate arrives at the edge (link 1)'];
+    const over = ['edge crashes', 'edge starts', 'the edge has loaded', 'the edge connects'];
+    const another = ['hello arrives at the master (link 2)', 'master has stored', 'modules of the master have stopped', 'hello arrives at the master (link 1)'];
+    const world = copyWorld(initialWorld(config));
+    for (const label of [...toMasterHolds, ...handBack, ...over, ...another]) {
+      const move = movesOf(world, config).find((one) => one.label === label);
+      if (move === undefined) throw new Error(`${label} cannot happen`);
+      move.apply(world, new Findings(new Coverage()));
+    }
+    expect(world.master.machine).toMatchObject({ state: 'releasing', link: { number: 2, handback: 'window' } });
+    expect(world.memory.failedHandback).toBe(false);
   });
 });
