@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 const report = process.env['TEST_REPORT'];
 const patience = { testTimeout: 90_000, hookTimeout: 90_000 };
-const waiting = ['test/e2e/**/*.test.ts', ...['doctor', 'edge-https', 'events', 'proxy'].map((name) => `test/integration/${name}.test.ts`)];
+const names = ['doctor', 'edge-https', 'events', 'live-reload', 'proxy', 'sealed-settings', 'triggers', 'writing-drivers'];
+const waiting = ['test/e2e/**/*.test.ts', ...names.map((name) => `test/integration/${name}.test.ts`)];
 
 export default defineConfig({
   test: {
