@@ -107,6 +107,10 @@ export class DocumentTable {
     return this.#rows.values();
   }
 
+  *documents(): Iterable<AnyDocument> {
+    for (const { body } of this.#rows.values()) if (body !== null) yield parse(body);
+  }
+
   get(id: string): Stored | null {
     const row = this.#rows.get(id);
     return row === undefined || row.body === null ? null : this.#stored(row, row.body);

@@ -2,6 +2,7 @@
 import { createSystemClock } from '../../../dist/shared/adapters/clock/system-clock.js';
 import { createSystemRandom } from '../../../dist/shared/adapters/random/system-random.js';
 import { openCouchbaseStore } from '../../../dist/shared/adapters/store-couchbase/couchbase-store.js';
+import { openEmbeddedStore } from '../../../dist/shared/adapters/store-embedded/embedded-store.js';
 import { HoldfastError } from '../../../dist/shared/model/errors.js';
 
 const stores = new Map();
@@ -17,9 +18,11 @@ async function open(name, options) {
   const store = await openCouchbaseStore({
     caFile: null,
     ...options,
+    copy: options.copyPath === undefined ? null : await openEmbeddedStore({ path: options.copyPath, log: logFor(name) }),
     clock: createSystemClock(),
     random: createSystemRandom(),
     log: logFor(name),
+    metrics: { add: () => undefined, set: () => undefined, read: () => 0 },
     signal: AbortSignal.timeout(30_000),
   });
   store.onChange((head, touched) => say({ store: name, change: { head, touched: touched === null ? null : [...touched] } }));

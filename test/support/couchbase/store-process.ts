@@ -10,6 +10,9 @@ export interface RemoteOptions {
   password: string;
   tombstones?: number;
   keepCommits?: number;
+  setUpMs?: number;
+  /** File of a copy on the disk. */
+  copyPath?: string;
 }
 
 export interface LoggedLine {
@@ -37,7 +40,10 @@ interface Message {
 export class StoreProcess {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, (message: Message) => void>();
+  /** What its stores have logged. */
+  readonly log: LoggedLine[] = [];
   readonly #stores = new Map<string, { listeners: Set<CommitListener>; log: LoggedLine[] }>();
+  readonly #open = new Set<RemoteStore>();
   #last = 0;
   #exit: string | null = null;
 
@@ -63,7 +69,7 @@ export class StoreProcess {
     await this.#call(name, 'open', [options]);
     // The child answers with what the store of the same name and method gives.
     const call = (method: string, ...args: unknown[]): Promise<never> => this.#call(name, method, args) as Promise<never>;
-    return {
+    const store: RemoteStore = {
       log: known.log,
       contact: () => call('contact'),
       get: (id) => call('get', id),
@@ -76,12 +82,22 @@ export class StoreProcess {
       applyFeed: (entries, cursor) => call('applyFeed', entries, cursor),
       replaceAll: (documents, cursor) => call('replaceAll', documents, cursor),
       cursor: () => call('cursor'),
-      close: () => call('close'),
+      close: async () => {
+        this.#open.delete(store);
+        await call('close');
+      },
       onChange: (listener) => {
         known.listeners.add(listener);
         return () => known.listeners.delete(listener);
       },
     };
+    this.#open.add(store);
+    return store;
+  }
+
+  /** Those that were not closed. */
+  async closeStores(): Promise<void> {
+    await Promise.allSettled([...this.#open].map((store) => store.close()));
   }
 
   async close(): Promise<void> {
@@ -115,7 +131,10 @@ export class StoreProcess {
       return;
     }
     const known = this.#stores.get(store ?? '');
-    if (log !== undefined) known?.log.push(log);
+    if (log !== undefined) {
+      known?.log.push(log);
+      this.log.push(log);
+    }
     if (change !== undefined) for (const listener of known?.listeners ?? []) listener(change.head, change.touched === null ? null : new Set(change.touched));
   }
 }

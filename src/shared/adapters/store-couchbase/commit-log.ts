@@ -1,8 +1,8 @@
 import type { Random } from '../../ports/random.ts';
-import type { Commit, TableChange } from '../../runtime/document-table.ts';
+import type { Commit, TableChange, TableRow } from '../../runtime/document-table.ts';
 import { KvFailure } from './failures.ts';
 import type { Kv } from './kv.ts';
-import { changesSchema, commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, parseDocument, partKey, partSchema } from './layout.ts';
+import { commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
 
 /** A commit as it stands in the log. `nonce`: who wrote it can tell. */
 export interface LoggedCommit extends Commit {
@@ -53,6 +53,17 @@ export class CommitLog {
     return found === null ? null : this.#toCommit(number, found.content);
   }
 
+  /** What a commit removed, of one whose other documents are written; null: as above. Cheaper, for there are many at a start. */
+  async removalsOf(generation: string, number: number): Promise<{ after: number; removed: TableRow[] } | null> {
+    const found = await this.#kv.get('log', commitKey(generation, number));
+    if (found === null) return null;
+    const { after, changes } = await this.#stored(number, found.content);
+    const rows = changes.map(({ id, kind, document }, i): TableRow | null =>
+      document === null ? { id, kind, location: null, body: null, sequence: after + 1 + i } : null,
+    );
+    return { after, removed: rows.filter((row) => row !== null) };
+  }
+
   /** The commit that stands under this number now: this one, or another that was first. It may be told by its nonce. */
   async append(generation: string, commit: LoggedCommit): Promise<LoggedCommit> {
     const { number, nonce, after, cursor, changes } = commit;
@@ -96,16 +107,22 @@ export class CommitLog {
   }
 
   async #toCommit(number: number, content: unknown): Promise<LoggedCommit> {
+    const { nonce, after, cursor, changes } = await this.#stored(number, content);
+    return { number, nonce, after, cursor, changes: changes.map((change) => toChange(number, change)) };
+  }
+
+  /** With the changes of its parts. */
+  async #stored(number: number, content: unknown): Promise<StoredCommit> {
     const stored = commitSchema.safeParse(content);
     if (!stored.success) throw damaged(number, stored.error.issues[0]?.message);
-    const { nonce, after, cursor, parts } = stored.data;
-    const changes = stored.data.changes.map((change) => toChange(number, change));
+    const { nonce, parts } = stored.data;
+    const changes = [...stored.data.changes];
     for (let part = 0; part < parts; part += 1) {
       const read = partSchema.safeParse((await this.#kv.get('log', partKey(nonce, part)))?.content);
       if (!read.success) throw damaged(number, `part ${part} is missing`);
-      for (const change of read.data.changes) changes.push(toChange(number, change));
+      for (const change of read.data.changes) changes.push(change);
     }
-    return { number, nonce, after, cursor, changes };
+    return { ...stored.data, changes };
   }
 }
 
@@ -116,8 +133,8 @@ function toHead(found: { content: unknown } | null): LogHead | null {
   return head.data;
 }
 
-function toChange(number: number, { id, kind, document, was }: (typeof changesSchema)['_output'][number]): TableChange {
-  if (document === null || document === undefined) return { id, kind, document: null, was };
+function toChange(number: number, { id, kind, document, was }: StoredCommit['changes'][number]): TableChange {
+  if (document === null) return { id, kind, document: null, was };
   const parsed = parseDocument(kind, document);
   // Passed over it would be missing here and nowhere else.
   if ('problem' in parsed) throw damaged(number, `document ${id}: ${parsed.problem}`);

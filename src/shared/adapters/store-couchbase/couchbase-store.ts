@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { backoffMs } from '../../foundation/backoff.ts';
 import { BoundedQueue } from '../../foundation/bounded-queue.ts';
 import type { AnyDocument, DocumentKind, DocumentOf, ModuleDocument, SystemDocument } from '../../model/documents.ts';
@@ -7,10 +8,12 @@ import { describeAddress, type StoreAddress } from '../../model/store-address.ts
 import type { Clock } from '../../ports/clock.ts';
 import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
 import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
 import type { Random } from '../../ports/random.ts';
-import { type CommitDraft, DocumentTable } from '../../runtime/document-table.ts';
+import { type Commit, type CommitDraft, DocumentTable } from '../../runtime/document-table.ts';
 import { CommitLog, type LoggedCommit } from './commit-log.ts';
-import { connectCluster, type Connection } from './connection.ts';
+import { Connection } from './connection.ts';
+import { CopyWriter, readCopy } from './local-copy.ts';
 import { KvFailure, kvFailure, toHoldfastError } from './failures.ts';
 import { Kv } from './kv.ts';
 import type { LogHead } from './layout.ts';
@@ -24,12 +27,19 @@ export interface CouchbaseStoreOptions {
   clock: Clock;
   random: Random;
   log: Log;
+  metrics: Metrics;
+  /** On the disk of this node, for starts without the database; null: such a start waits. Closed with the store. */
+  copy: DocumentStore | null;
+  /** Documents for a database that has none yet, with the cursor that a replica has reached. */
+  fill?: () => Promise<{ documents: AnyDocument[]; cursor: FeedHead | null }>;
   /** Ends the wait for the cluster. */
   signal: AbortSignal;
   /** Removals that the feed remembers. */
   tombstones?: number;
   /** Commits that the log keeps for nodes that are behind. */
   keepCommits?: number;
+  /** How long a cluster may refuse, for want of a bucket or a user, before that is an error. */
+  setUpMs?: number;
 }
 
 export interface CouchbaseStore extends DocumentStore {
@@ -39,10 +49,13 @@ export interface CouchbaseStore extends DocumentStore {
   readonly inTouch: boolean;
 }
 
-/** Waits for the cluster, then reads everything. Throws STORE_REFUSED, CONFIG_INVALID without the SDK, and the reason of the signal. */
+/**
+ * Waits for the cluster, then reads everything; starts from the copy where the cluster does not answer and there is one.
+ *
+ * Throws STORE_REFUSED, CONFIG_INVALID without the SDK, and the reason of the signal.
+ */
 export async function openCouchbaseStore(options: CouchbaseStoreOptions): Promise<CouchbaseStore> {
-  const connection = await connectCluster(options);
-  const store = new SharedStore(connection, options);
+  const store = new SharedStore(await Connection.load(options), options);
   try {
     await store.open(options.signal);
     return store;
@@ -72,11 +85,14 @@ class SharedStore implements CouchbaseStore {
   readonly #table: DocumentTable;
   readonly #kv: Kv;
   readonly #log: CommitLog;
+  readonly #copy: CopyWriter | null;
   readonly #closing = new AbortController();
   readonly #listeners = new Set<CommitListener>();
   readonly #waiting = new BoundedQueue<Waiting>(limits.storeQueue);
   /** The newest commit that the table has. */
   #number = 0;
+  /** False: the table is from the copy, or empty. */
+  #read = false;
   /** Commits whose documents are not known to be written. `mine`: by this node, which writes them at once. */
   #unwritten: { commit: LoggedCommit; mine: boolean; sinceMs: number }[] = [];
   #turn: Promise<unknown> = Promise.resolve();
@@ -91,9 +107,12 @@ class SharedStore implements CouchbaseStore {
     this.#path = describeAddress(options.address);
     this.#connection = connection;
     this.#contactMs = options.clock.monotonicMs();
+    // Every call that waits for its next attempt listens.
+    setMaxListeners(0, this.#closing.signal);
     this.#table = new DocumentTable('', options.tombstones ?? limits.storeTombstones);
     this.#kv = new Kv(connection, { ...options, signal: this.#closing.signal });
     this.#log = new CommitLog(this.#kv, options.random);
+    this.#copy = options.copy === null ? null : new CopyWriter(options.copy, this.#table, options.log);
   }
 
   get inTouch(): boolean {
@@ -105,16 +124,26 @@ class SharedStore implements CouchbaseStore {
   }
 
   async open(signal: AbortSignal): Promise<void> {
-    const { clock, log, random } = this.#options;
+    const { clock, log, random, copy, setUpMs = limits.storeSetUpMs } = this.#options;
     const since = clock.monotonicMs();
     for (let attempt = 0; ; attempt += 1) {
       signal.throwIfAborted();
       try {
         await this.#reload();
+        await this.#fill();
         break;
       } catch (error) {
+        if (error instanceof HoldfastError) throw error;
         const failure = kvFailure(error);
-        if (failure.kind === 'refused' && clock.monotonicMs() - since > limits.storeSetUpMs) throw toHoldfastError(failure, this.#path);
+        const copied = copy === null ? null : await readCopy(copy);
+        if (copied !== null) {
+          this.#table.load(copied);
+          this.#noteFailure(failure);
+          log.warn('store.opened-from-copy', { path: this.#path, problem: failure.message, ...this.#table.head });
+          break;
+        }
+        // A cluster that is being set up refuses everybody for a moment.
+        if (failure.kind === 'refused' && clock.monotonicMs() - since > setUpMs) throw toHoldfastError(failure, this.#path);
         log.warn('store.waiting', { store: this.#path, problem: failure.message, attempt: attempt + 1, seconds: Math.round((clock.monotonicMs() - since) / 1_000) });
         await clock.sleep(backoffMs({ firstMs: 250, maxMs: 5_000, factor: 2, jitter: 0.5 }, attempt, random.next()), signal);
       }
@@ -178,6 +207,7 @@ class SharedStore implements CouchbaseStore {
     for (const waiting of this.#waiting.drain()) waiting.settle(new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'the server is shutting down' }));
     await Promise.allSettled([this.#following, this.#committing, this.#writing]);
     await this.#connection.close();
+    await this.#copy?.close();
   }
 
   // Writes
@@ -244,7 +274,7 @@ class SharedStore implements CouchbaseStore {
   // Following
 
   async #follow(): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, metrics } = this.#options;
     const { signal } = this.#closing;
     for (let failures = 0; !signal.aborted; ) {
       try {
@@ -255,11 +285,13 @@ class SharedStore implements CouchbaseStore {
         this.#noteFailure(error);
         failures += 1;
       }
+      metrics.set('holdfast_store_age_seconds', {}, this.ageMs / 1_000);
       await clock.sleep(failures === 0 ? limits.storePollMs : Math.min(limits.storePollMs * 2 ** failures, 2_000), signal).catch(() => undefined);
     }
   }
 
   async #takeNew(): Promise<void> {
+    if (!this.#read) return this.#reload();
     for (;;) {
       const { generation } = this.#table.head;
       const { head, commit } = await this.#log.look(generation, this.#number + 1);
@@ -276,16 +308,34 @@ class SharedStore implements CouchbaseStore {
     const touched = this.#table.commit(commit);
     this.#number = commit.number;
     this.#unwritten.push({ commit, mine, sinceMs: this.#options.clock.monotonicMs() });
+    this.#copy?.add(commit);
     if (touched.size > 0) this.#tell(touched);
     if (mine) this.#writeSoon();
   }
 
+  /** The first node on an empty database brings its documents along. */
+  async #fill(): Promise<void> {
+    const { fill, log } = this.#options;
+    if (fill === undefined || this.#number > 0) return;
+    const { documents, cursor } = await fill();
+    if (documents.length === 0) return;
+    const draft = this.#table.draft();
+    draft.apply(documents.map((document) => ({ op: 'put', document, expect: null })));
+    const commit: Commit = { ...draft.commit, cursor };
+    const standing = await this.#log.append(this.#table.head.generation, { number: 1, nonce: this.#log.nonce(), ...commit });
+    this.#take(standing, true);
+    log.info('store.filled', { path: this.#path, documents: documents.length });
+  }
+
   async #reload(): Promise<void> {
+    await this.#connection.ensure();
     const { state, commits, head, problems } = await readSnapshot(this.#kv, this.#log);
     for (const problem of problems) this.#options.log.error('store.document-damaged', { path: this.#path, problem });
     this.#table.load(state);
     for (const commit of commits) this.#table.commit(commit);
     this.#number = commits.at(-1)?.number ?? head.written;
+    this.#read = true;
+    this.#copy?.renew();
     const sinceMs = this.#options.clock.monotonicMs();
     this.#unwritten = commits.filter(({ number }) => number > head.written).map((commit) => ({ commit, mine: false, sinceMs }));
     this.#noteContact();

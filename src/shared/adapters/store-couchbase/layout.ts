@@ -42,9 +42,10 @@ export type LogHead = z.output<typeof headSchema>;
 
 const placeSchema = z.object({ kind: kindSchema, location: idSchema.nullable() });
 const changeSchema = z.object({ id: idSchema, kind: kindSchema, document: z.unknown(), was: placeSchema.nullable() });
-export const changesSchema = z.array(changeSchema);
+const changesSchema = z.array(changeSchema);
 /** `parts`: so many documents beside it carry the changes, which one alone could not. */
 export const commitSchema = z.object({ nonce: z.string().max(100), after: countSchema, cursor: feedHeadSchema.nullable(), parts: countSchema, changes: changesSchema });
+export type StoredCommit = z.output<typeof commitSchema>;
 export const partSchema = z.object({ changes: changesSchema });
 
 /** `commit`: that to which it is true. The value of an id is the sequence of its last change. */

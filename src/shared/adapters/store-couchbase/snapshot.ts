@@ -21,13 +21,16 @@ export async function readSnapshot(kv: Kv, log: CommitLog): Promise<Snapshot> {
   for (;;) {
     const head = await log.open();
     const { rows, problems } = await readRows(kv, head.generation);
-    const commits = await readCommits(log, head);
+    const written = await readNumbers(log, head, { from: head.first, to: head.written }, (number) => log.removalsOf(head.generation, number));
+    const commits = await readNumbers(log, head, { from: head.written + 1, to: Infinity }, (number) => log.read(head.generation, number));
     // Overtaken by those who forget old commits: once more.
-    if (commits === null) continue;
+    if (written === null || commits === null) continue;
+    const known = new Set(rows.map(({ id }) => id));
+    // What was removed last stays in the feed, for edges that have not heard of it. The newest removal of an id counts.
+    const removed = new Map(written.flatMap((commit) => commit.removed).filter(({ id }) => !known.has(id)).map((row) => [row.id, row]));
     // Removals that happened before the oldest commit are not known.
-    const prunedTo = commits[0]?.after ?? head.sequence;
-    const written = commits.find(({ number }) => number === head.written + 1)?.after ?? head.sequence;
-    return { state: { generation: head.generation, sequence: Math.max(head.sequence, written), prunedTo, cursor: head.cursor, rows }, commits, head, problems };
+    const prunedTo = written[0]?.after ?? head.sequence;
+    return { state: { generation: head.generation, sequence: head.sequence, prunedTo, cursor: head.cursor, rows: [...rows, ...removed.values()] }, commits, head, problems };
   }
 }
 
@@ -52,17 +55,19 @@ async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[];
   return { rows: rows.filter((row) => row !== null), problems };
 }
 
-/** Many ahead, to the first number that nobody has taken. null: the log was shortened meanwhile. */
-async function readCommits(log: CommitLog, { generation, first }: LogHead): Promise<LoggedCommit[] | null> {
-  const AHEAD = 128;
-  const commits: LoggedCommit[] = [];
-  for (let from = first; ; from += AHEAD) {
-    const page = await inParallel(Array.from({ length: AHEAD }, (_, i) => from + i), (number) => log.read(generation, number));
+const AHEAD = 128;
+
+/** Up to a number, or to the first that nobody has taken; many side by side. null: the log was shortened meanwhile. */
+async function readNumbers<T>(log: CommitLog, { generation, first }: LogHead, { from, to }: { from: number; to: number }, read: (number: number) => Promise<T | null>): Promise<T[] | null> {
+  const found: T[] = [];
+  for (let at = from; at <= to; at += AHEAD) {
+    const page = await inParallel(Array.from({ length: Math.min(AHEAD, to - at + 1) }, (_, i) => at + i), read);
     const end = page.indexOf(null);
-    for (const commit of page.slice(0, end === -1 ? AHEAD : end)) if (commit !== null) commits.push(commit);
-    if (end === -1) continue;
-    const head = await log.head();
-    const next = first + commits.length;
-    return head?.generation === generation && head.first <= first && head.written < next ? commits : null;
+    for (const one of page.slice(0, end === -1 ? page.length : end)) if (one !== null) found.push(one);
+    if (end !== -1) break;
   }
+  const head = await log.head();
+  const next = from + found.length;
+  // Where one is missing that was written, it is forgotten by now.
+  return head?.generation === generation && head.first <= first && (next > to || head.written < next) ? found : null;
 }
