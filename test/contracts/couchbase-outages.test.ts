@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ModuleDocument } from '../../src/shared/model/documents.ts';
 import type { Change, Version } from '../../src/shared/ports/document-store.ts';
 import { addressOf, holdfastNode, openOn } from '../support/couchbase/couchbase-world.ts';
-import { DataNode, type Fault, type Seen } from '../support/couchbase/data-node.ts';
+import type { DataNode, Fault, Seen } from '../support/couchbase/data-node.ts';
 import { eventually } from '../support/couchbase/eventually.ts';
 import { type RemoteStore, StoreProcess } from '../support/couchbase/store-process.ts';
 import { moduleDocument } from '../support/sample-documents.ts';

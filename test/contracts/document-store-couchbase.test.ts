@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect } from 'vitest';
+import { storeAddressSchema } from '../../src/shared/model/store-address.ts';
 import { holdfastNode, openOn } from '../support/couchbase/couchbase-world.ts';
 import { StoreProcess } from '../support/couchbase/store-process.ts';
 import { documentStoreContract } from './document-store.contract.ts';
@@ -22,3 +23,21 @@ documentStoreContract('couchbase, on the stand-in', async (options) => {
     },
   };
 });
+
+// On a real cluster, where somebody has one: docs/couchbase.md.
+const { CB_CONNSTR: real, CB_PASSWORD: password = '' } = globalThis.process.env;
+if (real !== undefined) {
+  let made = 0;
+  documentStoreContract('couchbase, on a real cluster', async (options) => {
+    const address = { ...storeAddressSchema.parse(real), scope: `contract-${globalThis.process.pid}-${(made += 1)}` };
+    await process.scopes('make', { address, password });
+    const store = await process.open({ address, password, ...options });
+    return {
+      store,
+      close: async () => {
+        await store.close();
+        await process.scopes('drop', { address, password });
+      },
+    };
+  });
+}

@@ -273,9 +273,9 @@ export function documentStoreContract(name: string, make: (options: StoreOptions
           for (let port = 2; port <= 20 && version !== undefined; port += 1) [version] = await store.apply([update(moduleDocument(id, { port }), version)]);
         };
         const writers = Promise.all(Array.from({ length: 10 }, (_, writer) => write(writer)));
-        let writing = true;
-        const done = writers.finally(() => (writing = false));
-        while (writing) await read();
+        const progress = { writing: true };
+        const done = writers.finally(() => (progress.writing = false));
+        while (progress.writing) await read();
         await done;
         while (await read());
         expect([...seen.values()]).toEqual(Array.from({ length: 10 }, () => 20));

@@ -258,8 +258,7 @@ export function describeConfig(config: Config): JsonObject {
   const { role, data, origin, log, driverHosts, drivers, origins, writeLog } = config;
   const keys = { settings_keys_file: config.settingsKeysFile, settings_keys: config.settingsKeys?.ids ?? null };
   const served = { data, http: formatAddress(config.http), origin, origins: [...origins] };
-  const store = config.store === null ? null : describeStore(config.store);
-  const common = { role, ...served, log, driver_hosts: driverHosts, drivers, ...keys, store, write_log: writeLog };
+  const common = { role, ...served, log, driver_hosts: driverHosts, drivers, ...keys, ...describeStore(config.store), write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -267,11 +266,11 @@ export function describeConfig(config: Config): JsonObject {
   return { ...common, enrol: config.enrol === null ? null : '[redacted]', secret_file: config.secretFile, masters };
 }
 
-const describeStore = ({ address: at, passwordFile, caFile }: StoreConfig): JsonObject => ({
-  address: describeAddress(at),
-  durability: at.durability,
-  password: passwordFile ?? '[redacted]',
-  ca: caFile,
+const describeStore = (store: StoreConfig | null): JsonObject => ({
+  store: store === null ? null : describeAddress(store.address),
+  store_password_file: store?.passwordFile ?? null,
+  store_password: store === null || store.password === null ? null : '[redacted]',
+  store_ca: store?.caFile ?? null,
 });
 
 /** `host:port`; an IPv6 address stands in brackets. null when it is something else. */

@@ -34,5 +34,5 @@ export const storeAddressSchema = z.string().transform((text, context): StoreAdd
   return { hosts, tls: scheme === 'couchbases', user, bucket, scope, durability: level };
 });
 
-export const describeAddress = ({ hosts, tls, user, bucket, scope }: StoreAddress): string =>
-  `${tls ? 'couchbases' : 'couchbase'}://${user}@${hosts}/${bucket}/${scope}`;
+export const describeAddress = ({ hosts, tls, user, bucket, scope, durability }: StoreAddress): string =>
+  `${tls ? 'couchbases' : 'couchbase'}://${user}@${hosts}/${bucket}/${scope}${durability === 'persist' ? '' : `?durability=${durability}`}`;

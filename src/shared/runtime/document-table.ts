@@ -1,5 +1,5 @@
 import { assert } from '../foundation/assert.ts';
-import { jsonEqual, type Json } from '../foundation/json.ts';
+import { jsonEqual } from '../foundation/json.ts';
 import type { AnyDocument, DocumentKind, DocumentOf } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Change, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../ports/document-store.ts';
@@ -138,7 +138,8 @@ export class DocumentTable {
     const tooOld = cursor.generation !== head.generation || cursor.sequence < this.#prunedTo || cursor.sequence > head.sequence;
     if (tooOld) return { ...head, entries: [], tooOld };
     const entries: FeedEntry[] = [];
-    for (let i = firstAbove(this.#order.length, (at) => (this.#order[at]?.sequence ?? 0) > cursor.sequence); i < this.#order.length && entries.length < limit; i += 1) {
+    const first = firstAbove(this.#order.length, (at) => (this.#order[at]?.sequence ?? 0) > cursor.sequence);
+    for (let i = first; i < this.#order.length && entries.length < limit; i += 1) {
       const { id = '', sequence = 0 } = this.#order[i] ?? {};
       const row = this.#rows.get(id);
       if (row?.sequence === sequence) entries.push({ sequence, id, kind: row.kind, document: row.body === null ? null : parse(row.body) });
@@ -275,7 +276,7 @@ export class CommitDraft {
   /** What is there already keeps its version, so that nothing restarts because of it. */
   #replicate(id: string, kind: DocumentKind, document: AnyDocument | null): void {
     const body = this.#row(id)?.body ?? null;
-    const same = body === null || document === null ? body === document : jsonEqual(parse(body) as Json, document as Json);
+    const same = body === null || document === null ? body === document : jsonEqual(parse(body), document);
     if (!same) this.#put(id, kind, document);
   }
 

@@ -1,6 +1,6 @@
 import type { StoreAddress } from '../../../src/shared/model/store-address.ts';
 import { DataNode } from './data-node.ts';
-import { type RemoteOptions, type RemoteStore, StoreProcess } from './store-process.ts';
+import type { RemoteOptions, RemoteStore, StoreProcess } from './store-process.ts';
 
 /** The stand-in as `holdfast` is set up on it. */
 export const holdfastNode = (): DataNode => new DataNode({ collections: ['holdfast.documents', 'holdfast.indexes', 'holdfast-private.log'] });

@@ -1,4 +1,5 @@
 // Couchbase stores in a process of their own: a fault in the native part of the SDK must not end the tests. Started by store-process.ts.
+import couchbase from 'couchbase';
 import { createSystemClock } from '../../../dist/shared/adapters/clock/system-clock.js';
 import { createSystemRandom } from '../../../dist/shared/adapters/random/system-random.js';
 import { openCouchbaseStore } from '../../../dist/shared/adapters/store-couchbase/couchbase-store.js';
@@ -29,18 +30,36 @@ async function open(name, options) {
   stores.set(name, store);
 }
 
+/** A scope of its own in a real cluster, so that tests do not meet; gone with `drop`. */
+async function scopes(method, { address, password }) {
+  const cluster = await couchbase.connect(`${address.tls ? 'couchbases' : 'couchbase'}://${address.hosts}`, { username: address.user, password });
+  const manager = cluster.bucket(address.bucket).collections();
+  for (const scope of [address.scope, `${address.scope}-private`]) {
+    if (method === 'drop') await manager.dropScope(scope).catch(() => undefined);
+    else await manager.createScope(scope);
+  }
+  if (method === 'make') {
+    for (const name of ['documents', 'indexes']) await manager.createCollection(name, address.scope);
+    await manager.createCollection('log', `${address.scope}-private`);
+  }
+  await cluster.close();
+}
+
 async function call({ store, method, args }) {
   if (method === 'open') return open(store, ...args);
+  if (method === 'make' || method === 'drop') return scopes(method, ...args);
   const opened = stores.get(store);
   if (method === 'contact') return { inTouch: opened.inTouch, ageMs: opened.ageMs };
   return opened[method](...args);
 }
 
-process.on('message', async ({ id, ...request }) => {
+async function answer({ id, ...request }) {
   try {
     say({ id, result: (await call(request)) ?? null });
   } catch (error) {
     say({ id, error: error instanceof HoldfastError ? error.toJSON() : String(error?.stack ?? error) });
   }
-});
+}
+
+process.on('message', (request) => void answer(request));
 process.on('disconnect', () => process.exit(0));

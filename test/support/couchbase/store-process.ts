@@ -95,6 +95,11 @@ export class StoreProcess {
     return store;
   }
 
+  /** Makes or drops the scopes of a store in a real cluster. */
+  async scopes(method: 'make' | 'drop', options: RemoteOptions): Promise<void> {
+    await this.#call('', method, [options]);
+  }
+
   /** Those that were not closed. */
   async closeStores(): Promise<void> {
     await Promise.allSettled([...this.#open].map((store) => store.close()));

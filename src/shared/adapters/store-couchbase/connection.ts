@@ -1,10 +1,8 @@
-import type { Cluster } from 'couchbase';
+import type * as Sdk from 'couchbase';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { StoreAddress } from '../../model/store-address.ts';
 import { KvFailure } from './failures.ts';
-
-type Sdk = typeof import('couchbase');
 
 export interface ConnectionOptions {
   address: StoreAddress;
@@ -14,22 +12,23 @@ export interface ConnectionOptions {
 }
 
 /** Loaded only where it is configured: it is large, and has native parts. Throws CONFIG_INVALID where it is not installed. */
-async function loadSdk(): Promise<Sdk> {
+async function loadSdk(): Promise<typeof Sdk> {
   try {
     return await import('couchbase');
   } catch (error) {
-    const problem = `needs the package couchbase, which cannot be loaded: run \`npm install couchbase@4.7.1\` (${error instanceof Error ? error.message.split('\n')[0] : String(error)})`;
+    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    const problem = `needs the package couchbase, which cannot be loaded: run \`npm install couchbase@4.7.1\` (${why})`;
     throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_STORE', problem }, { cause: error });
   }
 }
 
 /** The connection to a cluster. Once it is made the SDK makes it anew by itself; until then nobody does but the caller. */
 export class Connection {
-  readonly sdk: Sdk;
+  readonly sdk: typeof Sdk;
   readonly #options: ConnectionOptions;
-  #cluster: Cluster | null = null;
+  #cluster: Sdk.Cluster | null = null;
 
-  private constructor(sdk: Sdk, options: ConnectionOptions) {
+  private constructor(sdk: typeof Sdk, options: ConnectionOptions) {
     this.sdk = sdk;
     this.#options = options;
   }
@@ -54,7 +53,7 @@ export class Connection {
     });
   }
 
-  get cluster(): Cluster {
+  get cluster(): Sdk.Cluster {
     if (this.#cluster === null) throw new KvFailure('unreachable', 'it was not reached since the start', null);
     return this.#cluster;
   }

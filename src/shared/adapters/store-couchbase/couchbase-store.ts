@@ -144,7 +144,8 @@ class SharedStore implements CouchbaseStore {
         }
         // A cluster that is being set up refuses everybody for a moment.
         if (failure.kind === 'refused' && clock.monotonicMs() - since > setUpMs) throw toHoldfastError(failure, this.#path);
-        log.warn('store.waiting', { store: this.#path, problem: failure.message, attempt: attempt + 1, seconds: Math.round((clock.monotonicMs() - since) / 1_000) });
+        const seconds = Math.round((clock.monotonicMs() - since) / 1_000);
+        log.warn('store.waiting', { store: this.#path, problem: failure.message, attempt: attempt + 1, seconds });
         await clock.sleep(backoffMs({ firstMs: 250, maxMs: 5_000, factor: 2, jitter: 0.5 }, attempt, random.next()), signal);
       }
     }
@@ -204,7 +205,8 @@ class SharedStore implements CouchbaseStore {
     // What is committed is safe, and another node would write its documents; this one does it sooner.
     if (this.#inTouch) await Promise.race([this.#writing, this.#options.clock.sleep(limits.storeRequestMs, this.#closing.signal)]);
     this.#closing.abort(new Error('the store is closed'));
-    for (const waiting of this.#waiting.drain()) waiting.settle(new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'the server is shutting down' }));
+    const ending = new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'the server is shutting down' });
+    for (const waiting of this.#waiting.drain()) waiting.settle(ending);
     await Promise.allSettled([this.#following, this.#committing, this.#writing]);
     await this.#connection.close();
     await this.#copy?.close();
@@ -235,7 +237,7 @@ class SharedStore implements CouchbaseStore {
 
   async #commitAll(): Promise<void> {
     // Whoever writes in the same turn of the event loop shares the commit.
-    await null;
+    await Promise.resolve();
     while (this.#waiting.size > 0) {
       const batch: Waiting[] = [];
       for (let next = this.#waiting.shift(); next !== undefined; next = batch.length < BATCH ? this.#waiting.shift() : undefined) batch.push(next);

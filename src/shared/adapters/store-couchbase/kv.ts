@@ -66,7 +66,8 @@ export class Kv {
 
   /** False: the same. */
   remove(collection: CollectionName, key: string, cas: Cas | null): Promise<boolean> {
-    return this.#write((of) => of.remove(key, { ...(cas === null ? {} : { cas }), ...this.#durability }), collection, 'CasMismatchError', 'DocumentNotFoundError');
+    const options = { ...(cas === null ? {} : { cas }), ...this.#durability };
+    return this.#write((of) => of.remove(key, options), collection, 'CasMismatchError', 'DocumentNotFoundError');
   }
 
   /** Changes paths of a document of this version; null: makes it, or changes it whatever its version is. Null: it is another version. */

@@ -37,14 +37,26 @@ const feedHeadSchema = z.object({ generation: z.string().max(100), sequence: cou
 const kindSchema = z.enum(documentKinds as [DocumentKind, ...DocumentKind[]]);
 
 /** `written`: documents and indexes are as after this commit, whose last change has `sequence`. Commits from `first` on are kept. */
-export const headSchema = z.object({ generation: generationSchema, first: countSchema, written: countSchema, sequence: countSchema, cursor: feedHeadSchema.nullable() });
+export const headSchema = z.object({
+  generation: generationSchema,
+  first: countSchema,
+  written: countSchema,
+  sequence: countSchema,
+  cursor: feedHeadSchema.nullable(),
+});
 export type LogHead = z.output<typeof headSchema>;
 
 const placeSchema = z.object({ kind: kindSchema, location: idSchema.nullable() });
 const changeSchema = z.object({ id: idSchema, kind: kindSchema, document: z.unknown(), was: placeSchema.nullable() });
 const changesSchema = z.array(changeSchema);
 /** `parts`: so many documents beside it carry the changes, which one alone could not. */
-export const commitSchema = z.object({ nonce: z.string().max(100), after: countSchema, cursor: feedHeadSchema.nullable(), parts: countSchema, changes: changesSchema });
+export const commitSchema = z.object({
+  nonce: z.string().max(100),
+  after: countSchema,
+  cursor: feedHeadSchema.nullable(),
+  parts: countSchema,
+  changes: changesSchema,
+});
 export type StoredCommit = z.output<typeof commitSchema>;
 export const partSchema = z.object({ changes: changesSchema });
 

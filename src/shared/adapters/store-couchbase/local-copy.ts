@@ -62,7 +62,7 @@ export class CopyWriter {
 
   async #write(): Promise<void> {
     // What comes in the same turn is written together.
-    await null;
+    await Promise.resolve();
     try {
       while (this.#whole || this.#waiting.length > 0) await (this.#whole ? this.#writeWhole() : this.#writeWaiting());
     } catch (error) {

@@ -30,7 +30,8 @@ export async function readSnapshot(kv: Kv, log: CommitLog): Promise<Snapshot> {
     const removed = new Map(written.flatMap((commit) => commit.removed).filter(({ id }) => !known.has(id)).map((row) => [row.id, row]));
     // Removals that happened before the oldest commit are not known.
     const prunedTo = written[0]?.after ?? head.sequence;
-    return { state: { generation: head.generation, sequence: head.sequence, prunedTo, cursor: head.cursor, rows: [...rows, ...removed.values()] }, commits, head, problems };
+    const { generation, sequence, cursor } = head;
+    return { state: { generation, sequence, prunedTo, cursor, rows: [...rows, ...removed.values()] }, commits, head, problems };
   }
 }
 
@@ -58,7 +59,12 @@ async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[];
 const AHEAD = 128;
 
 /** Up to a number, or to the first that nobody has taken; many side by side. null: the log was shortened meanwhile. */
-async function readNumbers<T>(log: CommitLog, { generation, first }: LogHead, { from, to }: { from: number; to: number }, read: (number: number) => Promise<T | null>): Promise<T[] | null> {
+async function readNumbers<T>(
+  log: CommitLog,
+  { generation, first }: LogHead,
+  { from, to }: { from: number; to: number },
+  read: (number: number) => Promise<T | null>,
+): Promise<T[] | null> {
   const found: T[] = [];
   for (let at = from; at <= to; at += AHEAD) {
     const page = await inParallel(Array.from({ length: Math.min(AHEAD, to - at + 1) }, (_, i) => at + i), read);
