@@ -117,7 +117,7 @@ describe('docker-compose.yml', () => {
     }
     for (const module of of('mod')) {
       if (module.type !== 'mod') continue;
-      const { command = [] } = services[module.ip] ?? {};
+      const command = services[module.ip]?.command ?? [];
       const [first, count] = [Number(command[command.indexOf('--base-port') + 1]), Number(command[command.indexOf('--ports') + 1])];
       expect(module.port, module.id).toBeGreaterThanOrEqual(first);
       expect(module.port, module.id).toBeLessThan(first + count);

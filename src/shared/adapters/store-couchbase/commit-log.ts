@@ -75,7 +75,7 @@ export class CommitLog {
     const taken = await this.#kv.insert('log', commitKey(generation, number), { nonce, after, cursor, parts, changes: parts === 0 ? changes : [] });
     if (taken) return commit;
     const standing = await this.read(generation, number);
-    if (standing === null) throw new KvFailure('uncertain', `commit ${number} is gone`, null);
+    if (standing === null) throw new KvFailure('uncertain', `commit ${number} is gone`);
     return standing;
   }
 
@@ -129,7 +129,7 @@ export class CommitLog {
 function toHead(found: { content: unknown } | null): LogHead | null {
   if (found === null) return null;
   const head = headSchema.safeParse(found.content);
-  if (!head.success) throw new KvFailure('refused', `its head is damaged: ${head.error.issues[0]?.message}`, head.error);
+  if (!head.success) throw new KvFailure('refused', `its head is damaged: ${head.error.issues[0]?.message}`, { cause: head.error });
   return head.data;
 }
 
@@ -141,4 +141,4 @@ function toChange(number: number, { id, kind, document, was }: StoredCommit['cha
   return { id, kind, document: parsed.document, was };
 }
 
-const damaged = (number: number, problem: string | undefined): KvFailure => new KvFailure('refused', `commit ${number} cannot be read: ${problem}`, null);
+const damaged = (number: number, problem: string | undefined): KvFailure => new KvFailure('refused', `commit ${number} cannot be read: ${problem}`);

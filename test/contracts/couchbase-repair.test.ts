@@ -1,0 +1,125 @@
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { addressOf, holdfastNode, openOn } from '../support/couchbase/couchbase-world.ts';
+import { DataNode } from '../support/couchbase/data-node.ts';
+import { eventually } from '../support/couchbase/eventually.ts';
+import { type RemoteOptions, StoreProcess } from '../support/couchbase/store-process.ts';
+import { moduleDocument } from '../support/sample-documents.ts';
+
+const sdk = new StoreProcess();
+let node: DataNode;
+let options: RemoteOptions;
+beforeEach(async () => {
+  node = holdfastNode();
+  await node.start();
+  options = { address: addressOf(node), password: 'pw-holdfast' };
+});
+afterEach(async () => {
+  await sdk.closeStores();
+  await node.stop();
+  expect(node.unknown).toEqual([]);
+});
+afterAll(() => sdk.close());
+
+/** 40 modules at two edges, written to the end. */
+async function filled(): Promise<void> {
+  const store = await openOn(sdk, node);
+  await store.apply(Array.from({ length: 40 }, (_, i) => ({ op: 'put', document: moduleDocument(`mod-${i}`, { edge_control_id: `edge-${i % 2}` }), expect: null })));
+  await eventually('documents are written', () => (node.collection('holdfast-private.log').read('head') as { written: number }).written === 1);
+  await store.close();
+}
+/** The commits tell what the indexes do not, until they are forgotten. */
+function forgetCommits(): void {
+  const log = node.collection('holdfast-private.log');
+  const head = log.read('head') as { generation: string };
+  log.write('head', { ...head, first: 2 });
+  log.drop(`commit-${head.generation}-1`);
+}
+const indexes = (): string[] => node.collection('holdfast.indexes').ids().filter((key) => key !== 'idx');
+const contents = (): unknown[] => indexes().toSorted().map((key) => [key, (node.collection('holdfast.indexes').read(key) as { ids: unknown }).ids]);
+
+describe('indexes', () => {
+  it('agree with the documents after writes', async () => {
+    await filled();
+    expect(await sdk.inspect(options)).toEqual({ trouble: null, problem: '', index: { documents: 40, differences: [], damaged: [] } });
+  });
+
+  it('that were lost, cut short, filled with strangers or damaged are found and written anew, and then all documents are read again', async () => {
+    await filled();
+    forgetCommits();
+    const before = contents();
+    const all = node.collection('holdfast.indexes');
+    const [lost = '', short = '', strange = '', damaged = ''] = indexes();
+    const idsOf = (key: string): string[] => Object.keys((all.read(key) as { ids: object }).ids);
+    const hidden = [...idsOf(lost), ...idsOf(short), ...idsOf(damaged)];
+    all.drop(lost);
+    all.write(short, { ...(all.read(short) as object), ids: {} });
+    all.write(strange, { ...(all.read(strange) as object), ids: { ...(all.read(strange) as { ids: object }).ids, 'mod-none': 3 } });
+    const late = await openOn(sdk, node);
+    expect(await late.list('mod', { limit: 100 })).toHaveLength(40 - idsOf(short).length - hidden.length + idsOf(damaged).length);
+    await late.close();
+    all.write(damaged, { ids: 'gone' });
+
+    const planned = await sdk.rebuild(options, true);
+    expect(planned?.differences.flatMap(({ missing }) => missing).toSorted()).toEqual(hidden.toSorted());
+    expect(planned?.differences.flatMap(({ surplus }) => surplus)).toEqual(['mod-none']);
+    expect((await sdk.inspect(options)).index).toEqual(planned);
+    expect(await sdk.rebuild(options, false)).toEqual(planned);
+    expect(contents()).toEqual(before);
+    expect(await sdk.rebuild(options, false)).toMatchObject({ differences: [] });
+    const store = await openOn(sdk, node);
+    expect(await store.list('mod', { limit: 100 })).toHaveLength(40);
+  });
+
+  it('that the root does not name are named again', async () => {
+    await filled();
+    forgetCommits();
+    node.collection('holdfast.indexes').write('idx', {});
+    expect((await sdk.rebuild(options, false))?.differences.flatMap(({ missing }) => missing)).toHaveLength(40);
+    const store = await openOn(sdk, node);
+    expect(await store.list('mod', { limit: 100 })).toHaveLength(40);
+  });
+
+  it('are not touched while servers are writing', async () => {
+    await filled();
+    const store = await openOn(sdk, node);
+    node.fault = ({ collection, opcode }) => (collection === 'holdfast.documents' && opcode !== 0x00 ? 'busy' : null);
+    await store.apply([{ op: 'put', document: moduleDocument('mod-new'), expect: null }]);
+    expect(await sdk.rebuild(options, false)).toBeNull();
+    node.fault = () => null;
+  });
+});
+
+describe('what is wrong is named', () => {
+  it('a wrong password', async () => {
+    expect(await sdk.inspect({ ...options, password: 'wrong' })).toMatchObject({ trouble: 'credentials' });
+  });
+
+  it('a missing bucket', async () => {
+    expect(await sdk.inspect({ ...options, address: { ...addressOf(node), bucket: 'none' } })).toMatchObject({ trouble: 'bucket' });
+  });
+
+  it('a missing scope', async () => {
+    expect(await sdk.inspect({ ...options, address: { ...addressOf(node), scope: 'none' } })).toMatchObject({ trouble: 'scope' });
+  });
+
+  it('replicas that make durable writes impossible', async () => {
+    node.durable = false;
+    expect(await sdk.inspect(options)).toMatchObject({ trouble: 'durability' });
+  });
+
+  it('a disk or a memory that is full', async () => {
+    node.room = 0;
+    expect(await sdk.inspect(options)).toMatchObject({ trouble: 'room' });
+  });
+
+  it('a database that is away', async () => {
+    await node.stop();
+    expect(await sdk.inspect(options)).toMatchObject({ trouble: 'away' });
+  });
+
+  it('a document that no schema takes', async () => {
+    await filled();
+    node.collection('holdfast.documents').write('mod-3', { type: 'mod', name: 7 });
+    expect((await sdk.inspect(options)).index?.damaged).toEqual([expect.stringContaining('document mod-3: ')]);
+  });
+});
