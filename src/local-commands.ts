@@ -64,6 +64,14 @@ export const localCommands: LocalCommands = {
     return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
   },
 
+  async rebuildIndexes({ env, dryRun, signal }) {
+    const [{ parseConfig }, { rebuildSharedIndexes }] = await Promise.all([import('./shared/model/config.ts'), import('./open-store.ts')]);
+    // The role and the directory do not matter here, and the environment of an administrator may lack them.
+    const { store } = parseConfig({ HOLDFAST_ROLE: 'master', HOLDFAST_DATA: '.', ...storeVariables(env) }, { cores: 1, hostname: '' });
+    if (store === null) throw new CliFailure('HOLDFAST_STORE is not set: documents in files have no indexes', 'run it with the environment of the server');
+    return rebuildSharedIndexes(store, { dryRun, signal });
+  },
+
   newSettingsKey: async () => {
     const [{ createSystemRandom }, { settingsKeyLine }] = await Promise.all([
       import('./shared/adapters/random/system-random.ts'),
@@ -83,6 +91,9 @@ export const localCommands: LocalCommands = {
   sim: async (options) => (await import('./checks.ts')).sim(options),
   model: async (options) => (await import('./checks.ts')).model(options),
 };
+
+const storeVariables = (env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => name.startsWith('HOLDFAST_STORE')));
 
 /** Aborts when whoever holds the other end of standard input is gone, however it went. */
 function endOfInput(): AbortSignal {

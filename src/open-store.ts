@@ -1,6 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dataFiles } from './data-files.ts';
+import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
+import { createSystemRandom } from './shared/adapters/random/system-random.ts';
+import type { IndexReport } from './shared/adapters/store-couchbase/index-repair.ts';
+import type { InspectOptions, StoreInspection } from './shared/adapters/store-couchbase/inspect-store.ts';
 import { openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
 import type { Config, StoreConfig } from './shared/model/config.ts';
 import type { AnyDocument } from './shared/model/documents.ts';
@@ -40,9 +44,26 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const { address, caFile } = config.store;
   const { log } = parts;
   const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
-  const shared = await openCouchbaseStore({ ...parts, address, password, caFile, copy, fill });
+  const shared = await openCouchbaseStore({ ...parts, owner: config.role, address, password, caFile, copy, fill });
   const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
   return extended(shared, { backup: (toFile) => copy.backup(toFile), staleMs });
+}
+
+/** What is wrong with a database, for the doctor. Changes nothing that lasts. Throws CONFIG_INVALID. */
+export async function inspectSharedStore(store: StoreConfig, signal: AbortSignal): Promise<StoreInspection> {
+  const { inspectStore } = await import('./shared/adapters/store-couchbase/inspect-store.ts');
+  return inspectStore(await inspectionOf(store, signal));
+}
+
+/** null: servers are writing, or nothing is stored yet. Throws CONFIG_INVALID, STORE_REFUSED, STORE_UNREACHABLE. */
+export async function rebuildSharedIndexes(store: StoreConfig, { dryRun, signal }: { dryRun: boolean; signal: AbortSignal }): Promise<IndexReport | null> {
+  const { rebuildIndexes } = await import('./shared/adapters/store-couchbase/inspect-store.ts');
+  return rebuildIndexes(await inspectionOf(store, signal), dryRun);
+}
+
+async function inspectionOf(store: StoreConfig, signal: AbortSignal): Promise<InspectOptions> {
+  const { address, caFile } = store;
+  return { address, caFile, password: await readPassword(store), clock: createSystemClock(), random: createSystemRandom(), signal };
 }
 
 type Extension = Pick<ServerStore, 'backup' | 'staleMs'>;

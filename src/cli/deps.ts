@@ -64,6 +64,14 @@ export interface DriverTest {
   problem: string | null;
 }
 
+export interface IndexRepair {
+  documents: number;
+  /** Ids that an index misses, and that it lists for nothing. */
+  differences: { index: string; missing: string[]; surplus: string[] }[];
+  /** Documents that no schema takes. */
+  damaged: string[];
+}
+
 /** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
 export interface LocalCommands {
   /** Runs a server until `signal` aborts, or standard input ends if `withParent`; configured by the environment. */
@@ -76,6 +84,8 @@ export interface LocalCommands {
   verify(options: { path: string }): Promise<{ problems: string[] }>;
   /** Puts a backup in the place of the store of a data directory that no server uses. */
   restore(options: { backup: string; data: string; dryRun: boolean }): Promise<RestoreResult>;
+  /** Compares the indexes of the database that HOLDFAST_STORE names, and writes those anew that differ. null: servers are writing. */
+  rebuildIndexes(options: { env: Environment; dryRun: boolean; signal: AbortSignal }): Promise<IndexRepair | null>;
   /** Makes a key for sealed settings: its line in a file of keys. */
   newSettingsKey(): Promise<{ line: string }>;
   /** Writes a driver to begin with. */

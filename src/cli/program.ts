@@ -14,6 +14,7 @@ import { addExport } from './export.ts';
 import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
 import type { CliFailure } from './failures.ts';
 import { cleanLines } from './format.ts';
+import { addIndex } from './index-rebuild.ts';
 import { addGet } from './get.ts';
 import { addKey } from './key.ts';
 import { addLocation } from './location.ts';
@@ -57,6 +58,7 @@ const commands = [
   addBackup,
   addVerify,
   addRestore,
+  addIndex,
   addSim,
   addModel,
 ];

@@ -206,6 +206,12 @@ describe('a start', () => {
     await expect(opening).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: 'there is no such scope' } });
   });
 
+  it('is refused where the documents belong to a server of the other role', async () => {
+    await openOn(sdk, node);
+    const edge = openOn(sdk, node, { owner: 'edge', setUpMs: 0 });
+    await expect(edge).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: expect.stringContaining('give this server a scope of its own') } });
+  });
+
   it('finds what a node committed that died before it wrote the documents', async () => {
     const first = await openOn(sdk, node);
     await first.apply([create('mod-1', { edge_control_id: 'edge-1' })]);
@@ -271,6 +277,6 @@ describe('documents', () => {
     log.drop(`commit-${head.generation}-1`);
     const late = await openOn(sdk, node);
     expect((await late.list('mod', { limit: 10 })).map(({ document }) => document.id)).toEqual(['mod-2']);
-    expect(late.log).toContainEqual(expect.objectContaining({ event: 'store.document-damaged' }));
+    expect(late.log).toContainEqual(expect.objectContaining({ event: 'store.damaged' }));
   });
 });

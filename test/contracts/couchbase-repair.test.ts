@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { addressOf, holdfastNode, openOn } from '../support/couchbase/couchbase-world.ts';
-import { DataNode } from '../support/couchbase/data-node.ts';
+import type { DataNode } from '../support/couchbase/data-node.ts';
 import { eventually } from '../support/couchbase/eventually.ts';
 import { type RemoteOptions, StoreProcess } from '../support/couchbase/store-process.ts';
 import { moduleDocument } from '../support/sample-documents.ts';
@@ -77,6 +79,27 @@ describe('indexes', () => {
     expect((await sdk.rebuild(options, false))?.differences.flatMap(({ missing }) => missing)).toHaveLength(40);
     const store = await openOn(sdk, node);
     expect(await store.list('mod', { limit: 100 })).toHaveLength(40);
+  });
+
+  it('are written anew by the command line, with the environment of a server', async () => {
+    await filled();
+    forgetCommits();
+    node.collection('holdfast.indexes').drop(indexes()[0] ?? '');
+    const env = { HOLDFAST_STORE: `couchbase://holdfast@127.0.0.1:${node.port}/holdfast`, HOLDFAST_STORE_PASSWORD: 'pw-holdfast' };
+    const { stdout } = await promisify(execFile)(process.execPath, ['dist/main.js', 'index', 'rebuild', '--yes', '-o', 'json'], { env });
+    expect(JSON.parse(stdout)).toMatchObject({ documents: 40, differences: [{ surplus: [] }], dry_run: false });
+    expect((await sdk.inspect(options)).index?.differences).toEqual([]);
+  });
+
+  it('that are damaged hide their documents from a start, which says so, and no others', async () => {
+    await filled();
+    forgetCommits();
+    const [damaged = ''] = indexes();
+    const hidden = Object.keys((node.collection('holdfast.indexes').read(damaged) as { ids: object }).ids).length;
+    node.collection('holdfast.indexes').write(damaged, { ids: 'gone' });
+    const store = await openOn(sdk, node);
+    expect(await store.list('mod', { limit: 100 })).toHaveLength(40 - hidden);
+    expect(store.log).toContainEqual(expect.objectContaining({ event: 'store.damaged', facts: expect.objectContaining({ problem: `index ${damaged} is missing or damaged: holdfast index rebuild` }) }));
   });
 
   it('are not touched while servers are writing', async () => {

@@ -36,6 +36,7 @@ export function startCli(setting: CliSetting, ...argv: string[]): { out(): strin
     inspect: unused,
     verify: unused,
     restore: unused,
+    rebuildIndexes: unused,
     newSettingsKey: unused,
     newDriver: unused,
     testDrivers: unused,

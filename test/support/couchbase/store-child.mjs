@@ -19,6 +19,7 @@ function logFor(store) {
 async function open(name, options) {
   const store = await openCouchbaseStore({
     caFile: null,
+    owner: 'master',
     ...options,
     copy: options.copyPath === undefined ? null : await openEmbeddedStore({ path: options.copyPath, log: logFor(name) }),
     clock: createSystemClock(),

@@ -10,6 +10,7 @@ import type { CommitListener, DocumentStore, FeedHead } from '../../../src/share
 export interface RemoteOptions {
   address: StoreAddress;
   password: string;
+  owner?: 'master' | 'edge';
   tombstones?: number;
   keepCommits?: number;
   setUpMs?: number;

@@ -26,6 +26,7 @@ export function programForDocs(): Command {
     demo: unused,
     inspect: unused,
     verify: unused,
+    rebuildIndexes: unused,
     restore: unused,
     newSettingsKey: unused,
     newDriver: unused,

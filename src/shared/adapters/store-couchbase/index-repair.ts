@@ -52,7 +52,8 @@ async function compare(kv: Kv, log: CommitLog): Promise<Comparison | null> {
     // An index that the root does not name is not read.
     const listed = index.success && named.has(key) ? Object.keys(index.data.ids) : [];
     const there = wanted.get(key) ?? {};
-    const difference = { index: key, missing: Object.keys(there).filter((id) => !listed.includes(id)), surplus: listed.filter((id) => !Object.hasOwn(there, id)) };
+    const missing = Object.keys(there).filter((id) => !listed.includes(id));
+    const difference = { index: key, missing, surplus: listed.filter((id) => !Object.hasOwn(there, id)) };
     if (difference.missing.length + difference.surplus.length > 0 || (found !== null && !index.success)) differing.set(key, { ids: there, found });
     return difference;
   });

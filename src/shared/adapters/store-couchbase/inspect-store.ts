@@ -1,10 +1,10 @@
 import { HoldfastError } from '../../model/errors.ts';
-import type { StoreAddress } from '../../model/store-address.ts';
+import { describeAddress, type StoreAddress } from '../../model/store-address.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
 import { CommitLog } from './commit-log.ts';
 import { Connection } from './connection.ts';
-import { kvFailure, type Trouble } from './failures.ts';
+import { kvFailure, toHoldfastError, type Trouble } from './failures.ts';
 import { checkIndexes, type IndexReport, repairIndexes } from './index-repair.ts';
 import { Kv } from './kv.ts';
 
@@ -38,7 +38,7 @@ export async function inspectStore(options: InspectOptions): Promise<StoreInspec
       return { trouble: null, problem: '', index: await checkIndexes(kv, log) };
     });
   } catch (error) {
-    if (error instanceof HoldfastError) return { trouble: 'sdk', problem: String(error.facts['problem']), index: null };
+    if (error instanceof HoldfastError) return { trouble: 'sdk', problem: error.message, index: null };
     const { trouble, message: problem } = kvFailure(error);
     // The SDK goes on looking for a bucket that is not there until the time is over.
     if (reached && trouble === 'away') return { trouble: 'bucket', problem: 'the cluster answers, the bucket does not', index: null };
@@ -46,9 +46,14 @@ export async function inspectStore(options: InspectOptions): Promise<StoreInspec
   }
 }
 
-/** `dryRun`: only says what differs. null: servers are writing, or nothing is stored yet. Throws what the database does. */
-export const rebuildIndexes = (options: InspectOptions, dryRun: boolean): Promise<IndexReport | null> =>
-  withKv(options, (kv, log) => (dryRun ? checkIndexes(kv, log) : repairIndexes(kv, log)));
+/** `dryRun`: only says what differs. null: servers are writing, or nothing is stored yet. Throws STORE_REFUSED, STORE_UNREACHABLE, CONFIG_INVALID. */
+export async function rebuildIndexes(options: InspectOptions, dryRun: boolean): Promise<IndexReport | null> {
+  try {
+    return await withKv(options, (kv, log) => (dryRun ? checkIndexes(kv, log) : repairIndexes(kv, log)));
+  } catch (error) {
+    throw error instanceof HoldfastError ? error : toHoldfastError(kvFailure(error), describeAddress(options.address));
+  }
+}
 
 async function withKv<T>(options: InspectOptions, work: (kv: Kv, log: CommitLog) => Promise<T>): Promise<T> {
   const connection = await Connection.load(options);
