@@ -13,6 +13,7 @@ import type { Clock } from './shared/ports/clock.ts';
 import type { DocumentStore, FeedHead } from './shared/ports/document-store.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
+import type { OrmImport } from './shared/runtime/orm-import.ts';
 import type { Random } from './shared/ports/random.ts';
 
 /** The documents of a server, wherever they are. */
@@ -59,6 +60,18 @@ export async function inspectSharedStore(store: StoreConfig, signal: AbortSignal
 export async function rebuildSharedIndexes(store: StoreConfig, { dryRun, signal }: { dryRun: boolean; signal: AbortSignal }): Promise<IndexReport | null> {
   const { rebuildIndexes } = await import('./shared/adapters/store-couchbase/inspect-store.ts');
   return rebuildIndexes(await inspectionOf(store, signal), dryRun);
+}
+
+/** Documents of ACA Engine in a bucket, as a site file. Reads only. Throws CONFIG_INVALID, STORE_REFUSED, STORE_UNREACHABLE. */
+export async function importForeign(store: StoreConfig): Promise<Pick<OrmImport, 'report' | 'skipped'> & { text: string }> {
+  const [{ readForeignDocuments }, { importOrm }, { siteText }] = await Promise.all([
+    import('./shared/adapters/store-couchbase/foreign-documents.ts'),
+    import('./shared/runtime/orm-import.ts'),
+    import('./shared/runtime/site-file.ts'),
+  ]);
+  const sources = await readForeignDocuments({ address: store.address, caFile: store.caFile, password: await readPassword(store) });
+  const { documents, report, skipped } = importOrm(sources.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
+  return { text: siteText(documents, ['# Documents of ACA Engine, made by `holdfast import couchbase`.', '']), report, skipped };
 }
 
 async function inspectionOf(store: StoreConfig, signal: AbortSignal): Promise<InspectOptions> {

@@ -14,6 +14,7 @@ import { addExport } from './export.ts';
 import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
 import type { CliFailure } from './failures.ts';
 import { cleanLines } from './format.ts';
+import { addImport } from './import.ts';
 import { addIndex } from './index-rebuild.ts';
 import { addGet } from './get.ts';
 import { addKey } from './key.ts';
@@ -59,6 +60,7 @@ const commands = [
   addVerify,
   addRestore,
   addIndex,
+  addImport,
   addSim,
   addModel,
 ];

@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -6,7 +8,10 @@ import type { DataNode } from '../support/couchbase/data-node.ts';
 import { eventually } from '../support/couchbase/eventually.ts';
 import { type RemoteOptions, StoreProcess } from '../support/couchbase/store-process.ts';
 import { moduleDocument } from '../support/sample-documents.ts';
+import { tempFolders } from '../support/temp-folder.ts';
+import { parseSiteFile } from '../../src/shared/runtime/site-file.ts';
 
+const folder = tempFolders();
 const sdk = new StoreProcess();
 let node: DataNode;
 let options: RemoteOptions;
@@ -144,5 +149,23 @@ describe('what is wrong is named', () => {
     await filled();
     node.collection('holdfast.documents').write('mod-3', { type: 'mod', name: 7 });
     expect((await sdk.inspect(options)).index?.damaged).toEqual([expect.stringContaining('document mod-3: ')]);
+  });
+});
+
+describe('holdfast import couchbase', () => {
+  it('reads the default collection of a bucket, shows what changes, and writes a site file', async () => {
+    const old = node.collection('_default._default');
+    old.write('zone-1', { type: 'zone', name: 'Level 1', tags: 'level public', created_at: 1_500_000_000 });
+    old.write('zonename-level 1', 'zone-1');
+    const env = { HOLDFAST_STORE_PASSWORD: 'pw-holdfast' };
+    const from = ['--from', `couchbase://holdfast@127.0.0.1:${node.port}/holdfast`];
+    const out = join(folder(), 'site.yaml');
+    const run = (...more: string[]) => promisify(execFile)(process.execPath, ['dist/main.js', 'import', 'couchbase', ...from, '--out', out, ...more], { env });
+    const shown = (await run('--dry-run')).stdout;
+    expect(shown).toContain('zone-1 tags: "level public" → ["level","public"] (was a text, and is a list)');
+    expect(shown).toContain('zonename-level 1 left out: an entry of a unique index');
+    expect(existsSync(out)).toBe(false);
+    expect((await run()).stdout).toContain(`holdfast apply -f ${out} --dry-run`);
+    expect(parseSiteFile(readFileSync(out, 'utf8')).entries.map(({ document }) => document)).toMatchObject([{ id: 'zone-1', type: 'zone', tags: ['level', 'public'] }]);
   });
 });

@@ -37,6 +37,7 @@ export function startCli(setting: CliSetting, ...argv: string[]): { out(): strin
     verify: unused,
     restore: unused,
     rebuildIndexes: unused,
+    importCouchbase: unused,
     newSettingsKey: unused,
     newDriver: unused,
     testDrivers: unused,

@@ -35,7 +35,7 @@ export interface Seen {
 const VBUCKETS = 64;
 
 const scanSchema = z.strictObject({
-  collection: z.string(),
+  collection: z.string().default('0'),
   key_only: z.literal(true),
   range: z.strictObject({ start: z.literal(''), end: z.string() }),
 });

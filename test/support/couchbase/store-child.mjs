@@ -51,6 +51,7 @@ async function call({ store, method, args }) {
   if (method === 'open') return open(store, ...args);
   if (method === 'make' || method === 'drop') return scopes(method, ...args);
   const world = { caFile: null, clock: createSystemClock(), random: createSystemRandom(), signal: AbortSignal.timeout(30_000) };
+  if (method === 'processor') return (process.cpuUsage().user + process.cpuUsage().system) / 1_000;
   if (method === 'inspect') return inspectStore({ ...world, ...args[0] });
   if (method === 'rebuild') return rebuildIndexes({ ...world, ...args[0] }, args[1]);
   const opened = stores.get(store);

@@ -103,6 +103,11 @@ export class StoreProcess {
     await this.#call('', method, [options]);
   }
 
+  /** What the process has cost so far, with the threads of the SDK. */
+  processorMs(): Promise<number> {
+    return this.#call('', 'processor', []) as Promise<number>;
+  }
+
   inspect(options: RemoteOptions): Promise<StoreInspection> {
     return this.#call('', 'inspect', [options]) as Promise<StoreInspection>;
   }

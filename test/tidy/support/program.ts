@@ -27,6 +27,7 @@ export function programForDocs(): Command {
     inspect: unused,
     verify: unused,
     rebuildIndexes: unused,
+    importCouchbase: unused,
     restore: unused,
     newSettingsKey: unused,
     newDriver: unused,
