@@ -1,8 +1,8 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { eventually } from '../support/couchbase/eventually.ts';
 
 /** The store contract on a real Couchbase server, where there is a Docker engine to run it. */
 const run = promisify(execFile);
@@ -45,15 +45,9 @@ async function setUp(base: string, password: string): Promise<void> {
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return answer;
   };
-  await until(() => fetch(`${base}/ui/index.html`).then(({ ok }) => ok));
+  await eventually('the server answers', () => fetch(`${base}/ui/index.html`).then(({ ok }) => ok, () => false), 120_000);
   await ask('/clusterInit', { username: 'admin', password, port: 'SAME', services: 'kv', memoryQuota: '512', hostname: '127.0.0.1' });
   await ask('/pools/default/buckets', { name: 'holdfast', ramQuota: '256', storageBackend: 'couchstore', replicaNumber: '0' });
-  await until(async () => (await (await ask('/pools/default/buckets/holdfast')).text()).includes('"status":"healthy"'));
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 120_000; !(await holds().catch(() => false)); ) {
-    if (performance.now() > end) throw new Error('the server did not come up');
-    await sleep(500);
-  }
+  const isHealthy = async (): Promise<boolean> => (await (await ask('/pools/default/buckets/holdfast')).text()).includes('"status":"healthy"');
+  await eventually('the bucket is ready', isHealthy, 120_000);
 }
