@@ -176,6 +176,7 @@ export class EdgeNode implements HoldfastNode {
   async start(): Promise<void> {
     const { journal, log, clock, deviceLink } = this.#ports;
     this.#scope.defer('devices', () => deviceLink.close());
+    deviceLink.prepare();
     this.#scope.defer('directory', await this.#directory.open());
     await this.#triggers.open();
     const stored = (await journal.load()).find((entry) => entry.location === this.id) ?? null;
@@ -487,9 +488,7 @@ export class EdgeNode implements HoldfastNode {
     return claimsSoon ? { via: 'wait' } : { via: 'nobody', reason: durable.reason };
   }
 
-  #floor(): Epoch {
-    return this.#running().state.durable.floor;
-  }
+  readonly #floor = (): Epoch => this.#running().state.durable.floor;
 
   #running(): Control {
     if (this.#control === null) throw new HoldfastError('NOT_READY', { waitingFor: 'its own store', retryAfterMs: 1_000 });

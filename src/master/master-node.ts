@@ -148,6 +148,8 @@ export class MasterNode implements HoldfastNode {
     const { address } = await listener.start((connection) => this.#onConnection(connection));
     this.#scope.defer('listener', () => listener.close());
     log.info('master-loaded', { locations: this.#locations.size, link: address });
+    // Not before: the documents need the processor more, and nobody is taken over before the wait for edges is over.
+    deviceLink.prepare();
     await this.#waitForEdges();
     for (const location of this.#locations.values()) location.booted();
     this.#booted = true;

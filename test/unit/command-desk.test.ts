@@ -27,6 +27,7 @@ async function makeDesk() {
   const board = new StatusBoard(metrics);
   const listeners = new Set<(line: ModuleLogLine) => void>();
   const deviceLink: DeviceLink = {
+    prepare: unused,
     start: unused,
     closeGate: unused,
     restamp: unused,

@@ -23,6 +23,7 @@ function createWorld(first: Route) {
   };
   const deviceLink: DeviceLink = {
     exec,
+    prepare: unused,
     start: unused,
     closeGate: unused,
     restamp: unused,

@@ -50,7 +50,7 @@ const LEAST_STEP_MS = 100;
 const LOST = 'its driver host ended; it is being started again';
 
 /**
- * The hands of a node: a pool of processes that run drivers and own the device sockets. The processes start at once.
+ * The hands of a node: a pool of processes that run drivers and own the device sockets. They start with `prepare`, at the latest with the first module.
  */
 export function createDriverHosts(options: DriverHostsOptions): DeviceLink {
   return new DriverHosts(options);
@@ -85,6 +85,9 @@ class DriverHosts implements DeviceLink {
         started: (slot, peer) => this.#onHostStarted(slot, peer),
       },
     );
+  }
+
+  prepare(): void {
     this.#pool.open();
   }
 
