@@ -25,7 +25,7 @@ import { Directory } from '../shared/runtime/directory.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
   TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -71,6 +71,7 @@ export class MasterNode implements HoldfastNode {
   readonly id: string;
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
+  readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
@@ -121,6 +122,7 @@ export class MasterNode implements HoldfastNode {
         }),
     });
     this.drivers = this.#desk.drivers;
+    this.modules = this.#desk.modules;
     this.#ownTriggers = new TriggerDesk({
       ...ports,
       location: MASTER_LOCATION,
@@ -263,11 +265,15 @@ export class MasterNode implements HoldfastNode {
   }
 
   requests(): RequestView[] {
-    return this.#desk.inFlight.list();
+    return this.#desk.requests();
   }
 
-  cancelRequest(id: string): RequestView {
-    return this.#desk.inFlight.cancel(id);
+  cancelRequest(id: string, by: string): Promise<RequestView> {
+    return this.#desk.cancelRequest(id, by);
+  }
+
+  locationOfRequest(id: string): string | null {
+    return this.#desk.locationOfRequest(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

@@ -27,6 +27,8 @@ async function makeDesk() {
   const board = new StatusBoard(metrics);
   const listeners = new Set<(line: ModuleLogLine) => void>();
   const deviceLink: DeviceLink = {
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     start: unused,
     closeGate: unused,
     restamp: unused,
