@@ -29,6 +29,8 @@ const noDevices: DeviceLink = {
   stop: () => Promise.resolve({ handover: {} }),
   functions: () => Promise.reject(new Error('no devices')),
   reload: () => Promise.resolve([]),
+  manage: () => Promise.resolve([]),
+  onProgress: () => silent,
   serveSystems: silent,
   exec: () => Promise.reject(new Error('no devices')),
   onStatus: () => silent,

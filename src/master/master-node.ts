@@ -1,6 +1,5 @@
 import { EPOCH_ZERO, nextEpoch } from '../shared/control/epoch.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
-import type { MasterControl, MasterOrder } from '../shared/control/master-control.ts';
 import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
@@ -25,7 +24,7 @@ import { Directory } from '../shared/runtime/directory.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
   TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -37,6 +36,7 @@ import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { type Certify, edgeHandlers } from './edge-service.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
+import { describeOrder, foresee, isCarriedOut } from './master-order.ts';
 
 export interface MasterPorts {
   clock: Clock;
@@ -71,6 +71,7 @@ export class MasterNode implements HoldfastNode {
   readonly id: string;
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
+  readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
@@ -121,6 +122,7 @@ export class MasterNode implements HoldfastNode {
         }),
     });
     this.drivers = this.#desk.drivers;
+    this.modules = this.#desk.modules;
     this.#ownTriggers = new TriggerDesk({
       ...ports,
       location: MASTER_LOCATION,
@@ -265,11 +267,15 @@ export class MasterNode implements HoldfastNode {
   }
 
   requests(): RequestView[] {
-    return this.#desk.inFlight.list();
+    return this.#desk.requests();
   }
 
-  cancelRequest(id: string): RequestView {
-    return this.#desk.inFlight.cancel(id);
+  cancelRequest(id: string, by: string): Promise<RequestView> {
+    return this.#desk.cancelRequest(id, by);
+  }
+
+  locationOfRequest(id: string): string | null {
+    return this.#desk.locationOfRequest(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -453,44 +459,5 @@ export class MasterNode implements HoldfastNode {
     // An edge acts on its own location only.
     if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
     return (await this.order(request, signal)).summary;
-  }
-}
-
-function describeOrder(kind: MasterOrder, before: LocationView): string {
-  switch (kind) {
-    case 'takeover':
-      return `control of ${before.id} moves from ${before.holder} to the master`;
-    case 'handback':
-      return `control of ${before.id} moves from the master to the edge`;
-    case 'pause':
-      return `control of ${before.id} stays where it is until it is resumed`;
-    case 'resume':
-      return `control of ${before.id} moves by itself again`;
-  }
-}
-
-/** What the view would show after the order, for whoever wants to see it before. */
-function foresee(kind: MasterOrder, before: LocationView): LocationView {
-  switch (kind) {
-    case 'takeover':
-      return { ...before, holder: 'master', state: 'holding', reason: 'operator-takeover' };
-    case 'handback':
-      return { ...before, holder: 'edge', state: 'standby', reason: 'operator-handback' };
-    case 'pause':
-    case 'resume':
-      return { ...before, paused: kind === 'pause' };
-  }
-}
-
-function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
-  switch (kind) {
-    case 'takeover':
-      return state.state === 'holding';
-    case 'handback':
-      return state.state === 'standby';
-    case 'pause':
-      return state.wanted.paused;
-    case 'resume':
-      return !state.wanted.paused;
   }
 }

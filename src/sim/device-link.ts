@@ -103,6 +103,15 @@ export class SimDeviceLink implements DeviceLink {
     return this.#connectAll(location, site, fresh, { epoch, handover: order.handover, signal });
   }
 
+  /** Nobody asks for it here. */
+  manage(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
+  onProgress(): () => void {
+    return () => undefined;
+  }
+
   closeGate(location: string): void {
     if (this.#process.alive) this.gate.close(location);
   }

@@ -25,7 +25,7 @@ const mayBe = {
   operator: ['exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
     'takeover', 'handback', 'pause', 'resume', 'windowOpen', 'windowClose', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
-    'moduleLoad', 'driverReload', 'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
+    'moduleLoad', 'moduleUnload', 'systemExpire', 'edgeStart', 'edgeStop', 'driverReload', 'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
   ],
   admin: [
     'edgeAdd', 'edgeRotate', 'edgeToken', 'edgeRevoke', 'apply', 'export', 'backup', 'keyList', 'keyAdd', 'keyRevoke', 'tokenList', 'tokenIssue',

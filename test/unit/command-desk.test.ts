@@ -28,6 +28,8 @@ async function makeDesk() {
   const listeners = new Set<(line: ModuleLogLine) => void>();
   const deviceLink: DeviceLink = {
     prepare: unused,
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     start: unused,
     closeGate: unused,
     restamp: unused,

@@ -22,6 +22,8 @@ function createWorld(first: Route) {
     return world.device(call);
   };
   const deviceLink: DeviceLink = {
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     exec,
     prepare: unused,
     start: unused,

@@ -47,6 +47,10 @@ export const limits = {
   historyEntries: 1_000,
 
   // Driver hosts
+  modulesBatch: 100,
+  modulesBatches: 10,
+  namedModules: 20,
+  managedModules: 50_000,
   deviceConnectMs: 3_000,
   deviceReconnectMinMs: 1_000,
   deviceReconnectMaxMs: 10_000,
@@ -114,6 +118,7 @@ export const limits = {
   bodyBytes: 1024 * 1024,
   listDefault: 20,
   listMax: 500,
+  requestIdLength: 140,
   apiRequestsPerMinute: 6_000,
   apiHeadersMs: 10_000,
   apiRequestMs: 30_000,

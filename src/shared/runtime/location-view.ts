@@ -34,7 +34,8 @@ export interface LocationFacts {
   dueInMs: number | null;
   holdDownMs: number;
   dualControlSeconds: number;
-  modules: { total: number; running: number; failing: number };
+  modules: LocationView['modules'];
+  progress: LocationView['progress'];
 }
 
 export function locationView(facts: LocationFacts): LocationView {
@@ -57,5 +58,6 @@ export function locationView(facts: LocationFacts): LocationView {
     holdDownMs: facts.holdDownMs,
     dualControlSeconds: facts.dualControlSeconds,
     modules: facts.modules,
+    progress: facts.progress,
   };
 }
