@@ -35,6 +35,7 @@ export function locationOf(view: LocationView): Location {
     hold_down: seconds(view.holdDownMs),
     dual_control_seconds: view.dualControlSeconds,
     modules: view.modules,
+    commit: view.commit,
   };
 }
 

@@ -3,6 +3,7 @@ import { eventRoutes } from './event-routes.ts';
 import { locationRoutes } from './location-routes.ts';
 import { moduleRoutes } from './module-routes.ts';
 import { olderRoutes } from './older-routes.ts';
+import { repositoryRoutes } from './repository-routes.ts';
 import type { Route } from './route.ts';
 import { serverRoutes } from './server-routes.ts';
 import { triggerRoutes } from './trigger-routes.ts';
@@ -16,6 +17,7 @@ export const routes = {
   ...locationRoutes,
   ...eventRoutes,
   ...moduleRoutes,
+  ...repositoryRoutes,
   ...documentRoutes,
   ...triggerRoutes,
   ...olderRoutes,

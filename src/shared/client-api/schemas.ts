@@ -116,6 +116,16 @@ export const locationSchema = z.object({
   hold_down: seconds,
   dual_control_seconds: seconds,
   modules: z.object({ total: z.number(), running: z.number(), failing: z.number() }),
+  /** Of the repository of drivers; null: the document names none, or nothing is known of it. */
+  commit: z.object({
+    wanted: z.string().nullable(),
+    /** As its edge said last. */
+    actual: z.string().nullable(),
+    /** It is being brought to what is wanted. */
+    busy: z.boolean(),
+    /** Why it is not what is wanted. */
+    problem: z.string().nullable(),
+  }),
 });
 export type Location = z.output<typeof locationSchema>;
 
