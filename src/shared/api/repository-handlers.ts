@@ -17,7 +17,8 @@ export function repositoryHandlers({ node, clock, cancelling }: HandlerDeps) {
     // A change goes on when its client leaves: half of it would surprise everybody.
     const waits = action === 'status' ? signal : cancelling;
     const done = await withDeadline(clock, limits.repositoryMs, waits, (signal) => node.repository.request(request, signal));
-    if (action !== 'status') note({ changes: `${shortCommit(done.from) ?? 'nothing'} → ${shortCommit(done.status.commit) ?? 'nothing'}`, modules: done.modules.length });
+    const [from, to] = [done.from, done.status.commit].map((commit) => shortCommit(commit) ?? 'nothing');
+    if (action !== 'status') note({ changes: `${from} → ${to}` });
     return done;
   };
   return {

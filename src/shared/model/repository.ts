@@ -40,7 +40,8 @@ export const REVISION = /^(?!.*(?:\.\.|\/\/|@\{|\.lock(?:\/|$)))[A-Za-z0-9][A-Za
 export const isCommitHash = (revision: string): boolean => /^[0-9a-f]{7,64}$/.test(revision);
 
 /** As people name a commit. Logs take longer rows of hex digits for secrets. */
-export const shortCommit = <C extends string | null>(commit: C): C | string => (commit !== null && /^[0-9a-f]{40,64}$/.test(commit) ? commit.slice(0, 12) : commit);
+export const shortCommit = <C extends string | null>(commit: C): C | string =>
+  commit !== null && /^[0-9a-f]{40,64}$/.test(commit) ? commit.slice(0, 12) : commit;
 
 /** A folder below the root of the repository. */
 export const REPOSITORY_PATH = /^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/;
