@@ -36,6 +36,7 @@ export function locationOf(view: LocationView): Location {
     dual_control_seconds: view.dualControlSeconds,
     modules: view.modules,
     progress: view.progress,
+    commit: view.commit,
   };
 }
 

@@ -118,6 +118,16 @@ export const locationSchema = z.object({
   modules: z.object({ total: z.number(), running: z.number(), failing: z.number() }),
   /** How far a start or stop of its modules has come; null: none is under way. */
   progress: z.object({ action: z.enum(['start', 'stop']), done: z.number(), total: z.number(), failing: z.number() }).nullable(),
+  /** Of the repository of drivers; null: the document names none, or nothing is known of it. */
+  commit: z.object({
+    wanted: z.string().nullable(),
+    /** As its edge said last. */
+    actual: z.string().nullable(),
+    /** It is being brought to what is wanted. */
+    busy: z.boolean(),
+    /** Why it is not what is wanted. */
+    problem: z.string().nullable(),
+  }),
 });
 export type Location = z.output<typeof locationSchema>;
 

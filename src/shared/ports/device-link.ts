@@ -54,6 +54,8 @@ export interface ReloadOrder {
   driver: string;
   /** This one alone, and started anew; null: every module of the driver. */
   module: string | null;
+  /** What runs this very code already is left alone, and left out. */
+  changedOnly?: boolean;
 }
 
 /** What became of a module when the code of its driver was loaded anew. */
@@ -63,6 +65,8 @@ export interface ReloadedModule {
   problem: string | null;
   /** So long its calls had to wait. */
   pausedMs: number;
+  /** It did not run before either. */
+  stood?: true;
 }
 
 /** What becomes of modules beside the documents, where they run, until control moves. */

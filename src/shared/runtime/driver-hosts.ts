@@ -182,6 +182,7 @@ class DriverHosts implements DeviceLink {
     const hidden = (module: string, problem: string | null) => problem && this.#secrets.hide(problem, { location: location.id, module });
     const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;
+    if (order.changedOnly === true && reloaded.length === 0) return [];
     this.#log.info('driver-reloaded', { location: location.id, driver: order.driver, modules: reloaded.length, failed });
     return reloaded;
   }
