@@ -1,4 +1,5 @@
 import type { Location } from '../client-sdk/index.ts';
+import { shortCommit } from '../shared/model/repository.ts';
 import { duration, instant } from './format.ts';
 import type { Cell } from './format.ts';
 import type { Session } from './session.ts';
@@ -25,7 +26,18 @@ function windowText({ window }: Location, nowSeconds: number): string {
   return window.next === null ? 'by order' : `in ${duration(window.next - nowSeconds)}`;
 }
 
-function modulesCell({ modules }: Location): Cell {
+function commitCell({ commit: { wanted, actual, busy, problem } }: Location): Cell {
+  if (problem !== null) return { text: `${shortCommit(actual) ?? 'none'}, not ${shortCommit(wanted) ?? 'as wanted'}: ${problem}`, colour: 'red' };
+  if (busy) return { text: `${shortCommit(actual) ?? 'none'}, on its way to ${shortCommit(wanted) ?? 'the newest'}`, colour: 'yellow' };
+  return shortCommit(actual ?? wanted) ?? '-';
+}
+
+function modulesCell({ modules, progress }: Location): Cell {
+  if (progress !== null) {
+    const { action, done, total, failing } = progress;
+    const failed = failing > 0 ? `, ${failing} failing` : '';
+    return { text: `${action === 'start' ? 'starting' : 'stopping'} ${done}/${total} modules${failed}`, colour: 'yellow' };
+  }
   const text = `${modules.running}/${modules.total}`;
   return modules.failing > 0 ? { text: `${text}, ${modules.failing} failing`, colour: 'red' } : text;
 }
@@ -63,6 +75,7 @@ export function locationFields(session: Session, location: Location): [name: str
     ['window', windowText(location, now)],
     ['dual control', duration(location.dual_control_seconds)],
     ['modules', modulesCell(location)],
+    ['drivers', commitCell(location)],
   ];
 }
 

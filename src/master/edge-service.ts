@@ -35,12 +35,14 @@ export interface EdgeHandlersOptions {
   onOrigin(body: Json): void;
   /** The edge tells what a trigger has done. */
   onTrigger(body: Json): void;
+  /** The edge tells which commit of the drivers it has. */
+  onCommit(body: Json): void;
   certify?: Certify;
 }
 
 /** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
 export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post' | 'ended'> {
-  const { location, board, log, lines, subscriptions } = options;
+  const { location, board, desk, log, lines, subscriptions } = options;
   const feed = new FeedSource(options);
   const post: PeerLink['post'] = (type, body, how) => peer().post(type, body, how);
   const service = new PeerService({ ...options, peer: location, passesOn: true, post });
@@ -56,17 +58,22 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
         case 'replicate.pull':
         case 'replicate.snapshot':
           return feed.serve(kind, body);
+        case 'repository':
+          throw new HoldfastError('UNKNOWN_TYPE', { type: kind });
       }
     },
     post(type, body, { epoch }) {
       if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch));
       else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
+      else if (type === 'progress') desk.underWay.hear(location, body);
       else if (type === 'trigger') options.onTrigger(body);
+      else if (type === 'commit') options.onCommit(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
     ended() {
       service.ended();
+      desk.underWay.hear(location, null);
       subscriptions().ended();
     },
   };

@@ -1,6 +1,5 @@
 import { EPOCH_ZERO, nextEpoch } from '../shared/control/epoch.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
-import type { MasterControl, MasterOrder } from '../shared/control/master-control.ts';
 import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
@@ -20,14 +19,17 @@ import type { Random } from '../shared/ports/random.ts';
 import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
 import type { Connection, LinkListener } from '../shared/ports/transport.ts';
 import type { Webhooks } from '../shared/ports/webhooks.ts';
+import type { WorkingCopy } from '../shared/ports/working-copy.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
+import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
-  TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
+  RepositoryRequest, RequestView, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
+import { askRepository } from '../shared/runtime/peer-repository.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -36,6 +38,7 @@ import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { type Certify, edgeHandlers } from './edge-service.ts';
+import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
 export interface MasterPorts {
@@ -52,6 +55,8 @@ export interface MasterPorts {
   listener: LinkListener;
   enrolment: EdgeEnrolment;
   webhooks: Webhooks;
+  /** Absent: drivers come from no repository. */
+  workingCopy?: WorkingCopy | null;
   /** Absent: edges get no certificates here. */
   certify?: Certify;
 }
@@ -71,7 +76,9 @@ export class MasterNode implements HoldfastNode {
   readonly id: string;
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
+  readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
+  readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
   readonly #onStep: FederatedLocationOptions['onStep'];
@@ -81,6 +88,8 @@ export class MasterNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
   readonly #lines: ModuleLines;
+  /** Its own working copy: what it drives, in whatever location, runs this code. */
+  readonly #repository: DriverRepository;
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
@@ -121,6 +130,7 @@ export class MasterNode implements HoldfastNode {
         }),
     });
     this.drivers = this.#desk.drivers;
+    this.modules = this.#desk.modules;
     this.#ownTriggers = new TriggerDesk({
       ...ports,
       location: MASTER_LOCATION,
@@ -129,6 +139,18 @@ export class MasterNode implements HoldfastNode {
       tell: () => undefined,
       reportsDoubles: false,
       mayAct: () => true,
+    });
+    this.#repository = new DriverRepository({
+      ...ports,
+      nodeId: this.id,
+      location: null,
+      copy: ports.workingCopy ?? null,
+      // No document names a commit for the master.
+      wanted: () => null,
+      codes: () => [MASTER_LOCATION, ...this.#locations.keys()].flatMap((location) =>
+        this.#directory.codesAt(location).map((driver) => ({ location, driver }))),
+      reload: (order, signal) => ports.deviceLink.reload(order, signal),
+      tell: () => undefined,
     });
     ports.deviceLink.serveSystems(this.#desk);
   }
@@ -143,11 +165,15 @@ export class MasterNode implements HoldfastNode {
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#onStatus(value)));
     this.#scope.defer('feed', this.store.onChange((head) => this.#announce(head)));
     this.#scope.defer('documents', this.#directory.onChange((changed) => this.#onDocuments(changed)));
+    this.#scope.defer('repository', () => this.#repository.close());
+    this.#repository.converge();
     await this.#startOwnModules(stored.get(MASTER_LOCATION) ?? null);
 
     const { address } = await listener.start((connection) => this.#onConnection(connection));
     this.#scope.defer('listener', () => listener.close());
     log.info('master-loaded', { locations: this.#locations.size, link: address });
+    // Not before: the documents need the processor more, and nobody is taken over before the wait for edges is over.
+    deviceLink.prepare();
     await this.#waitForEdges();
     for (const location of this.#locations.values()) location.booted();
     this.#booted = true;
@@ -263,11 +289,15 @@ export class MasterNode implements HoldfastNode {
   }
 
   requests(): RequestView[] {
-    return this.#desk.inFlight.list();
+    return this.#desk.requests();
   }
 
-  cancelRequest(id: string): RequestView {
-    return this.#desk.inFlight.cancel(id);
+  cancelRequest(id: string, by: string): Promise<RequestView> {
+    return this.#desk.cancelRequest(id, by);
+  }
+
+  locationOfRequest(id: string): string | null {
+    return this.#desk.locationOfRequest(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -298,6 +328,13 @@ export class MasterNode implements HoldfastNode {
     return this.#ports.deviceLink.writes(location);
   }
 
+  #askRepository({ location: id, ...order }: RepositoryRequest, signal: CancelSignal): Promise<RepositoryAnswer> {
+    if (id === MASTER_LOCATION) return this.#repository.request(order, signal);
+    const location = this.#locations.get(id);
+    if (location === undefined) return Promise.reject(new HoldfastError('NOT_FOUND', { kind: 'location', id }));
+    return askRepository(location.peer, order, signal);
+  }
+
   // ── Locations ─────────────────────────────────────────────────────────────
 
   async #federate(document: EdgeDocument, stored: JournalEntry | null): Promise<FederatedLocation> {
@@ -315,6 +352,7 @@ export class MasterNode implements HoldfastNode {
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
         onOrigin: (body) => location.origins.heard(body),
         onTrigger: (body) => location.triggers.hear(body),
+        onCommit: (body) => location.hearCommit(body),
       },
       () => location.peer,
     );
@@ -451,44 +489,5 @@ export class MasterNode implements HoldfastNode {
     // An edge acts on its own location only.
     if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
     return (await this.order(request, signal)).summary;
-  }
-}
-
-function describeOrder(kind: MasterOrder, before: LocationView): string {
-  switch (kind) {
-    case 'takeover':
-      return `control of ${before.id} moves from ${before.holder} to the master`;
-    case 'handback':
-      return `control of ${before.id} moves from the master to the edge`;
-    case 'pause':
-      return `control of ${before.id} stays where it is until it is resumed`;
-    case 'resume':
-      return `control of ${before.id} moves by itself again`;
-  }
-}
-
-/** What the view would show after the order, for whoever wants to see it before. */
-function foresee(kind: MasterOrder, before: LocationView): LocationView {
-  switch (kind) {
-    case 'takeover':
-      return { ...before, holder: 'master', state: 'holding', reason: 'operator-takeover' };
-    case 'handback':
-      return { ...before, holder: 'edge', state: 'standby', reason: 'operator-handback' };
-    case 'pause':
-    case 'resume':
-      return { ...before, paused: kind === 'pause' };
-  }
-}
-
-function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
-  switch (kind) {
-    case 'takeover':
-      return state.state === 'holding';
-    case 'handback':
-      return state.state === 'standby';
-    case 'pause':
-      return state.wanted.paused;
-    case 'resume':
-      return !state.wanted.paused;
   }
 }

@@ -5,7 +5,7 @@ import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
 import { routes } from '../client-api/routes.ts';
 import type { Route, RouteName } from '../client-api/routes.ts';
-import { byId } from '../client-api/schemas.ts';
+import { byId, byRequestId } from '../client-api/schemas.ts';
 import type { Role } from '../client-api/schemas.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
@@ -215,7 +215,7 @@ export class Api {
   async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller, query: unknown): Promise<void> {
     const { adminOf } = routes[route];
     if (adminOf === null || hasRole(caller, 'admin')) return;
-    const { id } = parseInput(byId, params, 'params');
+    const { id } = parseInput(adminOf === 'request' ? byRequestId : byId, params, 'params');
     await this.#auth.requireLocationAdmin(caller, await locationsTouched(this.#deps.node, adminOf, id, query));
   }
 

@@ -1,4 +1,5 @@
 import type { RouteName } from '../client-api/routes.ts';
+import { controlHandlers } from './control-handlers.ts';
 import { credentialHandlers } from './credential-handlers.ts';
 import { documentHandlers } from './document-handlers.ts';
 import { eventHandlers } from './event-handlers.ts';
@@ -6,6 +7,7 @@ import type { Handler, HandlerDeps } from './handler.ts';
 import { enrolmentHandlers, locationHandlers } from './location-handlers.ts';
 import { moduleHandlers } from './module-handlers.ts';
 import { olderHandlers } from './older-handlers.ts';
+import { repositoryHandlers } from './repository-handlers.ts';
 import { serverHandlers } from './server-handlers.ts';
 import { settingsHandlers } from './settings-handlers.ts';
 import { triggerHandlers } from './trigger-handlers.ts';
@@ -20,6 +22,8 @@ export function createHandlers(deps: HandlerDeps): Handlers {
     ...enrolmentHandlers(deps),
     ...eventHandlers(deps),
     ...moduleHandlers(deps),
+    ...controlHandlers(deps),
+    ...repositoryHandlers(deps),
     ...documentHandlers(deps),
     ...settingsHandlers(deps),
     ...triggerHandlers(deps),

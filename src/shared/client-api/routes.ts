@@ -1,8 +1,10 @@
+import { controlRoutes } from './control-routes.ts';
 import { documentRoutes } from './document-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { locationRoutes } from './location-routes.ts';
 import { moduleRoutes } from './module-routes.ts';
 import { olderRoutes } from './older-routes.ts';
+import { repositoryRoutes } from './repository-routes.ts';
 import type { Route } from './route.ts';
 import { serverRoutes } from './server-routes.ts';
 import { triggerRoutes } from './trigger-routes.ts';
@@ -16,6 +18,8 @@ export const routes = {
   ...locationRoutes,
   ...eventRoutes,
   ...moduleRoutes,
+  ...controlRoutes,
+  ...repositoryRoutes,
   ...documentRoutes,
   ...triggerRoutes,
   ...olderRoutes,

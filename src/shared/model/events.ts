@@ -74,6 +74,38 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['driver', 'modules', 'failed'],
     meaning: 'The code of a driver was loaded anew: at so many modules, of which so many do not run it',
   }),
+  'modules-converged': row('driver', {
+    location: 'location',
+    facts: ['started', 'stopped', 'restarted', 'updated', 'modules'],
+    meaning: 'Modules of a running location followed their documents: so many of each, and which (20 at most); the others noticed nothing',
+  }),
+  'modules-progress': row('driver', {
+    location: 'location',
+    facts: ['action', 'progress', 'ms'],
+    meaning: 'How far a start or stop of modules has come that takes more than a second, each second',
+  }),
+  'modules-cancelled': row('driver', {
+    location: 'location',
+    who: 'by',
+    facts: ['action', 'progress'],
+    meaning: 'An operator ended a start or stop of modules',
+  }),
+  'commit-changed': row('driver', {
+    location: 'location',
+    facts: ['from', 'to', 'modules'],
+    meaning: 'The wanted commit of the drivers is in place; so many modules were given other code',
+  }),
+  'commit-not-taken': row('driver', {
+    location: 'location',
+    facts: ['commit', 'problem'],
+    meaning: 'The wanted commit of the drivers could not be had, or does not run; what ran runs on',
+  }),
+  repository: row('operator', {
+    location: 'location',
+    who: 'by',
+    facts: ['action', 'from', 'to', 'modules'],
+    meaning: 'Somebody pulled, reset or checked out the working copy of drivers of this server',
+  }),
   'modules-not-started': row('driver', { location: 'location', facts: ['error'], meaning: 'The modules of a location could not be started' }),
   'trigger-fired': row('trigger', {
     location: 'location',

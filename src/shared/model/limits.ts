@@ -23,8 +23,8 @@ export const limits = {
   redialMaxMs: 3_000,
   resumeWindowMs: 10_000,
   maxFrameBytes: 8 * 1024 * 1024,
-  bulkFrameBytes: 64 * 1024,
-  socketBytes: 256 * 1024,
+  bulkFrameBytes: 24 * 1024,
+  socketBytes: 16 * 1024,
   waitingBytes: 16 * 1024 * 1024,
   pendingRequests: 4_096,
   resumeBufferFrames: 10_000,
@@ -47,6 +47,10 @@ export const limits = {
   historyEntries: 1_000,
 
   // Driver hosts
+  modulesBatch: 100,
+  modulesBatches: 10,
+  namedModules: 20,
+  managedModules: 50_000,
   deviceConnectMs: 3_000,
   deviceReconnectMinMs: 1_000,
   deviceReconnectMaxMs: 10_000,
@@ -84,6 +88,17 @@ export const limits = {
   driverRestartMinMs: 1_000,
   driverRestartMaxMs: 60_000,
   writeJournalEntries: 100_000,
+
+  // Repository of drivers
+  repositoryStepMs: 120_000,
+  repositoryMs: 240_000,
+  repositoryRetryMs: 60_000,
+  repositoryOutputBytes: 16 * 1024 * 1024,
+  repositoryFiles: 20_000,
+  repositoryFileBytes: 4 * 1024 * 1024,
+  repositoryTreeBytes: 128 * 1024 * 1024,
+  repositoryTrees: 3,
+  repositoryDirtyFiles: 20,
 
   // Triggers
   triggerFirings: 20,
@@ -123,6 +138,7 @@ export const limits = {
   bodyBytes: 1024 * 1024,
   listDefault: 20,
   listMax: 500,
+  requestIdLength: 140,
   apiRequestsPerMinute: 6_000,
   apiHeadersMs: 10_000,
   apiRequestMs: 30_000,

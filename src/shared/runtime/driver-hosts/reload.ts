@@ -15,22 +15,26 @@ interface Reloading {
 const peersOf = (modules: readonly Placed[]): HostPeer[] => [...bySlot([...modules]).keys()].flatMap(({ peer }) => peer ?? []);
 
 /**
+ * Answers the modules that run this very code already.
  * One host compiles what the file says now; each host that needs it loads it beside the old code and tries the settings
  * of its modules. All of them have the same code ready then, or this throws NOT_FOUND or DRIVER_INVALID.
  */
-async function prepareCode({ location, driver, modules }: Reloading): Promise<void> {
+async function prepareCode({ location, driver, modules }: Reloading): Promise<Set<string>> {
   const [first, ...others] = peersOf(modules);
   if (first === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module: modules[0]?.spec.id ?? driver, reason: 'its driver host is being started' });
   const answer = orThrow(await first.ask({ t: 'compile', driver }), driver);
   if (answer.t !== 'compiled') throw unexpected(answer);
-  const prepare = async (peer: HostPeer): Promise<void> => {
+  const prepare = async (peer: HostPeer): Promise<string[]> => {
     // One that does not run anyway does not stand in the way of the others.
     const specs = modules.filter(({ slot, problem }) => slot.peer === peer && problem === null).map(({ spec }) => spec);
-    orThrow(await peer.ask({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs }), answer.compiled?.entry ?? driver);
+    const asked = await peer.ask({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs });
+    const prepared = orThrow(asked, answer.compiled?.entry ?? driver);
+    return prepared.t === 'prepared' ? prepared.same : [];
   };
   // Code that ends its process when it is loaded must end one process only.
-  await prepare(first);
-  await Promise.all(others.map(prepare));
+  const same = [await prepare(first), ...(await Promise.all(others.map(prepare)))];
+  // What comes with the program cannot have changed, whatever became of its modules.
+  return new Set(answer.compiled === null ? modules.map(({ spec }) => spec.id) : same.flat());
 }
 
 /** What was prepared is the code of the driver now, for all that starts at these hosts. What runs is not touched. */
@@ -62,14 +66,21 @@ interface ReloadOptions {
 export async function reloadModules(location: Location, order: ReloadOrder, { clock, signal, restart }: ReloadOptions): Promise<ReloadedModule[]> {
   signal.throwIfAborted();
   const { driver } = order;
-  const modules = [...location.modules.values()].filter(({ spec }) => spec.driver === driver && (order.module === null || spec.id === order.module));
+  const all = [...location.modules.values()].filter(({ spec }) => spec.driver === driver && (order.module === null || spec.id === order.module));
+  if (all.length === 0) return [];
+  const same = await prepareCode({ location: location.id, driver, modules: all }).catch((error: unknown) => {
+    // None of them ran before: nothing is lost that new code could be blamed for.
+    if (order.changedOnly === true && all.every(({ problem }) => problem !== null)) return new Set(all.map(({ spec }) => spec.id));
+    throw error;
+  });
+  const modules = order.changedOnly === true ? all.filter(({ spec }) => !same.has(spec.id)) : all;
   if (modules.length === 0) return [];
   const reloading = { location: location.id, driver, modules };
-  await prepareCode(reloading);
   signal.throwIfAborted();
   await adoptCode(reloading);
   const beganMs = clock.monotonicMs();
-  const live = order.module === null ? modules.filter(({ problem }) => problem === null) : [];
+  const stood = new Set(modules.flatMap(({ spec, problem }) => (problem === null ? [] : [spec.id])));
+  const live = order.module === null ? modules.filter(({ spec }) => !stood.has(spec.id)) : [];
   const swapped = await swapCode({ ...reloading, modules: live });
   signal.throwIfAborted();
   const done = swapped.filter((outcome) => !outcome.restart).map(({ module, problem, pausedMs }) => ({ module, problem, pausedMs }));
@@ -79,7 +90,7 @@ export async function reloadModules(location: Location, order: ReloadOrder, { cl
   await restart(due);
   const pausedMs = clock.monotonicMs() - beganMs;
   const started = due.map(({ spec: { id } }) => ({ module: id, problem: location.modules.get(id)?.problem ?? null, pausedMs }));
-  return [...done, ...started];
+  return [...done, ...started].map((outcome) => (stood.has(outcome.module) ? { ...outcome, stood: true } : outcome));
 }
 
 function orThrow(answer: Answer | null, place: string): Answer {
