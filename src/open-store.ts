@@ -44,8 +44,9 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const copy = await openEmbeddedStore({ path: files.copy, log: parts.log });
   const { address, caFile } = config.store;
   const { log } = parts;
+  const follow = config.role === 'edge' && config.replication === 'xdcr';
   const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
-  const shared = await openCouchbaseStore({ ...parts, owner: config.role, address, password, caFile, copy, fill });
+  const shared = await openCouchbaseStore({ ...parts, owner: config.role, follow, address, password, caFile, copy, fill });
   const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
   return extended(shared, { backup: (toFile) => copy.backup(toFile), staleMs });
 }

@@ -73,7 +73,8 @@ export class EdgeNode implements HoldfastNode {
   readonly #peer: PeerLink;
   readonly #desk: CommandDesk;
   readonly #origins: MemberOrigins;
-  readonly #feed: ReplicaFeed;
+  /** null: the documents come another way. */
+  readonly #feed: ReplicaFeed | null;
   /** What the master tells of modules of other locations, and of our own while it drives them. */
   readonly #subscriptions: PeerSubscriptions;
   readonly #lines: ModuleLines;
@@ -94,7 +95,7 @@ export class EdgeNode implements HoldfastNode {
     this.#board = new StatusBoard(ports.metrics);
     this.#peer = this.#createPeer();
     this.#origins = new MemberOrigins({ ...ports, location: this.id, post: (body) => this.#peer.post('origin', body) });
-    this.#feed = new ReplicaFeed({
+    this.#feed = options.replicated === true ? null : new ReplicaFeed({
       ...ports,
       location: this.id,
       directory: this.#directory,
@@ -442,7 +443,7 @@ export class EdgeNode implements HoldfastNode {
     this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#triggers.tellAll();
-    this.#feed.wake(this.#scope.signal);
+    this.#feed?.wake(this.#scope.signal);
     this.#subscriptions.opened();
     tellCommit(this.#peer, this.#repository.report);
     this.#repository.converge();
@@ -458,7 +459,7 @@ export class EdgeNode implements HoldfastNode {
     if (type === 'watched') hearWatched(body, { board: this.#board, subscriptions: this.#subscriptions });
     if (type === 'log') hearLine(body, { lines: this.#lines, subscriptions: this.#subscriptions });
     if (type === 'trigger') this.#triggers.hear(body);
-    if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);
+    if (type === 'replicate.head') this.#feed?.wake(this.#scope.signal);
     if (type === 'origin') this.#origins.heard(body);
     if (type === 'ready') this.#ports.log.info('master-ready', { location: this.id });
   }

@@ -31,6 +31,8 @@ export interface EdgePorts {
 }
 
 export interface EdgeOptions {
+  /** The documents come another way than over the link. */
+  replicated?: boolean;
   /** Id of this edge, which is that of its location document. */
   id: string;
   /** Addresses of the masters, `host:port`. */

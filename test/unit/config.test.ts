@@ -56,6 +56,7 @@ describe('configuration from the environment', () => {
       settingsKeys: null,
       writeLog: null,
       enrol: null,
+      replication: 'feed',
       secretFile: null,
       masters: null,
     });
@@ -169,6 +170,11 @@ describe('what the configuration refuses', () => {
     expect(refused({ HOLDFAST_STORE: store })).toMatch(/^HOLDFAST_STORE_PASSWORD_FILE: is not set/);
     expect(refused({ HOLDFAST_STORE: store, HOLDFAST_STORE_PASSWORD: 'hunter2', HOLDFAST_STORE_PASSWORD_FILE: '/f' })).toMatch(/^HOLDFAST_STORE_PASSWORD: is set beside/);
     expect(refused({ HOLDFAST_STORE_CA: '/ca.pem' })).toContain('set HOLDFAST_STORE too');
+  });
+
+  it('replication by a database that is not named', () => {
+    expect(refusal({ ...edgeEnv, HOLDFAST_REPLICATION: 'xdcr' }).message).toContain('needs the database of this site in HOLDFAST_STORE');
+    expect(refusal({ ...edgeEnv, HOLDFAST_REPLICATION: 'magic' }).message).toContain('must be one of feed, xdcr');
   });
 
   it('a bad enrolment string, without repeating it', () => {

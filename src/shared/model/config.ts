@@ -8,6 +8,7 @@ import { describeAddress, type StoreAddress, storeAddressSchema } from './store-
 
 export const roles = ['master', 'edge'] as const;
 export type Role = (typeof roles)[number];
+export const replications = ['feed', 'xdcr'] as const;
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -59,6 +60,8 @@ export interface MasterConfig extends CommonConfig {
 
 export interface EdgeConfig extends CommonConfig {
   role: 'edge';
+  /** How the documents come here: over the link, or with the database of this site, which replication fills. */
+  replication: (typeof replications)[number];
   /** A secret; null once the edge is enrolled. */
   enrol: string | null;
   /** File with the secret that an operator has set; null: the edge makes its own. */
@@ -148,6 +151,11 @@ export const configTable = {
     roles: ['master'],
     default: 'HOLDFAST_LINK, with the name of the machine in place of 0.0.0.0 or [::]',
     description: 'host:port that edges are to dial; it is put into enrolment strings',
+  },
+  HOLDFAST_REPLICATION: {
+    roles: ['edge'],
+    default: 'feed',
+    description: '`feed`: the documents come over the link; `xdcr`: HOLDFAST_STORE is a copy that the database of the master fills: docs/couchbase.md',
   },
   HOLDFAST_ENROL: {
     roles: ['edge'],
@@ -242,6 +250,7 @@ const environmentSchema = z.strictObject({
   HOLDFAST_STORE_PASSWORD_FILE: z.string().optional(),
   HOLDFAST_STORE_PASSWORD: z.string().optional(),
   HOLDFAST_STORE_CA: z.string().optional(),
+  HOLDFAST_REPLICATION: oneOf(replications).optional(),
   HOLDFAST_LINK: address.optional(),
   HOLDFAST_ADVERTISE: dialled.optional(),
   // The message never repeats the value: it is a secret.
@@ -285,7 +294,7 @@ export function describeConfig(config: Config): JsonObject {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
   const masters = config.masters === null ? null : [...config.masters];
-  return { ...common, enrol: config.enrol === null ? null : '[redacted]', secret_file: config.secretFile, masters };
+  return { ...common, replication: config.replication, enrol: config.enrol === null ? null : '[redacted]', secret_file: config.secretFile, masters };
 }
 
 const describeStore = (store: StoreConfig | null): JsonObject => ({
@@ -328,6 +337,7 @@ function configOf(env: Environment, machine: Machine): Config {
       role: 'edge',
       ...common,
       http: Object.freeze(env.HOLDFAST_HTTP ?? { host: '127.0.0.1', port: 8081 }),
+      replication: env.HOLDFAST_REPLICATION ?? 'feed',
       enrol: env.HOLDFAST_ENROL ?? null,
       secretFile: env.HOLDFAST_SECRET_FILE ?? null,
       masters: masters === undefined ? null : Object.freeze(masters),
@@ -402,6 +412,9 @@ function conflicting(given: Record<string, string>): ConfigProblem[] {
   }
   for (const variable of ['HOLDFAST_STORE_PASSWORD', 'HOLDFAST_STORE_PASSWORD_FILE', 'HOLDFAST_STORE_CA'] as const) {
     if (has(variable) && !has('HOLDFAST_STORE')) problems.push({ variable, problem: 'is for a database; set HOLDFAST_STORE too, or remove it' });
+  }
+  if (given.HOLDFAST_REPLICATION === 'xdcr' && !has('HOLDFAST_STORE')) {
+    problems.push({ variable: 'HOLDFAST_REPLICATION', problem: 'is xdcr, which needs the database of this site in HOLDFAST_STORE' });
   }
   return problems;
 }

@@ -120,6 +120,8 @@ export const limits = {
   storeDurableMs: 2_000,
   storeCallMs: 4_000,
   storePollMs: 250,
+  storeBeatMs: 2_000,
+  storeBeatLostMs: 10_000,
   storeTakeOverMs: 2_000,
   storeCommits: 1_000,
   storeUnwrittenCommits: 1_000,

@@ -74,6 +74,7 @@ export async function runLane(seed: number, steps: number, processes: readonly [
 /** Lost ones cost a timeout, so they are rarer; those who ask for news all the time are disturbed less. */
 function chanceOf({ collection, id, opcode }: Seen): number {
   if (collection !== 'holdfast-private.log') return 0.05;
+  if (id === 'beat') return 0.01;
   return opcode === 0x00 && (id === 'head' || id.startsWith('commit-')) ? 0.01 : 0.2;
 }
 

@@ -11,6 +11,7 @@ export interface RemoteOptions {
   address: StoreAddress;
   password: string;
   owner?: 'master' | 'edge';
+  follow?: boolean;
   tombstones?: number;
   keepCommits?: number;
   setUpMs?: number;

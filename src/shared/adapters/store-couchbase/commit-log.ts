@@ -2,7 +2,7 @@ import type { Random } from '../../ports/random.ts';
 import type { Commit, TableChange, TableRow } from '../../runtime/document-table.ts';
 import { KvFailure } from './failures.ts';
 import type { Kv } from './kv.ts';
-import { commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, type Owner, parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
+import { BEAT_KEY, beatSchema, commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, type Owner, parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
 
 /** A commit as it stands in the log. `nonce`: who wrote it can tell. */
 export interface LoggedCommit extends Commit {
@@ -81,6 +81,17 @@ export class CommitLog {
     const standing = await this.read(generation, number);
     if (standing === null) throw new KvFailure('uncertain', `commit ${number} is gone`);
     return standing;
+  }
+
+  /** A sign of life, which replication carries to copies. */
+  beat(): Promise<void> {
+    return this.#kv.put('log', BEAT_KEY, { beat: this.#random.hex(4) });
+  }
+
+  /** The last sign of life; null: there was none yet. */
+  async heard(): Promise<string | null> {
+    const beat = beatSchema.safeParse((await this.#kv.getOnce('log', BEAT_KEY))?.content);
+    return beat.success ? beat.data.beat : null;
   }
 
   nonce(): string {

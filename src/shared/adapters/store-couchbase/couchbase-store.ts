@@ -17,7 +17,7 @@ import { CopyWriter, readCopy } from './local-copy.ts';
 import { KvFailure, kvFailure, toHoldfastError } from './failures.ts';
 import { Kv } from './kv.ts';
 import type { LogHead, Owner } from './layout.ts';
-import { readSnapshot } from './snapshot.ts';
+import { readReplicated, readSnapshot, type Snapshot } from './snapshot.ts';
 import { writeDocuments } from './written-documents.ts';
 
 export interface CouchbaseStoreOptions {
@@ -30,6 +30,8 @@ export interface CouchbaseStoreOptions {
   random: Random;
   log: Log;
   metrics: Metrics;
+  /** Only reads: the database is a copy, which replication fills from that of a master. */
+  follow?: boolean;
   /** On the disk of this node, for starts without the database; null: such a start waits. Closed with the store. */
   copy: DocumentStore | null;
   /** Documents for a database that has none yet, with the cursor that a replica has reached. */
@@ -105,6 +107,9 @@ class SharedStore implements CouchbaseStore {
   /** Why the database refused last. */
   #refusal: string | null = null;
   #contactMs: number;
+  /** The last sign of life that was given or heard. */
+  #beatMs = -Infinity;
+  #heard: string | null = null;
 
   constructor(connection: Connection, options: CouchbaseStoreOptions) {
     this.#options = options;
@@ -220,6 +225,7 @@ class SharedStore implements CouchbaseStore {
 
   #commit<T>(plan: (draft: CommitDraft) => T): Promise<T> {
     return new Promise((resolve, reject) => {
+      if (this.#options.follow === true) return reject(new HoldfastError('MASTER_ONLY', { action: 'a change of documents' }));
       // Nobody is made to wait for a database that is known to be gone.
       if (!this.#inTouch) return reject(new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'it does not answer' }));
       let planned: { result: T } | null = null;
@@ -285,6 +291,7 @@ class SharedStore implements CouchbaseStore {
     for (let failures = 0; !signal.aborted; ) {
       try {
         await this.#inTurn(() => this.#takeNew());
+        await this.#beat();
         this.#writeSoon();
         failures = 0;
       } catch (error) {
@@ -301,9 +308,10 @@ class SharedStore implements CouchbaseStore {
     for (;;) {
       const { generation } = this.#table.head;
       const { head, commit } = await this.#log.look(generation, this.#number + 1);
-      this.#noteContact();
-      // Another history, or so far ahead that the way there is forgotten.
-      if (head === null || head.generation !== generation || (commit === null && head.written > this.#number)) return this.#reload();
+      this.#noteAnswer();
+      // Another history, or so far ahead that the way there is forgotten. In a copy the head may come before its commits.
+      const lost = head !== null && commit === null && (this.#options.follow === true ? head.first > this.#number + 1 : head.written > this.#number);
+      if (head === null || head.generation !== generation || lost) return this.#reload();
       this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > head.written);
       if (commit === null) return;
       this.#take(commit, false);
@@ -321,8 +329,8 @@ class SharedStore implements CouchbaseStore {
 
   /** The first node on an empty database brings its documents along. */
   async #fill(): Promise<void> {
-    const { fill, log } = this.#options;
-    if (fill === undefined || this.#number > 0) return;
+    const { fill, log, follow } = this.#options;
+    if (fill === undefined || follow === true || this.#number > 0) return;
     const { documents, cursor } = await fill();
     if (documents.length === 0) return;
     const draft = this.#table.draft();
@@ -335,7 +343,7 @@ class SharedStore implements CouchbaseStore {
 
   async #reload(): Promise<void> {
     await this.#connection.ensure();
-    const { state, commits, head, problems } = await readSnapshot(this.#kv, this.#log, this.#options.owner);
+    const { state, commits, head, problems } = await this.#snapshot();
     for (const problem of problems) this.#options.log.error('store.damaged', { path: this.#path, problem });
     this.#table.load(state);
     for (const commit of commits) this.#table.commit(commit);
@@ -346,6 +354,13 @@ class SharedStore implements CouchbaseStore {
     this.#unwritten = commits.filter(({ number }) => number > head.written).map((commit) => ({ commit, mine: false, sinceMs }));
     this.#noteContact();
     this.#tell(null);
+  }
+
+  async #snapshot(): Promise<Snapshot> {
+    if (this.#options.follow !== true) return readSnapshot(this.#kv, this.#log, this.#options.owner);
+    const found = await readReplicated(this.#kv, this.#log);
+    if (found === null) throw new KvFailure('unreachable', 'replication has not brought everything yet');
+    return found;
   }
 
   #tell(touched: ReadonlySet<string> | null): void {
@@ -363,7 +378,7 @@ class SharedStore implements CouchbaseStore {
 
   #writeSoon(): void {
     const [oldest] = this.#unwritten;
-    if (oldest === undefined || this.#writing !== null || this.#closing.signal.aborted) return;
+    if (oldest === undefined || this.#options.follow === true || this.#writing !== null || this.#closing.signal.aborted) return;
     // Those of a node that has died are left to the others.
     const left = this.#options.clock.monotonicMs() - oldest.sinceMs > limits.storeTakeOverMs;
     if (left || this.#unwritten.some(({ mine }) => mine)) this.#writing = this.#writeAll();
@@ -397,6 +412,27 @@ class SharedStore implements CouchbaseStore {
   }
 
   // Contact
+
+  /** A master gives a sign of life, so that copies of its database know how old they are; a copy waits for the next one. */
+  async #beat(): Promise<void> {
+    const { clock, follow, owner } = this.#options;
+    const now = clock.monotonicMs();
+    if (follow === true) {
+      const heard = await this.#log.heard();
+      if (heard !== this.#heard) this.#noteContact();
+      else if (now - this.#contactMs > limits.storeBeatLostMs) throw new KvFailure('unreachable', 'nothing is replicated any more');
+      this.#heard = heard;
+    } else if (owner === 'master' && now - this.#beatMs >= limits.storeBeatMs) {
+      this.#beatMs = now;
+      // The look before has said what there is to say of the database.
+      await this.#log.beat().catch(() => undefined);
+    }
+  }
+
+  /** The database answered, which says nothing of how old a copy is. */
+  #noteAnswer(): void {
+    if (this.#options.follow !== true) this.#noteContact();
+  }
 
   #noteContact(): void {
     if (this.#closing.signal.aborted) return;

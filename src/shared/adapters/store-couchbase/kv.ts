@@ -59,6 +59,15 @@ export class Kv {
     return this.#write((of) => of.insert(key, content, this.#durability), collection, 'DocumentExistsError');
   }
 
+  /** Whatever is there; without durability and repetitions: the next one comes soon. */
+  async put(collection: CollectionName, key: string, content: unknown): Promise<void> {
+    await this.#of(collection)
+      .upsert(key, content)
+      .catch((error: unknown) => {
+        throw kvFailure(error);
+      });
+  }
+
   /** False: it is another version by now, perhaps by an attempt of this very call, or it is gone. */
   replace(collection: CollectionName, key: string, content: unknown, cas: Cas): Promise<boolean> {
     return this.#write((of) => of.replace(key, content, { cas, ...this.#durability }), collection, 'CasMismatchError', 'DocumentNotFoundError');

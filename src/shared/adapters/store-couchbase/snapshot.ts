@@ -35,7 +35,7 @@ export async function readSnapshot(kv: Kv, log: CommitLog, owner: Owner): Promis
   }
 }
 
-async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[]; problems: string[] }> {
+async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[]; problems: string[]; missing: string[] }> {
   const problems: string[] = [];
   const root = rootSchema.parse((await kv.get('indexes', ROOT_KEY))?.content ?? {});
   const indexes = await inParallel(Object.keys(root), async (key) => {
@@ -46,17 +46,40 @@ async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[];
     return [];
   });
   // Twice where a move between locations was cut off: the document says where it is.
+  const missing: string[] = [];
   const ids = new Set(indexes.flat());
   const rows = await inParallel(ids, async (id): Promise<TableRow | null> => {
     const found = await kv.get('documents', id);
     // Removed a moment ago, which the log tells, or an index is wrong, which the doctor tells.
-    if (found === null) return null;
+    if (found === null) {
+      missing.push(id);
+      return null;
+    }
     const parsed = fromContent(id, found.content);
     if ('document' in parsed) return rowOf(parsed.document, sequenceOf(found.content, generation));
     problems.push(`document ${id}: ${parsed.problem}`);
     return null;
   });
-  return { rows: rows.filter((row) => row !== null), problems };
+  return { rows: rows.filter((row) => row !== null), problems, missing };
+}
+
+/**
+ * The same of a copy that replication fills, where everything arrives in any order: documents may be older than the head
+ * says, so that all commits that are kept count. null: something that must have been written has not arrived.
+ */
+export async function readReplicated(kv: Kv, log: CommitLog): Promise<Snapshot | null> {
+  const head = await log.head();
+  if (head === null || head.owner !== 'master') return null;
+  const { rows, problems, missing } = await readRows(kv, head.generation);
+  const commits = await readNumbers(log, head, { from: head.first, to: Infinity }, (number) => log.read(head.generation, number));
+  if (commits === null || (commits.at(-1)?.number ?? head.first - 1) < head.written) return null;
+  // Listed, and not here: the commits must bring it, or tell that it is gone.
+  const told = new Set(commits.flatMap(({ changes }) => changes.map(({ id }) => id)));
+  if (missing.some((id) => !told.has(id))) return null;
+  const { generation, cursor } = head;
+  const after = commits[0]?.after ?? head.sequence;
+  const state = { generation, sequence: Math.max(after, head.sequence), prunedTo: after, cursor, rows };
+  return { state, commits, head, problems };
 }
 
 const AHEAD = 128;
