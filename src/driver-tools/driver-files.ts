@@ -5,7 +5,9 @@ import { basename, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Driver } from '../driver-sdk/index.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
+import type { DriverEdit } from '../shared/ports/device-link.ts';
 import { compile } from './compile.ts';
+import { editedPath } from './edited-file.ts';
 
 /** A driver of somebody's own: `lamp.ts`, or `lamp/driver.ts` with whatever else it needs around it. JavaScript will do too. */
 export interface DriverFile {
@@ -116,10 +118,11 @@ export class DriverFolder {
     return loading;
   }
 
-  /** What its file says now; null: it has none. Throws DRIVER_INVALID. */
-  async compile(name: string): Promise<CompiledDriver | null> {
+  /** What its file says now, or would with that content; null: it has none. Throws INPUT_INVALID, DRIVER_INVALID. */
+  async compile(name: string, edit: DriverEdit | null = null): Promise<CompiledDriver | null> {
     const file = driverFiles(this.#folder).get(name);
-    return file === undefined ? null : { ...file, code: await compile(file.entry) };
+    if (file === undefined) return null;
+    return { ...file, code: await compile(file.entry, edit === null ? null : { path: editedPath(file, edit.file), ...edit }) };
   }
 
   /** `get` gives this one from now on. */

@@ -205,7 +205,7 @@ export class EdgeNode implements HoldfastNode {
     this.#control = control;
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
-    this.#scope.defer('progress', this.#desk.underWay.onChange((_, body) => this.#peer.post('progress', body, { conflateKey: 'progress' })));
+    this.#scope.defer('modules-told', this.#desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
     this.#scope.defer('documents', this.#directory.onChange(() => control.converge()));
     this.#scope.defer('link', () => this.#peer.shutdown('shutting-down'));
     this.#scope.defer('modules', async () => {
@@ -256,6 +256,7 @@ export class EdgeNode implements HoldfastNode {
       dualControlSeconds: 0,
       modules: { total, ...control.modules },
       progress: this.#desk.underWay.of(this.id),
+      edited: this.#desk.underWay.countEdited(this.id),
     };
     return locationView(facts);
   }
@@ -351,9 +352,8 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.cancelRequest(id, by);
   }
 
-  locationOfRequest(id: string): string | null {
-    return this.#desk.locationOfRequest(id);
-  }
+  readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
     return this.#control?.onChange(listener) ?? ((): void => undefined);
@@ -456,6 +456,7 @@ export class EdgeNode implements HoldfastNode {
     this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#triggers.tellAll();
+    this.#desk.underWay.tell(this.id);
     this.#feed.wake(this.#scope.signal);
     this.#subscriptions.opened();
   }

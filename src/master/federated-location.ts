@@ -220,6 +220,7 @@ export class FederatedLocation {
       dualControlSeconds: this.#dual.totalMs / 1_000,
       modules: { total: this.#ports.directory.countModulesOf(this.id), ...this.#modules() },
       progress: this.#ports.desk.underWay.of(this.id),
+      edited: this.#ports.desk.underWay.countEdited(this.id),
     };
     return locationView(facts);
   }

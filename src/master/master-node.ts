@@ -272,9 +272,8 @@ export class MasterNode implements HoldfastNode {
     return this.#desk.cancelRequest(id, by);
   }
 
-  locationOfRequest(id: string): string | null {
-    return this.#desk.locationOfRequest(id);
-  }
+  readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
     this.#controlListeners.add(listener);

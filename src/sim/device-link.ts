@@ -104,6 +104,10 @@ export class SimDeviceLink implements DeviceLink {
     return Promise.resolve([]);
   }
 
+  onEdited(): () => void {
+    return () => undefined;
+  }
+
   onProgress(): () => void {
     return () => undefined;
   }

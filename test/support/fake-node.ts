@@ -61,6 +61,7 @@ export const locationView = (id: string, fields: Partial<LocationView> = {}): Lo
   dualControlSeconds: 0,
   modules: { total: 3, running: 2, failing: 1 },
   progress: null,
+  edited: 0,
   ...fields,
 });
 
@@ -106,6 +107,8 @@ export class FakeNode implements HoldfastNode {
   /** Locations of starts and stops, by the id of the request. */
   readonly underWay = new Map<string, string>();
   readonly cancelledBy: string[] = [];
+  /** By module. */
+  readonly edited = new Map<string, string>();
   readonly unloaded: [module: string, user: string][] = [];
   readonly triggerViews: TriggerView[] = [];
   /** Webhooks that were called: instance and call. */
@@ -213,6 +216,10 @@ export class FakeNode implements HoldfastNode {
     const request = this.inFlight.find((known) => known.id === id);
     if (request === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
     return request;
+  }
+
+  editedOf(module: string): string | null {
+    return this.edited.get(module) ?? null;
   }
 
   locationOfRequest(id: string): string | null {

@@ -25,14 +25,14 @@ const mayBe = {
   operator: ['exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
     'takeover', 'handback', 'pause', 'resume', 'windowOpen', 'windowClose', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
-    'moduleLoad', 'moduleUnload', 'systemExpire', 'edgeStart', 'edgeStop', 'driverReload', 'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
+    'moduleLoad', 'moduleUnload', 'systemExpire', 'edgeStart', 'edgeStop', 'driverRevert', 'driverReload', 'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
   ],
   admin: [
     'edgeAdd', 'edgeRotate', 'edgeToken', 'edgeRevoke', 'apply', 'export', 'backup', 'keyList', 'keyAdd', 'keyRevoke', 'tokenList', 'tokenIssue',
     'tokenRevoke', 'systemAdd', 'systemUpdate', 'systemReplace', 'systemRemove', 'moduleAdd', 'moduleUpdate', 'moduleReplace', 'moduleRemove',
     'driverAdd', 'driverUpdate', 'driverReplace', 'driverRemove', 'zoneAdd', 'zoneUpdate', 'zoneReplace', 'zoneRemove', 'systemSettings',
     'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove',
-    'triggerAdd', 'triggerUpdate', 'triggerReplace', 'triggerRemove',
+    'driverEdit', 'triggerAdd', 'triggerUpdate', 'triggerReplace', 'triggerRemove',
     'settingsKeys', 'settingsRekey',
   ],
 } as const satisfies Record<string, readonly RouteName[]>;
@@ -59,6 +59,7 @@ const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', modul
 const bodies: Partial<Record<RouteName, unknown>> = {
   edgeAdd: { id: 'edge-3' },
   windowOpen: { seconds: 120 },
+  driverEdit: { file: 'driver.ts', content: '' },
   apply: { text: '' },
   keyAdd: { name: 'panel', role: 'viewer' },
   tokenIssue: { user: 'anna', role: 'viewer' },

@@ -28,7 +28,7 @@ async function makeDesk() {
   const listeners = new Set<(line: ModuleLogLine) => void>();
   const deviceLink: DeviceLink = {
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: unused,
     closeGate: unused,
     restamp: unused,

@@ -42,7 +42,7 @@ it('a hand-over carries what triggers remember: the next holder knows it before 
   const snapshots: (ControlSnapshot | null)[] = [];
   const deviceLink: DeviceLink = {
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: async () => {
       happened.push('started');
       return { started: 0, failed: [] };

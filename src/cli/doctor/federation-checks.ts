@@ -35,6 +35,13 @@ function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
       `correct window_start with holdfast apply; holdfast window next --cron tries it out`,
     ));
   }
+  if (location.edited > 0) {
+    bad.push(warning(
+      check,
+      `${plural(location.edited, 'module')} ${location.edited === 1 ? 'runs' : 'run'} code that was edited and not committed: the next restart drops it`,
+      'bring the change into the files of the driver and holdfast driver reload it, or take it back with --revert',
+    ));
+  }
   if (location.dual_control_seconds > 0) {
     bad.push(warning(
       check,

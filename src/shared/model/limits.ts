@@ -51,6 +51,8 @@ export const limits = {
   modulesBatches: 10,
   namedModules: 20,
   managedModules: 50_000,
+  inlineEditBytes: 256 * 1024,
+  editedModules: 1_000,
   deviceConnectMs: 3_000,
   deviceReconnectMinMs: 1_000,
   deviceReconnectMaxMs: 10_000,

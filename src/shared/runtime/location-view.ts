@@ -36,6 +36,7 @@ export interface LocationFacts {
   dualControlSeconds: number;
   modules: LocationView['modules'];
   progress: LocationView['progress'];
+  edited: number;
 }
 
 export function locationView(facts: LocationFacts): LocationView {
@@ -59,5 +60,6 @@ export function locationView(facts: LocationFacts): LocationView {
     dualControlSeconds: facts.dualControlSeconds,
     modules: facts.modules,
     progress: facts.progress,
+    edited: facts.edited,
   };
 }

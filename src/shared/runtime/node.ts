@@ -5,7 +5,7 @@ import type { Epoch, Holder, Policy, Revision } from '../model/control.ts';
 import type { HoldfastError } from '../model/errors.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
-import type { DeviceWrite, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
+import type { DeviceWrite, LiveEdit, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
 import type { SystemDocument } from '../model/documents.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { TriggerMemory } from '../triggers/memory.ts';
@@ -35,6 +35,8 @@ export interface HoldfastNode {
   exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer>;
   /** The same for a module that is named by its id. */
   execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer>;
+  /** What of the code of a module was edited and not committed; null: nothing, as far as this node has heard. */
+  editedOf(module: string): string | null;
   /** Location of a module by its id. Throws NOT_FOUND. */
   locationOf(module: string): string;
   /** Status of a module by its id, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */
@@ -119,6 +121,8 @@ export interface LocationView {
   modules: { total: number; running: number; failing: number };
   /** How far a start or stop of its modules has come; null: none is under way. */
   progress: { action: 'start' | 'stop'; done: number; total: number; failing: number } | null;
+  /** Modules that run code which was edited and not committed. */
+  edited: number;
 }
 
 export const orderKinds = ['takeover', 'handback', 'pause', 'resume'] as const;
@@ -286,11 +290,13 @@ export interface ReloadRequest {
   driver: string;
   /** There only; null: wherever it has modules. */
   location: string | null;
+  /** What is tried live, or the end of that; absent: what the files say. */
+  live?: Omit<LiveEdit, 'by'>;
   user: string;
   requestId?: string;
 }
 
-export interface LoadRequest extends Omit<ReloadRequest, 'driver' | 'location'> {
+export interface LoadRequest extends Omit<ReloadRequest, 'driver' | 'location' | 'live'> {
   module: string;
 }
 

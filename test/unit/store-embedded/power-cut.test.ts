@@ -86,7 +86,7 @@ async function modulesStartedFrom(store: DocumentStore): Promise<string[]> {
   const nothing = (): void => undefined;
   const deviceLink: DeviceLink = {
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: async ({ modules }) => {
       started.resolve(modules.map(({ id }) => id));
       return { started: modules.length, failed: [] };

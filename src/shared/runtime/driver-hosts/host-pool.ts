@@ -81,6 +81,13 @@ export class HostPool {
     return slot;
   }
 
+  /** One more module of this driver at a host that has its code. */
+  placeAt(slot: Slot, driver: string): Slot {
+    this.#modulesOfDriver.set(driver, (this.#modulesOfDriver.get(driver) ?? 0) + 1);
+    slot.load += 1;
+    return slot;
+  }
+
   release(slot: Slot, driver: string): void {
     slot.load -= 1;
     this.#modulesOfDriver.set(driver, (this.#modulesOfDriver.get(driver) ?? 1) - 1);
