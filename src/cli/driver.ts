@@ -78,7 +78,8 @@ async function reload(session: Session, id: string, { location, edit, as, module
 
 function reloadText(session: Session, { modules, failures }: Reloaded, { edit, revert }: Reload): string {
   if (modules.length === 0 && failures.length === 0) return revert === true ? 'Nothing is tried live.\n' : 'No module runs this driver.\n';
-  const done: Cell = edit === undefined ? { text: revert === true ? 'reverted' : 'reloaded', colour: 'green' } : { text: 'edited, not committed', colour: 'yellow' };
+  const done: Cell =
+    edit === undefined ? { text: revert === true ? 'reverted' : 'reloaded', colour: 'green' } : { text: 'edited, not committed', colour: 'yellow' };
   const result = (problem: string | null): Cell => (problem === null ? done : { text: problem, colour: 'red' });
   const rows = modules.map(({ id, location, problem, paused, served_by }): Cell[] => {
     return [id, location, served_by, `${Math.round(paused * 1_000)} ms`, result(problem)];

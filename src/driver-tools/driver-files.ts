@@ -1,13 +1,12 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Driver } from '../driver-sdk/index.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { DriverEdit } from '../shared/ports/device-link.ts';
 import { compile } from './compile.ts';
-import { editedPath } from './edited-file.ts';
 
 /** A driver of somebody's own: `lamp.ts`, or `lamp/driver.ts` with whatever else it needs around it. JavaScript will do too. */
 export interface DriverFile {
@@ -129,4 +128,21 @@ export class DriverFolder {
   adopt(driver: Driver): void {
     this.#loading.set(driver.name, Promise.resolve(driver));
   }
+}
+
+/**
+ * The path of a file of a driver whose content is replaced for a trial. It must be there, a plain file below the folder of
+ * the driver, without a symbolic link on the way. Throws INPUT_INVALID.
+ */
+function editedPath({ name, entry }: DriverFile, file: string): string {
+  const invalid = (problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field: 'file', problem });
+  // `lamp.ts` has no folder of its own: what lies beside it belongs to others.
+  const single = !ENTRIES.includes(basename(entry));
+  if (single && file !== basename(entry)) throw invalid(`the driver ${name} is the single file ${basename(entry)}`);
+  const folder = realpathSync(dirname(entry));
+  const path = join(folder, file);
+  if (!path.startsWith(folder + sep)) throw invalid(`"${file}" is not below the folder of the driver ${name}`);
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there?.isFile() !== true || realpathSync(path) !== path) throw invalid(`the driver ${name} has no file "${file}"`);
+  return path;
 }

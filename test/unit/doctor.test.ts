@@ -145,6 +145,7 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ['a hold-down runs', ofLocation({ hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /mend the line/],
   ['modules fail', ofLocation({ modules: { total: 2, running: 1, failing: 1 } }), 'problem', /1 module of 2 failing/, /holdfast get/],
   ['a window never opens', ofLocation({ window: { open: false, closes: null, next: null, schedule: { start: '0 0 30 2 *', length: 60, timezone: 'UTC' } } }), 'problem', /never opens/, /window_start/],
+  ['edited code', ofLocation({ edited: 2 }), 'warning', /2 modules run code that was edited and not committed/, /--revert/],
   ['both sides held', ofLocation({ dual_control_seconds: 4 }), 'warning', /both held it for 4s/, /holdfast location history berlin/],
   ['both sides hold now', ofEdge({}, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
   ['the clock of an edge is wrong', ofEdge({ clockAheadMs: -120_000 }), 'warning', /its clock is 2m0s behind.*who controls does not depend on it/, /timedatectl set-ntp true/],

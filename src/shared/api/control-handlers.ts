@@ -34,12 +34,12 @@ export function controlHandlers(deps: HandlerDeps) {
       note({ servedBy });
       return { body: { id, location, served_by: servedBy } };
     }),
-    driverEdit: answer(routes.driverEdit, async ({ params: { id }, query: { location = null }, body: { modules, ...edit }, caller, requestId, signal, note }) => {
-      note({ file: edit.file, bytes: Buffer.byteLength(edit.content) });
-      return await reload(deps, { driver: id, location, live: { edit, modules }, user: caller.user, requestId }, { signal, note });
+    driverEdit: answer(routes.driverEdit, async ({ params: { id }, query: { location = null }, body: { modules, ...edit }, caller, requestId, ...call }) => {
+      call.note({ file: edit.file, bytes: Buffer.byteLength(edit.content) });
+      return await reload(deps, { driver: id, location, live: { edit, modules }, user: caller.user, requestId }, call);
     }),
-    driverRevert: answer(routes.driverRevert, async ({ params: { id }, query: { location = null }, body: { modules }, caller, requestId, signal, note }) =>
-      reload(deps, { driver: id, location, live: { edit: null, modules }, user: caller.user, requestId }, { signal, note }),
+    driverRevert: answer(routes.driverRevert, async ({ params: { id }, query: { location = null }, body: { modules }, caller, requestId, ...call }) =>
+      reload(deps, { driver: id, location, live: { edit: null, modules }, user: caller.user, requestId }, call),
     ),
     systemExpire: answer(routes.systemExpire, async ({ params: { id }, caller, requestId, signal, note }) => {
       const request = { system: id, user: caller.user, requestId };

@@ -175,7 +175,8 @@ class DriverHosts implements DeviceLink {
     const { signal: stopped } = location.abort;
     const reloading = this.#inTurn(location, stopped, async () => {
       if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
-      const how = { clock: this.#clock, signal: stopped, restart: (modules: Placed[], edited: string | null) => this.#restart(location, { modules, edited }, stopped) };
+      const restart = (modules: Placed[], edited: string | null): Promise<void> => this.#restart(location, { modules, edited }, stopped);
+      const how = { clock: this.#clock, signal: stopped, restart };
       return await this.#held.placing(location, order.module, () => reloadModules(location, order, how));
     });
     const outcomes = await untilAborted(reloading, signal).catch((error: unknown) => this.#secrets.throwHidden(error, null));
