@@ -21,6 +21,7 @@ const silent = (): void => undefined;
 const log: Log = { debug: silent, info: silent, warn: silent, error: silent, child: () => log };
 
 const noDevices: DeviceLink = {
+  prepare: silent,
   start: () => Promise.resolve({ started: 0, failed: [] }),
   closeGate: silent,
   restamp: silent,

@@ -178,6 +178,7 @@ export class EdgeNode implements HoldfastNode {
   async start(): Promise<void> {
     const { journal, log, clock, deviceLink } = this.#ports;
     this.#scope.defer('devices', () => deviceLink.close());
+    deviceLink.prepare();
     this.#scope.defer('directory', await this.#directory.open());
     await this.#triggers.open();
     const stored = (await journal.load()).find((entry) => entry.location === this.id) ?? null;

@@ -1,6 +1,5 @@
 import { EPOCH_ZERO, nextEpoch } from '../shared/control/epoch.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
-import type { MasterControl, MasterOrder } from '../shared/control/master-control.ts';
 import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
@@ -37,6 +36,7 @@ import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { type Certify, edgeHandlers } from './edge-service.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
+import { describeOrder, foresee, isCarriedOut } from './master-order.ts';
 
 export interface MasterPorts {
   clock: Clock;
@@ -150,6 +150,8 @@ export class MasterNode implements HoldfastNode {
     const { address } = await listener.start((connection) => this.#onConnection(connection));
     this.#scope.defer('listener', () => listener.close());
     log.info('master-loaded', { locations: this.#locations.size, link: address });
+    // Not before: the documents need the processor more, and nobody is taken over before the wait for edges is over.
+    deviceLink.prepare();
     await this.#waitForEdges();
     for (const location of this.#locations.values()) location.booted();
     this.#booted = true;
@@ -456,44 +458,5 @@ export class MasterNode implements HoldfastNode {
     // An edge acts on its own location only.
     if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
     return (await this.order(request, signal)).summary;
-  }
-}
-
-function describeOrder(kind: MasterOrder, before: LocationView): string {
-  switch (kind) {
-    case 'takeover':
-      return `control of ${before.id} moves from ${before.holder} to the master`;
-    case 'handback':
-      return `control of ${before.id} moves from the master to the edge`;
-    case 'pause':
-      return `control of ${before.id} stays where it is until it is resumed`;
-    case 'resume':
-      return `control of ${before.id} moves by itself again`;
-  }
-}
-
-/** What the view would show after the order, for whoever wants to see it before. */
-function foresee(kind: MasterOrder, before: LocationView): LocationView {
-  switch (kind) {
-    case 'takeover':
-      return { ...before, holder: 'master', state: 'holding', reason: 'operator-takeover' };
-    case 'handback':
-      return { ...before, holder: 'edge', state: 'standby', reason: 'operator-handback' };
-    case 'pause':
-    case 'resume':
-      return { ...before, paused: kind === 'pause' };
-  }
-}
-
-function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
-  switch (kind) {
-    case 'takeover':
-      return state.state === 'holding';
-    case 'handback':
-      return state.state === 'standby';
-    case 'pause':
-      return state.wanted.paused;
-    case 'resume':
-      return !state.wanted.paused;
   }
 }

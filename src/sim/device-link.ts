@@ -79,6 +79,10 @@ export class SimDeviceLink implements DeviceLink {
     for (const location of this.#sites.keys()) this.#end(location);
   }
 
+  prepare(): void {
+    // Simulated hosts take no time to start before their first module.
+  }
+
   start(order: StartOrder, signal: AbortSignal): Promise<StartReport> {
     const { location, epoch } = order;
     if (!this.#process.alive) return new Promise(() => undefined);

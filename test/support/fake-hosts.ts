@@ -152,6 +152,7 @@ export function setUp(hosts = 1, log: Log = silentLog) {
     },
   };
   const link = createDriverHosts({ clock, log, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
+  link.prepare();
   const host = (index = processes.length - 1): FakeHost => processes[index] ?? expect.fail(`there is no host ${index}`);
   const call = (more: Partial<ExecCall> = {}): ExecCall => ({
     location: 'hq',

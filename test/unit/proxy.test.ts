@@ -25,6 +25,7 @@ function createWorld(first: Route) {
     manage: () => Promise.resolve([]),
     onProgress: () => () => undefined, onEdited: () => () => undefined,
     exec,
+    prepare: unused,
     start: unused,
     closeGate: unused,
     restamp: unused,

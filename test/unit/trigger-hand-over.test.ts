@@ -41,6 +41,7 @@ it('a hand-over carries what triggers remember: the next holder knows it before 
   const happened: string[] = [];
   const snapshots: (ControlSnapshot | null)[] = [];
   const deviceLink: DeviceLink = {
+    prepare: () => undefined,
     manage: () => Promise.resolve([]),
     onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: async () => {

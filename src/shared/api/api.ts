@@ -37,6 +37,8 @@ export interface ApiDeps {
   /** The text that `/metrics` answers. */
   metricsText: () => Promise<string>;
   siteFiles: SiteFiles;
+  /** Milliseconds since the documents were known to be those of the database; null: they are now. */
+  staleMs: () => number | null;
   /** Of this program. */
   version: string;
   /** Whose pages may use the API, besides our own. */
@@ -125,7 +127,9 @@ export class Api {
 
   /** What every answer to this request says, errors included. */
   headersFor({ route, params }: RequestContext): Headers {
-    return holderHeaders(this.#deps.node, { path: routes[route].path, params });
+    const stale = this.#deps.staleMs();
+    const age: Headers = stale === null ? {} : { 'x-holdfast-store-age': String(Math.ceil(stale / 1_000)) };
+    return { ...holderHeaders(this.#deps.node, { path: routes[route].path, params }), ...age };
   }
 
   /** Throws when the request may not go on. */

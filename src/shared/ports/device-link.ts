@@ -191,6 +191,8 @@ export interface SystemAccess {
 
 /** The hands of a node: driver hosts in production, simulated devices in the simulator. */
 export interface DeviceLink {
+  /** Makes ready what the first start would otherwise wait for. */
+  prepare(): void;
   /**
    * Opens the write gate at the order's epoch, connects devices, starts modules: devices, services, logic, triggers.
    * Resolves when each device was tried once. Called again while the location runs it converges: starts what is new,

@@ -53,9 +53,8 @@ export interface DriverHostsOptions {
   writeLog?: string;
 }
 
-
 /**
- * The hands of a node: a pool of processes that run drivers and own the device sockets. The processes start at once.
+ * The hands of a node: a pool of processes that run drivers and own the device sockets. They start with `prepare`, at the latest with the first module.
  */
 export function createDriverHosts(options: DriverHostsOptions): DeviceLink {
   return new DriverHosts(options);
@@ -112,6 +111,9 @@ class DriverHosts implements DeviceLink {
       launch: (location, modules) => this.#launch(location, modules, { handover: {}, signal: location.abort.signal }),
       publish: (location, module, key, value) => this.#publish(location, module, key, value),
     });
+  }
+
+  prepare(): void {
     this.#pool.open();
   }
 

@@ -85,6 +85,7 @@ async function modulesStartedFrom(store: DocumentStore): Promise<string[]> {
   const started = later<string[]>();
   const nothing = (): void => undefined;
   const deviceLink: DeviceLink = {
+    prepare: () => undefined,
     manage: () => Promise.resolve([]),
     onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: async ({ modules }) => {
