@@ -58,8 +58,9 @@ export class Reloader {
 
   async reload({ id, location, driver: name, modules, edited }: Of<'reload'>): Promise<void> {
     const { drivers, send } = this.#options;
-    const prepared = this.#prepared.get(name);
-    this.#prepared.delete(name);
+    // With modules: what was prepared has been taken, or was refused elsewhere and must not be.
+    const prepared = modules.length === 0 ? this.#prepared.get(name) : undefined;
+    if (modules.length === 0) this.#prepared.delete(name);
     if (prepared !== undefined && edited) this.#edited.set(name, prepared);
     // From here on also new modules run it.
     else if (prepared !== undefined) drivers.adopt(prepared);

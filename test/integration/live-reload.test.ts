@@ -226,6 +226,19 @@ describe('an inline edit', () => {
     expect(builtin).toMatchObject({ code: 'INPUT_INVALID' });
     expect(await Promise.all(ids.map((id) => exec(hands, id, 'version')))).toEqual(['v1', 'v1', 'v1']);
   });
+
+  it('that ends its process, or never comes back while it is loaded, costs no process that has modules', { timeout: 60_000 }, async () => {
+    const { hands, ids, devices } = await startLamps();
+    const pids = () => Promise.all(ids.map((id) => exec(hands, id, 'pid')));
+    const before = await pids();
+    for (const text of ['process.exit(3);', 'process.kill(process.pid, "SIGKILL");', 'for (;;);']) {
+      const error = await hands.link.reload(trial(`${text}\n${lamp('v2')}`), never()).catch((error: unknown) => error);
+      expect(error, text).toMatchObject({ code: 'DRIVER_INVALID', facts: { problem: expect.stringContaining('its process ended when it was loaded') } });
+    }
+    expect(await pids()).toEqual(before);
+    expect(devices.log().filter(({ event }) => event === 'open')).toHaveLength(3);
+    expect(hands.log.lines.some(({ event }) => event === 'driver-host-ended')).toBe(false);
+  });
 });
 
 it('a reload reaches modules that an edge drives, from the master, from another edge and when control has moved', { timeout: 180_000 }, async () => {

@@ -178,7 +178,8 @@ class DriverHosts implements DeviceLink {
     const reloading = this.#inTurn(location, stopped, async () => {
       if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
       const restart = (modules: Placed[], edited: string | null): Promise<void> => this.#restart(location, { modules, edited }, stopped);
-      const how = { clock: this.#clock, signal: stopped, restart };
+      const trial: HostPool['askTrial'] = (question) => this.#pool.askTrial(question);
+      const how = { clock: this.#clock, signal: stopped, restart, trial };
       return await this.#held.placing(location, order.module, () => reloadModules(location, order, how));
     });
     const outcomes = await untilAborted(reloading, signal).catch((error: unknown) => this.#secrets.throwHidden(error, null));

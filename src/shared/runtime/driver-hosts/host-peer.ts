@@ -37,7 +37,7 @@ interface Pending {
 
 /** Messages that are answered, without the id that `ask` adds. */
 type Asked = 'start' | 'stop' | 'update' | 'compile' | 'prepare' | 'reload' | 'writes' | 'functions';
-type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
+export type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
 
 /** The host answers calls by their deadline; this much later it is not going to. */
 const LATE_MS = 100;

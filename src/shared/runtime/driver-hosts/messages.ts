@@ -85,7 +85,10 @@ export const toHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('compile'), id, driver: text, edit: z.object({ file: text, content: text }).nullable() }),
   /** Loads it beside what runs, if it was compiled, and tries the settings of these modules on it. */
   z.object({ t: z.literal('prepare'), id, location: text, driver: text, compiled: compiledDriver.nullable(), modules: z.array(moduleSpec) }),
-  /** What was prepared last is the code of the driver now, also of these modules, which run. `edited`: it is only of these. */
+  /**
+   * Without modules: what was prepared last is the code of the driver now, or (`edited`) what is tried of it. With modules:
+   * these run the one or the other from now on.
+   */
   z.object({ t: z.literal('reload'), id, location: text, driver: text, modules: z.array(moduleSpec), edited: z.boolean() }),
   z.object({
     t: z.literal('exec'),

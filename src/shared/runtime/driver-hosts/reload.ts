@@ -2,6 +2,7 @@ import { fromWire, HoldfastError } from '../../model/errors.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DriverEdit, ReloadedModule, ReloadOrder } from '../../ports/device-link.ts';
 import type { HostPeer } from './host-peer.ts';
+import type { HostPool } from './host-pool.ts';
 import type { Answer } from './messages.ts';
 import { batchesOf, bySlot, type Location, type Placed } from './running-location.ts';
 
@@ -20,7 +21,7 @@ const peersOf = (modules: readonly Placed[]): HostPeer[] => [...bySlot([...modul
  * One host compiles what the file says now; each host that needs it loads it beside the old code and tries the settings
  * of its modules. All of them have the same code ready then, or this throws NOT_FOUND or DRIVER_INVALID.
  */
-async function prepareCode({ location, driver, modules, edit }: Reloading): Promise<void> {
+async function prepareCode({ location, driver, modules, edit }: Reloading, trial: ReloadOptions['trial']): Promise<void> {
   const [first, ...others] = peersOf(modules);
   if (first === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module: modules[0]?.spec.id ?? driver, reason: 'its driver host is being started' });
   const answer = orThrow(await first.ask({ t: 'compile', driver, edit }), driver);
@@ -30,9 +31,13 @@ async function prepareCode({ location, driver, modules, edit }: Reloading): Prom
     const specs = modules.filter(({ slot, problem }) => slot.peer === peer && problem === null).map(({ spec }) => spec);
     orThrow(await peer.ask({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs }), answer.compiled?.entry ?? driver);
   };
-  // Code that ends its process when it is loaded must end one process only.
-  await prepare(first);
-  await Promise.all(others.map(prepare));
+  // Code that ends its process when it is loaded, or never comes back, must end none that has modules.
+  if (answer.compiled !== null) {
+    const specs = modules.filter(({ problem }) => problem === null).map(({ spec }) => spec);
+    const tried = await trial({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs });
+    orThrow(tried.answer, answer.compiled.entry, tried.reason);
+  }
+  await Promise.all([first, ...others].map(prepare));
 }
 
 /** What was prepared is the code of the driver now, for all that starts at these hosts, or waits to be tried there. What runs is not touched. */
@@ -58,10 +63,12 @@ interface ReloadOptions {
   signal: AbortSignal;
   /** Stops modules and starts them with what they handed over. */
   restart(modules: Placed[], edited: string | null): Promise<void>;
+  /** Asks a process of its own. */
+  trial: HostPool['askTrial'];
 }
 
 /** Reloads modules of one location. Throws as `prepareCode` does; then nothing has changed. */
-export async function reloadModules(location: Location, order: ReloadOrder, { clock, signal, restart }: ReloadOptions): Promise<ReloadedModule[]> {
+export async function reloadModules(location: Location, order: ReloadOrder, { clock, signal, restart, trial: ask }: ReloadOptions): Promise<ReloadedModule[]> {
   signal.throwIfAborted();
   const { driver, live: trial = null } = order;
   const modules = modulesOf(location, order);
@@ -69,7 +76,7 @@ export async function reloadModules(location: Location, order: ReloadOrder, { cl
   const edit = trial?.edit ?? null;
   const reloading = { location: location.id, driver, modules, edit };
   // What is taken back goes on with what the others run, whatever the file says by now.
-  if (trial?.edit !== null) await prepareAndAdopt(reloading, signal);
+  if (trial?.edit !== null) await prepareAndAdopt(reloading, signal, ask);
   const edited = edit === null ? null : `${edit.file}, edited by ${trial?.by}, not committed`;
   const beganMs = clock.monotonicMs();
   const live = order.module === null ? modules.filter(({ problem }) => problem === null) : [];
@@ -96,8 +103,8 @@ function modulesOf(location: Location, { driver, module, live }: ReloadOrder): P
   return [...location.modules.values()].filter((placed) => placed.spec.driver === driver && isMeant(placed));
 }
 
-async function prepareAndAdopt(reloading: Reloading, signal: AbortSignal): Promise<void> {
-  await prepareCode(reloading);
+async function prepareAndAdopt(reloading: Reloading, signal: AbortSignal, trial: ReloadOptions['trial']): Promise<void> {
+  await prepareCode(reloading, trial);
   signal.throwIfAborted();
   await adoptCode(reloading);
 }
@@ -114,8 +121,9 @@ export function reloadedLine({ location, driver, live }: ReloadOrder, modules: n
   return live.edit === null ? ['driver-reverted', { ...facts, by: live.by }] : ['driver-edited', { ...facts, file: live.edit.file, by: live.by }];
 }
 
-function orThrow(answer: Answer | null, place: string): Answer {
-  if (answer === null) throw new HoldfastError('DRIVER_INVALID', { place, problem: 'its process ended when it was loaded' });
+function orThrow(answer: Answer | null, place: string, reason = ''): Answer {
+  const problem = `its process ended when it was loaded${reason === '' ? '' : `: ${reason.split('\n', 1)[0]}`}`;
+  if (answer === null) throw new HoldfastError('DRIVER_INVALID', { place, problem });
   if (answer.t === 'error') throw fromWire(answer.error);
   return answer;
 }
