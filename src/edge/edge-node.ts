@@ -345,14 +345,8 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.callTrigger(instance, call, signal);
   }
 
-  requests(): RequestView[] {
-    return this.#desk.requests();
-  }
-
-  cancelRequest(id: string, by: string): Promise<RequestView> {
-    return this.#desk.cancelRequest(id, by);
-  }
-
+  readonly requests = (): RequestView[] => this.#desk.requests();
+  readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 

@@ -158,7 +158,7 @@ export class HostPool {
   /** Its end is an answer, and no news. */
   get #trialLog(): Log {
     const { log } = this.#options;
-    const debug = (event: string, facts?: object): void => log.debug(event, { trial: true, ...facts });
+    const debug = (said: string, facts?: object): void => log.debug('driver-trial', { said, ...facts });
     const quiet: Log = { debug, info: debug, warn: debug, error: debug, child: () => quiet };
     return quiet;
   }
