@@ -46,6 +46,7 @@ describe('locations', () => {
       dual_control_seconds: 0,
       modules: { total: 3, running: 2, failing: 1 },
       progress: null,
+      commit: { wanted: null, actual: null, busy: false, problem: null },
     });
   });
 
