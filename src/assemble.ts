@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { dataFiles } from './data-files.ts';
+import { dataFiles, driversFolderOf } from './data-files.ts';
 import type { ServerStore } from './open-store.ts';
 import { driverFiles } from './driver-tools/driver-files.ts';
 import { builtinDrivers } from './drivers/index.ts';
@@ -134,13 +135,14 @@ const machine = (): { hostname: string; addresses: string[] } => ({
 });
 
 /** The drivers that a driver document may name. Throws CONFIG_INVALID when the folder cannot be read. */
-function driverNames({ drivers }: Config): string[] {
+function driverNames(config: Config): string[] {
   const builtin = Object.keys(builtinDrivers);
-  if (drivers === null) return builtin;
+  const folder = driversFolderOf(config);
+  if (folder === null || (config.repository !== null && !existsSync(folder))) return builtin;
   try {
-    return [...builtin, ...driverFiles(drivers).keys()];
+    return [...builtin, ...driverFiles(folder).keys()];
   } catch (error) {
-    const problem = `${drivers} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    const problem = `${folder} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
     throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_DRIVERS', problem });
   }
 }

@@ -1,4 +1,6 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { driversFolderIn } from './shared/adapters/git/working-copy.ts';
+import type { Config } from './shared/model/config.ts';
 
 /** Files of a data directory. */
 export const dataFiles = (data: string) => ({
@@ -9,6 +11,13 @@ export const dataFiles = (data: string) => ({
   credentials: join(data, 'credentials.db'),
   events: join(data, 'events.db'),
   tls: join(data, 'tls'),
+  drivers: join(data, 'drivers'),
   backups: join(data, 'backups'),
   adminKey: join(data, 'admin.key'),
 });
+
+/** Where own drivers are read from; null: there are none. In a working copy the folder may be missing until something is checked out. */
+export function driversFolderOf({ data, drivers, repository }: Config): string | null {
+  if (repository !== null) return resolve(driversFolderIn(dataFiles(data).drivers, repository));
+  return drivers === null ? null : resolve(drivers);
+}

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
@@ -25,7 +26,7 @@ import { limits } from './shared/model/limits.ts';
 import { sealedWith } from './shared/model/settings-keys.ts';
 import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
 import { enrolledEdges } from './shared/runtime/link-authority.ts';
-import { dataFiles } from './data-files.ts';
+import { dataFiles, driversFolderOf } from './data-files.ts';
 
 /** `holdfast doctor --data`: what lies in a data directory and around it. Nothing here judges; src/cli/doctor does. */
 export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal }) => {
@@ -191,18 +192,25 @@ function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
 
 function driversOf(config: Config | null): { names: Set<string>; problem: string | null } {
   const names = new Set(Object.keys(builtinDrivers));
-  if (config === null || config.drivers === null) return { names, problem: null };
+  const folder = ownDrivers(config);
+  if (folder === null) return { names, problem: null };
   try {
-    for (const name of driverFiles(config.drivers).keys()) names.add(name);
+    for (const name of driverFiles(folder).keys()) names.add(name);
     return { names, problem: null };
   } catch (error) {
     return { names, problem: messageOf(error) };
   }
 }
 
+/** null: there are none, or not yet. */
+function ownDrivers(config: Config | null): string | null {
+  const folder = config === null ? null : driversFolderOf(config);
+  return folder === null || (config?.repository != null && !existsSync(folder)) ? null : folder;
+}
+
 /** Settings that a driver needs are no fault of its file. */
 async function brokenDrivers(config: Config | null): Promise<DataFacts['drivers']> {
-  const folder = config?.drivers ?? null;
+  const folder = ownDrivers(config);
   if (folder === null) return [];
   const { problem } = driversOf(config);
   if (problem !== null) return [{ name: folder, problem }];

@@ -1,13 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Running, ServerParts } from './assemble.ts';
-import { dataFiles } from './data-files.ts';
+import { dataFiles, driversFolderOf } from './data-files.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
 import { openEmbeddedEvents } from './shared/adapters/events-embedded/embedded-events.ts';
 import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
+import { openWorkingCopy } from './shared/adapters/git/working-copy.ts';
 import { openEmbeddedJournal } from './shared/adapters/journal-embedded/embedded-journal.ts';
 import { createPinoLog } from './shared/adapters/log/pino-log.ts';
 import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
@@ -70,17 +71,19 @@ async function openParts(config: Config, plainLog: Log, { scope, signal }: { sco
   const log = recordingLog(plainLog, events);
   const settingsKeys = openSettingsKeys(config, { clock, log, scope });
   // Each on a thread of its own, so side by side. One that opens after another was refused is closed by the scope.
-  const [credentials, journal, store] = await Promise.all([
+  const [credentials, journal, store, workingCopy] = await Promise.all([
     owned('credentials', openCredentials({ path: files.credentials })),
     owned('journal', openEmbeddedJournal({ path: files.journal, log })),
     owned('store', openStore(config, { clock, random, log, metrics, signal })),
+    config.repository === null ? null : openWorkingCopy({ folder: files.drivers, repository: config.repository, clock }),
   ]);
+  const driversFolder = driversFolderOf(config);
   const entry = join(dirname(fileURLToPath(import.meta.url)), 'driver-host', 'main.js');
-  const hostProcesses = createHostProcesses({ entry, ...(config.drivers === null ? {} : { driversFolder: resolve(config.drivers) }) });
+  const hostProcesses = createHostProcesses({ entry, ...(driversFolder === null ? {} : { driversFolder }) });
   const writeLog = config.writeLog === null ? {} : { writeLog: config.writeLog };
   const createDeviceLink = (nodeId: string): DeviceLink =>
     createDriverHosts({ clock, log, metrics, random, hostProcesses, hosts: config.driverHosts, nodeId, ...writeLog });
-  return { clock, random, log, metrics, store, journal, credentials, settingsKeys, events, createDeviceLink, webhooks: nodeWebhooks };
+  return { clock, random, log, metrics, store, journal, credentials, settingsKeys, events, createDeviceLink, webhooks: nodeWebhooks, workingCopy };
 }
 
 function openSettingsKeys({ settingsKeysFile, settingsKeys }: Config, { clock, log, scope }: { clock: Clock; log: Log; scope: Scope }): SettingsKeys {

@@ -4,12 +4,13 @@ import { type Reloaded, routes } from '../client-sdk/index.ts';
 import type { JsonObject } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { CheckedDriver, DriverTest } from './deps.ts';
+import { addRepository } from './driver-repository.ts';
 import { CliFailure, usageFailure } from './failures.ts';
 import { type Cell, clean, cleanLines } from './format.ts';
 import type { Session } from './session.ts';
 
 export function addDriver(program: Command, session: Session): void {
-  const driver = program.command('driver').description('write, test and check drivers of your own');
+  const driver = program.command('driver').description('write, test, check and deliver drivers of your own');
   driver
     .command('new <name>')
     .description('write a driver and its test into a folder of that name, to begin with')
@@ -50,6 +51,7 @@ export function addDriver(program: Command, session: Session): void {
       const left = reloaded.failures.length + reloaded.modules.filter(({ problem }) => problem !== null).length;
       if (left > 0) throw new CliFailure('the new code does not run everywhere', 'correct what is said of each, and reload again');
     });
+  addRepository(driver, session);
 }
 
 interface Reload {

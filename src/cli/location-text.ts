@@ -1,4 +1,5 @@
 import type { Location } from '../client-sdk/index.ts';
+import { shortCommit } from '../shared/model/repository.ts';
 import { duration, instant } from './format.ts';
 import type { Cell } from './format.ts';
 import type { Session } from './session.ts';
@@ -23,6 +24,12 @@ function stateText({ state, paused, due_in, hold_down }: Location): string {
 function windowText({ window }: Location, nowSeconds: number): string {
   if (window.open) return window.closes === null ? 'open' : `open for ${duration(window.closes - nowSeconds)}`;
   return window.next === null ? 'by order' : `in ${duration(window.next - nowSeconds)}`;
+}
+
+function commitCell({ commit: { wanted, actual, busy, problem } }: Location): Cell {
+  if (problem !== null) return { text: `${shortCommit(actual) ?? 'none'}, not ${shortCommit(wanted) ?? 'as wanted'}: ${problem}`, colour: 'red' };
+  if (busy) return { text: `${shortCommit(actual) ?? 'none'}, on its way to ${shortCommit(wanted) ?? 'the newest'}`, colour: 'yellow' };
+  return shortCommit(actual ?? wanted) ?? '-';
 }
 
 function modulesCell({ modules, progress, edited }: Location): Cell {
@@ -69,6 +76,7 @@ export function locationFields(session: Session, location: Location): [name: str
     ['window', windowText(location, now)],
     ['dual control', duration(location.dual_control_seconds)],
     ['modules', modulesCell(location)],
+    ['drivers', commitCell(location)],
   ];
 }
 

@@ -1,5 +1,5 @@
 import type { Driver } from '../driver-sdk/index.ts';
-import { type CompiledDriver, type DriverFolder, runDriver } from '../driver-tools/driver-files.ts';
+import { type CompiledDriver, type DriverFolder, isMadeOf, runDriver } from '../driver-tools/driver-files.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { DriverEdit } from '../shared/ports/device-link.ts';
 
@@ -10,6 +10,8 @@ export interface DriverSource {
   compile(name: string, edit: DriverEdit | null): Promise<CompiledDriver | null>;
   /** Runs what was compiled, beside what `get` gives. Throws DRIVER_INVALID. */
   run(compiled: CompiledDriver, entering: () => void): Promise<Driver>;
+  /** Is this driver what was compiled? null: is it one that cannot change? */
+  isMadeOf(driver: Driver, compiled: CompiledDriver | null): boolean;
   /** `get` gives this one from now on. */
   adopt(driver: Driver): void;
 }
@@ -26,6 +28,7 @@ export function createDriverSource(fixed: ReadonlyMap<string, Driver>, folder: D
       return compiled;
     },
     run: runDriver,
+    isMadeOf: (driver, compiled) => (compiled === null ? fixed.get(driver.name) === driver : isMadeOf(driver, compiled)),
     adopt: (driver) => folder?.adopt(driver),
   };
 }

@@ -44,7 +44,7 @@ export class Reloader {
   }
 
   async prepare({ id, location, driver: name, compiled, modules }: Of<'prepare'>): Promise<void> {
-    const { clock, drivers, entered, send } = this.#options;
+    const { clock, drivers, entered, find, send } = this.#options;
     const entering = (): void => entered(location, modules[0]?.id ?? '');
     await this.#answer(id, name, async () => {
       const loading = compiled === null ? Promise.resolve(drivers.get(name, entering)) : drivers.run(compiled, entering);
@@ -52,7 +52,11 @@ export class Reloader {
       if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
       for (const spec of modules) requireFit(driver, spec, compiled?.entry ?? name);
       this.#prepared.set(name, driver);
-      send({ t: 'prepared', id });
+      const same = modules.filter((spec) => {
+        const module = find(location, spec.id);
+        return module !== undefined && drivers.isMadeOf(module.driver, compiled);
+      });
+      send({ t: 'prepared', id, same: same.map((spec) => spec.id) });
     });
   }
 

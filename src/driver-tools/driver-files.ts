@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -63,8 +64,16 @@ export async function runDriver({ name, entry, code }: CompiledDriver, entering:
   const invalid = (problem: string): HoldfastError => new HoldfastError('DRIVER_INVALID', { place: entry, problem });
   if (!isDriver(driver)) throw invalid('its default export must be what defineDriver returned');
   if (driver.name !== name) throw invalid(`it calls itself "${driver.name}"; its name must be "${name}", like its file or folder`);
+  madeOf.set(driver, hashOf(code));
   return driver;
 }
+
+/** By the code that they were made of. */
+const madeOf = new WeakMap<Driver, string>();
+const hashOf = (code: string): string => createHash('sha256').update(code).digest('hex');
+
+/** Is this driver made of the very same code? */
+export const isMadeOf = (driver: Driver, { code }: CompiledDriver): boolean => madeOf.get(driver) === hashOf(code);
 
 /** From a file, and not from memory: only then do the stacks of its errors name the lines of the source. */
 async function run(code: string, entry: string, entering: () => void): Promise<{ default?: unknown }> {
@@ -99,12 +108,15 @@ export function placeOf(error: unknown, entry: string): string {
 export class DriverFolder {
   readonly #folder: string;
   readonly #loading = new Map<string, Promise<Driver>>();
+  /** Where the folder was last: its path may be a link to the commit that is checked out. */
+  #tree = '';
 
   constructor(folder: string) {
     this.#folder = folder;
   }
 
   get(name: string, entering: () => void): Promise<Driver> | undefined {
+    this.#forgetOtherTree();
     const known = this.#loading.get(name);
     if (known !== undefined) return known;
     const file = driverFiles(this.#folder).get(name);
@@ -126,7 +138,15 @@ export class DriverFolder {
 
   /** `get` gives this one from now on. */
   adopt(driver: Driver): void {
+    this.#forgetOtherTree();
     this.#loading.set(driver.name, Promise.resolve(driver));
+  }
+
+  /** Code of a commit that is not checked out any more starts no module. */
+  #forgetOtherTree(): void {
+    const tree = existsSync(this.#folder) ? realpathSync(this.#folder) : '';
+    if (tree !== this.#tree) this.#loading.clear();
+    this.#tree = tree;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { EdgeControl, EdgeEvent, EdgeTimer } from '../shared/control/edge-control.ts';
-import { bootEdge, refuseOverride } from '../shared/control/edge-control.ts';
+import { bootEdge } from '../shared/control/edge-control.ts';
 import { stepEdge } from '../shared/control/edge-step.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
 import { type FromEdge, isFromEdge } from '../shared/control/messages.ts';
@@ -11,29 +11,23 @@ import type { Epoch, Terms } from '../shared/model/control.ts';
 import type { PostType } from '../shared/link/frames.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
-import type { Clock } from '../shared/ports/clock.ts';
-import type { CredentialStore } from '../shared/ports/credential-store.ts';
-import type { ControlJournal, HistoryEntry } from '../shared/ports/control-journal.ts';
-import type { DeviceLink, DeviceWrite, ModuleFunction, StatusReport } from '../shared/ports/device-link.ts';
+import type { HistoryEntry } from '../shared/ports/control-journal.ts';
+import type { DeviceWrite, ModuleFunction, StatusReport } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
-import type { Log } from '../shared/ports/log.ts';
-import type { Metrics } from '../shared/ports/metrics.ts';
-import type { Random } from '../shared/ports/random.ts';
-import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
-import type { LinkDialler } from '../shared/ports/transport.ts';
-import type { Webhooks } from '../shared/ports/webhooks.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
+import { DriverRepository } from '../shared/runtime/driver-repository.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView, StatusChange,
   TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
+import { serveRepository, tellCommit } from '../shared/runtime/peer-repository.ts';
 import { hearLine, hearWatched, isModuleKind, PeerService } from '../shared/runtime/peer-service.ts';
 import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
@@ -42,36 +36,10 @@ import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { readStatus, sendStatus } from '../shared/runtime/status-feed.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { tellTrigger } from '../shared/runtime/trigger-notes.ts';
-import { until } from '../shared/runtime/until.ts';
 import { dialLoop } from './dial-loop.ts';
 import { edgeRoute } from './edge-route.ts';
-
-export interface EdgePorts {
-  clock: Clock;
-  random: Random;
-  log: Log;
-  metrics: Metrics;
-  journal: ControlJournal;
-  store: DocumentStore;
-  deviceLink: DeviceLink;
-  credentials: Pick<CredentialStore, 'get' | 'set'>;
-  /** Absent: nothing that is sealed is opened here. */
-  settingsKeys?: SettingsKeys;
-  dialler: LinkDialler;
-  webhooks: Webhooks;
-}
-
-export interface EdgeOptions {
-  /** Id of this edge, which is that of its location document. */
-  id: string;
-  /** Addresses of the masters, `host:port`. */
-  addresses: readonly string[];
-  timings?: ControlTimings;
-  /** The client API cannot be served yet: it has no certificate. */
-  certificateMissing?(): boolean;
-  /** Told of each step of the control machine: for a judge. */
-  onStep?(previous: EdgeControl, next: EdgeControl, event: EdgeEvent): void;
-}
+import { carryOutOrder } from './edge-orders.ts';
+import type { EdgeOptions, EdgePorts } from './edge-ports.ts';
 
 /** Until the location document is here, nothing may be claimed without a grant. */
 const UNKNOWN_TERMS: Terms = { failover: true, policy: 'exclusive', timeoutMs: 20_000, paused: false };
@@ -90,6 +58,12 @@ export class EdgeNode implements HoldfastNode {
     rotate: () => Promise.reject(masterOnly('rotating a secret')),
     revoke: () => Promise.reject(masterOnly('revoking an edge')),
   };
+  readonly repository: RepositoryAccess = {
+    request: ({ location, ...order }, signal) => {
+      if (location !== this.id) return Promise.reject(masterOnly('the working copy of another location'));
+      return this.#repository.request(order, signal);
+    },
+  };
   readonly #ports: EdgePorts;
   readonly #options: EdgeOptions;
   readonly #timings: ControlTimings;
@@ -105,6 +79,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #lines: ModuleLines;
   readonly #service: PeerService;
   readonly #triggers: TriggerDesk;
+  readonly #repository: DriverRepository;
   #control: Control | null = null;
   #linkClosed: ((outcome: { negotiated: boolean }) => void) | null = null;
   #negotiated = false;
@@ -171,6 +146,7 @@ export class EdgeNode implements HoldfastNode {
       reportsDoubles: false,
       mayAct: () => this.#control?.held.mayAct === true,
     });
+    this.#repository = this.#createRepository();
     ports.deviceLink.serveSystems(this.#desk);
   }
 
@@ -214,9 +190,21 @@ export class EdgeNode implements HoldfastNode {
       await this.#triggers.close();
       await deviceLink.stop(this.id, limits.moduleStopMs);
     });
+    this.#followCommit();
     log.info('edge-booted', { location: this.id, modules: this.#directory.countModulesOf(this.id), known: document !== null });
     control.post({ type: 'loaded', nowMs: clock.monotonicMs() });
     this.#dial(control);
+  }
+
+  /** By its own working copy, with or without a master. */
+  #followCommit(): void {
+    const { id } = this;
+    this.#scope.defer('repository', () => this.#repository.close());
+    const changed = (documents: readonly { id: string }[]): void => {
+      if (documents.some((document) => document.id === id)) this.#repository.converge();
+    };
+    this.#scope.defer('wanted-commit', this.#directory.onChange(changed));
+    this.#repository.converge();
   }
 
   /** Stops taking commands, then modules, link, timers: in this order. */
@@ -258,6 +246,7 @@ export class EdgeNode implements HoldfastNode {
       modules: { total, ...control.modules },
       progress: this.#desk.underWay.of(this.id),
       edited: this.#desk.underWay.countEdited(this.id),
+      commit: this.#repository.report,
     };
     return locationView(facts);
   }
@@ -266,28 +255,9 @@ export class EdgeNode implements HoldfastNode {
     return this.#ports.journal.history(location, limit);
   }
 
-  /** Connected: the master carries the order out. Cut off: the person on site may take control here. */
-  async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
-    const control = this.#running();
-    const before = this.location(request.location);
-    if (before === null) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
-    if (this.#peer.state === 'open') {
-      const { location, kind, by, dryRun } = request;
-      const summary = await this.#peer.request('order', { location, kind, by, dryRun }, { signal, timeoutMs: limits.orderMs });
-      return { before, after: this.location(request.location) ?? before, summary: typeof summary === 'string' ? summary : '' };
-    }
-    const refusal = request.kind === 'takeover' ? refuseOverride(control.state) : 'the master cannot be reached; only `takeover` works here';
-    if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: request.location, reason: refusal });
-    const after = { ...before, holder: 'edge' as const, state: 'holding', reason: 'operator-override' };
-    if (request.dryRun) return { before, after, summary: `the edge would take control of ${this.id} without asking the master` };
-    this.#ports.log.info('order', { location: this.id, order: request.kind, by: request.by });
-    control.post({ type: 'override', nowMs: this.#ports.clock.monotonicMs() });
-    await until(() => control.state.state === 'holding', (listener) => control.onChange(listener), {
-      clock: this.#ports.clock,
-      timeoutMs: limits.orderMs,
-      signal,
-    });
-    return { before, after: this.location(this.id) ?? before, summary: `the edge took control of ${this.id} without asking the master` };
+  order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
+    const options = { ...this.#ports, id: this.id, peer: this.#peer, control: this.#running(), view: (id: string) => this.location(id) };
+    return carryOutOrder(options, request, signal);
   }
 
   setWindow({ location }: WindowRequest): never {
@@ -379,6 +349,20 @@ export class EdgeNode implements HoldfastNode {
     return this.#peer.request('certificate', body, { signal, timeoutMs: limits.requestMs });
   }
 
+  #createRepository(): DriverRepository {
+    const { deviceLink, workingCopy } = this.#ports;
+    return new DriverRepository({
+      ...this.#ports,
+      nodeId: this.id,
+      location: this.id,
+      copy: workingCopy ?? null,
+      wanted: () => this.#directory.edge(this.id)?.commit ?? null,
+      codes: () => this.#directory.codesAt(this.id).map((driver) => ({ location: this.id, driver })),
+      reload: (order, signal) => deviceLink.reload(order, signal),
+      tell: (report) => tellCommit(this.#peer, report),
+    });
+  }
+
   // ── The link ──────────────────────────────────────────────────────────────
 
   #createPeer(): PeerLink {
@@ -411,6 +395,7 @@ export class EdgeNode implements HoldfastNode {
         },
         request: (kind, body, context) => {
           if (isModuleKind(kind)) return this.#service.request(kind, body, context);
+          if (kind === 'repository') return serveRepository(this.#repository, body, context.signal);
           return Promise.reject(new HoldfastError('UNKNOWN_TYPE', { type: kind }));
         },
         post: (type, body, { epoch }) => this.#onPost(type, body, epoch),
@@ -454,6 +439,8 @@ export class EdgeNode implements HoldfastNode {
     this.#desk.underWay.tell(this.id);
     this.#feed.wake(this.#scope.signal);
     this.#subscriptions.opened();
+    tellCommit(this.#peer, this.#repository.report);
+    this.#repository.converge();
   }
 
   /** The other side shows what our devices report; while the master holds, its board already has the values. */

@@ -35,6 +35,8 @@ export interface EdgeHandlersOptions {
   onOrigin(body: Json): void;
   /** The edge tells what a trigger has done. */
   onTrigger(body: Json): void;
+  /** The edge tells which commit of the drivers it has. */
+  onCommit(body: Json): void;
   certify?: Certify;
 }
 
@@ -56,6 +58,8 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
         case 'replicate.pull':
         case 'replicate.snapshot':
           return feed.serve(kind, body);
+        case 'repository':
+          throw new HoldfastError('UNKNOWN_TYPE', { type: kind });
       }
     },
     post(type, body, { epoch }) {
@@ -64,6 +68,7 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       else if (type === 'origin') options.onOrigin(body);
       else if (type === 'modules') desk.underWay.hear(location, body);
       else if (type === 'trigger') options.onTrigger(body);
+      else if (type === 'commit') options.onCommit(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
     ended() {

@@ -17,6 +17,7 @@ import type { ControlMessage, FromMaster, HeldInterval } from '../shared/control
 import type { RestoreWindow, WindowView } from '../shared/control/restore-window.ts';
 import { closeWindow, noWindowOrders, openWindow, type WindowOrders, windowUnder } from '../shared/control/window-orders.ts';
 import type { EdgeDocument } from '../shared/model/documents.ts';
+import type { Json } from '../shared/foundation/json.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
@@ -34,10 +35,12 @@ import { DualControl } from '../shared/runtime/dual-control.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type { ControlEvent, LinkView, LocationView, OrderResult } from '../shared/runtime/node.ts';
+import type { CommitReport } from '../shared/runtime/driver-repository.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
 import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
+import { readCommit } from '../shared/runtime/peer-repository.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
 import type { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -92,6 +95,7 @@ export class FederatedLocation {
   #document: EdgeDocument;
   #schedule: RestoreWindow | null;
   #windowOrders: WindowOrders = noWindowOrders;
+  #commit: CommitReport | null = null;
 
   constructor(ports: FederatedLocationPorts, options: FederatedLocationOptions) {
     this.id = options.document.id;
@@ -150,6 +154,11 @@ export class FederatedLocation {
     this.#schedule = restoreWindowOf(document);
     this.#control.post({ type: 'terms', nowMs: this.#now(), terms: termsOf(document, false) });
     this.checkWindow();
+  }
+
+  /** Throws INPUT_INVALID. */
+  hearCommit(body: Json): void {
+    this.#commit = readCommit(body);
   }
 
   /** Systems or modules changed: what runs here follows. */
@@ -221,6 +230,7 @@ export class FederatedLocation {
       modules: { total: this.#ports.directory.countModulesOf(this.id), ...this.#modules() },
       progress: this.#ports.desk.underWay.of(this.id),
       edited: this.#ports.desk.underWay.countEdited(this.id),
+      commit: this.#commit,
     };
     return locationView(facts);
   }

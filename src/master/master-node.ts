@@ -19,14 +19,17 @@ import type { Random } from '../shared/ports/random.ts';
 import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
 import type { Connection, LinkListener } from '../shared/ports/transport.ts';
 import type { Webhooks } from '../shared/ports/webhooks.ts';
+import type { WorkingCopy } from '../shared/ports/working-copy.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
+import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RequestView, StatusChange,
-  TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
+  RepositoryRequest, RequestView, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
+import { askRepository } from '../shared/runtime/peer-repository.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
@@ -35,8 +38,8 @@ import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { type Certify, edgeHandlers } from './edge-service.ts';
+import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
-import { describeOrder, foresee, isCarriedOut } from './master-order.ts';
 
 export interface MasterPorts {
   clock: Clock;
@@ -52,6 +55,8 @@ export interface MasterPorts {
   listener: LinkListener;
   enrolment: EdgeEnrolment;
   webhooks: Webhooks;
+  /** Absent: drivers come from no repository. */
+  workingCopy?: WorkingCopy | null;
   /** Absent: edges get no certificates here. */
   certify?: Certify;
 }
@@ -73,6 +78,7 @@ export class MasterNode implements HoldfastNode {
   readonly drivers: DriverReloading;
   readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
+  readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
   readonly #onStep: FederatedLocationOptions['onStep'];
@@ -82,6 +88,8 @@ export class MasterNode implements HoldfastNode {
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
   readonly #lines: ModuleLines;
+  /** Its own working copy: what it drives, in whatever location, runs this code. */
+  readonly #repository: DriverRepository;
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
@@ -132,6 +140,18 @@ export class MasterNode implements HoldfastNode {
       reportsDoubles: false,
       mayAct: () => true,
     });
+    this.#repository = new DriverRepository({
+      ...ports,
+      nodeId: this.id,
+      location: null,
+      copy: ports.workingCopy ?? null,
+      // No document names a commit for the master.
+      wanted: () => null,
+      codes: () => [MASTER_LOCATION, ...this.#locations.keys()].flatMap((location) =>
+        this.#directory.codesAt(location).map((driver) => ({ location, driver }))),
+      reload: (order, signal) => ports.deviceLink.reload(order, signal),
+      tell: () => undefined,
+    });
     ports.deviceLink.serveSystems(this.#desk);
   }
 
@@ -145,6 +165,8 @@ export class MasterNode implements HoldfastNode {
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#onStatus(value)));
     this.#scope.defer('feed', this.store.onChange((head) => this.#announce(head)));
     this.#scope.defer('documents', this.#directory.onChange((changed) => this.#onDocuments(changed)));
+    this.#scope.defer('repository', () => this.#repository.close());
+    this.#repository.converge();
     await this.#startOwnModules(stored.get(MASTER_LOCATION) ?? null);
 
     const { address } = await listener.start((connection) => this.#onConnection(connection));
@@ -299,6 +321,13 @@ export class MasterNode implements HoldfastNode {
     return this.#ports.deviceLink.writes(location);
   }
 
+  #askRepository({ location: id, ...order }: RepositoryRequest, signal: CancelSignal): Promise<RepositoryAnswer> {
+    if (id === MASTER_LOCATION) return this.#repository.request(order, signal);
+    const location = this.#locations.get(id);
+    if (location === undefined) return Promise.reject(new HoldfastError('NOT_FOUND', { kind: 'location', id }));
+    return askRepository(location.peer, order, signal);
+  }
+
   // ── Locations ─────────────────────────────────────────────────────────────
 
   async #federate(document: EdgeDocument, stored: JournalEntry | null): Promise<FederatedLocation> {
@@ -316,6 +345,7 @@ export class MasterNode implements HoldfastNode {
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
         onOrigin: (body) => location.origins.heard(body),
         onTrigger: (body) => location.triggers.hear(body),
+        onCommit: (body) => location.hearCommit(body),
       },
       () => location.peer,
     );

@@ -24,6 +24,8 @@ export class FakeHost implements HostProcess {
   endsAt: ToHost['t'] | null = null;
   /** Why new code of a driver is refused; null: it is taken. */
   refusal: HoldfastError | null = null;
+  /** Modules that run what was compiled. */
+  same: string[] = [];
   /** Modules that new code can reach by a new start only. */
   unswappable: string[] = [];
   /** Modules that do not start, and why. */
@@ -49,7 +51,7 @@ export class FakeHost implements HostProcess {
     }
     if (told.t === 'update') this.say({ t: 'updated', id: told.id, restart: told.modules.map(({ id }) => id).filter((id) => !this.updatable.includes(id)) });
     if (told.t === 'compile') this.say({ t: 'compiled', id: told.id, compiled: { name: told.driver, entry: `/drivers/${told.driver}.ts`, code: '' } });
-    if (told.t === 'prepare') this.say(this.refusal === null ? { t: 'prepared', id: told.id } : { t: 'error', id: told.id, error: this.refusal.toJSON() });
+    if (told.t === 'prepare') this.say(this.refusal === null ? { t: 'prepared', id: told.id, same: this.same } : { t: 'error', id: told.id, error: this.refusal.toJSON() });
     if (told.t === 'reload') {
       const modules = told.modules.map(({ id }) => ({ module: id, problem: null, restart: this.unswappable.includes(id), pausedMs: 7 }));
       this.say({ t: 'reloaded', id: told.id, modules });

@@ -26,6 +26,8 @@ import type {
   OrderRequest,
   OrderResult,
   Readiness,
+  RepositoryAccess,
+  RepositoryRequest,
   ReloadAnswer,
   ReloadRequest,
   RequestView,
@@ -62,6 +64,7 @@ export const locationView = (id: string, fields: Partial<LocationView> = {}): Lo
   modules: { total: 3, running: 2, failing: 1 },
   progress: null,
   edited: 0,
+  commit: { wanted: null, actual: null, busy: false, problem: null },
   ...fields,
 });
 
@@ -330,6 +333,17 @@ export class FakeNode implements HoldfastNode {
   async deviceWrites(): Promise<DeviceWrite[]> {
     return [];
   }
+
+  readonly repositoryRequests: RepositoryRequest[] = [];
+  readonly repository: RepositoryAccess = {
+    request: async (request) => {
+      this.repositoryRequests.push(request);
+      const commit = request.commit ?? 'c'.repeat(40);
+      const status = { remote: 'https://git.example.org/drivers.git', branch: null, commit, dirty: ['lamp.ts'], dirtyCount: 1, fetchedMs: SINCE_MS };
+      const modules = request.reload ? [{ module: 'mod-1', problem: null, pausedMs: 12 }] : [];
+      return { status: { ...status, wanted: null, problem: null }, from: 'a'.repeat(40), modules };
+    },
+  };
 
   readonly enrolment: EdgeEnrolment = {
     add: async (edge, secret) => {

@@ -22,10 +22,11 @@ const mayBe = {
     'olderModuleList', 'olderModuleShow', 'olderModulePing', 'olderModuleState', 'olderModuleInternalState',
     'members', 'triggerList', 'triggerShow', 'triggerInstances', 'instancesOfTrigger', 'triggersOfSystem',
   ],
-  operator: ['exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
+  operator: ['repository', 'exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
     'takeover', 'handback', 'pause', 'resume', 'windowOpen', 'windowClose', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
-    'moduleLoad', 'moduleUnload', 'systemExpire', 'edgeStart', 'edgeStop', 'driverRevert', 'driverReload', 'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
+    'moduleLoad', 'moduleUnload', 'repositoryPull', 'repositoryReset', 'repositoryCheckout', 'systemExpire', 'edgeStart', 'edgeStop', 'driverReload', 'driverRevert',
+    'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
   ],
   admin: [
     'edgeAdd', 'edgeRotate', 'edgeToken', 'edgeRevoke', 'apply', 'export', 'backup', 'keyList', 'keyAdd', 'keyRevoke', 'tokenList', 'tokenIssue',
@@ -60,6 +61,7 @@ const bodies: Partial<Record<RouteName, unknown>> = {
   edgeAdd: { id: 'edge-3' },
   windowOpen: { seconds: 120 },
   driverEdit: { file: 'driver.ts', content: '' },
+  repositoryCheckout: { commit: 'main' },
   apply: { text: '' },
   keyAdd: { name: 'panel', role: 'viewer' },
   tokenIssue: { user: 'anna', role: 'viewer' },

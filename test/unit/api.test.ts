@@ -47,6 +47,7 @@ describe('locations', () => {
       modules: { total: 3, running: 2, failing: 1 },
       progress: null,
       edited: 0,
+      commit: { wanted: null, actual: null, busy: false, problem: null },
     });
   });
 

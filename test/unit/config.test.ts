@@ -29,6 +29,7 @@ describe('configuration from the environment', () => {
       log: 'info',
       driverHosts: 4,
       drivers: null,
+      repository: null,
       origins: [],
       settingsKeysFile: null,
       store: null,
@@ -48,6 +49,7 @@ describe('configuration from the environment', () => {
       log: 'info',
       driverHosts: 4,
       drivers: null,
+      repository: null,
       origins: [],
       settingsKeysFile: null,
       store: null,
@@ -75,6 +77,7 @@ describe('configuration from the environment', () => {
       log: 'debug',
       driverHosts: 64,
       drivers: null,
+      repository: null,
       origins: [],
       writeLog: null,
     });
@@ -213,6 +216,9 @@ describe('the description of the configuration', () => {
       log: 'info',
       driver_hosts: 4,
       drivers: null,
+      drivers_repository: null,
+      drivers_branch: null,
+      drivers_path: null,
       origins: [],
       settings_keys_file: null,
       settings_keys: null,
@@ -231,6 +237,21 @@ describe('the description of the configuration', () => {
     const described = describeConfig(parse({ ...masterEnv, HOLDFAST_SETTINGS_KEYS: `${keyLine('1')},${keyLine('2')}` }));
     expect(described).toMatchObject({ settings_keys: [keyId('1'), keyId('2')], settings_keys_file: null });
     expect(JSON.stringify(described)).not.toMatch(/1{64}/);
+  });
+
+  it('shows the repository of drivers, and its credentials never; a bad address is not repeated', () => {
+    const repository = { HOLDFAST_DRIVERS_REPOSITORY: 'https://ada:hunter2@git.example.org/drivers.git', HOLDFAST_DRIVERS_BRANCH: 'stable', HOLDFAST_DRIVERS_PATH: 'site/drivers' };
+    const config = parse({ ...masterEnv, ...repository });
+    expect(config.repository).toMatchObject({ url: 'https://git.example.org/drivers.git', credentials: { user: 'ada', password: 'hunter2' } });
+    const described = describeConfig(config);
+    expect(described).toMatchObject({ drivers_repository: 'https://git.example.org/drivers.git', drivers_branch: 'stable', drivers_path: 'site/drivers' });
+    expect(JSON.stringify(described)).not.toContain('hunter2');
+    const bad = { ...repository, HOLDFAST_DRIVERS_REPOSITORY: 'git://ada:hunter2@host/x', HOLDFAST_DRIVERS_PATH: 'a/../../b', HOLDFAST_DRIVERS: '/drivers' };
+    const refused = refusal({ ...masterEnv, ...bad }).message;
+    for (const name of ['HOLDFAST_DRIVERS_REPOSITORY is not of a kind', 'HOLDFAST_DRIVERS_PATH is not a folder', 'HOLDFAST_DRIVERS_REPOSITORY is set beside HOLDFAST_DRIVERS']) {
+      expect(refused).toContain(name);
+    }
+    expect(refused).not.toContain('hunter2');
   });
 
   it('shows as many things as the table has for the role', () => {

@@ -28,6 +28,13 @@ function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
       'holdfast get <system> <module> shows the `problem` of each; holdfast driver check tests a driver of your own',
     ));
   }
+  if (location.commit.problem !== null) {
+    bad.push(problem(
+      check,
+      `its drivers are not those of the wanted commit: ${location.commit.problem}`,
+      `holdfast driver repository ${id}; the code before runs on`,
+    ));
+  }
   if (location.window.schedule !== null && location.window.next === null) {
     bad.push(problem(
       check,

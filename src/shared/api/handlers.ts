@@ -7,6 +7,7 @@ import type { Handler, HandlerDeps } from './handler.ts';
 import { enrolmentHandlers, locationHandlers } from './location-handlers.ts';
 import { moduleHandlers } from './module-handlers.ts';
 import { olderHandlers } from './older-handlers.ts';
+import { repositoryHandlers } from './repository-handlers.ts';
 import { serverHandlers } from './server-handlers.ts';
 import { settingsHandlers } from './settings-handlers.ts';
 import { triggerHandlers } from './trigger-handlers.ts';
@@ -22,6 +23,7 @@ export function createHandlers(deps: HandlerDeps): Handlers {
     ...eventHandlers(deps),
     ...moduleHandlers(deps),
     ...controlHandlers(deps),
+    ...repositoryHandlers(deps),
     ...documentHandlers(deps),
     ...settingsHandlers(deps),
     ...triggerHandlers(deps),

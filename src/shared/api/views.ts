@@ -37,6 +37,7 @@ export function locationOf(view: LocationView): Location {
     modules: view.modules,
     progress: view.progress,
     edited: view.edited,
+    commit: view.commit,
   };
 }
 

@@ -4,6 +4,7 @@ import { eventRoutes } from './event-routes.ts';
 import { locationRoutes } from './location-routes.ts';
 import { moduleRoutes } from './module-routes.ts';
 import { olderRoutes } from './older-routes.ts';
+import { repositoryRoutes } from './repository-routes.ts';
 import type { Route } from './route.ts';
 import { serverRoutes } from './server-routes.ts';
 import { triggerRoutes } from './trigger-routes.ts';
@@ -18,6 +19,7 @@ export const routes = {
   ...eventRoutes,
   ...moduleRoutes,
   ...controlRoutes,
+  ...repositoryRoutes,
   ...documentRoutes,
   ...triggerRoutes,
   ...olderRoutes,

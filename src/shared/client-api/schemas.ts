@@ -121,6 +121,16 @@ export const locationSchema = z.object({
   progress: z.object({ action: z.enum(['start', 'stop']), done: z.number(), total: z.number(), failing: z.number() }).nullable(),
   /** Modules that run code which was edited and not committed. */
   edited: z.number(),
+  /** Of the repository of drivers; null: the document names none, or nothing is known of it. */
+  commit: z.object({
+    wanted: z.string().nullable(),
+    /** As its edge said last. */
+    actual: z.string().nullable(),
+    /** It is being brought to what is wanted. */
+    busy: z.boolean(),
+    /** Why it is not what is wanted. */
+    problem: z.string().nullable(),
+  }),
 });
 export type Location = z.output<typeof locationSchema>;
 

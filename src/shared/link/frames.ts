@@ -22,6 +22,8 @@ export const requestKinds = {
   wanted: { epoch: false, bulk: false },
   modules: { epoch: false, bulk: false },
   expire: { epoch: false, bulk: false },
+  // The working copy is the node's, whoever has control.
+  repository: { epoch: false, bulk: false },
   watch: { epoch: false, bulk: false },
   unwatch: { epoch: false, bulk: false },
   // A webhook of a trigger was called: not bound to an epoch, whoever drives when it comes is meant.
@@ -42,6 +44,7 @@ export const postTypes = {
   watched: { epoch: false },
   // What a side remembers of a trigger: of the past, whose epochs it names.
   trigger: { epoch: false },
+  commit: { epoch: false },
   log: { epoch: false },
   // How far a start or stop of modules has come, and which of them run edited code.
   modules: { epoch: false },

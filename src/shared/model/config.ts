@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { closest } from '../foundation/closest.ts';
 import type { JsonObject } from '../foundation/json.ts';
 import { HoldfastError } from './errors.ts';
+import { parseRepositoryUrl, type Repository, REPOSITORY_PATH, REVISION } from './repository.ts';
 import { KeyRing } from './settings-keys.ts';
 import { describeAddress, type StoreAddress, storeAddressSchema } from './store-address.ts';
 
@@ -27,6 +28,8 @@ interface CommonConfig {
   driverHosts: number;
   /** Folder of drivers, besides those that come with Holdfast; null: none. */
   drivers: string | null;
+  /** The repository that they come from instead; null: none. */
+  repository: Repository | null;
   /** Whose pages may use the client API from a browser, besides those of the server itself. */
   origins: readonly string[];
   /** Keys of sealed settings: a file of them, or themselves; null: not so. */
@@ -99,6 +102,14 @@ export const configTable = {
   HOLDFAST_LOG: { roles, default: 'info', description: '`debug`, `info`, `warn` or `error`' },
   HOLDFAST_DRIVER_HOSTS: { roles, default: 'one per core', description: `Processes that run drivers, 1 to ${MAX_DRIVER_HOSTS}` },
   HOLDFAST_DRIVERS: { roles, default: 'none', description: 'Directory of your own drivers, one per file or folder: docs/writing-drivers.md' },
+  HOLDFAST_DRIVERS_REPOSITORY: {
+    roles,
+    default: 'none',
+    description: 'Git repository of your own drivers, instead of a directory: https or ssh address, or a path; user and token may stand before the host',
+    secret: true,
+  },
+  HOLDFAST_DRIVERS_BRANCH: { roles, default: 'the default branch of the repository', description: 'Branch that `holdfast driver pull` follows' },
+  HOLDFAST_DRIVERS_PATH: { roles, default: 'its root', description: 'Folder of the drivers in the repository' },
   HOLDFAST_ORIGINS: {
     roles,
     default: 'none',
@@ -204,6 +215,15 @@ const environmentSchema = z.strictObject({
     .refine((count) => count >= 1 && count <= MAX_DRIVER_HOSTS, `must be 1 to ${MAX_DRIVER_HOSTS}`)
     .optional(),
   HOLDFAST_DRIVERS: z.string().optional(),
+  // The message never repeats the value: it may have a secret.
+  HOLDFAST_DRIVERS_REPOSITORY: z.string().transform((text, context) => {
+    const parsed = parseRepositoryUrl(text);
+    if (!('problem' in parsed)) return parsed;
+    context.addIssue({ code: 'custom', message: parsed.problem });
+    return z.NEVER;
+  }).optional(),
+  HOLDFAST_DRIVERS_BRANCH: z.string().regex(REVISION, 'is not the name of a branch').optional(),
+  HOLDFAST_DRIVERS_PATH: z.string().max(300).regex(REPOSITORY_PATH, 'is not a folder of a repository; write such as site/drivers').optional(),
   HOLDFAST_ORIGINS: z
     .string()
     .transform((text) => listOf(text))
@@ -258,7 +278,9 @@ export function describeConfig(config: Config): JsonObject {
   const { role, data, origin, log, driverHosts, drivers, origins, writeLog } = config;
   const keys = { settings_keys_file: config.settingsKeysFile, settings_keys: config.settingsKeys?.ids ?? null };
   const served = { data, http: formatAddress(config.http), origin, origins: [...origins] };
-  const common = { role, ...served, log, driver_hosts: driverHosts, drivers, ...keys, ...describeStore(config.store), write_log: writeLog };
+  const { url = null, branch = null, path = null } = config.repository ?? {};
+  const source = { drivers, drivers_repository: url, drivers_branch: branch, drivers_path: path };
+  const common = { role, ...served, log, driver_hosts: driverHosts, ...source, ...keys, ...describeStore(config.store), write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
@@ -291,6 +313,7 @@ function configOf(env: Environment, machine: Machine): Config {
     data: env.HOLDFAST_DATA,
     log: env.HOLDFAST_LOG,
     drivers: env.HOLDFAST_DRIVERS ?? null,
+    repository: repositoryOf(env),
     origins: Object.freeze(env.HOLDFAST_ORIGINS ?? []),
     origin: env.HOLDFAST_ORIGIN ?? null,
     settingsKeysFile: env.HOLDFAST_SETTINGS_KEYS_FILE ?? null,
@@ -330,6 +353,11 @@ const storeOf = (env: Environment): StoreConfig | null =>
         caFile: env.HOLDFAST_STORE_CA ?? null,
       };
 
+const repositoryOf = (env: Environment): Repository | null =>
+  env.HOLDFAST_DRIVERS_REPOSITORY === undefined
+    ? null
+    : { ...env.HOLDFAST_DRIVERS_REPOSITORY, branch: env.HOLDFAST_DRIVERS_BRANCH ?? null, path: env.HOLDFAST_DRIVERS_PATH ?? '' };
+
 /** "All addresses of this machine": nothing that another machine could dial. */
 export const isWildcard = (host: string): boolean => host === '0.0.0.0' || /^[0:]+$/.test(host);
 
@@ -356,13 +384,19 @@ function misplaced(given: Record<string, string>): ConfigProblem[] {
     }));
 }
 
-/** Whoever set both believes that one of them counts; and what nothing reads is a mistake. */
+/** Whoever set both believes that one of them counts. */
+const pairs: readonly (readonly [ConfigVariable, ConfigVariable])[] = [
+  ['HOLDFAST_SETTINGS_KEYS', 'HOLDFAST_SETTINGS_KEYS_FILE'],
+  ['HOLDFAST_STORE_PASSWORD', 'HOLDFAST_STORE_PASSWORD_FILE'],
+  ['HOLDFAST_DRIVERS_REPOSITORY', 'HOLDFAST_DRIVERS'],
+];
+
+/** What contradicts another variable, and what nothing reads. */
 function conflicting(given: Record<string, string>): ConfigProblem[] {
   const has = (variable: ConfigVariable): boolean => given[variable] !== undefined;
-  const problems: ConfigProblem[] = [];
-  for (const variable of ['HOLDFAST_SETTINGS_KEYS', 'HOLDFAST_STORE_PASSWORD'] as const) {
-    if (has(variable) && has(`${variable}_FILE`)) problems.push({ variable, problem: `is set beside ${variable}_FILE; set one of them` });
-  }
+  const problems: ConfigProblem[] = pairs
+    .filter((pair) => pair.every(has))
+    .map(([variable, other]) => ({ variable, problem: `is set beside ${other}; set one of them` }));
   if (has('HOLDFAST_STORE') && !has('HOLDFAST_STORE_PASSWORD') && !has('HOLDFAST_STORE_PASSWORD_FILE')) {
     problems.push({ variable: 'HOLDFAST_STORE_PASSWORD_FILE', problem: 'is not set; give the file with the password of the user in HOLDFAST_STORE' });
   }

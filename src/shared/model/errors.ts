@@ -200,6 +200,38 @@ export const errorTable = {
     'It restarts by itself; see the log of the module.',
   ),
 
+  // Repository of drivers
+  REPOSITORY_UNSET: row(
+    409,
+    ['server'],
+    '{server} has no repository of drivers',
+    'Name one in HOLDFAST_DRIVERS_REPOSITORY of that server, and restart it.',
+  ),
+  REPOSITORY_FAILED: row(
+    502,
+    ['problem'],
+    'The repository of drivers: {problem}',
+    'What was checked out stays. Check the address in HOLDFAST_DRIVERS_REPOSITORY, and the way there.',
+  ),
+  REPOSITORY_DIRTY: row(
+    409,
+    ['files'],
+    'The working copy has edits that no commit has: {files}',
+    'Commit them elsewhere if they are worth it, then throw them away with `holdfast driver reset`.',
+  ),
+  COMMIT_UNKNOWN: row(
+    404,
+    ['commit'],
+    'The repository of drivers has no commit {commit}',
+    'Push it, or correct its name; what was checked out stays.',
+  ),
+  COMMIT_REFUSED: row(
+    422,
+    ['commit', 'problem'],
+    'Commit {commit} is refused: {problem}',
+    'Correct it in the repository, and push; what was checked out stays.',
+  ),
+
   // Triggers
   WEBHOOK_REFUSED: row(
     403,

@@ -102,6 +102,22 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['action', 'progress'],
     meaning: 'An operator ended a start or stop of modules',
   }),
+  'commit-changed': row('driver', {
+    location: 'location',
+    facts: ['from', 'to', 'modules'],
+    meaning: 'The wanted commit of the drivers is in place; so many modules were given other code',
+  }),
+  'commit-not-taken': row('driver', {
+    location: 'location',
+    facts: ['commit', 'problem'],
+    meaning: 'The wanted commit of the drivers could not be had, or does not run; what ran runs on',
+  }),
+  repository: row('operator', {
+    location: 'location',
+    who: 'by',
+    facts: ['action', 'from', 'to', 'modules'],
+    meaning: 'Somebody pulled, reset or checked out the working copy of drivers of this server',
+  }),
   'modules-not-started': row('driver', { location: 'location', facts: ['error'], meaning: 'The modules of a location could not be started' }),
   'trigger-fired': row('trigger', {
     location: 'location',

@@ -91,6 +91,17 @@ export const limits = {
   driverRestartMaxMs: 60_000,
   writeJournalEntries: 100_000,
 
+  // Repository of drivers
+  repositoryStepMs: 120_000,
+  repositoryMs: 240_000,
+  repositoryRetryMs: 60_000,
+  repositoryOutputBytes: 16 * 1024 * 1024,
+  repositoryFiles: 20_000,
+  repositoryFileBytes: 4 * 1024 * 1024,
+  repositoryTreeBytes: 128 * 1024 * 1024,
+  repositoryTrees: 3,
+  repositoryDirtyFiles: 20,
+
   // Triggers
   triggerFirings: 20,
   triggerLateMs: 300_000,

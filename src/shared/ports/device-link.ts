@@ -56,6 +56,8 @@ export interface ReloadOrder {
   module: string | null;
   /** Not what the file says: code that came with the request, or the end of that. */
   live?: LiveEdit | null;
+  /** What runs this very code already is left alone, and left out. */
+  changedOnly?: boolean;
 }
 
 /** The content of one file of a driver, to be tried without changing the file. */
@@ -80,6 +82,8 @@ export interface ReloadedModule {
   problem: string | null;
   /** So long its calls had to wait. */
   pausedMs: number;
+  /** It did not run before either. */
+  stood?: true;
 }
 
 /** What becomes of modules beside the documents, where they run, until control moves. */

@@ -21,6 +21,7 @@ export const metricTable = {
   holdfast_client_bindings: { type: 'gauge', help: 'Status variables to which clients are bound, by all their sockets', labels: [] },
   holdfast_client_commands_total: { type: 'counter', help: 'WebSocket commands of clients, by command and outcome', labels: ['command', 'outcome'] },
   holdfast_modules: { type: 'gauge', help: 'Modules by state in this node', labels: ['state'] },
+  holdfast_commit_as_wanted: { type: 'gauge', help: '1 while the drivers of the location are those of the wanted commit', labels: ['location'] },
   holdfast_driver_host_restarts_total: { type: 'counter', help: 'Driver host processes that ended and were started again', labels: [] },
   holdfast_replication_sequence: { type: 'gauge', help: 'Sequence of the change feed applied (edge) or written (master)', labels: [] },
   holdfast_store_age_seconds: { type: 'gauge', help: 'Time since the documents were known to be those of the shared database; 0 while it answers', labels: [] },

@@ -219,6 +219,11 @@ export class Directory {
     return [...this.#runningAt(location)].map((module) => this.#spec(module));
   }
 
+  /** The code that they run, each once. */
+  codesAt(location: string): string[] {
+    return [...new Set([...this.#runningAt(location)].map(({ driver_id }) => this.#code(driver_id)))].toSorted();
+  }
+
   /** How many there are: to make them all costs too much for a view. */
   countModulesOf(location: string): number {
     this.#wanted ??= this.#countWanted();

@@ -186,6 +186,7 @@ class DriverHosts implements DeviceLink {
     const hidden = (module: string, problem: string | null) => problem && this.#secrets.hide(problem, { location: location.id, module });
     const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;
+    if (order.changedOnly === true && reloaded.length === 0) return [];
     this.#log.info(...reloadedLine(order, reloaded.length, failed));
     return reloaded;
   }

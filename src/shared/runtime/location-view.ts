@@ -2,6 +2,7 @@ import { parseRestoreWindow, type RestoreWindow, type WindowView } from '../cont
 import type { Durable } from '../control/step.ts';
 import type { Terms } from '../model/control.ts';
 import type { EdgeDocument } from '../model/documents.ts';
+import type { CommitReport } from './driver-repository.ts';
 import type { LocationView } from './node.ts';
 
 /** What a location document asks of the negotiation; `paused` is an order, not part of the document. */
@@ -37,7 +38,11 @@ export interface LocationFacts {
   modules: LocationView['modules'];
   progress: LocationView['progress'];
   edited: number;
+  /** null: nothing was heard of it. */
+  commit: CommitReport | null;
 }
+
+const NOTHING_HEARD: CommitReport = { wanted: null, actual: null, busy: false, problem: null };
 
 export function locationView(facts: LocationFacts): LocationView {
   const { document, durable, state, window, schedule } = facts;
@@ -61,5 +66,6 @@ export function locationView(facts: LocationFacts): LocationView {
     modules: facts.modules,
     progress: facts.progress,
     edited: facts.edited,
+    commit: { ...(facts.commit ?? NOTHING_HEARD), wanted: document.commit },
   };
 }

@@ -8,6 +8,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { SettingsKeys } from '../ports/settings-keys.ts';
 import type { Webhooks } from '../ports/webhooks.ts';
+import type { WorkingCopy } from '../ports/working-copy.ts';
 
 /** What a node of either role is composed of, besides its end of the link. */
 export interface NodeParts {
@@ -20,6 +21,8 @@ export interface NodeParts {
   credentials: CredentialStore;
   settingsKeys: SettingsKeys;
   webhooks: Webhooks;
+  /** null: drivers come from no repository. */
+  workingCopy: WorkingCopy | null;
   /** The processes that run this node's drivers; `nodeId` is written into the device journal. */
   createDeviceLink(nodeId: string): DeviceLink;
 }

@@ -7,6 +7,7 @@ import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { DeviceWrite, LiveEdit, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
 import type { SystemDocument } from '../model/documents.ts';
+import type { CommitReport, RepositoryAnswer, RepositoryOrder } from './driver-repository.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { TriggerMemory } from '../triggers/memory.ts';
 import type { SystemModule } from './directory.ts';
@@ -86,6 +87,7 @@ export interface HoldfastNode {
   drivers: DriverReloading;
   /** What administrators of locations ask of modules. */
   modules: ModuleController;
+  repository: RepositoryAccess;
   /** Master only; an edge throws ORDER_REFUSED. */
   enrolment: EdgeEnrolment;
 }
@@ -123,6 +125,8 @@ export interface LocationView {
   progress: { action: 'start' | 'stop'; done: number; total: number; failing: number } | null;
   /** Modules that run code which was edited and not committed. */
   edited: number;
+  /** Of its drivers, as its edge said last; `wanted` is what the document says now. */
+  commit: CommitReport;
 }
 
 export const orderKinds = ['takeover', 'handback', 'pause', 'resume'] as const;
@@ -283,6 +287,17 @@ export interface DriverReloading {
   reload(request: ReloadRequest, signal: CancelSignal): Promise<ReloadAnswer>;
   /** Starts one module anew, with the newest code of its driver. Throws NOT_FOUND, DRIVER_INVALID, DRIVER_FAILED, MODULE_NOT_RUNNING. */
   load(request: LoadRequest, signal: CancelSignal): Promise<ReloadedAt>;
+}
+
+/** Working copies of driver code, each of one node: that of the edge of a location, or that of the master. */
+export interface RepositoryAccess {
+  /** Throws NOT_FOUND, REPOSITORY_UNSET, what the working copy throws, and what the link throws. */
+  request(request: RepositoryRequest, signal: CancelSignal): Promise<RepositoryAnswer>;
+}
+
+export interface RepositoryRequest extends RepositoryOrder {
+  /** Whose edge; MASTER_LOCATION: the master. */
+  location: string;
 }
 
 export interface ReloadRequest {

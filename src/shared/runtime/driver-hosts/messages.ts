@@ -121,7 +121,8 @@ export const fromHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('updated'), id, restart: z.array(text) }),
   /** null: it came with the program. */
   z.object({ t: z.literal('compiled'), id, compiled: compiledDriver.nullable() }),
-  z.object({ t: z.literal('prepared'), id }),
+  /** `same`: modules that run this very code already. */
+  z.object({ t: z.literal('prepared'), id, same: z.array(text) }),
   z.object({
     t: z.literal('reloaded'),
     id,

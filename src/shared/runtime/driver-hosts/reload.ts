@@ -18,18 +18,21 @@ interface Reloading {
 const peersOf = (modules: readonly Placed[]): HostPeer[] => [...bySlot([...modules]).keys()].flatMap(({ peer }) => peer ?? []);
 
 /**
+ * Answers the modules that run this very code already.
  * One host compiles what the file says now; each host that needs it loads it beside the old code and tries the settings
  * of its modules. All of them have the same code ready then, or this throws NOT_FOUND or DRIVER_INVALID.
  */
-async function prepareCode({ location, driver, modules, edit }: Reloading, trial: ReloadOptions['trial']): Promise<void> {
+async function prepareCode({ location, driver, modules, edit }: Reloading, trial: ReloadOptions['trial']): Promise<Set<string>> {
   const [first, ...others] = peersOf(modules);
   if (first === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module: modules[0]?.spec.id ?? driver, reason: 'its driver host is being started' });
   const answer = orThrow(await first.ask({ t: 'compile', driver, edit }), driver);
   if (answer.t !== 'compiled') throw unexpected(answer);
-  const prepare = async (peer: HostPeer): Promise<void> => {
+  const prepare = async (peer: HostPeer): Promise<string[]> => {
     // One that does not run anyway does not stand in the way of the others.
     const specs = modules.filter(({ slot, problem }) => slot.peer === peer && problem === null).map(({ spec }) => spec);
-    orThrow(await peer.ask({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs }), answer.compiled?.entry ?? driver);
+    const asked = await peer.ask({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs });
+    const prepared = orThrow(asked, answer.compiled?.entry ?? driver);
+    return prepared.t === 'prepared' ? prepared.same : [];
   };
   // Code that ends its process when it is loaded, or never comes back, must end none that has modules.
   if (answer.compiled !== null) {
@@ -37,7 +40,9 @@ async function prepareCode({ location, driver, modules, edit }: Reloading, trial
     const tried = await trial({ t: 'prepare', location, driver, compiled: answer.compiled, modules: specs });
     orThrow(tried.answer, answer.compiled.entry, tried.reason);
   }
-  await Promise.all([first, ...others].map(prepare));
+  const same = await Promise.all([first, ...others].map(prepare));
+  // What comes with the program cannot have changed, whatever became of its modules.
+  return new Set(answer.compiled === null ? modules.map(({ spec }) => spec.id) : same.flat());
 }
 
 /** What was prepared is the code of the driver now, for all that starts at these hosts, or waits to be tried there. What runs is not touched. */
@@ -71,15 +76,21 @@ interface ReloadOptions {
 export async function reloadModules(location: Location, order: ReloadOrder, { clock, signal, restart, trial: ask }: ReloadOptions): Promise<ReloadedModule[]> {
   signal.throwIfAborted();
   const { driver, live: trial = null } = order;
-  const modules = modulesOf(location, order);
-  if (modules.length === 0) return [];
+  const all = modulesOf(location, order);
+  if (all.length === 0) return [];
   const edit = trial?.edit ?? null;
-  const reloading = { location: location.id, driver, modules, edit };
   // What is taken back goes on with what the others run, whatever the file says by now.
-  if (trial?.edit !== null) await prepareAndAdopt(reloading, signal, ask);
+  const reverts = trial !== null && edit === null;
+  const same = reverts ? new Set<string>() : await prepareOrSame(all, { location: location.id, order, edit }, ask);
+  const modules = order.changedOnly === true ? all.filter(({ spec }) => !same.has(spec.id)) : all;
+  if (modules.length === 0) return [];
+  const reloading = { location: location.id, driver, modules, edit };
+  signal.throwIfAborted();
+  if (!reverts) await adoptCode(reloading);
   const edited = edit === null ? null : `${edit.file}, edited by ${trial?.by}, not committed`;
   const beganMs = clock.monotonicMs();
-  const live = order.module === null ? modules.filter(({ problem }) => problem === null) : [];
+  const stood = new Set(modules.flatMap(({ spec, problem }) => (problem === null ? [] : [spec.id])));
+  const live = order.module === null ? modules.filter(({ spec }) => !stood.has(spec.id)) : [];
   const swapped = await swapCode({ ...reloading, modules: live });
   signal.throwIfAborted();
   const done = swapped.filter((outcome) => !outcome.restart).map(({ module, problem, pausedMs }) => ({ module, problem, pausedMs }));
@@ -91,7 +102,7 @@ export async function reloadModules(location: Location, order: ReloadOrder, { cl
   const pausedMs = clock.monotonicMs() - beganMs;
   const started = due.map(({ spec: { id } }) => ({ module: id, problem: location.modules.get(id)?.problem ?? null, pausedMs }));
   for (const { module, problem } of started) if (problem !== null) mark(location, module, null);
-  return [...done, ...started];
+  return [...done, ...started].map((outcome) => (stood.has(outcome.module) ? { ...outcome, stood: true } : outcome));
 }
 
 function modulesOf(location: Location, { driver, module, live }: ReloadOrder): Placed[] {
@@ -103,10 +114,19 @@ function modulesOf(location: Location, { driver, module, live }: ReloadOrder): P
   return [...location.modules.values()].filter((placed) => placed.spec.driver === driver && isMeant(placed));
 }
 
-async function prepareAndAdopt(reloading: Reloading, signal: AbortSignal, trial: ReloadOptions['trial']): Promise<void> {
-  await prepareCode(reloading, trial);
-  signal.throwIfAborted();
-  await adoptCode(reloading);
+/** Ids of the modules that run this very code already. */
+async function prepareOrSame(
+  modules: readonly Placed[],
+  { location, order, edit }: { location: string; order: ReloadOrder; edit: DriverEdit | null },
+  trial: ReloadOptions['trial'],
+): Promise<Set<string>> {
+  try {
+    return await prepareCode({ location, driver: order.driver, modules, edit }, trial);
+  } catch (error) {
+    // None of them ran before: nothing is lost that new code could be blamed for.
+    if (order.changedOnly === true && modules.every(({ problem }) => problem !== null)) return new Set(modules.map(({ spec }) => spec.id));
+    throw error;
+  }
 }
 
 function mark(location: Location, module: string, edited: string | null): void {

@@ -1,7 +1,6 @@
 import type { MasterControl, MasterOrder } from '../shared/control/master-control.ts';
 import type { LocationView } from '../shared/runtime/node.ts';
 
-/** What an order does, in words. */
 export function describeOrder(kind: MasterOrder, before: LocationView): string {
   switch (kind) {
     case 'takeover':

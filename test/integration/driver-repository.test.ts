@@ -1,0 +1,198 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { routes } from '../../src/client-sdk/index.ts';
+import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
+import { openWorkingCopy } from '../../src/shared/adapters/git/working-copy.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { settled, startFederation } from '../support/federation.ts';
+import { createRepository } from '../support/git-repository.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+import { tempFolders } from '../support/temp-folder.ts';
+import { testScope } from '../support/test-scope.ts';
+
+const folder = tempFolders();
+const scope = testScope();
+
+/** A driver for the mock device. `born` tells when this code was set up. */
+const driver = (name: string, version: string, more = ''): string => `
+import { defineDriver, delimiter, z } from 'holdfast/driver';
+${more}
+export default defineDriver({
+  name: '${name}',
+  role: 'device',
+  settings: z.object({}),
+  tokeniser: () => delimiter('\\n'),
+  setup: () => {
+    const born = process.hrtime.bigint().toString();
+    return { version: () => '${version}', born: () => born };
+  },
+});
+`;
+
+async function startRepository(files: Record<string, string> = { 'lamp.ts': driver('lamp', 'v1'), 'torch.ts': driver('torch', 'v1') }) {
+  const repository = createRepository(folder());
+  const first = repository.commit(files);
+  const environment = { HOLDFAST_DRIVERS_REPOSITORY: repository.url };
+  const world = await startFederation(scope(), { timeoutSeconds: 120, environment });
+  const { client, federation } = world;
+  await settled(world, 'berlin');
+  const { ip, port } = await client.call(routes.moduleShow, { params: { id: 'mod-berlin-1' } });
+  for (const name of ['lamp', 'torch']) {
+    await client.call(routes.driverAdd, { body: { id: `driver-${name}`, name, builtin: name, role: 'device' } });
+    await client.call(routes.moduleAdd, { body: { id: `mod-${name}`, name: 'Lamp', driver_id: `driver-${name}`, edge_control_id: 'berlin', ip, port } });
+  }
+  const ask = (method: string, id = 'mod-lamp'): Promise<Json> =>
+    client.call(routes.moduleExec, { params: { id, method } }).catch((error: unknown) => String(error));
+  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v1');
+  await expect.poll(() => ask('version', 'mod-torch'), { timeout: 20_000 }).toBe('v1');
+  const berlin = { params: { id: 'berlin' } };
+  const want = async (commit: string | null): Promise<void> => {
+    const { text } = await client.call(routes.export, {});
+    const { edges } = parse(text) as { edges: { id: string }[] };
+    const wanted = stringify({ edges: edges.filter(({ id }) => id === 'berlin').map((edge) => ({ ...edge, commit })) });
+    await client.call(routes.apply, { body: { text: wanted } });
+  };
+  const copy = join(federation.edge('berlin')?.data ?? '', 'drivers');
+  const patient = { timeoutMs: 60_000 };
+  return { ...world, repository, first, ask, berlin, want, copy, patient };
+}
+
+it('requests reach the working copy of an edge: pull with reload, bad commits, edits, reset, and nothing else is touched', { timeout: 240_000 }, async () => {
+  const { client, repository, first, ask, berlin, copy, patient, federation } = await startRepository();
+  expect(await client.call(routes.repository, berlin, patient)).toMatchObject({ id: 'berlin', remote: repository.url, commit: first, wanted: null, dirty: [], problem: null });
+  const torch = await ask('born', 'mod-torch');
+  const born = await ask('born');
+
+  const second = repository.commit({ 'lamp.ts': driver('lamp', 'v2') });
+  const pulled = await client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
+  expect(pulled).toMatchObject({ from: first, status: { commit: second }, modules: [{ id: 'mod-lamp', problem: null }] });
+  expect([await ask('version'), await ask('born', 'mod-torch')]).toEqual(['v2', torch]);
+  expect(await ask('born')).not.toBe(born);
+  expect((await client.call(routes.edgeShow, berlin)).commit).toEqual({ wanted: null, actual: second, busy: false, problem: null });
+
+  // Without a reload what runs goes on; a reload by hand brings it.
+  const third = repository.commit({ 'lamp.ts': driver('lamp', 'v3') });
+  expect((await client.call(routes.repositoryCheckout, { ...berlin, body: { commit: third.slice(0, 12) } }, patient)).status.commit).toBe(third);
+  expect(await ask('version')).toBe('v2');
+  await client.call(routes.driverReload, { params: { id: 'driver-lamp' } }, patient);
+  expect(await ask('version')).toBe('v3');
+
+  // What must not be, is not.
+  const current = (): string => readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8');
+  const bad: [name: string, files: Parameters<typeof repository.commit>[0], code: string, problem: RegExp][] = [
+    ['code that is none', { 'lamp.ts': `\nexport const x = ;\n${driver('lamp', 'v4')}` }, 'DRIVER_INVALID', /lamp\.ts:2:18: Unexpected/],
+    ['code that throws', { 'lamp.ts': driver('lamp', 'v4').replace('setup: () => {', "setup: () => { throw new Error('not today');") }, 'COMMIT_REFUSED', /mod-lamp: .*not today/],
+    ['no code any more', { 'lamp.ts': null }, 'NOT_FOUND', /lamp/],
+    ['a link out of the tree', { 'lamp.ts': driver('lamp', 'v4'), secret: { link: '../../../../master/admin.key' } }, 'COMMIT_REFUSED', /"secret" is a symbolic link out of the repository/],
+  ];
+  for (const [name, files, code, problem] of bad) {
+    repository.commit(files);
+    const refusal = client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
+    await expect(refusal, name).rejects.toMatchObject({ code, message: expect.stringMatching(problem) });
+    expect([name, await ask('version'), current()]).toEqual([name, 'v3', driver('lamp', 'v3')]);
+  }
+  await expect(client.call(routes.repositoryCheckout, { ...berlin, body: { commit: '0'.repeat(40), reload: true } }, patient)).rejects.toMatchObject({ code: 'COMMIT_UNKNOWN' });
+
+  // Somebody mends a line on the machine, at night.
+  const good = repository.commit({ 'lamp.ts': driver('lamp', 'v5'), secret: null });
+  writeFileSync(join(copy, 'current', 'lamp.ts'), driver('lamp', 'mended'));
+  await client.call(routes.driverReload, { params: { id: 'driver-lamp' } }, patient);
+  expect(await ask('version')).toBe('mended');
+  await expect(client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient)).rejects.toMatchObject({ code: 'REPOSITORY_DIRTY', facts: { files: 'lamp.ts' } });
+  expect(await client.call(routes.repository, berlin, patient)).toMatchObject({ dirty: ['lamp.ts'], dirty_count: 1, commit: third });
+  expect(await ask('version')).toBe('mended');
+  await client.call(routes.repositoryReset, { ...berlin, body: { reload: true } }, patient);
+  expect(await ask('version')).toBe('v3');
+  await client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
+  expect([await ask('version'), await ask('born', 'mod-torch')]).toEqual(['v5', torch]);
+
+  // The master has a working copy of its own; an edge speaks for itself only.
+  expect(await client.call(routes.repositoryCheckout, { params: { id: 'master' }, body: { commit: 'main' } }, patient)).toMatchObject({ status: { commit: good } });
+  const atEdge = federation.client(federation.edge('berlin')?.origin);
+  scope().defer('client', () => atEdge.close());
+  expect(await atEdge.call(routes.repository, berlin, patient)).toMatchObject({ commit: good });
+  await expect(atEdge.call(routes.repository, { params: { id: 'lisbon' } }, patient)).rejects.toMatchObject({ code: 'MASTER_ONLY' });
+});
+
+it('an edge goes to the commit that its document names: at once, when it comes back, and alone; a bad one is shown and changes nothing', { timeout: 240_000 }, async () => {
+  const { client, repository, first, ask, berlin, want, copy, federation, until } = await startRepository();
+  const commit = async () => (await client.call(routes.edgeShow, berlin)).commit;
+  const second = repository.commit({ 'lamp.ts': driver('lamp', 'v2') });
+  const torch = await ask('born', 'mod-torch');
+  await want(second);
+  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v2');
+  await expect.poll(commit).toEqual({ wanted: second, actual: second, busy: false, problem: null });
+  expect(await ask('born', 'mod-torch')).toBe(torch);
+
+  await want('f'.repeat(40));
+  await expect.poll(async () => (await commit()).problem, { timeout: 20_000 }).toContain('has no commit ffff');
+  expect([await ask('version'), (await commit()).actual]).toEqual(['v2', second]);
+
+  // It is away while another one is wanted.
+  const third = repository.commit({ 'lamp.ts': driver('lamp', 'v3') });
+  const edge = federation.edge('berlin');
+  edge?.relay.set('cut');
+  await until('berlin', { link: { state: 'down' } });
+  await want(third);
+  edge?.relay.set('open');
+  await until('berlin', { link: { state: 'up' }, holder: 'edge' });
+  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v3');
+  expect(await ask('born', 'mod-torch')).toBe(torch);
+  const atEdge = federation.client(edge?.origin);
+  scope().defer('client', () => atEdge.close());
+  const events = async () => (await atEdge.call(routes.eventList, { query: { kind: 'driver' } })).events;
+  await expect.poll(events).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
+
+  // No master, and no repository in reach: it starts with what it has.
+  federation.master.process.signal('SIGKILL');
+  await federation.master.process.exited;
+  renameSync(repository.url, `${repository.url}-gone`);
+  edge?.process.signal('SIGKILL');
+  await edge?.process.exited;
+  await federation.restartEdge('berlin');
+  const alone = () => atEdge.call(routes.moduleExec, { params: { id: 'mod-lamp', method: 'version' } }).catch((error: unknown) => String(error));
+  await expect.poll(alone, { timeout: 30_000 }).toBe('v3');
+  expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driver('lamp', 'v3'));
+  expect(first).not.toBe(third);
+});
+
+it('kill -9 at any moment of a pull, a checkout or a reload leaves one whole commit', { timeout: 240_000 }, async () => {
+  const base = folder();
+  const repository = createRepository(base);
+  const many = (text: string): Record<string, string> => Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`lib/${i}.ts`, text.repeat(50 + i)]));
+  const first = repository.commit(many('one'));
+  const second = repository.commit(many('two'));
+  const copyFolder = join(base, 'copy');
+  const open = () => openWorkingCopy({ folder: copyFolder, repository: { url: repository.url, credentials: null, branch: null, path: '' }, clock: createSystemClock() });
+  const never = new AbortController().signal;
+  const draw = seededRandom(7);
+  const seen = new Set<string | null>();
+  for (let round = 0; round < 10; round += 1) {
+    const child = spawn(process.execPath, [resolve('test/support/working-copy-child.mjs'), copyFolder, repository.url, first, second], { stdio: ['ignore', 'pipe', 'inherit'] });
+    scope().defer('child', () => void child.kill('SIGKILL'));
+    let steps = '';
+    child.stdout.on('data', (chunk: Buffer) => (steps += chunk.toString()));
+    const enough = 1 + Math.floor(draw() * 7);
+    await expect.poll(() => steps.length, { timeout: 30_000, interval: 1 }).toBeGreaterThanOrEqual(enough);
+    const untilMs = monotonicMs() + draw() * 60;
+    await expect.poll(() => monotonicMs() > untilMs, { interval: 1 }).toBe(true);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const copy = await open();
+    seen.add(copy.commit);
+    const text = copy.commit === first ? 'one' : 'two';
+    if (copy.commit !== null) {
+      expect(readFileSync(join(copyFolder, 'current', 'lib/39.ts'), 'utf8')).toBe(text.repeat(89));
+      expect(await copy.status(never)).toMatchObject({ dirtyCount: 0 });
+    }
+    expect([existsSync(join(copyFolder, 'last-good')), readdirSync(join(copyFolder, 'trees')).filter((name) => name.startsWith('making-'))]).toEqual([false, []]);
+  }
+  expect(seen.size).toBeGreaterThan(1);
+  const last = await open();
+  await (await last.switchTo(await last.resolve(null, never), { discard: false }, never)).keep();
+  expect(last.commit).toBe(second);
+});
