@@ -27,7 +27,7 @@ import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
   ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RepositoryRequest, RequestView,
-  StatusChange, TriggerView, ValueListener, WindowRequest,
+  RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { askRepository } from '../shared/runtime/peer-repository.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -38,6 +38,8 @@ import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { type Certify, edgeHandlers } from './edge-service.ts';
+import { healthOf } from './rollout-health.ts';
+import { Rollouts } from './rollouts.ts';
 import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
@@ -78,6 +80,7 @@ export class MasterNode implements HoldfastNode {
   readonly drivers: DriverReloading;
   readonly enrolment: EdgeEnrolment;
   readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
+  readonly rollouts: RolloutAccess;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
   readonly #onStep: FederatedLocationOptions['onStep'];
@@ -89,6 +92,7 @@ export class MasterNode implements HoldfastNode {
   readonly #lines: ModuleLines;
   /** Its own working copy: what it drives, in whatever location, runs this code. */
   readonly #repository: DriverRepository;
+  readonly #rollouts: Rollouts;
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
@@ -150,6 +154,14 @@ export class MasterNode implements HoldfastNode {
       reload: (order, signal) => ports.deviceLink.reload(order, signal),
       tell: () => undefined,
     });
+    this.#rollouts = new Rollouts({
+      ...ports,
+      repository: this.#repository,
+      locations: () => [...this.#locations.keys()],
+      edge: (location) => this.#locations.get(location)?.edgeCommit() ?? { linked: false, commit: null },
+      health: (location) => healthOf(this.#directory.moduleIdsAt(location), (module) => this.#board.module(location, module).values),
+    });
+    this.rollouts = this.#rollouts;
     ports.deviceLink.serveSystems(this.#desk);
   }
 
@@ -165,6 +177,8 @@ export class MasterNode implements HoldfastNode {
     this.#scope.defer('documents', this.#directory.onChange((changed) => this.#onDocuments(changed)));
     this.#scope.defer('repository', () => this.#repository.close());
     this.#repository.converge();
+    await this.#rollouts.open();
+    this.#scope.defer('rollouts', () => this.#rollouts.close());
     await this.#startOwnModules(stored.get(MASTER_LOCATION) ?? null);
 
     const { address } = await listener.start((connection) => this.#onConnection(connection));
