@@ -1,6 +1,7 @@
 import { BenchFederation } from './support/federation.ts';
 import { Broker, certificate, isInstalled } from './support/broker.ts';
 import { type Load, loadOf } from './support/load.ts';
+import { childrenOf } from './support/processes.ts';
 import { Program } from './support/program.ts';
 import { type Report, medians, RUNS } from './support/report.ts';
 import { inSetting, type Setting } from './support/scope.ts';
@@ -13,11 +14,11 @@ const contenders: Record<string, Contender> = {
     const world = own(await BenchFederation.start(folder, [{ id: 'mod-display', name: 'Display', driver: 'echo' }]));
     return { program: 'programs/exec-client.ts', args: [world.socketUrl(world.master), world.apiKey], pids: world.pids };
   },
-  'ws relay: client, relay, responder': async ({ folder, own }) => {
-    const responder = own(await Program.start('rivals/ws-json-responder.ts', folder));
+  'ws relay: client, relay, responder, piped process': async ({ folder, own }) => {
+    const responder = own(await Program.start('rivals/ws-json-responder.ts', folder, 'pipe'));
     const relay = own(await Program.start('rivals/ws-relay.ts', String((await responder.next<{ port: number }>()).port)));
     const { port } = await relay.next<{ port: number }>();
-    return { program: 'programs/exec-client.ts', args: [`ws://127.0.0.1:${port}`, ''], pids: [relay.pid, responder.pid] };
+    return { program: 'programs/exec-client.ts', args: [`ws://127.0.0.1:${port}`, ''], pids: [relay.pid, responder.pid, ...childrenOf(responder.pid)] };
   },
   'socket.io TLS: client, relay, responder': async ({ folder, own }) => {
     const { cert, key } = await certificate(folder);

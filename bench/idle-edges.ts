@@ -21,6 +21,7 @@ const silent = (): void => undefined;
 const log: Log = { debug: silent, info: silent, warn: silent, error: silent, child: () => log };
 
 const noDevices: DeviceLink = {
+  prepare: silent,
   start: () => Promise.resolve({ started: 0, failed: [] }),
   closeGate: silent,
   restamp: silent,
@@ -28,6 +29,8 @@ const noDevices: DeviceLink = {
   stop: () => Promise.resolve({ handover: {} }),
   functions: () => Promise.reject(new Error('no devices')),
   reload: () => Promise.resolve([]),
+  manage: () => Promise.resolve([]),
+  onProgress: () => silent,
   serveSystems: silent,
   exec: () => Promise.reject(new Error('no devices')),
   onStatus: () => silent,

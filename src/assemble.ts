@@ -4,6 +4,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { dataFiles, driversFolderOf } from './data-files.ts';
+import type { ServerStore } from './open-store.ts';
 import { driverFiles } from './driver-tools/driver-files.ts';
 import { builtinDrivers } from './drivers/index.ts';
 import { composeEdge } from './edge/compose.ts';
@@ -12,7 +13,6 @@ import { composeMaster } from './master/compose.ts';
 import { serveClientSockets } from './shared/adapters/client-ws/serve-sockets.ts';
 import { type HttpServer, startHttpServer } from './shared/adapters/http/server.ts';
 import type { PromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
-import type { EmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
 import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
 import { createApi } from './shared/api/api.ts';
 import { createApiKey } from './shared/api/credentials.ts';
@@ -28,7 +28,7 @@ import { createSiteFiles } from './shared/runtime/site-plan.ts';
 /** What a server has opened before its node is made. */
 export interface ServerParts extends NodeParts {
   events: EventLog;
-  store: EmbeddedStore;
+  store: ServerStore;
   metrics: PromMetrics;
 }
 
@@ -61,6 +61,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
         return driverNames(config);
       },
     }),
+    staleMs: () => store.staleMs(),
     version: await packageVersion(),
     origins: config.origins,
     backup: async (name) => {

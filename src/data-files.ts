@@ -5,6 +5,8 @@ import type { Config } from './shared/model/config.ts';
 /** Files of a data directory. */
 export const dataFiles = (data: string) => ({
   documents: join(data, 'documents.db'),
+  /** Of the documents in a database. */
+  copy: join(data, 'documents-copy.db'),
   journal: join(data, 'control.db'),
   credentials: join(data, 'credentials.db'),
   events: join(data, 'events.db'),

@@ -13,7 +13,7 @@ import { openEmbeddedJournal } from './shared/adapters/journal-embedded/embedded
 import { createPinoLog } from './shared/adapters/log/pino-log.ts';
 import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from './shared/adapters/random/system-random.ts';
-import { openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
+import { openStore } from './open-store.ts';
 import { createMemoryEvents } from './shared/adapters/store-memory/memory-events.ts';
 import { openKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { nodeWebhooks } from './shared/adapters/webhooks/node-webhooks.ts';
@@ -48,7 +48,7 @@ export async function startServer(env: Readonly<Record<string, string | undefine
   try {
     await mkdir(config.data, { recursive: true, mode: 0o700 });
     // Files are opened and checked on their threads while this one loads the larger part of the program.
-    const [parts, { assemble }] = await Promise.all([openParts(config, log, scope), import('./assemble.ts')]);
+    const [parts, { assemble }] = await Promise.all([openParts(config, log, { scope, signal }), import('./assemble.ts')]);
     return { ...(await assemble(config, parts, { scope, signal })), close };
   } catch (error) {
     await close();
@@ -56,7 +56,7 @@ export async function startServer(env: Readonly<Record<string, string | undefine
   }
 }
 
-async function openParts(config: Config, plainLog: Log, scope: Scope): Promise<ServerParts> {
+async function openParts(config: Config, plainLog: Log, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<ServerParts> {
   const files = dataFiles(config.data);
   const clock = createSystemClock();
   const random = createSystemRandom();
@@ -74,7 +74,7 @@ async function openParts(config: Config, plainLog: Log, scope: Scope): Promise<S
   const [credentials, journal, store, workingCopy] = await Promise.all([
     owned('credentials', openCredentials({ path: files.credentials })),
     owned('journal', openEmbeddedJournal({ path: files.journal, log })),
-    owned('store', openEmbeddedStore({ path: files.documents, log })),
+    owned('store', openStore(config, { clock, random, log, metrics, signal })),
     config.repository === null ? null : openWorkingCopy({ folder: files.drivers, repository: config.repository, clock }),
   ]);
   const driversFolder = driversFolderOf(config);

@@ -8,6 +8,8 @@ export const eventHeadings = ['TIME', 'KIND', 'LOCATION', 'WHO', 'WHAT'];
 type Facts = Readonly<Record<string, unknown>>;
 const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
+const named = (names: unknown): string => (Array.isArray(names) ? names.map(text).join(', ') : text(names));
+
 /** What happened, in one line; by the word of the event, and of those that are not here all facts. */
 const sentences: Readonly<Record<string, (facts: Facts) => string>> = {
   control: ({ from, state, holder, reason, epoch }) => `${text(from)} → ${text(state)}: ${text(reason)}; held by ${text(holder)}, epoch ${text(epoch)}`,
@@ -15,6 +17,11 @@ const sentences: Readonly<Record<string, (facts: Facts) => string>> = {
   'link-down': ({ peer, reason }) => `link to ${text(peer)} is down: ${text(reason)}`,
   'link-up': ({ peer, remote }) => `link to ${text(peer)} is up, from ${text(remote)}`,
   'module-problem': ({ module, problem }) => `${text(module)}: ${text(problem)}`,
+  'modules-converged': ({ started, stopped, restarted, updated, modules }) => {
+    const counts = `${text(started)} started, ${text(stopped)} stopped, ${text(restarted)} restarted, ${text(updated)} updated`;
+    return `modules followed their documents: ${counts}: ${named(modules)}`;
+  },
+  'modules-progress': ({ action, progress, ms }) => `${text(action)} of modules: ${text(progress)}, after ${text(ms)} ms`,
   'access-refused': ({ what, reason, remote }) => `${text(what)} → ${text(reason)}, from ${text(remote)}`,
 };
 
@@ -28,7 +35,10 @@ function what(event: EventView): string {
   return event.kind === 'audit' ? facts : `${event.event} ${facts}`.trim();
 }
 
-const worrying = new Set(['link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated', 'modules-not-started', 'access-refused']);
+const worrying = new Set([
+  'link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated',
+  'modules-not-started', 'modules-cancelled', 'access-refused',
+]);
 
 function kindCell({ kind, event }: EventView): Cell {
   if (kind === 'dual-control' || event === 'journal-not-written') return { text: kind, colour: 'red' };

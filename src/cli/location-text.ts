@@ -32,7 +32,12 @@ function commitCell({ commit: { wanted, actual, busy, problem } }: Location): Ce
   return shortCommit(actual ?? wanted) ?? '-';
 }
 
-function modulesCell({ modules }: Location): Cell {
+function modulesCell({ modules, progress }: Location): Cell {
+  if (progress !== null) {
+    const { action, done, total, failing } = progress;
+    const failed = failing > 0 ? `, ${failing} failing` : '';
+    return { text: `${action === 'start' ? 'starting' : 'stopping'} ${done}/${total} modules${failed}`, colour: 'yellow' };
+  }
   const text = `${modules.running}/${modules.total}`;
   return modules.failing > 0 ? { text: `${text}, ${modules.failing} failing`, colour: 'red' } : text;
 }

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { routes } from '../client-sdk/index.ts';
-import type { Order } from '../client-sdk/index.ts';
+import type { Order, Started } from '../client-sdk/index.ts';
 import { clean, instant } from './format.ts';
 import { locationDifference, locationFields, locationTable } from './location-text.ts';
+import { PATIENCE_MS, startedText } from './module.ts';
 import { dangerous } from './session.ts';
 import type { Danger, Session } from './session.ts';
 
@@ -11,6 +12,11 @@ const orders = [
   { kind: 'takeover', description: 'take control for the master', question: 'Take control for the master of', ask: true },
   { kind: 'pause', description: 'no automatic moves until `resume`', question: 'Pause automatic moves of', ask: true },
   { kind: 'resume', description: 'end a pause', question: 'Resume automatic moves of', ask: false },
+] as const;
+
+const wishes = [
+  { action: 'start', route: routes.edgeStart, question: 'Start the modules of' },
+  { action: 'stop', route: routes.edgeStop, question: 'Stop the modules of' },
 ] as const;
 
 export function addLocation(program: Command, session: Session): void {
@@ -42,6 +48,22 @@ export function addLocation(program: Command, session: Session): void {
         ),
       );
     });
+  for (const { action, route, question } of wishes) {
+    const wanted = action === 'start' ? 'run' : 'be stopped';
+    const command = location.command(`${action} <id>`).description(`want the modules of a location to ${wanted}, but those with ignore_startstop`);
+    dangerous(command).action(
+      async (id: string, options: Danger) => {
+        session.requireConfirmable(options);
+        const client = await session.client();
+        const ask = (dry_run: boolean): Promise<Started> => client.call(route, { params: { id }, body: { dry_run } }, { timeoutMs: PATIENCE_MS });
+        if (options.dryRun !== true && options.yes !== true) {
+          await session.confirm(`${question} ${clean(id)}?`, startedText(await ask(true), action), options);
+        }
+        const started = await ask(options.dryRun === true);
+        session.result(started, () => `${startedText(started, action)}${options.dryRun === true ? 'Dry run: nothing was changed.\n' : ''}`);
+      },
+    );
+  }
   for (const { kind, description, question, ask } of orders) {
     dangerous(location.command(`${kind} <id>`).description(description)).action(async (id: string, options: Danger) => {
       if (ask) session.requireConfirmable(options);

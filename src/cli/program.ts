@@ -18,6 +18,7 @@ import { addGet } from './get.ts';
 import { addKey } from './key.ts';
 import { addLocation } from './location.ts';
 import { addModel } from './model.ts';
+import { addModule, addSystem } from './module.ts';
 import { addRequests } from './requests.ts';
 import { addRestore } from './restore.ts';
 import { addServe } from './serve.ts';
@@ -38,6 +39,8 @@ const commands = [
   addStatus,
   addLocation,
   addWindow,
+  addSystem,
+  addModule,
   addEdge,
   addApply,
   addExport,

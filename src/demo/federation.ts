@@ -24,13 +24,15 @@ export interface DemoOptions {
   devicesPerSite?: number;
   /** Devices reset a second connection while one is open. */
   singleConnection?: boolean;
-  /** More environment variables of every server. */
-  environment?: Readonly<Record<string, string>>;
+  /** More environment variables of every server, or of each by its name: `master`, or the id of an edge. */
+  environment?: Environment | ((server: string) => Environment);
   /** Folder of the compiled program; the tests run from the sources. */
   dist?: string;
   signal: AbortSignal;
   progress(line: string): void;
 }
+
+type Environment = Readonly<Record<string, string>>;
 
 const SITES = [
   { id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'Europe/Berlin' },
@@ -45,7 +47,7 @@ const compiled = dirname(dirname(fileURLToPath(import.meta.url)));
 export class Federation {
   readonly dataDir: string;
   readonly #dist: string;
-  readonly #environment: Readonly<Record<string, string>>;
+  readonly #environment: (server: string) => Environment;
   readonly #scope = new Scope();
   readonly #edges = new Map<string, DemoEdge>();
   #master: Child | null = null;
@@ -58,7 +60,7 @@ export class Federation {
   private constructor(dataDir: string, { dist = compiled, environment = {} }: Pick<DemoOptions, 'dist' | 'environment'>) {
     this.dataDir = dataDir;
     this.#dist = dist;
-    this.#environment = environment;
+    this.#environment = typeof environment === 'function' ? environment : () => environment;
   }
 
   static async start(options: DemoOptions): Promise<Federation> {
@@ -211,7 +213,7 @@ export class Federation {
   #serve(name: string, folder: string, env: Record<string, string>): Child {
     const script = join(this.#dist, 'main.js');
     const logFile = join(this.dataDir, `${folder}.log`);
-    const withLog = { ...env, ...this.#environment, HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
+    const withLog = { ...env, ...this.#environment(folder), HOLDFAST_WRITE_LOG: join(this.dataDir, 'writes.jsonl') };
     return this.#own(new Child({ name, script, args: ['serve', '--with-parent'], env: withLog, logFile }));
   }
 

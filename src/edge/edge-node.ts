@@ -3,7 +3,6 @@ import { bootEdge } from '../shared/control/edge-control.ts';
 import { stepEdge } from '../shared/control/edge-step.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
 import { type FromEdge, isFromEdge } from '../shared/control/messages.ts';
-import { isExclusive } from '../shared/control/step.ts';
 import { noWindowOrders, windowUnder } from '../shared/control/window-orders.ts';
 import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
@@ -22,8 +21,8 @@ import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView, RolloutAccess,
-  StatusChange, TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView,
+  RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -38,6 +37,7 @@ import { readStatus, sendStatus } from '../shared/runtime/status-feed.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { tellTrigger } from '../shared/runtime/trigger-notes.ts';
 import { dialLoop } from './dial-loop.ts';
+import { edgeRoute } from './edge-route.ts';
 import { carryOutOrder } from './edge-orders.ts';
 import type { EdgeOptions, EdgePorts } from './edge-ports.ts';
 
@@ -52,6 +52,7 @@ export class EdgeNode implements HoldfastNode {
   readonly id: string;
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
+  readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment = {
     add: () => Promise.reject(masterOnly('adding an edge')),
     rotate: () => Promise.reject(masterOnly('rotating a secret')),
@@ -140,6 +141,7 @@ export class EdgeNode implements HoldfastNode {
       post: (type, body, options) => this.#peer.post(type, body, options),
     });
     this.drivers = this.#desk.drivers;
+    this.modules = this.#desk.modules;
     this.#triggers = new TriggerDesk({
       ...ports,
       location: this.id,
@@ -157,6 +159,7 @@ export class EdgeNode implements HoldfastNode {
   async start(): Promise<void> {
     const { journal, log, clock, deviceLink } = this.#ports;
     this.#scope.defer('devices', () => deviceLink.close());
+    deviceLink.prepare();
     this.#scope.defer('directory', await this.#directory.open());
     await this.#triggers.open();
     const stored = (await journal.load()).find((entry) => entry.location === this.id) ?? null;
@@ -184,6 +187,7 @@ export class EdgeNode implements HoldfastNode {
     this.#control = control;
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
+    this.#scope.defer('progress', this.#desk.underWay.onChange((_, body) => this.#peer.post('progress', body, { conflateKey: 'progress' })));
     this.#scope.defer('documents', this.#directory.onChange(() => control.converge()));
     this.#scope.defer('link', () => this.#peer.shutdown('shutting-down'));
     this.#scope.defer('modules', async () => {
@@ -245,6 +249,7 @@ export class EdgeNode implements HoldfastNode {
       holdDownMs: 0,
       dualControlSeconds: 0,
       modules: { total, ...control.modules },
+      progress: this.#desk.underWay.of(this.id),
       commit: this.#repository.report,
     };
     return locationView(facts);
@@ -315,11 +320,15 @@ export class EdgeNode implements HoldfastNode {
   }
 
   requests(): RequestView[] {
-    return this.#desk.inFlight.list();
+    return this.#desk.requests();
   }
 
-  cancelRequest(id: string): RequestView {
-    return this.#desk.inFlight.cancel(id);
+  cancelRequest(id: string, by: string): Promise<RequestView> {
+    return this.#desk.cancelRequest(id, by);
+  }
+
+  locationOfRequest(id: string): string | null {
+    return this.#desk.locationOfRequest(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -376,7 +385,7 @@ export class EdgeNode implements HoldfastNode {
       log: log.child({ location: this.id }),
       metrics,
       bootId: random.hex(8),
-      floor: () => this.#floor(),
+      floor: () => this.#running().state.durable.floor,
       resumeWindowMs: limits.resumeWindowMs,
       peer: 'master',
       handlers: {
@@ -471,16 +480,7 @@ export class EdgeNode implements HoldfastNode {
 
   #route(location: string): Route {
     if (location !== this.id) return this.#viaMaster;
-    const { state, link, durable } = this.#running().state;
-    if (state === 'holding') return { via: 'here', epoch: durable.epoch };
-    const connected = this.#peer.state === 'open';
-    if (connected && state === 'standby' && link?.verdict?.winner === 'master') return this.#viaMaster;
-    const claimsSoon = state !== 'standby' || connected || !isExclusive(durable.terms);
-    return claimsSoon ? { via: 'wait' } : { via: 'nobody', reason: durable.reason };
-  }
-
-  #floor(): Epoch {
-    return this.#running().state.durable.floor;
+    return edgeRoute(this.#running().state, this.#peer.state === 'open', this.#viaMaster);
   }
 
   #running(): Control {

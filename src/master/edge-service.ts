@@ -42,7 +42,7 @@ export interface EdgeHandlersOptions {
 
 /** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
 export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post' | 'ended'> {
-  const { location, board, log, lines, subscriptions } = options;
+  const { location, board, desk, log, lines, subscriptions } = options;
   const feed = new FeedSource(options);
   const post: PeerLink['post'] = (type, body, how) => peer().post(type, body, how);
   const service = new PeerService({ ...options, peer: location, passesOn: true, post });
@@ -66,12 +66,14 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch));
       else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
+      else if (type === 'progress') desk.underWay.hear(location, body);
       else if (type === 'trigger') options.onTrigger(body);
       else if (type === 'commit') options.onCommit(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
     ended() {
       service.ended();
+      desk.underWay.hear(location, null);
       subscriptions().ended();
     },
   };

@@ -233,6 +233,7 @@ export class FederatedLocation {
       holdDownMs: isHeldDown(holdDown, nowMs) ? holdDown.untilMs - nowMs : 0,
       dualControlSeconds: this.#dual.totalMs / 1_000,
       modules: { total: this.#ports.directory.countModulesOf(this.id), ...this.#modules() },
+      progress: this.#ports.desk.underWay.of(this.id),
       commit: this.#commit,
     };
     return locationView(facts);

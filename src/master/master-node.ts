@@ -8,26 +8,19 @@ import type { Epoch } from '../shared/model/control.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import { limits } from '../shared/model/limits.ts';
-import type { Clock, Timer } from '../shared/ports/clock.ts';
-import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
-import type { CredentialStore } from '../shared/ports/credential-store.ts';
-import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
+import type { Timer } from '../shared/ports/clock.ts';
+import type { HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
+import type { DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
-import type { Log } from '../shared/ports/log.ts';
-import type { Metrics } from '../shared/ports/metrics.ts';
-import type { Random } from '../shared/ports/random.ts';
-import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
-import type { Connection, LinkListener } from '../shared/ports/transport.ts';
-import type { Webhooks } from '../shared/ports/webhooks.ts';
-import type { WorkingCopy } from '../shared/ports/working-copy.ts';
+import type { Connection } from '../shared/ports/transport.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RepositoryRequest, RequestView,
-  RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
+  RepositoryRequest, RequestView, RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { askRepository } from '../shared/runtime/peer-repository.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -37,38 +30,12 @@ import { sendStatus } from '../shared/runtime/status-feed.ts';
 import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
-import { type Certify, edgeHandlers } from './edge-service.ts';
+import { edgeHandlers } from './edge-service.ts';
 import { healthOf } from './rollout-health.ts';
 import { Rollouts } from './rollouts.ts';
+import type { MasterOptions, MasterPorts } from './master-ports.ts';
 import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
-
-export interface MasterPorts {
-  clock: Clock;
-  random: Random;
-  log: Log;
-  metrics: Metrics;
-  journal: ControlJournal;
-  store: DocumentStore;
-  deviceLink: DeviceLink;
-  credentials: Pick<CredentialStore, 'get' | 'set'>;
-  /** Absent: nothing that is sealed is opened here. */
-  settingsKeys?: SettingsKeys;
-  listener: LinkListener;
-  enrolment: EdgeEnrolment;
-  webhooks: Webhooks;
-  /** Absent: drivers come from no repository. */
-  workingCopy?: WorkingCopy | null;
-  /** Absent: edges get no certificates here. */
-  certify?: Certify;
-}
-
-export interface MasterOptions {
-  id: string;
-  timings?: ControlTimings;
-  /** Told of each step of each control machine: for a judge. */
-  onStep?: FederatedLocationOptions['onStep'];
-}
 
 const WINDOW_CHECK_MS = 1_000;
 
@@ -78,6 +45,7 @@ export class MasterNode implements HoldfastNode {
   readonly id: string;
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
+  readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
   readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
   readonly rollouts: RolloutAccess;
@@ -133,6 +101,7 @@ export class MasterNode implements HoldfastNode {
         }),
     });
     this.drivers = this.#desk.drivers;
+    this.modules = this.#desk.modules;
     this.#ownTriggers = new TriggerDesk({
       ...ports,
       location: MASTER_LOCATION,
@@ -184,6 +153,8 @@ export class MasterNode implements HoldfastNode {
     const { address } = await listener.start((connection) => this.#onConnection(connection));
     this.#scope.defer('listener', () => listener.close());
     log.info('master-loaded', { locations: this.#locations.size, link: address });
+    // Not before: the documents need the processor more, and nobody is taken over before the wait for edges is over.
+    deviceLink.prepare();
     await this.#waitForEdges();
     for (const location of this.#locations.values()) location.booted();
     this.#booted = true;
@@ -299,11 +270,15 @@ export class MasterNode implements HoldfastNode {
   }
 
   requests(): RequestView[] {
-    return this.#desk.inFlight.list();
+    return this.#desk.requests();
   }
 
-  cancelRequest(id: string): RequestView {
-    return this.#desk.inFlight.cancel(id);
+  cancelRequest(id: string, by: string): Promise<RequestView> {
+    return this.#desk.cancelRequest(id, by);
+  }
+
+  locationOfRequest(id: string): string | null {
+    return this.#desk.locationOfRequest(id);
   }
 
   onControl(listener: (event: ControlEvent) => void): () => void {

@@ -79,6 +79,10 @@ export class SimDeviceLink implements DeviceLink {
     for (const location of this.#sites.keys()) this.#end(location);
   }
 
+  prepare(): void {
+    // Simulated hosts take no time to start before their first module.
+  }
+
   start(order: StartOrder, signal: AbortSignal): Promise<StartReport> {
     const { location, epoch } = order;
     if (!this.#process.alive) return new Promise(() => undefined);
@@ -97,6 +101,15 @@ export class SimDeviceLink implements DeviceLink {
     }
     const fresh = order.modules.filter(({ id }) => !site.running.has(id));
     return this.#connectAll(location, site, fresh, { epoch, handover: order.handover, signal });
+  }
+
+  /** Nobody asks for it here. */
+  manage(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
+  onProgress(): () => void {
+    return () => undefined;
   }
 
   closeGate(location: string): void {

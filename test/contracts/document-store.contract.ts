@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Json } from '../../src/shared/foundation/json.ts';
 import type { AnyDocument } from '../../src/shared/model/documents.ts';
 import type { Change, DocumentStore, FeedEntry, FeedHead, Version } from '../../src/shared/ports/document-store.ts';
 import { edgeDocument, moduleDocument, systemDocument } from '../support/sample-documents.ts';
@@ -108,6 +109,40 @@ export function documentStoreContract(name: string, make: (options: StoreOptions
         expect(await store.get('mod-2')).not.toBeNull();
       });
 
+      it('loses no change of many who read, change and write again when they were late', async () => {
+        await put(moduleDocument('mod-1', { port: 0 }));
+        const raiseOnce = async (): Promise<boolean> => {
+          const read = await store.get('mod-1');
+          if (read?.document.type !== 'mod') throw new Error('it is there');
+          const next = update({ ...read.document, port: read.document.port + 1 }, read.version);
+          return store.apply([next]).then(() => true, (error: { code?: string }) => {
+            if (error.code !== 'VERSION_CONFLICT') throw error;
+            return false;
+          });
+        };
+        const raise = async (): Promise<void> => {
+          for (let done = 0; done < 10; ) done += Number(await raiseOnce());
+        };
+        await Promise.all(Array.from({ length: 8 }, raise));
+        expect(await store.get('mod-1')).toMatchObject({ document: { port: 80 } });
+      });
+
+      it('lets a later change of the same call stand on an earlier one', async () => {
+        const twice = store.apply([create(moduleDocument('mod-1')), create(moduleDocument('mod-1'))]);
+        await expect(twice).rejects.toMatchObject({ code: 'VERSION_CONFLICT', facts: { id: 'mod-1', expected: null } });
+        expect(await store.get('mod-1')).toBeNull();
+      });
+
+      it('takes no text for a version that it did not give', async () => {
+        const [version = ''] = await put(moduleDocument('mod-1'));
+        const strange = ['', '0', '1', '-1', '0x12', '18446744073709551616', ' ', '\0', version.toUpperCase() + '0', `${version} `, ` ${version}`, '9'.repeat(300), '💡'];
+        for (const text of strange) {
+          const blind = store.apply([update(moduleDocument('mod-1', { port: 1 }), text as Version)]);
+          await expect(blind, `version ${JSON.stringify(text)}`).rejects.toMatchObject({ code: 'VERSION_CONFLICT', facts: { actual: version } });
+        }
+        expect(await versionOf('mod-1')).toBe(version);
+      });
+
       it('is not changed by what the caller does with the objects later', async () => {
         const document = moduleDocument('mod-1', { settings: { input: 'hdmi' } });
         await put(document);
@@ -156,9 +191,38 @@ export function documentStoreContract(name: string, make: (options: StoreOptions
       });
     });
 
-    describe('change feed', () => {
-      const start = async (): Promise<FeedHead> => ({ ...(await store.head()), sequence: 0 });
+    describe('values', () => {
+      it('gives back unusual ones as they were', async () => {
+        const settings = {
+          '': 'no name', 'a.b': 1, 'ids[0]': 2, '`': 3, '"': 4, '\\': 5, $dollar: 6, _version: 'mine', type: 'not this', id: 'nor this', 'ключ 键 🔑': true,
+          numbers: [0, -1, 1e308, 5e-324, 0.1, Number.MAX_SAFE_INTEGER], texts: ['', '\u0000', '\u2028', 'é', '🏢', '</script>', '\r\n\t'],
+          empty: [{}, [], null], deep: nested(60),
+        };
+        const document = moduleDocument(`mod-${'a.b_c-'.repeat(19)}`, { settings });
+        await put(document);
+        expect((await store.get(document.id))?.document).toEqual(document);
+        expect((await store.list('mod', { limit: 1 }))[0]?.document).toEqual(document);
+        expect((await store.changesSince(await start(), 10)).entries[0]?.document).toEqual(document);
+      });
 
+      it('gives back large ones, several at a time', async () => {
+        const large = Array.from({ length: 6 }, (_, i) => moduleDocument(`mod-${i}`, { settings: { text: `${i}🏢`.repeat(140_000) } }));
+        await put(...large);
+        expect((await store.list('mod', { limit: 10 })).map(({ document }) => document)).toEqual(large);
+      });
+
+      it('lets an id come back as another kind', async () => {
+        await put(moduleDocument('thing', { edge_control_id: 'edge-1' }));
+        await store.apply([update(systemDocument('thing', { edge_control_id: 'edge-1' }), await versionOf('thing'))]);
+        expect(await store.modulesOf('edge-1')).toEqual([]);
+        expect(ids(await store.systemsOf('edge-1'))).toEqual(['thing']);
+        expect(await store.list('mod', { limit: 10 })).toEqual([]);
+      });
+    });
+
+    const start = async (): Promise<FeedHead> => ({ ...(await store.head()), sequence: 0 });
+
+    describe('change feed', () => {
       it('starts at 0 and rises with every change', async () => {
         expect((await store.head()).sequence).toBe(0);
         await put(moduleDocument('mod-1'), moduleDocument('mod-2'));
@@ -188,6 +252,33 @@ export function documentStoreContract(name: string, make: (options: StoreOptions
         }
         expect(seen).toEqual(Array.from({ length: 7 }, (_, i) => `mod-${i}`));
         expect(cursor).toEqual(await store.head());
+      });
+
+      it('gives a reader who resumes while others write the last state of each document, in rising order', async () => {
+        const seen = new Map<string, number>();
+        let cursor = await start();
+        const read = async (): Promise<boolean> => {
+          const page = await store.changesSince(cursor, 7);
+          for (const { id, sequence, document } of page.entries) {
+            expect(sequence).toBeGreaterThan(cursor.sequence);
+            cursor = { generation: page.generation, sequence };
+            seen.set(id, document?.type === 'mod' ? document.port : -1);
+          }
+          cursor = { generation: page.generation, sequence: page.sequence };
+          return page.entries.length > 0;
+        };
+        const write = async (writer: number): Promise<void> => {
+          const id = `mod-${writer}`;
+          let [version] = await put(moduleDocument(id, { port: 1 }));
+          for (let port = 2; port <= 20 && version !== undefined; port += 1) [version] = await store.apply([update(moduleDocument(id, { port }), version)]);
+        };
+        const writers = Promise.all(Array.from({ length: 10 }, (_, writer) => write(writer)));
+        const progress = { writing: true };
+        const done = writers.finally(() => (progress.writing = false));
+        while (progress.writing) await read();
+        await done;
+        while (await read());
+        expect([...seen.values()]).toEqual(Array.from({ length: 10 }, () => 20));
       });
 
       it('keeps a removal as an entry without a document', async () => {
@@ -324,5 +415,30 @@ export function documentStoreContract(name: string, make: (options: StoreOptions
         expect(heads).toHaveLength(2);
       });
     });
+
+    describe('100,000 documents', () => {
+      const COUNT = 100_000;
+      const PER_CALL = 1_000;
+      const idOf = (i: number): string => `mod-${String(i).padStart(6, '0')}`;
+
+      it('are stored, listed, looked up, fed and changed', async () => {
+        for (let from = 0; from < COUNT; from += PER_CALL) {
+          await put(...Array.from({ length: PER_CALL }, (_, i) => moduleDocument(idOf(from + i), { edge_control_id: `edge-${(from + i) % 5}` })));
+        }
+        expect((await store.head()).sequence).toBe(COUNT);
+        const last = await store.list('mod', { limit: 10, after: idOf(COUNT - 6) });
+        expect(ids(last.map(({ document }) => document))).toEqual([5, 4, 3, 2, 1].map((fromEnd) => idOf(COUNT - fromEnd)));
+        expect(await store.modulesOf('edge-2')).toHaveLength(COUNT / 5);
+        const { entries } = await store.changesSince({ ...(await store.head()), sequence: COUNT - 3 }, 10);
+        expect(ids(entries)).toEqual([3, 2, 1].map((fromEnd) => idOf(COUNT - fromEnd)));
+        await store.apply([update(moduleDocument(idOf(5), { port: 9 }), await versionOf(idOf(5)))]);
+        await store.apply([{ op: 'remove', id: idOf(6), expect: await versionOf(idOf(6)) }]);
+        expect(await store.get(idOf(5))).toMatchObject({ document: { port: 9 } });
+        expect(await store.modulesOf('edge-1')).toHaveLength(COUNT / 5 - 1);
+      });
+    });
   });
 }
+
+/** So many lists within each other. */
+const nested = (depth: number): Json => (depth === 0 ? 'bottom' : [nested(depth - 1)]);

@@ -86,6 +86,8 @@ export interface TestServer {
   /** Says something as the parts of a server do: in the log, and with that in the events. */
   say: Log['info'];
   programmerErrors: unknown[];
+  /** How old the documents are; null: they are those of the database. */
+  staleMs: { value: number | null };
   /** `<id>.<secret>` of each role. */
   keys: Record<Role, string>;
   client(apiKey: string | null): Client;
@@ -115,6 +117,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
   const logger = recordingLog(plain, events);
   const siteFiles = new FakeSiteFiles(node.store, sealing);
   const programmerErrors: unknown[] = [];
+  const staleMs: { value: number | null } = { value: null };
   const make = async (role: Role): Promise<string> => (await createApiKey({ store: node.store, random, clock }, { name: `the ${role}`, role })).key;
   const keys = { viewer: await make('viewer'), operator: await make('operator'), admin: await make('admin') };
   const api = createApi({
@@ -126,6 +129,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
     metrics: noMetrics,
     metricsText: async () => '# HELP holdfast_modules Modules\n',
     siteFiles,
+    staleMs: () => staleMs.value,
     version: '1.2.3',
     origins: origins ?? [],
     backup: async (name) => ({ path: `/data/backups/${name ?? 'by-time'}` }),
@@ -144,6 +148,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
     events,
     say: logger.info,
     programmerErrors,
+    staleMs,
     keys,
     client: (apiKey) => {
       const client = createClient({ origin: server.origin, apiKey });

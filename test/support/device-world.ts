@@ -70,6 +70,7 @@ export function startHands(scope: Scope, options: { hosts?: number; nodeId?: str
   const hostProcesses = createHostProcesses({ entry: join(dist, 'driver-host/main.js'), ...(options.drivers ?? { driversModule: testDrivers }) });
   const { hosts = 1, nodeId = 'node-1', drivers: _, ...rest } = options;
   const link = createDriverHosts({ clock: createSystemClock(), log, metrics, random: createSystemRandom(), hostProcesses, hosts, nodeId, ...rest });
+  link.prepare();
   scope.defer('hands', () => link.close());
   const status = new Map<string, unknown>();
   link.onStatus(({ module, key, value }) => status.set(`${module}.${key}`, value));

@@ -12,6 +12,7 @@ const log = { debug: note, info: note, warn: note, error: note, child: () => log
 const clock = createSystemClock();
 const hostProcesses = createHostProcesses({});
 const link = createDriverHosts({ clock, log, metrics: createPromMetrics(), random: createSystemRandom(), hostProcesses, hosts, nodeId: 'parent', ...rest });
+link.prepare();
 const order = { location: 'hq', epoch: { generation: 0, number: 2 }, modules, handover: {} };
 await link.start(order, new AbortController().signal);
 const untilMs = leaseMs === null ? null : clock.monotonicMs() + leaseMs;

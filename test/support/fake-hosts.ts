@@ -30,6 +30,10 @@ export class FakeHost implements HostProcess {
   unswappable: string[] = [];
   /** Modules that do not start, and why. */
   failing: Record<string, string> = {};
+  /** Starts and stops are answered one by one, by `answerStart` and `answerStop`. */
+  holdsStarts = false;
+  holdsStops = false;
+  readonly #waiting: { starts: FromHost[]; stops: FromHost[] } = { starts: [], stops: [] };
   #handler: HostProcessHandler | null = null;
 
   constructor(pid: number) {
@@ -43,7 +47,7 @@ export class FakeHost implements HostProcess {
     if (told.t === 'ping' && this.answersPings) this.say({ t: 'pong', id: told.id, refused: 0 });
     if (told.t === 'start') {
       const failed = told.modules.flatMap(({ spec: { id: module } }) => (this.failing[module] === undefined ? [] : [{ module, problem: this.failing[module] }]));
-      this.say({ t: 'started', id: told.id, failed });
+      this.#answer('starts', this.holdsStarts, { t: 'started', id: told.id, failed });
     }
     if (told.t === 'update') this.say({ t: 'updated', id: told.id, restart: told.modules.map(({ id }) => id).filter((id) => !this.updatable.includes(id)) });
     if (told.t === 'compile') this.say({ t: 'compiled', id: told.id, compiled: { name: told.driver, entry: `/drivers/${told.driver}.ts`, code: '' } });
@@ -52,12 +56,32 @@ export class FakeHost implements HostProcess {
       const modules = told.modules.map(({ id }) => ({ module: id, problem: null, restart: this.unswappable.includes(id), pausedMs: 7 }));
       this.say({ t: 'reloaded', id: told.id, modules });
     }
-    if (told.t === 'stop' && this.answersStops) this.say({ t: 'stopped', id: told.id, handover: {} });
+    if (told.t === 'stop' && this.answersStops) this.#answer('stops', this.holdsStops, { t: 'stopped', id: told.id, handover: {} });
     if (told.t === 'writes') this.say({ t: 'writes', id: told.id, writes: [] });
   }
 
   say(message: FromHost): void {
     queueMicrotask(() => this.#handler?.message(message));
+  }
+
+  #answer(kind: 'starts' | 'stops', holds: boolean, message: FromHost): void {
+    if (holds) this.#waiting[kind].push(message);
+    else this.say(message);
+  }
+
+  /** The oldest that waits; false: none does. */
+  answerStart(): boolean {
+    return this.#sayOldest('starts');
+  }
+
+  answerStop(): boolean {
+    return this.#sayOldest('stops');
+  }
+
+  #sayOldest(kind: 'starts' | 'stops'): boolean {
+    const message = this.#waiting[kind].shift();
+    if (message !== undefined) this.say(message);
+    return message !== undefined;
   }
 
   /** What it writes to its error output. */
@@ -130,6 +154,7 @@ export function setUp(hosts = 1, log: Log = silentLog) {
     },
   };
   const link = createDriverHosts({ clock, log, metrics, random: { next: seededRandom(1), hex: () => '00' }, hostProcesses, hosts, nodeId: 'node-1' });
+  link.prepare();
   const host = (index = processes.length - 1): FakeHost => processes[index] ?? expect.fail(`there is no host ${index}`);
   const call = (more: Partial<ExecCall> = {}): ExecCall => ({
     location: 'hq',

@@ -4,6 +4,8 @@ import type { Revision } from '../../src/shared/model/control.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction } from '../../src/shared/ports/device-link.ts';
+import { Directory } from '../../src/shared/runtime/directory.ts';
+import { setWanted, wantedIds } from '../../src/shared/runtime/wanted-state.ts';
 import type {
   ControlEvent,
   Debugging,
@@ -17,6 +19,7 @@ import type {
   LoadRequest,
   LocationView,
   ModuleCommand,
+  ModuleController,
   Member,
   ModuleName,
   ModuleStatus,
@@ -62,6 +65,7 @@ export const locationView = (id: string, fields: Partial<LocationView> = {}): Lo
   holdDownMs: 0,
   dualControlSeconds: 0,
   modules: { total: 3, running: 2, failing: 1 },
+  progress: null,
   commit: { wanted: null, actual: null, busy: false, problem: null },
   ...fields,
 });
@@ -100,11 +104,15 @@ export class FakeNode implements HoldfastNode {
   readonly execs: ExecRequest[] = [];
   readonly systems = new Set(['sys-1']);
   /** Ids by `system/Name_1`. */
-  readonly modules = new Map([['sys-1/Display_1', 'mod-1']]);
+  readonly named = new Map([['sys-1/Display_1', 'mod-1']]);
   readonly #debuggers = new Set<{ id: string; listener: (line: DebugLine) => void }>();
   readonly origins: Member[] = [];
   readonly announced: string[] = [];
   readonly inFlight: RequestView[] = [];
+  /** Locations of starts and stops, by the id of the request. */
+  readonly underWay = new Map<string, string>();
+  readonly cancelledBy: string[] = [];
+  readonly unloaded: [module: string, user: string][] = [];
   readonly triggerViews: TriggerView[] = [];
   /** Webhooks that were called: instance and call. */
   readonly called: string[] = [];
@@ -206,10 +214,15 @@ export class FakeNode implements HoldfastNode {
     return this.inFlight;
   }
 
-  cancelRequest(id: string): RequestView {
+  async cancelRequest(id: string, by: string): Promise<RequestView> {
+    this.cancelledBy.push(by);
     const request = this.inFlight.find((known) => known.id === id);
     if (request === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
     return request;
+  }
+
+  locationOfRequest(id: string): string | null {
+    return this.underWay.get(id) ?? null;
   }
 
   knownStatus(module: string): ModuleStatus {
@@ -236,6 +249,25 @@ export class FakeNode implements HoldfastNode {
   reloads: ReloadAnswer = { modules: [{ module: 'mod-1', location: 'edge-1', problem: null, pausedMs: 4, servedBy: 'edge-1' }], failures: [] };
   driverLocations = ['edge-1'];
   readonly reloaded: (ReloadRequest | LoadRequest)[] = [];
+  readonly modules: ModuleController = {
+    want: async ({ running, dryRun, ...wanted }) => {
+      const directory = new Directory(this.store);
+      (await directory.open())();
+      const ids = wantedIds(directory, { running, ...wanted });
+      return { changed: await setWanted(this.store, ids, running, dryRun), modules: ids.length };
+    },
+    unload: async ({ module, user }) => {
+      this.unloaded.push([module, user]);
+      return { module, location: 'edge-1', servedBy: 'edge-1' };
+    },
+    expire: async ({ system }) => ({
+      system,
+      modules: [{ name: 'Display', index: 1, id: 'mod-1' }],
+      nodes: [this.id],
+      failures: [{ location: 'edge-1', error: new HoldfastError('LINK_DOWN', { peer: 'edge-1' }) }],
+    }),
+  };
+
   readonly drivers: DriverReloading = {
     locationsOf: () => this.driverLocations,
     reload: async (request) => {
@@ -258,7 +290,7 @@ export class FakeNode implements HoldfastNode {
     if (!this.systems.has(variable.system)) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: variable.system });
     const watcher = { target: variable, listener: ({ value }: StatusChange) => listener(value, this.revision) };
     this.#watchers.add(watcher);
-    if (this.modules.has(slot(variable)) || this.#values.has(slot(variable))) {
+    if (this.named.has(slot(variable)) || this.#values.has(slot(variable))) {
       const value = this.#valuesOf(variable).get(variable.key);
       listener(value ?? null, value === undefined ? null : this.revision);
     }
@@ -266,7 +298,7 @@ export class FakeNode implements HoldfastNode {
   }
 
   async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
-    const id = this.modules.get(slot(name)) ?? [...this.modules.values()].find((module) => module === name.module);
+    const id = this.named.get(slot(name)) ?? [...this.named.values()].find((module) => module === name.module);
     if (id === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: name.module });
     const listening = { id, listener };
     this.#debuggers.add(listening);

@@ -145,11 +145,11 @@ describe('systems and modules', () => {
   });
 
   it('are started and stopped by their documents, all but those that are left alone', async () => {
-    expect((await send('POST', '/systems/sys-1/stop', undefined)).body).toEqual({ id: 'sys-1', changed: 2 });
+    expect((await send('POST', '/systems/sys-1/stop', undefined)).body).toEqual({ id: 'sys-1', changed: 2, modules: 2 });
     expect(await list('/modules?running=false')).toEqual(['mod-1', 'mod-logic']);
-    expect((await send('POST', '/modules/mod-1/start', undefined)).body).toEqual({ id: 'mod-1', changed: 1 });
-    expect((await send('POST', '/modules/mod-1/start', undefined)).body).toEqual({ id: 'mod-1', changed: 0 });
-    expect((await send('POST', '/systems/sys-1/start', undefined)).body).toEqual({ id: 'sys-1', changed: 1 });
+    expect((await send('POST', '/modules/mod-1/start', undefined)).body).toEqual({ id: 'mod-1', changed: 1, modules: 1 });
+    expect((await send('POST', '/modules/mod-1/start', undefined)).body).toEqual({ id: 'mod-1', changed: 0, modules: 1 });
+    expect((await send('POST', '/systems/sys-1/start', undefined)).body).toEqual({ id: 'sys-1', changed: 1, modules: 2 });
   });
 
   it('are only for operators of their location', async () => {

@@ -25,7 +25,8 @@ const mayBe = {
   operator: ['repository', 'exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
     'takeover', 'handback', 'pause', 'resume', 'windowOpen', 'windowClose', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
-    'moduleLoad', 'driverReload', 'repositoryPull', 'repositoryReset', 'repositoryCheckout', 'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
+    'moduleLoad', 'moduleUnload', 'repositoryPull', 'repositoryReset', 'repositoryCheckout', 'systemExpire', 'edgeStart', 'edgeStop', 'driverReload',
+    'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
   ],
   admin: [
     'edgeAdd', 'edgeRotate', 'edgeToken', 'edgeRevoke', 'apply', 'export', 'backup', 'keyList', 'keyAdd', 'keyRevoke', 'tokenList', 'tokenIssue',

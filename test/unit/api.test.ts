@@ -45,6 +45,8 @@ describe('locations', () => {
       hold_down: 0,
       dual_control_seconds: 0,
       modules: { total: 3, running: 2, failing: 1 },
+      progress: null,
+      commit: { wanted: null, actual: null, busy: false, problem: null },
     });
   });
 

@@ -27,6 +27,9 @@ async function makeDesk() {
   const board = new StatusBoard(metrics);
   const listeners = new Set<(line: ModuleLogLine) => void>();
   const deviceLink: DeviceLink = {
+    prepare: unused,
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     start: unused,
     closeGate: unused,
     restamp: unused,

@@ -32,6 +32,7 @@ describe('configuration from the environment', () => {
       repository: null,
       origins: [],
       settingsKeysFile: null,
+      store: null,
       settingsKeys: null,
       writeLog: null,
       link: { host: '0.0.0.0', port: 7443 },
@@ -51,6 +52,7 @@ describe('configuration from the environment', () => {
       repository: null,
       origins: [],
       settingsKeysFile: null,
+      store: null,
       settingsKeys: null,
       writeLog: null,
       enrol: null,
@@ -157,10 +159,35 @@ describe('what the configuration refuses', () => {
     expect(JSON.stringify([path, both])).not.toMatch(/hunter2|1{64}/);
   });
 
+  it('a store that is none, or without its password, without repeating what may be one', () => {
+    const store = 'couchbases://holdfast@db.example.org/holdfast';
+    const refused = (change: Record<string, string>): string => refusal({ ...masterEnv, ...change }).message;
+    expect(refused({ HOLDFAST_STORE: 'mysql://hunter2', HOLDFAST_STORE_PASSWORD: 'x' })).toBe(`HOLDFAST_STORE: is not the address of a store; write such as ${store}`);
+    expect(refused({ HOLDFAST_STORE: 'couchbase://holdfast:hunter2@db/holdfast' })).toMatch(/has a password in it: give it with HOLDFAST_STORE_PASSWORD_FILE/);
+    expect(refused({ HOLDFAST_STORE: 'couchbase://holdfast:hunter2@db/holdfast' })).not.toContain('hunter2');
+    expect(refused({ HOLDFAST_STORE: `${store}?durability=some`, HOLDFAST_STORE_PASSWORD: 'hunter2' })).toContain('other than persist, majority, none');
+    expect(refused({ HOLDFAST_STORE: store })).toMatch(/^HOLDFAST_STORE_PASSWORD_FILE: is not set/);
+    expect(refused({ HOLDFAST_STORE: store, HOLDFAST_STORE_PASSWORD: 'hunter2', HOLDFAST_STORE_PASSWORD_FILE: '/f' })).toMatch(/^HOLDFAST_STORE_PASSWORD: is set beside/);
+    expect(refused({ HOLDFAST_STORE_CA: '/ca.pem' })).toContain('set HOLDFAST_STORE too');
+  });
+
   it('a bad enrolment string, without repeating it', () => {
     const error = refusal({ ...edgeEnv, HOLDFAST_ENROL: 'hunter2 hunter2' });
     expect(error.message).toContain('is not an enrolment string');
     expect(JSON.stringify(error)).not.toContain('hunter2');
+  });
+});
+
+describe('the address of a store', () => {
+  it.each([
+    ['couchbase://u@h/b', { hosts: 'h', tls: false, user: 'u', bucket: 'b', scope: 'holdfast', durability: 'persist' }],
+    ['couchbases://u.1@db1:11207,[::1]/b-1/site?durability=majority', { hosts: 'db1:11207,[::1]', tls: true, user: 'u.1', bucket: 'b-1', scope: 'site', durability: 'majority' }],
+  ])('%s is read, and shown without its password', (text, address) => {
+    const config = parseConfig({ ...edgeEnv, HOLDFAST_STORE: text, HOLDFAST_STORE_PASSWORD: 'hunter2' }, machine);
+    expect(config.store).toEqual({ address, password: 'hunter2', passwordFile: null, caFile: null });
+    const shown = JSON.stringify(describeConfig(config));
+    expect(shown).toContain('[redacted]');
+    expect(shown).not.toContain('hunter2');
   });
 });
 
@@ -195,6 +222,10 @@ describe('the description of the configuration', () => {
       origins: [],
       settings_keys_file: null,
       settings_keys: null,
+      store: null,
+      store_password_file: null,
+      store_password: null,
+      store_ca: null,
       write_log: null,
       enrol: '[redacted]',
       secret_file: null,

@@ -3,7 +3,7 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { ReloadedModule } from '../../src/shared/ports/device-link.ts';
-import type { WorkingCopy } from '../../src/shared/ports/working-copy.ts';
+import type { CopyStatus, CopySwitch, WorkingCopy } from '../../src/shared/ports/working-copy.ts';
 import { type CommitReport, DriverRepository } from '../../src/shared/runtime/driver-repository.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
@@ -28,7 +28,7 @@ function setUp({ commit = hash('a'), location = 'berlin', bare = false }: { comm
   const done: string[] = [];
   const copy: WorkingCopy & { commit: string | null } = {
     commit,
-    status: async () => ({ remote: '/drivers.git', branch: null, commit: copy.commit, dirty: [], dirtyCount: 0, fetchedMs: null }),
+    status: async (): Promise<CopyStatus> => ({ remote: '/drivers.git', branch: null, commit: copy.commit, dirty: [], dirtyCount: 0, fetchedMs: null }),
     refresh: async () => {
       if (site.fetchError !== null) throw site.fetchError;
     },
@@ -37,7 +37,7 @@ function setUp({ commit = hash('a'), location = 'berlin', bare = false }: { comm
       if (site.fetchError !== null) throw site.fetchError;
       return revision ?? hash('f');
     },
-    switchTo: async (to: string, { discard }: { discard: boolean }) => {
+    switchTo: async (to: string, { discard }: { discard: boolean }): Promise<CopySwitch> => {
       const from = copy.commit;
       copy.commit = to;
       done.push(`${discard ? 'discard' : 'switch'} ${to[0]}`);

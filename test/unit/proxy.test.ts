@@ -22,7 +22,10 @@ function createWorld(first: Route) {
     return world.device(call);
   };
   const deviceLink: DeviceLink = {
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     exec,
+    prepare: unused,
     start: unused,
     closeGate: unused,
     restamp: unused,

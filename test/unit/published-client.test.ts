@@ -11,7 +11,7 @@ it('the published client, unmodified, has a normal session with the real API in 
   const documents = [systemDocument('sys-berlin', { name: 'Berlin boardroom' }), systemDocument('sys-lisbon', { name: 'Lisbon boardroom' })];
   await node.store.apply(documents.map((document) => ({ op: 'put', document, expect: null })));
   node.systems.add('sys-berlin');
-  node.modules.set('sys-berlin/Display_1', 'mod-berlin-1');
+  node.named.set('sys-berlin/Display_1', 'mod-berlin-1');
   node.methods.set('echo', async ({ args }) => args[0] ?? null);
   node.methods.set('power', async ({ system, module, index, args }) => {
     if (module !== 'Display') throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${system}/${module}_${index}` });

@@ -8,7 +8,6 @@ import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { limits } from '../../src/shared/model/limits.ts';
 import { later } from '../support/link-pipe.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument, moduleDocument, systemDocument } from '../support/sample-documents.ts';
@@ -128,7 +127,7 @@ describe('replication to an edge', () => {
     expect(await contents(world.replica)).toEqual(await contents(world.source));
   });
 
-  it('sends pages that fit into a bulk frame, and alone what does not', async () => {
+  it('sends pages of at most 64 KiB, and alone what is larger', async () => {
     const world = await createReplication();
     const sizes: number[] = [];
     const whole = world.ask;
@@ -143,7 +142,7 @@ describe('replication to an edge', () => {
     await world.pull();
     await put(world.source, ...wide.map((module) => ({ ...module, port: 1, edge_control_id: 'edge-1' })));
     await world.pull();
-    expect(Math.max(...sizes)).toBeLessThan(limits.bulkFrameBytes);
+    expect(Math.max(...sizes)).toBeLessThan(64 * 1024);
     expect(sizes.length).toBeGreaterThan(10);
     sizes.length = 0;
     const large = moduleDocument('mod-large', { edge_control_id: 'edge-1', settings: { blob: 'x'.repeat(200_000) } });

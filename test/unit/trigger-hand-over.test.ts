@@ -41,6 +41,9 @@ it('a hand-over carries what triggers remember: the next holder knows it before 
   const happened: string[] = [];
   const snapshots: (ControlSnapshot | null)[] = [];
   const deviceLink: DeviceLink = {
+    prepare: () => undefined,
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     start: async () => {
       happened.push('started');
       return { started: 0, failed: [] };

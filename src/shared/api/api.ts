@@ -5,7 +5,7 @@ import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
 import { routes } from '../client-api/routes.ts';
 import type { Route, RouteName } from '../client-api/routes.ts';
-import { byId } from '../client-api/schemas.ts';
+import { byId, byRequestId } from '../client-api/schemas.ts';
 import type { Role } from '../client-api/schemas.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
@@ -37,6 +37,8 @@ export interface ApiDeps {
   /** The text that `/metrics` answers. */
   metricsText: () => Promise<string>;
   siteFiles: SiteFiles;
+  /** Milliseconds since the documents were known to be those of the database; null: they are now. */
+  staleMs: () => number | null;
   /** Of this program. */
   version: string;
   /** Whose pages may use the API, besides our own. */
@@ -125,7 +127,9 @@ export class Api {
 
   /** What every answer to this request says, errors included. */
   headersFor({ route, params }: RequestContext): Headers {
-    return holderHeaders(this.#deps.node, { path: routes[route].path, params });
+    const stale = this.#deps.staleMs();
+    const age: Headers = stale === null ? {} : { 'x-holdfast-store-age': String(Math.ceil(stale / 1_000)) };
+    return { ...holderHeaders(this.#deps.node, { path: routes[route].path, params }), ...age };
   }
 
   /** Throws when the request may not go on. */
@@ -211,7 +215,7 @@ export class Api {
   async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller, query: unknown): Promise<void> {
     const { adminOf } = routes[route];
     if (adminOf === null || hasRole(caller, 'admin')) return;
-    const { id } = parseInput(byId, params, 'params');
+    const { id } = parseInput(adminOf === 'request' ? byRequestId : byId, params, 'params');
     await this.#auth.requireLocationAdmin(caller, await locationsTouched(this.#deps.node, adminOf, id, query));
   }
 

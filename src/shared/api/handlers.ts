@@ -1,4 +1,5 @@
 import type { RouteName } from '../client-api/routes.ts';
+import { controlHandlers } from './control-handlers.ts';
 import { credentialHandlers } from './credential-handlers.ts';
 import { documentHandlers } from './document-handlers.ts';
 import { eventHandlers } from './event-handlers.ts';
@@ -21,6 +22,7 @@ export function createHandlers(deps: HandlerDeps): Handlers {
     ...enrolmentHandlers(deps),
     ...eventHandlers(deps),
     ...moduleHandlers(deps),
+    ...controlHandlers(deps),
     ...repositoryHandlers(deps),
     ...documentHandlers(deps),
     ...settingsHandlers(deps),

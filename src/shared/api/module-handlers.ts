@@ -1,9 +1,7 @@
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
-import type { ModuleDocument } from '../model/documents.ts';
 import { limits } from '../model/limits.ts';
 import { moduleRoutes as routes } from '../client-api/module-routes.ts';
-import type { Stored } from '../ports/document-store.ts';
 import type { ExecAnswer, ExecRequest, HoldfastNode, ReloadedAt } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer, stream } from './handler.ts';
@@ -51,10 +49,6 @@ export function moduleHandlers(deps: HandlerDeps) {
       const counts = await countsOf(node, id);
       return { body: module === undefined ? counts : { count: countOf(counts, module) } };
     }),
-    moduleStart: answer(routes.moduleStart, async ({ params: { id } }) => ({ body: await want(node, id, [id], true) })),
-    moduleStop: answer(routes.moduleStop, async ({ params: { id } }) => ({ body: await want(node, id, [id], false) })),
-    systemStart: answer(routes.systemStart, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), true) })),
-    systemStop: answer(routes.systemStop, async ({ params: { id } }) => ({ body: await want(node, id, await startable(node, id), false) })),
     moduleLoad: answer(routes.moduleLoad, async ({ params: { id }, caller, requestId, signal, note }) => {
       const request = { module: id, user: caller.user, requestId };
       const loaded = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.drivers.load(request, signal));
@@ -108,18 +102,3 @@ export async function countsOf(node: HoldfastNode, system: string): Promise<Reco
 }
 
 export const countOf = (counts: Record<string, number>, name: string): number => (Object.hasOwn(counts, name) ? (counts[name] ?? 0) : 0);
-
-async function startable(node: HoldfastNode, system: string): Promise<string[]> {
-  const found = await Promise.all((await findDocument(node.store, 'sys', system)).document.modules.map((id) => node.store.get(id)));
-  return found.flatMap((stored) => (stored?.document.type === 'mod' && !stored.document.ignore_startstop ? [stored.document.id] : []));
-}
-
-/** Sets the wanted state of modules, all or none; whoever controls them follows. */
-async function want(node: HoldfastNode, id: string, modules: readonly string[], running: boolean) {
-  const stored: Stored<ModuleDocument>[] = await Promise.all(modules.map((module) => findDocument(node.store, 'mod', module)));
-  const others = stored.filter(({ document }) => document.running !== running);
-  if (others.length > 0) {
-    await node.store.apply(others.map(({ document, version }) => ({ op: 'put', document: { ...document, running }, expect: version })));
-  }
-  return { id, changed: others.length };
-}

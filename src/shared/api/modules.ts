@@ -62,6 +62,11 @@ export async function locationsTouched(node: HoldfastNode, what: NonNullable<Rou
       return new Set([id]);
     case 'module':
       return new Set([node.locationOf(id)]);
+    case 'request': {
+      // Whoever may run a command may cancel one.
+      const location = node.locationOfRequest(id);
+      return new Set(location === null ? [] : [location]);
+    }
     case 'driver': {
       const { location } = parseInput(reloadQuery, query, 'query');
       return new Set(location === undefined ? node.drivers.locationsOf(id) : [location]);

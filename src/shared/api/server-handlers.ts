@@ -25,8 +25,8 @@ export function serverHandlers(deps: HandlerDeps) {
       return { body: node.members().filter((member) => system === undefined || member.location === location) };
     }),
     requestList: answer(routes.requestList, async () => ({ body: node.requests().map(requestOf) })),
-    requestCancel: answer(routes.requestCancel, async ({ params: { id }, note }) => {
-      const request = node.cancelRequest(id);
+    requestCancel: answer(routes.requestCancel, async ({ params: { id }, caller, note }) => {
+      const request = await node.cancelRequest(id, caller.user);
       const { user, location, module, method } = request;
       note({ cancelled: { user, location, module, method } });
       return { body: requestOf(request) };

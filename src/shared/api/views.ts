@@ -35,6 +35,7 @@ export function locationOf(view: LocationView): Location {
     hold_down: seconds(view.holdDownMs),
     dual_control_seconds: view.dualControlSeconds,
     modules: view.modules,
+    progress: view.progress,
     commit: view.commit,
   };
 }
@@ -126,5 +127,5 @@ export function userOf({ user, name, role }: Caller): z.output<typeof userSchema
 }
 
 export function requestOf({ sinceMs, ageMs, leftMs, ...request }: RequestView): z.output<typeof requestSchema> {
-  return { ...request, since: seconds(sinceMs), age: seconds(ageMs), left: seconds(leftMs) };
+  return { ...request, since: seconds(sinceMs), age: seconds(ageMs), left: secondsOrNull(leftMs) };
 }

@@ -1,12 +1,11 @@
 import { jsonValueSchema } from './parse.ts';
-import { API, command, documents, read } from './route.ts';
+import { API, command, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
 const SYSTEM = `${API}/systems/:id`;
 const MODULE = `${API}/modules/:id`;
 const ofSystem = { ...read, params: schema.byId } as const;
-const wanted = { ...documents, role: 'operator', params: schema.byId, response: schema.startedSchema } as const;
 
 /** Modules at work: by their place in a system, or by their id. */
 export const moduleRoutes = {
@@ -66,21 +65,7 @@ export const moduleRoutes = {
     response: schema.countsSchema,
     description: 'The same; with `module`, `count` of that name only.',
   },
-  systemStart: {
-    ...wanted,
-    adminOf: 'system',
-    path: `${SYSTEM}/start`,
-    description: 'Wants the modules of a system to run, but those with `ignore_startstop`.',
-  },
-  systemStop: {
-    ...wanted,
-    adminOf: 'system',
-    path: `${SYSTEM}/stop`,
-    description: 'Wants the modules of a system to be stopped, but those with `ignore_startstop`.',
-  },
 
-  moduleStart: { ...wanted, adminOf: 'module', path: `${MODULE}/start`, description: 'Wants a module to run.' },
-  moduleStop: { ...wanted, adminOf: 'module', path: `${MODULE}/stop`, description: 'Wants a module to be stopped.' },
   modulePing: {
     ...read,
     method: 'POST',

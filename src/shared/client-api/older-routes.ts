@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { controlRoutes as control } from './control-routes.ts';
 import { documentRoutes as documents } from './document-routes.ts';
 import { locationRoutes as locations } from './location-routes.ts';
 import { moduleRoutes as modules } from './module-routes.ts';
@@ -35,8 +36,8 @@ export const olderRoutes = {
   olderSystemList: listAt(documents.systemList, `${OLDER}/systems`),
   olderSystemShow: at(documents.systemShow, SYSTEM),
   olderSystemTypes: at(modules.systemTypes, `${SYSTEM}/types`),
-  olderSystemStart: at(modules.systemStart, `${SYSTEM}/start`),
-  olderSystemStop: at(modules.systemStop, `${SYSTEM}/stop`),
+  olderSystemStart: at(control.systemStart, `${SYSTEM}/start`),
+  olderSystemStop: at(control.systemStop, `${SYSTEM}/stop`),
   olderSystemCount: {
     ...at(modules.systemCount, `${SYSTEM}/count`),
     query: schema.olderCountQuery,
@@ -60,8 +61,8 @@ export const olderRoutes = {
 
   olderModuleList: listAt(documents.moduleList, `${OLDER}/modules`),
   olderModuleShow: at(documents.moduleShow, MODULE),
-  olderModuleStart: at(modules.moduleStart, `${MODULE}/start`),
-  olderModuleStop: at(modules.moduleStop, `${MODULE}/stop`),
+  olderModuleStart: at(control.moduleStart, `${MODULE}/start`),
+  olderModuleStop: at(control.moduleStop, `${MODULE}/stop`),
   olderModulePing: at(modules.modulePing, `${MODULE}/ping`),
   olderModuleState: {
     ...at(modules.moduleState, `${MODULE}/state`),

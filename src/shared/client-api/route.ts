@@ -16,10 +16,10 @@ export interface Route<
   readonly role: Role | null;
   /**
    * An operator needs to be listed in the `admins` of the location that `:id` is, of those that the system or module
-   * `:id` belongs to, or of those that run the driver `:id` (of one, when the query names it as `location`); an
-   * administrator does not.
+   * `:id` belongs to, or of those that run the driver `:id` (of one, when the query names it as `location`), or of that
+   * whose modules the request `:id` starts or stops; an administrator does not.
    */
-  readonly adminOf: 'location' | 'system' | 'module' | 'driver' | null;
+  readonly adminOf: 'location' | 'system' | 'module' | 'driver' | 'request' | null;
   /** Changes something: every request is audited, whatever its result. */
   readonly audited: boolean;
   /** Changes documents, which belong to the master. */

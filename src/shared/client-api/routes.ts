@@ -1,3 +1,4 @@
+import { controlRoutes } from './control-routes.ts';
 import { documentRoutes } from './document-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { locationRoutes } from './location-routes.ts';
@@ -17,6 +18,7 @@ export const routes = {
   ...locationRoutes,
   ...eventRoutes,
   ...moduleRoutes,
+  ...controlRoutes,
   ...repositoryRoutes,
   ...documentRoutes,
   ...triggerRoutes,

@@ -37,7 +37,7 @@ export interface ModuleRef {
   index: number;
 }
 
-export const byRequestId = z.strictObject({ id: z.string().regex(/^[\w.-]{1,100}$/, 'must be the id of a request') });
+export const byRequestId = z.strictObject({ id: z.string().regex(/^[\w.-]{1,140}$/, 'must be the id of a request') });
 
 // No control characters; `.` and `..` would be swallowed by URL normalisation.
 const variable = z.string().regex(/^(?!\.{1,2}$)[^\p{Cc}]{1,200}$/u, 'must be the name of a status variable');
@@ -116,6 +116,8 @@ export const locationSchema = z.object({
   hold_down: seconds,
   dual_control_seconds: seconds,
   modules: z.object({ total: z.number(), running: z.number(), failing: z.number() }),
+  /** How far a start or stop of its modules has come; null: none is under way. */
+  progress: z.object({ action: z.enum(['start', 'stop']), done: z.number(), total: z.number(), failing: z.number() }).nullable(),
   /** Of the repository of drivers; null: the document names none, or nothing is known of it. */
   commit: z.object({
     wanted: z.string().nullable(),
@@ -237,7 +239,7 @@ export const logLineSchema = z.object({
   node: z.string(),
 });
 
-/** A command in flight. */
+/** A command in flight, or a start or stop of modules: `method` is `start` or `stop` then, and `module` says how far it has come. */
 export const requestSchema = z.object({
   id: z.string(),
   user: z.string(),
@@ -252,8 +254,8 @@ export const requestSchema = z.object({
   at: z.string(),
   since: seconds,
   age: seconds,
-  /** Until its deadline. */
-  left: seconds,
+  /** Until its deadline; null: it has none. */
+  left: seconds.nullable(),
 });
 export type RequestInFlight = z.output<typeof requestSchema>;
 
@@ -310,8 +312,19 @@ export const countQuery = z.object({ module: moduleName.optional() });
 
 export const pingSchema = z.object({ host: z.string(), pingable: z.boolean() });
 
-/** How many modules got another wanted state. */
-export const startedSchema = z.object({ id: z.string(), changed: z.number() });
+/** How many modules got another wanted state, of how many. */
+export const startedSchema = z.object({ id: z.string(), changed: z.number(), modules: z.number() });
+export type Started = z.output<typeof startedSchema>;
+export const unloadedSchema = z.object({ id: z.string(), location: z.string(), served_by: z.string() });
+
+const notReached = z.object({ location: z.string(), code: z.string(), message: z.string() });
+/** What a system calls its modules, and the ids of the servers that read it anew. */
+export const expiredSchema = z.object({
+  id: z.string(),
+  modules: z.array(z.object({ name: z.string(), index: z.number(), id: z.string() })),
+  nodes: z.array(z.string()),
+  failures: z.array(notReached),
+});
 
 /** Of published clients: what they add is ignored. */
 export const reloadQuery = z.object({ location: idSchema.optional() });
@@ -331,7 +344,7 @@ export const reloadedSchema = z.object({
   id: z.string(),
   modules: z.array(loadedSchema),
   /** Locations where nothing has changed, and why. */
-  failures: z.array(z.object({ location: z.string(), code: z.string(), message: z.string() })),
+  failures: z.array(notReached),
 });
 export type Reloaded = z.output<typeof reloadedSchema>;
 

@@ -32,15 +32,19 @@ export const serverRoutes = {
     path: `${API}/requests`,
     role: 'operator',
     response: z.array(schema.requestSchema),
-    description: 'Commands in flight at this server: run here, passed on, or held back while control changes hands. Oldest first.',
+    description:
+      'Commands in flight at this server: run here, passed on, or held back while control changes hands, oldest first; then starts and stops of modules.',
   },
   requestCancel: {
     ...command,
     method: 'DELETE',
+    adminOf: 'request',
     path: `${API}/requests/:id`,
     params: schema.byRequestId,
     response: schema.requestSchema,
-    description: 'Cancels a command in flight: what it was. Its caller is answered with CANCELLED.',
+    description:
+      'Cancels a command in flight: what it was. Its caller is answered with CANCELLED. ' +
+      'A start of modules ends: those whose turn has not come stay as they are; an operator must be listed in the `admins` for that.',
   },
   version: { ...open, path: `${API}/version`, response: schema.versionInfoSchema, description: 'Name and version of the server.' },
   authority: {

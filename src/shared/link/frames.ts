@@ -18,6 +18,10 @@ export const requestKinds = {
   functions: { epoch: false, bulk: false },
   // A wish too: it is carried out where control is when it comes, under the epoch of that moment.
   reload: { epoch: false, bulk: false },
+  // Wishes too, judged where they come: `wanted` by the master, whose documents it changes, the others wherever control is.
+  wanted: { epoch: false, bulk: false },
+  modules: { epoch: false, bulk: false },
+  expire: { epoch: false, bulk: false },
   // The working copy is the node's, whoever has control.
   repository: { epoch: false, bulk: false },
   watch: { epoch: false, bulk: false },
@@ -42,6 +46,8 @@ export const postTypes = {
   trigger: { epoch: false },
   commit: { epoch: false },
   log: { epoch: false },
+  // How far a start or stop of modules has come.
+  progress: { epoch: false },
   ready: { epoch: false },
   origin: { epoch: false },
   'replicate.head': { epoch: false },

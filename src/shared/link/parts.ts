@@ -10,10 +10,7 @@ import type { OutboxItem } from './outbox.ts';
 /** No character of JSON text has more than three bytes on the wire, and there is room for the fields of the frame. */
 const PART_CHARACTERS = Math.floor(limits.bulkFrameBytes / 3) - 200;
 
-export function isLong(body: string): boolean {
-  if (body.length <= PART_CHARACTERS) return false;
-  return body.length > limits.bulkFrameBytes || Buffer.byteLength(body) > limits.bulkFrameBytes;
-}
+export const isLong = (body: string): boolean => body.length > PART_CHARACTERS;
 
 /** The frames that carry a message with a long body, in order: the parts of the body, then the message. */
 export function framesOf(item: OutboxItem): OutboxItem[] {

@@ -4,6 +4,7 @@ import type { JsonObject } from '../foundation/json.ts';
 import { HoldfastError } from './errors.ts';
 import { parseRepositoryUrl, type Repository, REPOSITORY_PATH, REVISION } from './repository.ts';
 import { KeyRing } from './settings-keys.ts';
+import { describeAddress, type StoreAddress, storeAddressSchema } from './store-address.ts';
 
 export const roles = ['master', 'edge'] as const;
 export type Role = (typeof roles)[number];
@@ -34,8 +35,18 @@ interface CommonConfig {
   /** Keys of sealed settings: a file of them, or themselves; null: not so. */
   settingsKeysFile: string | null;
   settingsKeys: KeyRing | null;
+  /** The database that this server shares its documents by; null: a file in its data directory. */
+  store: StoreConfig | null;
   /** Where device writes are written down; null: nowhere but in the bounded journal in memory. */
   writeLog: string | null;
+}
+
+export interface StoreConfig {
+  address: StoreAddress;
+  /** One of both. */
+  passwordFile: string | null;
+  password: string | null;
+  caFile: string | null;
 }
 
 export interface MasterConfig extends CommonConfig {
@@ -119,6 +130,18 @@ export const configTable = {
     default: 'none',
     description: 'The keys themselves, separated by commas, instead of a file',
     secret: true,
+  },
+  HOLDFAST_STORE: {
+    roles,
+    default: 'files in HOLDFAST_DATA',
+    description: 'Database of the documents, such as `couchbases://holdfast@db.example.org/holdfast`: docs/couchbase.md',
+  },
+  HOLDFAST_STORE_PASSWORD_FILE: { roles, default: 'none', description: 'File with the password of the user in HOLDFAST_STORE' },
+  HOLDFAST_STORE_PASSWORD: { roles, default: 'none', description: 'The password itself, instead of a file', secret: true },
+  HOLDFAST_STORE_CA: {
+    roles,
+    default: 'the authorities that the machine trusts',
+    description: 'PEM file of the authority that has signed the certificates of the database',
   },
   HOLDFAST_LINK: { roles: ['master'], default: '0.0.0.0:7443', description: 'host:port on which edges are listened for' },
   HOLDFAST_ADVERTISE: {
@@ -215,6 +238,10 @@ const environmentSchema = z.strictObject({
     context.addIssue({ code: 'custom', message: `${ring.problem}; a file of keys is named by HOLDFAST_SETTINGS_KEYS_FILE` });
     return z.NEVER;
   }).optional(),
+  HOLDFAST_STORE: storeAddressSchema.optional(),
+  HOLDFAST_STORE_PASSWORD_FILE: z.string().optional(),
+  HOLDFAST_STORE_PASSWORD: z.string().optional(),
+  HOLDFAST_STORE_CA: z.string().optional(),
   HOLDFAST_LINK: address.optional(),
   HOLDFAST_ADVERTISE: dialled.optional(),
   // The message never repeats the value: it is a secret.
@@ -253,13 +280,20 @@ export function describeConfig(config: Config): JsonObject {
   const served = { data, http: formatAddress(config.http), origin, origins: [...origins] };
   const { url = null, branch = null, path = null } = config.repository ?? {};
   const source = { drivers, drivers_repository: url, drivers_branch: branch, drivers_path: path };
-  const common = { role, ...served, log, driver_hosts: driverHosts, ...source, ...keys, write_log: writeLog };
+  const common = { role, ...served, log, driver_hosts: driverHosts, ...source, ...keys, ...describeStore(config.store), write_log: writeLog };
   if (config.role === 'master') {
     return { ...common, link: formatAddress(config.link), advertise: formatAddress(config.advertise) };
   }
   const masters = config.masters === null ? null : [...config.masters];
   return { ...common, enrol: config.enrol === null ? null : '[redacted]', secret_file: config.secretFile, masters };
 }
+
+const describeStore = (store: StoreConfig | null): JsonObject => ({
+  store: store === null ? null : describeAddress(store.address),
+  store_password_file: store?.passwordFile ?? null,
+  store_password: store === null || store.password === null ? null : '[redacted]',
+  store_ca: store?.caFile ?? null,
+});
 
 /** `host:port`; an IPv6 address stands in brackets. null when it is something else. */
 export function parseAddress(text: string): Address | null {
@@ -284,6 +318,7 @@ function configOf(env: Environment, machine: Machine): Config {
     origin: env.HOLDFAST_ORIGIN ?? null,
     settingsKeysFile: env.HOLDFAST_SETTINGS_KEYS_FILE ?? null,
     settingsKeys: env.HOLDFAST_SETTINGS_KEYS ?? null,
+    store: storeOf(env),
     writeLog: env.HOLDFAST_WRITE_LOG ?? null,
     driverHosts: env.HOLDFAST_DRIVER_HOSTS ?? Math.min(Math.max(1, machine.cores), MAX_DRIVER_HOSTS),
   };
@@ -307,6 +342,16 @@ function configOf(env: Environment, machine: Machine): Config {
     advertise: Object.freeze(env.HOLDFAST_ADVERTISE ?? { host: isWildcard(link.host) ? machine.hostname : link.host, port: link.port }),
   };
 }
+
+const storeOf = (env: Environment): StoreConfig | null =>
+  env.HOLDFAST_STORE === undefined
+    ? null
+    : {
+        address: env.HOLDFAST_STORE,
+        passwordFile: env.HOLDFAST_STORE_PASSWORD_FILE ?? null,
+        password: env.HOLDFAST_STORE_PASSWORD ?? null,
+        caFile: env.HOLDFAST_STORE_CA ?? null,
+      };
 
 const repositoryOf = (env: Environment): Repository | null =>
   env.HOLDFAST_DRIVERS_REPOSITORY === undefined
@@ -342,13 +387,24 @@ function misplaced(given: Record<string, string>): ConfigProblem[] {
 /** Whoever set both believes that one of them counts. */
 const pairs: readonly (readonly [ConfigVariable, ConfigVariable])[] = [
   ['HOLDFAST_SETTINGS_KEYS', 'HOLDFAST_SETTINGS_KEYS_FILE'],
+  ['HOLDFAST_STORE_PASSWORD', 'HOLDFAST_STORE_PASSWORD_FILE'],
   ['HOLDFAST_DRIVERS_REPOSITORY', 'HOLDFAST_DRIVERS'],
 ];
 
-const conflicting = (given: Record<string, string>): ConfigProblem[] =>
-  pairs
-    .filter((pair) => pair.every((name) => given[name] !== undefined))
+/** What contradicts another variable, and what nothing reads. */
+function conflicting(given: Record<string, string>): ConfigProblem[] {
+  const has = (variable: ConfigVariable): boolean => given[variable] !== undefined;
+  const problems: ConfigProblem[] = pairs
+    .filter((pair) => pair.every(has))
     .map(([variable, other]) => ({ variable, problem: `is set beside ${other}; set one of them` }));
+  if (has('HOLDFAST_STORE') && !has('HOLDFAST_STORE_PASSWORD') && !has('HOLDFAST_STORE_PASSWORD_FILE')) {
+    problems.push({ variable: 'HOLDFAST_STORE_PASSWORD_FILE', problem: 'is not set; give the file with the password of the user in HOLDFAST_STORE' });
+  }
+  for (const variable of ['HOLDFAST_STORE_PASSWORD', 'HOLDFAST_STORE_PASSWORD_FILE', 'HOLDFAST_STORE_CA'] as const) {
+    if (has(variable) && !has('HOLDFAST_STORE')) problems.push({ variable, problem: 'is for a database; set HOLDFAST_STORE too, or remove it' });
+  }
+  return problems;
+}
 
 function configInvalid(problems: ConfigProblem[]): HoldfastError {
   const [first] = problems;

@@ -267,6 +267,24 @@ export const errorTable = {
     'More than {limit} calls wait for {path}',
     'Try again shortly; if it stays, the disk is too slow.',
   ),
+  STORE_UNREACHABLE: row(
+    503,
+    ['path', 'problem'],
+    'The database {path} cannot be reached: {problem}',
+    'Nothing was changed. Control goes on and reads are served as of the last contact; repeat the change when the database is back.',
+  ),
+  STORE_UNCERTAIN: row(
+    504,
+    ['path', 'problem'],
+    'The database {path} did not say whether it stored the change: {problem}',
+    'Read what is there now before you repeat the change.',
+  ),
+  STORE_REFUSED: row(
+    500,
+    ['path', 'problem'],
+    'The database {path} refuses: {problem}',
+    'Run `holdfast doctor`, which says what to set right and how.',
+  ),
   STORE_FAILED: row(500, ['path', 'problem'], 'The store {path} failed: {problem}', 'Check the disk.'),
 } as const;
 

@@ -74,6 +74,22 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['driver', 'modules', 'failed'],
     meaning: 'The code of a driver was loaded anew: at so many modules, of which so many do not run it',
   }),
+  'modules-converged': row('driver', {
+    location: 'location',
+    facts: ['started', 'stopped', 'restarted', 'updated', 'modules'],
+    meaning: 'Modules of a running location followed their documents: so many of each, and which (20 at most); the others noticed nothing',
+  }),
+  'modules-progress': row('driver', {
+    location: 'location',
+    facts: ['action', 'progress', 'ms'],
+    meaning: 'How far a start or stop of modules has come that takes more than a second, each second',
+  }),
+  'modules-cancelled': row('driver', {
+    location: 'location',
+    who: 'by',
+    facts: ['action', 'progress'],
+    meaning: 'An operator ended a start or stop of modules',
+  }),
   'commit-changed': row('driver', {
     location: 'location',
     facts: ['from', 'to', 'modules'],

@@ -69,6 +69,32 @@ export interface ReloadedModule {
   stood?: true;
 }
 
+/** What becomes of modules beside the documents, where they run, until control moves. */
+export interface ModulesOrder {
+  location: string;
+  /**
+   * `unload`: they stop, and stay so until they are loaded or released. `release`: those that are held back start.
+   * `cancel`: a start or stop under way ends; what did not start yet is held back, what did not stop yet goes on.
+   */
+  action: 'unload' | 'release' | 'cancel';
+  /** Ids; of `cancel` none. */
+  modules: readonly string[];
+  /** Who wants it: shown as the reason. */
+  by: string;
+}
+
+/** How far a start or stop of modules has come. */
+export interface ModulesProgress {
+  location: string;
+  action: 'start' | 'stop';
+  done: number;
+  total: number;
+  /** Of those that are done. */
+  failing: number;
+  /** Monotonic. */
+  sinceMs: number;
+}
+
 export interface ExecCall {
   location: string;
   module: string;
@@ -152,6 +178,8 @@ export interface SystemAccess {
 
 /** The hands of a node: driver hosts in production, simulated devices in the simulator. */
 export interface DeviceLink {
+  /** Makes ready what the first start would otherwise wait for. */
+  prepare(): void;
   /**
    * Opens the write gate at the order's epoch, connects devices, starts modules: devices, services, logic, triggers.
    * Resolves when each device was tried once. Called again while the location runs it converges: starts what is new,
@@ -173,6 +201,10 @@ export interface DeviceLink {
    * ends the waiting only, once it has begun: a module must not be left between two kinds of code.
    */
   reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]>;
+  /** Ids of the modules that it concerned: none when the location does not run here. Aborting ends the waiting only. */
+  manage(order: ModulesOrder, signal: CancelSignal): Promise<string[]>;
+  /** Called with each start and stop of modules as it gets on, and at last with null. Returns the way to stop. */
+  onProgress(listener: (location: string, progress: ModulesProgress | null) => void): () => void;
   /** The public methods of a module that runs here. Throws MODULE_NOT_RUNNING. */
   functions(location: string, module: string): Promise<Record<string, ModuleFunction>>;
   /** Who answers what modules ask of their systems. Once, before the first start. */

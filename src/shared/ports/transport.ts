@@ -16,7 +16,7 @@ export interface Connection {
 
 export interface ConnectionHandler {
   frame(text: string): void;
-  /** What had been buffered has left; more may be sent. Not told of little: what is below the socket's own mark. */
+  /** Something that had been buffered has left: more may be sent. */
   drained(): void;
   closed(reason: string): void;
 }

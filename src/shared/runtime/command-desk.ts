@@ -9,9 +9,13 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
-import type { Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, StatusChange, ValueListener } from './node.ts';
+import type {
+  Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, RequestView, StatusChange, ValueListener,
+} from './node.ts';
 import { DriverReload } from './driver-reload.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
+import { ModuleControl } from './module-control.ts';
+import { ModulesUnderWay } from './modules-under-way.ts';
 import type { ModuleLines } from './module-lines.ts';
 import { readAnswer, statusAnswer } from './peer-bodies.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
@@ -22,7 +26,7 @@ import type { StatusBoard, StatusListener } from './status-board.ts';
 export interface Elsewhere {
   has(location: string): boolean;
   subscriptions: PeerSubscriptions;
-  request(kind: 'status', body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json>;
+  request(kind: 'status' | 'wanted', body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json>;
 }
 
 export interface CommandDeskOptions extends ProxyOptions {
@@ -41,12 +45,16 @@ export class CommandDesk {
   readonly #proxy: Proxy;
   readonly inFlight: CommandsInFlight;
   readonly drivers: DriverReload;
+  readonly modules: ModuleControl;
+  readonly underWay: ModulesUnderWay;
 
   constructor(options: CommandDeskOptions) {
     this.#options = options;
     this.#proxy = new Proxy(options);
     this.inFlight = new CommandsInFlight(options.clock);
     this.drivers = new DriverReload({ ...options, proxy: this.#proxy });
+    this.modules = new ModuleControl({ ...options, proxy: this.#proxy, askMaster: options.elsewhere?.request });
+    this.underWay = new ModulesUnderWay(options);
   }
 
   /** Runs a method wherever its module is controlled. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING, or what the driver said. */
@@ -110,6 +118,27 @@ export class CommandDesk {
   /** The same for a client of the node at the other end of a link: it is taken here or nowhere. */
   serveTrigger(call: TriggerCall, context: { signal: CancelSignal; deadlineMs: number }): Promise<string> {
     return this.#proxy.trigger(call, context, false);
+  }
+
+  /** Commands in flight, oldest first, and starts and stops of modules. */
+  requests(): RequestView[] {
+    return [...this.inFlight.list(), ...this.underWay.list()];
+  }
+
+  /** Throws NOT_FOUND, ORDER_REFUSED. */
+  async cancelRequest(id: string, by: string): Promise<RequestView> {
+    const location = this.locationOfRequest(id);
+    const under = location === null ? undefined : this.underWay.list().find((request) => request.id === id);
+    if (location === null || under === undefined) return this.inFlight.cancel(id);
+    const { signal } = new Canceller();
+    if (this.underWay.runsHere(location)) await this.underWay.cancel(location, by, signal);
+    else await this.modules.cancelAt(location, by, signal);
+    return under;
+  }
+
+  /** Location of a start or stop of modules; null: the id is none of these. */
+  locationOfRequest(id: string): string | null {
+    return this.inFlight.has(id) ? null : this.underWay.locationOf(id);
   }
 
   /** A module by its id, as this node knows it. Throws NOT_FOUND. */

@@ -24,9 +24,16 @@ export interface Target {
   location: string;
 }
 
+/** What a system calls one of its modules: `Display_1`. */
+export interface SystemModule {
+  name: string;
+  index: number;
+  id: string;
+}
+
 /** Every document in memory, with the look-ups that commands and boots need. Follows the change feed of its store. */
 export class Directory {
-  readonly #store: DocumentStore;
+  readonly store: DocumentStore;
   readonly #keys: SettingsKeys;
   readonly #edges = new Map<string, EdgeDocument>();
   readonly #systems = new Map<string, SystemDocument>();
@@ -50,14 +57,14 @@ export class Directory {
 
   /** `keys`: open what is sealed in the settings of modules. */
   constructor(store: DocumentStore, keys: SettingsKeys = noSettingsKeys) {
-    this.#store = store;
+    this.store = store;
     this.#keys = keys;
   }
 
   /** Reads everything, then follows. Returns the way to stop following. */
   async open(): Promise<() => void> {
     await this.#readAll();
-    const stops = [this.#store.onChange(() => void this.caughtUp()), this.#keys.onChange(() => this.#tell([]))];
+    const stops = [this.store.onChange(() => void this.caughtUp()), this.#keys.onChange(() => this.#tell([]))];
     return () => {
       for (const stop of stops) stop();
     };
@@ -127,6 +134,47 @@ export class Directory {
   /** null: there is no such system, or it belongs to no location. */
   locationOfSystem(id: string): string | null {
     return this.#systems.get(id)?.edge_control_id ?? null;
+  }
+
+  /** The modules that a system lists, and are there. Throws NOT_FOUND. */
+  modulesListedIn(system: string): ModuleDocument[] {
+    return [...new Set(this.system(system).modules)].flatMap((id) => this.#modules.get(id) ?? []);
+  }
+
+  modulesAt(location: string): ModuleDocument[] {
+    return [...this.#modules.values()].filter((module) => this.locationOf(module) === location);
+  }
+
+  /**
+   * Reads anew everything that has to do with a system, works out what follows from it, and says what the system calls
+   * its modules. Throws NOT_FOUND.
+   */
+  refresh(system: string): Promise<SystemModule[]> {
+    // In turn with the feed: what is read here must not replace what a later change says.
+    const refreshed = this.caughtUp().then(() => this.#refresh(system));
+    this.#following = refreshed.then(
+      () => undefined,
+      () => undefined,
+    );
+    return refreshed;
+  }
+
+  async #refresh(system: string): Promise<SystemModule[]> {
+    const read = async (ids: readonly string[]): Promise<AnyDocument[]> => {
+      const found = await Promise.all([...new Set(ids)].map(async (id) => ({ id, document: (await this.store.get(id))?.document ?? null })));
+      for (const { id, document } of found) {
+        this.#remove(id, document?.type);
+        if (document !== null) this.#put(document);
+      }
+      return found.flatMap(({ document }) => document ?? []);
+    };
+    const [itself] = await read([system]);
+    if (itself?.type !== 'sys') throw new HoldfastError('NOT_FOUND', { kind: 'system', id: system });
+    const parts = await read([...itself.modules, ...itself.zones, ...itself.triggers]);
+    const drivers = await read(parts.flatMap((part) => (part.type === 'mod' ? [part.driver_id] : [])));
+    this.#index();
+    this.#tell([itself, ...parts, ...drivers]);
+    return [...this.#namesIn(itself)].flatMap(([name, modules]) => modules.map(({ id }, at) => ({ name, index: at + 1, id })));
   }
 
   /** A module by its id. Throws NOT_FOUND. */
@@ -258,7 +306,7 @@ export class Directory {
   }
 
   async #readAll(): Promise<void> {
-    this.#head = await this.#store.head();
+    this.#head = await this.store.head();
     for (const kind of documentKinds) await this.#readKind(kind);
     this.#index();
   }
@@ -266,7 +314,7 @@ export class Directory {
   async #readKind(kind: DocumentKind): Promise<void> {
     let after: string | null = null;
     for (;;) {
-      const page: { document: AnyDocument }[] = await this.#store.list(kind, { limit: PAGE, ...(after === null ? {} : { after }) });
+      const page: { document: AnyDocument }[] = await this.store.list(kind, { limit: PAGE, ...(after === null ? {} : { after }) });
       for (const { document } of page) this.#put(document);
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) return;
@@ -276,7 +324,7 @@ export class Directory {
 
   async #catchUp(): Promise<void> {
     for (;;) {
-      const page = await this.#store.changesSince(this.#head, PAGE);
+      const page = await this.store.changesSince(this.#head, PAGE);
       if (page.tooOld || page.generation !== this.#head.generation) {
         for (const map of [this.#edges, this.#systems, this.#modules, this.#drivers, this.#zones, this.#triggers]) map.clear();
         await this.#readAll();

@@ -4,7 +4,6 @@ import type { Json } from '../foundation/json.ts';
 import type { Epoch } from '../model/control.ts';
 import { fromWire, HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
-import { hideSecrets } from '../model/secrets.ts';
 import type { Clock } from '../ports/clock.ts';
 import type {
   DeviceLink,
@@ -13,7 +12,9 @@ import type {
   ModuleFunction,
   ModuleLogLine,
   ModuleSnapshot,
+  ModulesOrder,
   ModuleSpec,
+  ModulesProgress,
   ReloadedModule,
   ReloadOrder,
   StartOrder,
@@ -28,10 +29,15 @@ import type { Random } from '../ports/random.ts';
 import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { reloadModules } from './driver-hosts/reload.ts';
-import { startOrder, type StatusMessage, stopOrder, type ToHost } from './driver-hosts/messages.ts';
+import { convergedFacts } from './driver-hosts/converged.ts';
+import { Secrets } from './driver-hosts/secrets.ts';
+import { Launcher, LOST } from './driver-hosts/launcher.ts';
+import { HeldModules } from './driver-hosts/held.ts';
+import { Progress } from './driver-hosts/progress.ts';
+import type { StatusMessage, ToHost } from './driver-hosts/messages.ts';
 import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
-import { batchesOf, bySlot, countModules, failedModules, sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
+import { batchesOf, countModules, failedModules, sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -46,11 +52,8 @@ export interface DriverHostsOptions {
   writeLog?: string;
 }
 
-const LEAST_STEP_MS = 100;
-const LOST = 'its driver host ended; it is being started again';
-
 /**
- * The hands of a node: a pool of processes that run drivers and own the device sockets. The processes start at once.
+ * The hands of a node: a pool of processes that run drivers and own the device sockets. They start with `prepare`, at the latest with the first module.
  */
 export function createDriverHosts(options: DriverHostsOptions): DeviceLink {
   return new DriverHosts(options);
@@ -61,8 +64,12 @@ class DriverHosts implements DeviceLink {
   readonly #log: Log;
   readonly #metrics: Metrics;
   readonly #pool: HostPool;
+  readonly #launcher: Launcher;
+  readonly #held: HeldModules;
+  readonly #progress: Progress;
   readonly #gate = new WriteGate();
   readonly #locations = new Map<string, Location>();
+  readonly #secrets = new Secrets(this.#locations);
   readonly #statusListeners = new Set<(value: StatusValue) => void>();
   readonly #logListeners = new Set<(line: ModuleLogLine) => void>();
   #systems: SystemAccess | null = null;
@@ -78,13 +85,33 @@ class DriverHosts implements DeviceLink {
       {
         status: (message) => this.#onStatus(message),
         log: ({ location, module, level, message }) => this.#onLog({ location, module, level, message }),
-        hide: (text) => this.#hide(text, null),
+        hide: (text) => this.#secrets.hide(text, null),
         refused: (count) => this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'device' }, count),
         systemOf: (caller) => this.#systemOf(caller),
         ended: (slot, end) => this.#onHostEnded(slot, end),
         started: (slot, peer) => this.#onHostStarted(slot, peer),
       },
     );
+    this.#progress = new Progress(options.clock, options.log);
+    this.#launcher = new Launcher({
+      clock: options.clock,
+      pool: this.#pool,
+      progress: this.#progress,
+      hide: (text, of) => this.#secrets.hide(text, of),
+      held: (location, modules, reason) => this.#held.hold(location, modules, reason),
+    });
+    this.#held = new HeldModules({
+      log: options.log,
+      pool: this.#pool,
+      launcher: this.#launcher,
+      progress: this.#progress,
+      place: (location, spec) => this.#place(location, spec),
+      launch: (location, modules) => this.#launch(location, modules, { handover: {}, signal: location.abort.signal }),
+      publish: (location, module, key, value) => this.#publish(location, module, key, value),
+    });
+  }
+
+  prepare(): void {
     this.#pool.open();
   }
 
@@ -139,7 +166,7 @@ class DriverHosts implements DeviceLink {
     if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
     if (nowMs >= deadlineMs) throw new HoldfastError('DEADLINE', { fate: 'not-sent' });
     const done = peer.exec(call, signal);
-    return this.#secretsOf(location, module).length === 0 ? done : done.catch((error: unknown) => this.#throwHidden(error, call));
+    return this.#secrets.of(location, module).length === 0 ? done : done.catch((error: unknown) => this.#secrets.throwHidden(error, call));
   }
 
   async reload(order: ReloadOrder, signal: CancelSignal): Promise<ReloadedModule[]> {
@@ -148,15 +175,29 @@ class DriverHosts implements DeviceLink {
     const { signal: stopped } = location.abort;
     const reloading = this.#inTurn(location, stopped, async () => {
       if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
-      return reloadModules(location, order, { clock: this.#clock, signal: stopped, restart: (modules) => this.#restart(location, modules, stopped) });
+      const how = { clock: this.#clock, signal: stopped, restart: (modules: Placed[]) => this.#restart(location, modules, stopped) };
+      return await this.#held.placing(location, order.module, () => reloadModules(location, order, how));
     });
-    const outcomes = await untilAborted(reloading, signal).catch((error: unknown) => this.#throwHidden(error, null));
-    const hidden = (module: string, problem: string | null) => problem && this.#hide(problem, { location: location.id, module });
+    const outcomes = await untilAborted(reloading, signal).catch((error: unknown) => this.#secrets.throwHidden(error, null));
+    const hidden = (module: string, problem: string | null) => problem && this.#secrets.hide(problem, { location: location.id, module });
     const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;
     if (order.changedOnly === true && reloaded.length === 0) return [];
     this.#log.info('driver-reloaded', { location: location.id, driver: order.driver, modules: reloaded.length, failed });
     return reloaded;
+  }
+
+  async manage({ location: id, action, modules, by }: ModulesOrder, signal: CancelSignal): Promise<string[]> {
+    const location = this.#locations.get(id);
+    if (location === undefined) return [];
+    if (action === 'cancel') return this.#held.halt(location, by);
+    const { signal: stopped } = location.abort;
+    const act = (): Promise<string[]> => (action === 'unload' ? this.#held.unload(location, modules, by) : this.#held.release(location, modules));
+    return await untilAborted(this.#inTurn(location, stopped, act), signal);
+  }
+
+  onProgress(listener: (location: string, progress: ModulesProgress | null) => void): () => void {
+    return this.#progress.on(listener);
   }
 
   async functions(location: string, module: string): Promise<Record<string, ModuleFunction>> {
@@ -200,7 +241,7 @@ class DriverHosts implements DeviceLink {
     const notRunning = (reason: string): HoldfastError => new HoldfastError('MODULE_NOT_RUNNING', { module, reason });
     const found = this.#locations.get(location);
     const placed = found?.modules.get(module);
-    if (placed === undefined) throw notRunning(found?.unopened.get(module) ?? 'it was not started here');
+    if (placed === undefined) throw notRunning(found?.held.get(module)?.reason ?? found?.unopened.get(module) ?? 'it was not started here');
     if (placed.problem !== null) throw notRunning(placed.problem);
     if (placed.slot.peer === null) throw notRunning(LOST);
     return placed.slot.peer;
@@ -226,6 +267,9 @@ class DriverHosts implements DeviceLink {
       run: this.#lastRun,
       modules: new Map(),
       unopened: new Map(),
+      begun: false,
+      held: new Map(),
+      halt: new AbortController(),
       abort: new AbortController(),
       tail: Promise.resolve(),
       stopping: null,
@@ -240,13 +284,24 @@ class DriverHosts implements DeviceLink {
   /** What is gone or changed stops, what is new or changed starts; the rest is not touched. */
   async #converge(location: Location, order: StartOrder, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const wanted = new Map(this.#openedModules(location, order).map((spec) => [spec.id, spec]));
-    await this.#updateModules(location, wanted);
+    const halt = location.halt.signal;
+    const wanted = new Map(this.#wantedModules(location, order).map((spec) => [spec.id, spec]));
+    const updated = await this.#updateModules(location, wanted);
     const outdated = [...location.modules.values()].filter(({ spec }) => !sameSpec(spec, wanted.get(spec.id)));
-    const { handover } = await this.#stopModules(location, outdated, limits.moduleStopMs);
+    const { handover } = await this.#launcher.stop(location, outdated, { deadlineMs: limits.moduleStopMs, halt });
     signal.throwIfAborted();
     const fresh = [...wanted.values()].filter(({ id }) => !location.modules.has(id)).map((spec) => this.#place(location, spec));
-    await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal });
+    await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal, halt });
+    const gone = outdated.filter((placed) => location.modules.get(placed.spec.id) !== placed);
+    const news = location.begun && convergedFacts(location, { updated, stopped: gone.map(({ spec }) => spec), started: fresh.map(({ spec }) => spec) });
+    if (news) this.#log.info('modules-converged', news);
+    location.begun = true;
+  }
+
+  /** Without those that an operator holds back. */
+  #wantedModules(location: Location, order: StartOrder): ModuleSpec[] {
+    this.#held.forget(location, order.modules);
+    return this.#held.others(location, this.#openedModules(location, order));
   }
 
   #place(location: Location, spec: ModuleSpec): Placed {
@@ -257,10 +312,11 @@ class DriverHosts implements DeviceLink {
 
   /** Stops modules and starts them with what they handed over. */
   async #restart(location: Location, modules: Placed[], signal: AbortSignal): Promise<void> {
-    const { handover } = await this.#stopModules(location, modules, limits.moduleStopMs);
+    const halt = location.halt.signal;
+    const { handover } = await this.#launcher.stop(location, modules, { deadlineMs: limits.moduleStopMs, halt });
     signal.throwIfAborted();
-    const fresh = modules.map(({ spec }) => this.#place(location, spec));
-    await this.#launch(location, fresh, { handover, signal });
+    const fresh = modules.filter(({ spec }) => !location.modules.has(spec.id)).map(({ spec }) => this.#place(location, spec));
+    await this.#launch(location, fresh, { handover, signal, halt });
   }
 
   /**
@@ -285,8 +341,9 @@ class DriverHosts implements DeviceLink {
     return opened;
   }
 
-  /** What takes its changed settings is up to date then; the rest is left as it was. */
-  async #updateModules(location: Location, wanted: ReadonlyMap<string, ModuleSpec>): Promise<void> {
+  /** What takes its changed settings is up to date then; the rest is left as it was. Ids of the former. */
+  async #updateModules(location: Location, wanted: ReadonlyMap<string, ModuleSpec>): Promise<string[]> {
+    const updated: string[] = [];
     const changed = [...location.modules.values()].filter(
       ({ spec, problem }) => problem === null && sameButSettings(spec, wanted.get(spec.id)),
     );
@@ -295,86 +352,30 @@ class DriverHosts implements DeviceLink {
         const modules = batch.map(({ spec }) => wanted.get(spec.id) ?? spec);
         const answer = await batch[0]?.slot.peer?.ask({ t: 'update', location: location.id, modules });
         const restart = new Set(answer?.t === 'updated' ? answer.restart : modules.map(({ id }) => id));
-        for (const placed of batch) if (!restart.has(placed.spec.id)) placed.spec = wanted.get(placed.spec.id) ?? placed.spec;
+        for (const placed of batch) {
+          if (restart.has(placed.spec.id)) continue;
+          placed.spec = wanted.get(placed.spec.id) ?? placed.spec;
+          updated.push(placed.spec.id);
+        }
       }),
     );
+    return updated;
   }
 
-  /** Role by role; resolves when each module was tried once. */
-  async #launch(location: Location, modules: Placed[], { handover, signal }: Launch): Promise<void> {
-    for (const role of startOrder) {
-      // A change under way may be stopping one that its host, just restarted, would get to run for ever.
-      const due = modules.filter(({ spec, leaving }) => spec.role === role && !leaving);
-      const tried = batchesOf(due).map((batch) => this.#startBatch(location, batch, handover));
-      await untilAborted(Promise.all(tried), signal);
-      signal.throwIfAborted();
-    }
+  /** Resolves when each module was tried once. */
+  async #launch(location: Location, modules: Placed[], how: Omit<Launch, 'halt'> & Partial<Launch>): Promise<void> {
+    await this.#launcher.launch(location, modules, { halt: location.halt.signal, ...how });
     this.#count();
-  }
-
-  async #startBatch(location: Location, batch: Placed[], handover: Record<string, Json>): Promise<void> {
-    const peer = batch[0]?.slot.peer ?? null;
-    // The host is away: its modules start when it comes back.
-    if (peer === null) {
-      for (const placed of batch) placed.problem = LOST;
-      return;
-    }
-    for (const placed of batch) placed.problem = null;
-    const modules = batch.map(({ spec }) => ({ spec, handover: handover[spec.id] ?? null }));
-    const answer = await peer.ask({ t: 'start', location: location.id, run: location.run, modules });
-    if (answer?.t !== 'started') return;
-    const problems = new Map(answer.failed.map(({ module, problem }) => [module, this.#hide(problem, { location: location.id, module })]));
-    for (const placed of batch) placed.problem = problems.get(placed.spec.id) ?? null;
   }
 
   // ── Stopping ──────────────────────────────────────────────────────────────
 
   async #stopLocation(location: Location, deadlineMs: number): Promise<ModuleSnapshot> {
     location.abort.abort(new HoldfastError('CANCELLED', { fate: 'under way' }));
-    const snapshot = await this.#stopModules(location, [...location.modules.values()], deadlineMs);
+    const snapshot = await this.#launcher.stop(location, [...location.modules.values()], { deadlineMs, halt: null });
     this.#locations.delete(location.id);
     this.#count();
     return snapshot;
-  }
-
-  /** Role by role, in reverse. A host that does not obey is killed: its sockets are closed in any case. */
-  async #stopModules(location: Location, modules: Placed[], deadlineMs: number): Promise<ModuleSnapshot> {
-    const endMs = this.#clock.monotonicMs() + deadlineMs;
-    const handover: Record<string, Json> = {};
-    for (const placed of modules) placed.leaving = true;
-    const ofRole = stopOrder.map((role) => modules.filter(({ spec }) => spec.role === role));
-    const steps = ofRole.filter((step) => step.length > 0);
-    for (const [index, step] of steps.entries()) {
-      const share = (endMs - this.#clock.monotonicMs()) / (steps.length - index);
-      Object.assign(handover, await this.#stopStep(location, step, Math.max(LEAST_STEP_MS, share)));
-      for (const placed of step) {
-        const { spec, slot } = placed;
-        // A change under way may have been stopping it too, and its place is given back once.
-        if (location.modules.get(spec.id) !== placed) continue;
-        location.modules.delete(spec.id);
-        this.#pool.release(slot, spec.driver);
-      }
-    }
-    return { handover };
-  }
-
-  async #stopStep(location: Location, modules: Placed[], stepMs: number): Promise<Record<string, Json>> {
-    const handover: Record<string, Json> = {};
-    await Promise.all(
-      [...bySlot(modules)].map(async ([{ peer }, placed]) => {
-        // Its sockets went with it.
-        if (peer === null) return;
-        const { id } = location;
-        const late = this.#clock.after(stepMs, () => peer.kill(`it did not stop the modules of ${id} in time`));
-        const ids = placed.map(({ spec }) => spec.id);
-        // The hooks of drivers get half of the time, so that the host can close the sockets in the other half.
-        const answer = await peer.ask({ t: 'stop', location: id, modules: ids, hookMs: stepMs / 2 });
-        late.cancel();
-        if (answer?.t === 'stopped') Object.assign(handover, answer.handover);
-        else await peer.gone;
-      }),
-    );
-    return handover;
   }
 
   // ── Hosts ─────────────────────────────────────────────────────────────────
@@ -438,7 +439,7 @@ class DriverHosts implements DeviceLink {
     if (placed === undefined) return;
     if (key === 'connected') placed.connected = value === true;
     if (key !== 'problem' || typeof value !== 'string') return this.#tell({ location, module, key, value, epoch });
-    const problem = this.#hide(value, message);
+    const problem = this.#secrets.hide(value, message);
     this.#log.warn('module-problem', { location, module, problem });
     this.#tell({ location, module, key, value: problem, epoch });
   }
@@ -448,31 +449,9 @@ class DriverHosts implements DeviceLink {
   }
 
   #onLog(line: ModuleLogLine): void {
-    const message = this.#hide(line.message, line.module === '' ? null : line);
+    const message = this.#secrets.hide(line.message, line.module === '' ? null : line);
     if (line.module === '') this.#log[line.level]('driver-host', { message });
     else for (const listener of this.#logListeners) listener({ ...line, message });
-  }
-
-  // ── Secrets ───────────────────────────────────────────────────────────────
-
-  /** What a driver says without the secrets in its settings; `of` null: without those of all modules. */
-  #hide(text: string, of: { location: string; module: string } | null): string {
-    return hideSecrets(text, of === null ? this.#allSecrets() : this.#secretsOf(of.location, of.module));
-  }
-
-  #secretsOf(location: string, module: string): readonly string[] {
-    return this.#locations.get(location)?.modules.get(module)?.spec.sealed?.secrets ?? [];
-  }
-
-  #allSecrets(): Set<string> {
-    const placed = [...this.#locations.values()].flatMap(({ modules }) => [...modules.values()]);
-    return new Set(placed.flatMap(({ spec }) => spec.sealed?.secrets ?? []));
-  }
-
-  #throwHidden(error: unknown, of: { location: string; module: string } | null): never {
-    if (!(error instanceof HoldfastError)) throw error;
-    const facts = Object.entries(error.facts).map(([name, fact]) => [name, typeof fact === 'string' ? this.#hide(fact, of) : fact]);
-    throw fromWire({ ...error.toJSON(), facts: Object.fromEntries(facts) });
   }
 
   #gateMessage(location: Location): Extract<ToHost, { t: 'gate' }> {

@@ -35,7 +35,8 @@ export interface LocationFacts {
   dueInMs: number | null;
   holdDownMs: number;
   dualControlSeconds: number;
-  modules: { total: number; running: number; failing: number };
+  modules: LocationView['modules'];
+  progress: LocationView['progress'];
   /** null: nothing was heard of it. */
   commit: CommitReport | null;
 }
@@ -62,6 +63,7 @@ export function locationView(facts: LocationFacts): LocationView {
     holdDownMs: facts.holdDownMs,
     dualControlSeconds: facts.dualControlSeconds,
     modules: facts.modules,
+    progress: facts.progress,
     commit: { ...(facts.commit ?? NOTHING_HEARD), wanted: document.commit },
   };
 }

@@ -10,6 +10,8 @@ import type { SystemDocument } from '../model/documents.ts';
 import type { CommitReport, RepositoryAnswer, RepositoryOrder } from './driver-repository.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { TriggerMemory } from '../triggers/memory.ts';
+import type { SystemModule } from './directory.ts';
+import type { Wanted } from './wanted-state.ts';
 
 /** `revision` null: it was never set. */
 export type ValueListener = (value: Json, revision: Revision | null) => void;
@@ -60,10 +62,12 @@ export interface HoldfastNode {
    * as whoever drives has taken it, before anything is done. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING.
    */
   callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string>;
-  /** Commands that this node runs, has passed on or holds back; oldest first. */
+  /** Commands that this node runs, has passed on or holds back, oldest first, and starts and stops of modules under way. */
   requests(): RequestView[];
-  /** Cancels one of them: what it was. Throws NOT_FOUND. */
-  cancelRequest(id: string): RequestView;
+  /** Cancels one of them for a user: what it was. Throws NOT_FOUND, ORDER_REFUSED. */
+  cancelRequest(id: string, by: string): Promise<RequestView>;
+  /** Location of a start or stop of modules that has this id among the requests; null: it is a command, or nothing. */
+  locationOfRequest(id: string): string | null;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 
@@ -79,6 +83,8 @@ export interface HoldfastNode {
 
   /** Changed drivers. */
   drivers: DriverReloading;
+  /** What administrators of locations ask of modules. */
+  modules: ModuleController;
   repository: RepositoryAccess;
   /** Master only; an edge throws MASTER_ONLY. */
   rollouts: RolloutAccess;
@@ -115,6 +121,8 @@ export interface LocationView {
   holdDownMs: number;
   dualControlSeconds: number;
   modules: { total: number; running: number; failing: number };
+  /** How far a start or stop of its modules has come; null: none is under way. */
+  progress: { action: 'start' | 'stop'; done: number; total: number; failing: number } | null;
   /** Of its drivers, as its edge said last; `wanted` is what the document says now. */
   commit: CommitReport;
 }
@@ -197,7 +205,7 @@ export interface DebugLine extends Pick<ModuleLogLine, 'level' | 'message'> {
   node: string;
 }
 
-/** A command in flight. */
+/** A command in flight, or a start or stop of the modules of a location: those have nobody's name and no deadline. */
 export interface RequestView {
   id: string;
   user: string;
@@ -213,8 +221,8 @@ export interface RequestView {
   /** Unix milliseconds. */
   sinceMs: number;
   ageMs: number;
-  /** Until its deadline. */
-  leftMs: number;
+  /** Until its deadline; null: it has none. */
+  leftMs: number | null;
 }
 
 export interface Debugging {
@@ -358,6 +366,59 @@ export interface ReloadedAt extends ReloadedModule {
 export interface ReloadAnswer {
   modules: ReloadedAt[];
   /** Locations where nothing has changed, and why. */
+  failures: { location: string; error: HoldfastError }[];
+}
+
+export interface ModuleController {
+  /**
+   * Sets the wanted state of a module, or of those of a system or location without `ignore_startstop`. Throws NOT_FOUND,
+   * VERSION_CONFLICT, and at an edge LINK_DOWN and MASTER_ONLY.
+   */
+  want(request: WantRequest, signal: CancelSignal): Promise<WantAnswer>;
+  /** Stops a module where it is controlled, until it is loaded or started. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
+  unload(request: UnloadRequest, signal: CancelSignal): Promise<Unloaded>;
+  /** Reads anew what this node and whoever controls a system have worked out from its documents. Throws NOT_FOUND. */
+  expire(request: ExpireRequest, signal: CancelSignal): Promise<Expired>;
+}
+
+interface AskedBy {
+  user: string;
+  requestId?: string;
+}
+
+export interface WantRequest extends Wanted, AskedBy {
+  dryRun: boolean;
+}
+
+export interface WantAnswer {
+  /** How many got another wanted state, or would. */
+  changed: number;
+  /** Of so many. */
+  modules: number;
+}
+
+export interface UnloadRequest extends AskedBy {
+  module: string;
+}
+
+export interface Unloaded {
+  module: string;
+  location: string;
+  /** Id of the node that drove it. */
+  servedBy: string;
+}
+
+export interface ExpireRequest extends AskedBy {
+  system: string;
+}
+
+export interface Expired {
+  system: string;
+  /** What the system calls its modules, and their ids. */
+  modules: SystemModule[];
+  /** Ids of the nodes that read it anew. */
+  nodes: string[];
+  /** Where the other one could not be reached, and why. */
   failures: { location: string; error: HoldfastError }[];
 }
 

@@ -3,6 +3,7 @@ import { jsonValueSchema } from '../client-api/parse.ts';
 import type { Json } from '../foundation/json.ts';
 import { revisionSchema } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { limits } from '../model/limits.ts';
 import { instanceIdSchema } from '../model/trigger.ts';
 
 /** What nodes ask each other about modules, and what they answer and tell. */
@@ -37,6 +38,23 @@ export const reloadAnswer = z.object({
   modules: z.array(z.object({ module: z.string(), problem: z.string().nullable(), pausedMs: z.number() })),
   servedBy: z.string(),
 });
+
+/** Who asks for a user of its own, and who that is. */
+const asked = { user: z.string().max(200), entry: id, requestId: z.string().max(100) };
+
+export const wantedBody = z.strictObject({ what: z.enum(['module', 'system', 'location']), id, running: z.boolean(), dryRun: z.boolean(), ...asked });
+export const wantedAnswer = z.object({ changed: z.int(), modules: z.int() });
+
+export const modulesBody = z.strictObject({
+  location: id,
+  action: z.enum(['unload', 'release', 'cancel']),
+  modules: z.array(id).max(limits.managedModules),
+  ...asked,
+});
+export const modulesAnswer = z.object({ modules: z.array(z.string()), servedBy: z.string() });
+
+export const expireBody = z.strictObject({ location: id, system: id, ...asked });
+export const expireAnswer = z.array(z.string());
 
 export const triggerBody = z.strictObject({ location: id, instance: instanceIdSchema, call: z.string().max(100) });
 export const triggerAnswer = z.string().max(100);

@@ -11,12 +11,13 @@ import type { Log } from '../ports/log.ts';
 import type { CommandDesk } from './command-desk.ts';
 import type { Target } from './directory.ts';
 import type { ModuleLine, ModuleLines } from './module-lines.ts';
-import { execBody, logBody, readBody, reloadBody, targetBody, triggerBody, watchedBody } from './peer-bodies.ts';
+import { execBody, expireBody, logBody, modulesBody, readBody, reloadBody, targetBody, triggerBody, wantedBody, watchedBody } from './peer-bodies.ts';
+import type { ModulesBy, ReloadedBy } from './proxy.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import type { StatusBoard } from './status-board.ts';
 
 const moduleKinds = [
-  'exec', 'relay', 'status', 'functions', 'reload', 'trigger', 'watch', 'unwatch', 'debug', 'ignore',
+  'exec', 'relay', 'status', 'functions', 'reload', 'wanted', 'modules', 'expire', 'trigger', 'watch', 'unwatch', 'debug', 'ignore',
 ] as const satisfies readonly RequestKind[];
 export type ModuleKind = (typeof moduleKinds)[number];
 export const isModuleKind = (kind: RequestKind): kind is ModuleKind => (moduleKinds as readonly string[]).includes(kind);
@@ -73,6 +74,12 @@ export class PeerService {
       }
       case 'reload':
         return this.#reload(body, context);
+      case 'wanted':
+        return this.#wanted(body);
+      case 'modules':
+        return this.#modules(body, context);
+      case 'expire':
+        return this.#expire(body, context);
       case 'trigger': {
         const call = readBody(triggerBody, body);
         if (call.location !== this.#options.location) throw new HoldfastError('FORBIDDEN', { needs: `a trigger of ${this.#options.location}` });
@@ -125,22 +132,67 @@ export class PeerService {
 
   /** An edge asks for a user of its own, wherever the modules are; of the master, for modules of the link's location only. */
   async #reload(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
-    const { desk, location, passesOn } = this.#options;
+    const { desk } = this.#options;
     const call = readBody(reloadBody, body);
-    if (passesOn && call.entry !== location) throw new HoldfastError('FORBIDDEN', { needs: `a reload for a user of ${location}` });
-    if (!passesOn && call.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `a reload in ${location}` });
+    this.#requireOwn(call.entry, call.location);
     const audited = { ...call, module: call.module ?? call.driver, method: 'reload' };
+    const serve = (): Promise<ReloadedBy> => desk.drivers.serve({ ...call, deadlineMs }, signal, this.#mayForward(call.location));
+    const { modules, servedBy } = await this.#audited('reload', audited, serve);
+    return { modules: modules.map(({ module, problem, pausedMs }) => ({ module, problem, pausedMs })), servedBy };
+  }
+
+  /** An edge asks for a user of its own that modules of its location run, or stop. */
+  async #wanted(body: Json): Promise<Json> {
+    const { desk, location, passesOn } = this.#options;
+    if (!passesOn) throw new HoldfastError('UNKNOWN_TYPE', { type: 'wanted' });
+    const request = readBody(wantedBody, body);
+    this.#requireOwn(request.entry, location);
+    const audited = { ...request, location, module: request.id, method: request.running ? 'start' : 'stop' };
+    const serve = async () => ({ ...(await desk.modules.serveWanted(request, location)), servedBy: null });
+    const { changed, modules } = await this.#audited('wanted', audited, serve);
+    return { changed, modules };
+  }
+
+  async #modules(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
+    const { desk } = this.#options;
+    const call = readBody(modulesBody, body);
+    this.#requireOwn(call.entry, call.location);
+    const audited = { ...call, module: call.modules.length === 1 ? (call.modules[0] ?? '') : `${call.modules.length} modules`, method: call.action };
+    const serve = (): Promise<ModulesBy> => desk.modules.serve({ ...call, deadlineMs }, signal, this.#mayForward(call.location));
+    const { modules, servedBy } = await this.#audited('modules', audited, serve);
+    return { modules, servedBy };
+  }
+
+  async #expire(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
+    const { desk } = this.#options;
+    const call = readBody(expireBody, body);
+    this.#requireOwn(call.entry, call.location);
+    const audited = { ...call, module: call.system, method: 'expire' };
+    const serve = async () => ({ nodes: await desk.modules.serveExpire({ ...call, deadlineMs }, signal, this.#mayForward(call.location)), servedBy: null });
+    return (await this.#audited('expire', audited, serve)).nodes;
+  }
+
+  /** An edge asks for users of its own; of an edge the master asks what concerns its location. */
+  #requireOwn(entry: string, of: string): void {
+    const { location, passesOn } = this.#options;
+    if (passesOn && entry !== location) throw new HoldfastError('FORBIDDEN', { needs: `a request for a user of ${location}` });
+    if (!passesOn && of !== location) throw new HoldfastError('FORBIDDEN', { needs: `a request about ${location}` });
+  }
+
+  /** The master writes down what an edge asked of it; what it asks of an edge it has written down already. */
+  async #audited<T extends { servedBy: string | null }>(what: string, call: Audited, serve: () => Promise<T>): Promise<T> {
+    const { passesOn } = this.#options;
     try {
-      const { modules, servedBy } = await desk.drivers.serve({ ...call, deadlineMs }, signal, this.#mayForward(call.location));
-      if (passesOn) this.#audit('reload', audited, 'ok', servedBy);
-      return { modules: modules.map(({ module, problem, pausedMs }) => ({ module, problem, pausedMs })), servedBy };
+      const answer = await serve();
+      if (passesOn) this.#audit(what, call, 'ok', answer.servedBy);
+      return answer;
     } catch (error) {
-      if (passesOn) this.#audit('reload', audited, codeOf(error), null);
+      if (passesOn) this.#audit(what, call, codeOf(error), null);
       throw error;
     }
   }
 
-  #audit(what: string, call: Omit<z.output<typeof execBody>, 'args' | 'entry'>, result: string, servedBy: string | null): void {
+  #audit(what: string, call: Audited, result: string, servedBy: string | null): void {
     const { location, module, method, user, requestId } = call;
     this.#options.log.info('audit', { what, user, via: this.#options.peer, location, module, method, result, servedBy, requestId });
   }
@@ -198,6 +250,8 @@ export class PeerService {
     };
   }
 }
+
+type Audited = Omit<z.output<typeof execBody>, 'args' | 'entry'>;
 
 const codeOf = (error: unknown): string => (error instanceof HoldfastError ? error.code : 'INTERNAL');
 

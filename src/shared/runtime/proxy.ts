@@ -4,12 +4,12 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { DeviceLink, ModuleFunction, ReloadedModule, ReloadOrder } from '../ports/device-link.ts';
+import type { DeviceLink, ModuleFunction, ModulesOrder, ReloadedModule, ReloadOrder } from '../ports/device-link.ts';
 import type { Target } from './directory.ts';
-import { execAnswer, functionsAnswer, readAnswer, reloadAnswer, triggerAnswer } from './peer-bodies.ts';
+import { execAnswer, expireAnswer, functionsAnswer, modulesAnswer, readAnswer, reloadAnswer, triggerAnswer } from './peer-bodies.ts';
 
 /** What the other node may be asked to do with a module. */
-export type Errand = 'exec' | 'functions' | 'reload' | 'trigger';
+export type Errand = 'exec' | 'functions' | 'reload' | 'trigger' | 'modules' | 'expire';
 
 /** Where a command for a location goes right now, as its node sees it. */
 export type Route =
@@ -71,6 +71,29 @@ export interface ReloadCall extends ReloadOrder {
 export interface ReloadedBy {
   modules: ReloadedModule[];
   servedBy: string;
+}
+
+/** Who asks, and until when. */
+interface Asked {
+  user: string;
+  /** Id of the node that let the user in. */
+  entry: string;
+  requestId: string;
+  /** Monotonic milliseconds. */
+  deadlineMs: number;
+}
+
+export interface ModulesCall extends Omit<ModulesOrder, 'by'>, Asked {}
+
+export interface ModulesBy {
+  /** Those that it concerned. */
+  modules: string[];
+  servedBy: string;
+}
+
+export interface ExpireCall extends Asked {
+  location: string;
+  system: string;
 }
 
 interface Bringing<T> {
@@ -143,6 +166,35 @@ export class Proxy {
       isAt: () => undefined,
     };
     return this.#bring(errand, signal, forward);
+  }
+
+  /** What an operator wants of modules beside the documents, where they are driven. */
+  modules({ location, action, modules, user, entry, requestId, deadlineMs }: ModulesCall, signal: CancelSignal, forward = true): Promise<ModulesBy> {
+    const { nodeId, deviceLink } = this.#options;
+    const errand: Bringing<ModulesBy> = {
+      location,
+      deadlineMs,
+      here: async () => ({ modules: await deviceLink.manage({ location, action, modules, by: user }, signal), servedBy: nodeId }),
+      peer: async (way, timeoutMs) => {
+        const answer = await way.request('modules', { location, action, modules: [...modules], user, entry, requestId }, { signal, timeoutMs });
+        return readAnswer(modulesAnswer, answer, 'modules');
+      },
+      isAt: () => undefined,
+    };
+    return this.#bring(errand, signal, forward);
+  }
+
+  /** Ids of the nodes that it was done at, besides this one. */
+  expire({ location, system, user, entry, requestId, deadlineMs }: ExpireCall, signal: CancelSignal): Promise<string[]> {
+    const errand: Bringing<string[]> = {
+      location,
+      deadlineMs,
+      here: async () => [],
+      peer: async (way, timeoutMs) =>
+        readAnswer(expireAnswer, await way.request('expire', { location, system, user, entry, requestId }, { signal, timeoutMs }), 'expire'),
+      isAt: () => undefined,
+    };
+    return this.#bring(errand, signal, true);
   }
 
   /** Tells whoever drives that a webhook was called; it answers before it acts. */

@@ -33,7 +33,8 @@ type SnapshotPage = z.output<typeof snapshotAnswerSchema>;
 const PAGE = 500;
 /** What the frame adds to the page that it carries. */
 const ENVELOPE_BYTES = 1_024;
-const PAGE_BYTES = limits.bulkFrameBytes - ENVELOPE_BYTES;
+/** Both ends hold a page whole, and each costs a round trip. */
+const PAGE_BYTES = 64 * 1_024 - ENVELOPE_BYTES;
 
 export interface FeedSourceOptions {
   /** That of the edge. */

@@ -85,6 +85,9 @@ async function modulesStartedFrom(store: DocumentStore): Promise<string[]> {
   const started = later<string[]>();
   const nothing = (): void => undefined;
   const deviceLink: DeviceLink = {
+    prepare: () => undefined,
+    manage: () => Promise.resolve([]),
+    onProgress: () => () => undefined,
     start: async ({ modules }) => {
       started.resolve(modules.map(({ id }) => id));
       return { started: modules.length, failed: [] };

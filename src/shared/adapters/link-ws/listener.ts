@@ -117,7 +117,7 @@ class WebSocketListener implements LinkListener {
   }
 
   async #admit(socket: WebSocket, tls: TLSSocket, onConnection: (connection: Connection) => void): Promise<void> {
-    socket.on('error', () => undefined);
+    socket.on('error', nothing);
     const arrival = this.#arrivals.of(tls);
     // Too late, or gone already.
     if (arrival === null) return socket.terminate();
@@ -213,6 +213,8 @@ class WebSocketListener implements LinkListener {
   }
 }
 
+/** Of no method: a listener that lives as long as its socket would keep alive all that the method knew of the proof. */
+const nothing = (): void => undefined;
 const refuse = (reason: string): HoldfastError => new HoldfastError('LINK_REFUSED', { reason });
 const stranger = (remote: string): Attempt => ({ remote, edge: null, known: false, keys: [addressKey(remote)] });
 const addressKey = (remote: string): string => `address ${remote}`;

@@ -43,7 +43,7 @@ export interface HostPoolEvents extends Omit<HostPeerEvents, 'ended'> {
 const TOGETHER = 64;
 
 /**
- * The driver host processes of a node. They are started with it, so that a takeover does not wait for a process.
+ * The driver host processes of a node. They are started before they are needed, so that a takeover does not wait for a process.
  *
  * Placement: by driver, so that a bad driver costs the modules of few others: the first 64 modules of a driver go to
  * the host that the driver's name points to. Further ones go to the host with the fewest modules, because a driver with
@@ -63,13 +63,16 @@ export class HostPool {
     this.#events = events;
   }
 
+  /** Starts the processes, unless they are. */
   open(): void {
+    if (this.#closed || this.#slots.length > 0) return;
     const hosts = Math.max(1, this.#options.hosts);
     for (let index = 0; index < hosts; index += 1) this.#startProcess(this.#addSlot(`host-${index}`, null));
   }
 
   /** Where a module of this driver goes. Give the place back with `release`. */
   place(driver: string): Slot {
+    this.open();
     const count = this.#modulesOfDriver.get(driver) ?? 0;
     this.#modulesOfDriver.set(driver, count + 1);
     const shared = this.#slots.filter((slot) => slot.driver === null);

@@ -1,5 +1,6 @@
 import type { CancelSignal } from '../../foundation/cancel.ts';
 import { type Json, jsonEqual } from '../../foundation/json.ts';
+import { limits } from '../../model/limits.ts';
 import type { ModuleSnapshot, ModuleSpec } from '../../ports/device-link.ts';
 import type { Slot } from './host-pool.ts';
 
@@ -22,6 +23,12 @@ export interface Location {
   readonly modules: Map<string, Placed>;
   /** Wanted modules whose settings could not be opened, and why: they are not started, or keep the settings that they have. */
   unopened: ReadonlyMap<string, string>;
+  /** It has been started once: what changes from here on is news. */
+  begun: boolean;
+  /** Wanted modules that an operator holds back, and why. */
+  readonly held: Map<string, { spec: ModuleSpec; reason: string }>;
+  /** Aborts when an operator wants no more of a start or stop under way. */
+  halt: AbortController;
   /** Aborts when the location stops. */
   readonly abort: AbortController;
   /** Starts and changes, one after the other. */
@@ -33,11 +40,11 @@ export interface Location {
 export interface Launch {
   /** By module. */
   handover: Record<string, Json>;
+  /** Aborts when control is lost or the location stops. */
   signal: AbortSignal;
+  /** Aborts when an operator wants no more of it. */
+  halt: AbortSignal;
 }
-
-/** Modules in one message: no round trip per module, and no message that holds the pipe. */
-const BATCH = 100;
 
 /** Whether its settings are sealed at rest is nothing to the module. */
 export function sameSpec({ sealed: _, ...a }: ModuleSpec, given: ModuleSpec | undefined): boolean {
@@ -60,11 +67,11 @@ export function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
   return groups;
 }
 
-/** Each batch is for one host. */
+/** Each batch is for one host: no round trip per module, and no message that holds the pipe. */
 export function batchesOf(modules: Placed[]): Placed[][] {
   const batches: Placed[][] = [];
   for (const placed of bySlot(modules).values()) {
-    for (let at = 0; at < placed.length; at += BATCH) batches.push(placed.slice(at, at + BATCH));
+    for (let at = 0; at < placed.length; at += limits.modulesBatch) batches.push(placed.slice(at, at + limits.modulesBatch));
   }
   return batches;
 }
@@ -79,14 +86,18 @@ export function countModules(locations: Iterable<Location>): { running: number; 
   return counts;
 }
 
-export const wantedModules = ({ modules, unopened }: Location): number =>
-  modules.size + [...unopened.keys()].filter((module) => !modules.has(module)).length;
+/** A module that was unloaded is wanted all the same, and does not run. */
+export const wantedModules = (location: Location): number => location.modules.size + neverStarted(location).length;
 
 /** Modules that do not run, and why. */
-export function failedModules({ modules, unopened }: Location): { module: string; problem: string }[] {
-  const placed = [...modules].flatMap(([module, { problem }]) => (problem === null ? [] : [{ module, problem }]));
-  const never = [...unopened].filter(([module]) => !modules.has(module)).map(([module, problem]) => ({ module, problem }));
-  return [...placed, ...never];
+export function failedModules(location: Location): { module: string; problem: string }[] {
+  const placed = [...location.modules].flatMap(([module, { problem }]) => (problem === null ? [] : [{ module, problem }]));
+  return [...placed, ...neverStarted(location)];
+}
+
+function neverStarted({ modules, unopened, held }: Location): { module: string; problem: string }[] {
+  const problems = new Map([...unopened, ...[...held].map(([module, { reason }]) => [module, reason] as const)]);
+  return [...problems].filter(([module]) => !modules.has(module)).map(([module, problem]) => ({ module, problem }));
 }
 
 /** The work goes on; only the waiting ends. */

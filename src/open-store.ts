@@ -1,0 +1,80 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dataFiles } from './data-files.ts';
+import { openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
+import type { Config, StoreConfig } from './shared/model/config.ts';
+import type { AnyDocument } from './shared/model/documents.ts';
+import { HoldfastError } from './shared/model/errors.ts';
+import type { Clock } from './shared/ports/clock.ts';
+import type { DocumentStore, FeedHead } from './shared/ports/document-store.ts';
+import type { Log } from './shared/ports/log.ts';
+import type { Metrics } from './shared/ports/metrics.ts';
+import type { Random } from './shared/ports/random.ts';
+
+/** The documents of a server, wherever they are. */
+export interface ServerStore extends DocumentStore {
+  /** Writes a consistent copy that `holdfast restore` takes, while the store is in use. Refuses to overwrite. */
+  backup(toFile: string): Promise<void>;
+  /** Milliseconds since the documents were known to be those of the database; null: they are now. */
+  staleMs(): number | null;
+}
+
+interface StoreParts {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  signal: AbortSignal;
+}
+
+/** Throws STORE_BUSY, STORE_DAMAGED, STORE_REFUSED, CONFIG_INVALID, and the reason of `signal` while it waits for a database. */
+export async function openStore(config: Config, parts: StoreParts): Promise<ServerStore> {
+  const files = dataFiles(config.data);
+  if (config.store === null) {
+    const embedded = await openEmbeddedStore({ path: files.documents, log: parts.log });
+    return extended(embedded, { backup: (toFile) => embedded.backup(toFile), staleMs: () => null });
+  }
+  const [{ openCouchbaseStore }, password] = await Promise.all([import('./shared/adapters/store-couchbase/couchbase-store.ts'), readPassword(config.store)]);
+  // The copy of this server also keeps a second one out of its data directory.
+  const copy = await openEmbeddedStore({ path: files.copy, log: parts.log });
+  const { address, caFile } = config.store;
+  const { log } = parts;
+  const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
+  const shared = await openCouchbaseStore({ ...parts, address, password, caFile, copy, fill });
+  const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
+  return extended(shared, { backup: (toFile) => copy.backup(toFile), staleMs });
+}
+
+type Extension = Pick<ServerStore, 'backup' | 'staleMs'>;
+
+/** The store itself: its methods stand in its class. */
+const extended = <S extends DocumentStore>(store: S, extension: Extension): S & Extension => Object.assign(store, extension);
+
+interface Filling {
+  documents: AnyDocument[];
+  cursor: FeedHead | null;
+}
+
+/** What the server had before it was given a database. */
+async function documentsOf(path: string, { log, cursor }: { log: Log; cursor: boolean }): Promise<Filling> {
+  if (!existsSync(path)) return { documents: [], cursor: null };
+  const store = await openEmbeddedStore({ path, log });
+  try {
+    const { entries } = await store.changesSince({ ...(await store.head()), sequence: 0 }, Number.MAX_SAFE_INTEGER);
+    const documents = entries.flatMap(({ document }) => (document === null ? [] : [document]));
+    return { documents, cursor: cursor ? await store.cursor() : null };
+  } finally {
+    await store.close();
+  }
+}
+
+/** Read at each start: it may have been changed. Throws CONFIG_INVALID. */
+async function readPassword({ password, passwordFile }: StoreConfig): Promise<string> {
+  if (passwordFile === null) return password ?? '';
+  try {
+    return (await readFile(passwordFile, 'utf8')).trim();
+  } catch (error) {
+    const problem = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_STORE_PASSWORD_FILE', problem }, { cause: error });
+  }
+}

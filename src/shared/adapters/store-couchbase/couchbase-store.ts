@@ -1,0 +1,432 @@
+import { setMaxListeners } from 'node:events';
+import { backoffMs } from '../../foundation/backoff.ts';
+import { BoundedQueue } from '../../foundation/bounded-queue.ts';
+import type { AnyDocument, DocumentKind, DocumentOf, ModuleDocument, SystemDocument } from '../../model/documents.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
+import { describeAddress, type StoreAddress } from '../../model/store-address.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import type { Random } from '../../ports/random.ts';
+import { type Commit, type CommitDraft, DocumentTable } from '../../runtime/document-table.ts';
+import { CommitLog, type LoggedCommit } from './commit-log.ts';
+import { Connection } from './connection.ts';
+import { CopyWriter, readCopy } from './local-copy.ts';
+import { KvFailure, kvFailure, toHoldfastError } from './failures.ts';
+import { Kv } from './kv.ts';
+import type { LogHead } from './layout.ts';
+import { readSnapshot } from './snapshot.ts';
+import { writeDocuments } from './written-documents.ts';
+
+export interface CouchbaseStoreOptions {
+  address: StoreAddress;
+  password: string;
+  caFile: string | null;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  /** On the disk of this node, for starts without the database; null: such a start waits. Closed with the store. */
+  copy: DocumentStore | null;
+  /** Documents for a database that has none yet, with the cursor that a replica has reached. */
+  fill?: () => Promise<{ documents: AnyDocument[]; cursor: FeedHead | null }>;
+  /** Ends the wait for the cluster. */
+  signal: AbortSignal;
+  /** Removals that the feed remembers. */
+  tombstones?: number;
+  /** Commits that the log keeps for nodes that are behind. */
+  keepCommits?: number;
+  /** How long a cluster may refuse, for want of a bucket or a user, before that is an error. */
+  setUpMs?: number;
+}
+
+export interface CouchbaseStore extends DocumentStore {
+  /** Milliseconds since the documents here were known to be those of the database. */
+  readonly ageMs: number;
+  /** False: the database does not answer; reads are served from memory, writes are refused. */
+  readonly inTouch: boolean;
+}
+
+/**
+ * Waits for the cluster, then reads everything; starts from the copy where the cluster does not answer and there is one.
+ *
+ * Throws STORE_REFUSED, CONFIG_INVALID without the SDK, and the reason of the signal.
+ */
+export async function openCouchbaseStore(options: CouchbaseStoreOptions): Promise<CouchbaseStore> {
+  const store = new SharedStore(await Connection.load(options), options);
+  try {
+    await store.open(options.signal);
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+interface Waiting {
+  /** Puts it into the commit. What it throws is for its author alone. */
+  plan(draft: CommitDraft): void;
+  settle(error: unknown): void;
+}
+
+/** Authors that share a commit, and so a write to the disks of the cluster. */
+const BATCH = 500;
+
+/**
+ * The documents of a federation, shared by its nodes through a log of commits in Couchbase. Every node has all of them in
+ * memory, and gets there by the same commits in the same order: what one has stored is what all will read.
+ */
+class SharedStore implements CouchbaseStore {
+  readonly #options: CouchbaseStoreOptions;
+  readonly #path: string;
+  readonly #connection: Connection;
+  readonly #table: DocumentTable;
+  readonly #kv: Kv;
+  readonly #log: CommitLog;
+  readonly #copy: CopyWriter | null;
+  readonly #closing = new AbortController();
+  readonly #listeners = new Set<CommitListener>();
+  readonly #waiting = new BoundedQueue<Waiting>(limits.storeQueue);
+  /** The newest commit that the table has. */
+  #number = 0;
+  /** False: the table is from the copy, or empty. */
+  #read = false;
+  /** Commits whose documents are not known to be written. `mine`: by this node, which writes them at once. */
+  #unwritten: { commit: LoggedCommit; mine: boolean; sinceMs: number }[] = [];
+  #turn: Promise<unknown> = Promise.resolve();
+  #committing: Promise<void> | null = null;
+  #writing: Promise<void> | null = null;
+  #following: Promise<void> = Promise.resolve();
+  #inTouch = true;
+  #contactMs: number;
+
+  constructor(connection: Connection, options: CouchbaseStoreOptions) {
+    this.#options = options;
+    this.#path = describeAddress(options.address);
+    this.#connection = connection;
+    this.#contactMs = options.clock.monotonicMs();
+    // Every call that waits for its next attempt listens.
+    setMaxListeners(0, this.#closing.signal);
+    this.#table = new DocumentTable('', options.tombstones ?? limits.storeTombstones);
+    this.#kv = new Kv(connection, { ...options, signal: this.#closing.signal });
+    this.#log = new CommitLog(this.#kv, options.random);
+    this.#copy = options.copy === null ? null : new CopyWriter(options.copy, this.#table, options.log);
+  }
+
+  get inTouch(): boolean {
+    return this.#inTouch;
+  }
+
+  get ageMs(): number {
+    return this.#inTouch ? 0 : this.#options.clock.monotonicMs() - this.#contactMs;
+  }
+
+  async open(signal: AbortSignal): Promise<void> {
+    const { clock, log, random, copy, setUpMs = limits.storeSetUpMs } = this.#options;
+    const since = clock.monotonicMs();
+    for (let attempt = 0; ; attempt += 1) {
+      signal.throwIfAborted();
+      try {
+        await this.#reload();
+        await this.#fill();
+        break;
+      } catch (error) {
+        if (error instanceof HoldfastError) throw error;
+        const failure = kvFailure(error);
+        const copied = copy === null ? null : await readCopy(copy);
+        if (copied !== null) {
+          this.#table.load(copied);
+          this.#noteFailure(failure);
+          log.warn('store.opened-from-copy', { path: this.#path, problem: failure.message, ...this.#table.head });
+          break;
+        }
+        // A cluster that is being set up refuses everybody for a moment.
+        if (failure.kind === 'refused' && clock.monotonicMs() - since > setUpMs) throw toHoldfastError(failure, this.#path);
+        const seconds = Math.round((clock.monotonicMs() - since) / 1_000);
+        log.warn('store.waiting', { store: this.#path, problem: failure.message, attempt: attempt + 1, seconds });
+        await clock.sleep(backoffMs({ firstMs: 250, maxMs: 5_000, factor: 2, jitter: 0.5 }, attempt, random.next()), signal);
+      }
+    }
+    log.info('store.opened', { path: this.#path, ...this.#table.head, took_ms: Math.round(clock.monotonicMs() - since) });
+    this.#following = this.#follow();
+  }
+
+  async get(id: string): Promise<Stored | null> {
+    return this.#table.get(id);
+  }
+
+  async list<K extends DocumentKind>(kind: K, options: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
+    return this.#table.list(kind, options);
+  }
+
+  async systemsOf(location: string | null): Promise<SystemDocument[]> {
+    return this.#table.inLocation('sys', location);
+  }
+
+  async modulesOf(location: string | null): Promise<ModuleDocument[]> {
+    return this.#table.inLocation('mod', location);
+  }
+
+  async head(): Promise<FeedHead> {
+    return this.#table.head;
+  }
+
+  async changesSince(cursor: FeedHead, limit: number): Promise<FeedPage> {
+    return this.#table.changesSince(cursor, limit);
+  }
+
+  async cursor(): Promise<FeedHead | null> {
+    return this.#table.cursor;
+  }
+
+  onChange(listener: CommitListener): () => void {
+    // Wrapped: the same function may listen twice.
+    const entry: CommitListener = (head, touched) => listener(head, touched);
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  apply(changes: Change[]): Promise<Version[]> {
+    return this.#commit((draft) => draft.apply(changes));
+  }
+
+  applyFeed(entries: FeedEntry[], cursor: FeedHead): Promise<void> {
+    return this.#commit((draft) => draft.applyFeed(entries, cursor));
+  }
+
+  replaceAll(documents: AnyDocument[], cursor: FeedHead): Promise<void> {
+    return this.#commit((draft) => draft.replaceAll(documents, cursor));
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    // What is committed is safe, and another node would write its documents; this one does it sooner.
+    if (this.#inTouch) await Promise.race([this.#writing, this.#options.clock.sleep(limits.storeRequestMs, this.#closing.signal)]);
+    this.#closing.abort(new Error('the store is closed'));
+    const ending = new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'the server is shutting down' });
+    for (const waiting of this.#waiting.drain()) waiting.settle(ending);
+    await Promise.allSettled([this.#following, this.#committing, this.#writing]);
+    await this.#connection.close();
+    await this.#copy?.close();
+  }
+
+  // Writes
+
+  #commit<T>(plan: (draft: CommitDraft) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      // Nobody is made to wait for a database that is known to be gone.
+      if (!this.#inTouch) return reject(new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'it does not answer' }));
+      let planned: { result: T } | null = null;
+      const waiting: Waiting = {
+        plan: (draft) => {
+          planned = null;
+          planned = { result: plan(draft) };
+        },
+        settle: (error) => {
+          if (error === null && planned !== null) resolve(planned.result);
+          else reject(error instanceof KvFailure ? toHoldfastError(error, this.#path) : error);
+        },
+      };
+      const full = this.#unwritten.length >= limits.storeUnwrittenCommits || !this.#waiting.push(waiting);
+      if (full) return reject(new HoldfastError('STORE_OVERLOADED', { path: this.#path, limit: limits.storeQueue }));
+      this.#committing ??= this.#commitAll();
+    });
+  }
+
+  async #commitAll(): Promise<void> {
+    // Whoever writes in the same turn of the event loop shares the commit.
+    await Promise.resolve();
+    while (this.#waiting.size > 0) {
+      const batch: Waiting[] = [];
+      for (let next = this.#waiting.shift(); next !== undefined; next = batch.length < BATCH ? this.#waiting.shift() : undefined) batch.push(next);
+      await this.#inTurn(() => this.#commitBatch(batch)).catch((error: unknown) => {
+        this.#noteFailure(error);
+        for (const waiting of batch) waiting.settle(error);
+      });
+    }
+    this.#committing = null;
+  }
+
+  /** Planned on what the table has. Whoever else takes the number first is followed, and the batch planned anew. */
+  async #commitBatch(batch: readonly Waiting[]): Promise<void> {
+    let looked = false;
+    for (;;) {
+      const draft = this.#table.draft();
+      const refusals = batch.map((waiting) => planOne(waiting, draft));
+      // What looks like a conflict may be a change of another node that is not known here yet.
+      if (!looked && refusals.some((refusal) => refusal !== null)) {
+        await this.#takeNew();
+        looked = true;
+        continue;
+      }
+      if (!draft.empty) {
+        const commit: LoggedCommit = { number: this.#number + 1, nonce: this.#log.nonce(), ...draft.commit };
+        const standing = await this.#log.append(this.#table.head.generation, commit);
+        this.#noteContact();
+        this.#take(standing, standing.nonce === commit.nonce);
+        if (standing.nonce !== commit.nonce) continue;
+      }
+      for (const [i, waiting] of batch.entries()) waiting.settle(refusals[i] ?? null);
+      return;
+    }
+  }
+
+  // Following
+
+  async #follow(): Promise<void> {
+    const { clock, metrics } = this.#options;
+    const { signal } = this.#closing;
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        await this.#inTurn(() => this.#takeNew());
+        this.#writeSoon();
+        failures = 0;
+      } catch (error) {
+        this.#noteFailure(error);
+        failures += 1;
+      }
+      metrics.set('holdfast_store_age_seconds', {}, this.ageMs / 1_000);
+      await clock.sleep(failures === 0 ? limits.storePollMs : Math.min(limits.storePollMs * 2 ** failures, 2_000), signal).catch(() => undefined);
+    }
+  }
+
+  async #takeNew(): Promise<void> {
+    if (!this.#read) return this.#reload();
+    for (;;) {
+      const { generation } = this.#table.head;
+      const { head, commit } = await this.#log.look(generation, this.#number + 1);
+      this.#noteContact();
+      // Another history, or so far ahead that the way there is forgotten.
+      if (head === null || head.generation !== generation || (commit === null && head.written > this.#number)) return this.#reload();
+      this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > head.written);
+      if (commit === null) return;
+      this.#take(commit, false);
+    }
+  }
+
+  #take(commit: LoggedCommit, mine: boolean): void {
+    const touched = this.#table.commit(commit);
+    this.#number = commit.number;
+    this.#unwritten.push({ commit, mine, sinceMs: this.#options.clock.monotonicMs() });
+    this.#copy?.add(commit);
+    if (touched.size > 0) this.#tell(touched);
+    if (mine) this.#writeSoon();
+  }
+
+  /** The first node on an empty database brings its documents along. */
+  async #fill(): Promise<void> {
+    const { fill, log } = this.#options;
+    if (fill === undefined || this.#number > 0) return;
+    const { documents, cursor } = await fill();
+    if (documents.length === 0) return;
+    const draft = this.#table.draft();
+    draft.apply(documents.map((document) => ({ op: 'put', document, expect: null })));
+    const commit: Commit = { ...draft.commit, cursor };
+    const standing = await this.#log.append(this.#table.head.generation, { number: 1, nonce: this.#log.nonce(), ...commit });
+    this.#take(standing, true);
+    log.info('store.filled', { path: this.#path, documents: documents.length });
+  }
+
+  async #reload(): Promise<void> {
+    await this.#connection.ensure();
+    const { state, commits, head, problems } = await readSnapshot(this.#kv, this.#log);
+    for (const problem of problems) this.#options.log.error('store.document-damaged', { path: this.#path, problem });
+    this.#table.load(state);
+    for (const commit of commits) this.#table.commit(commit);
+    this.#number = commits.at(-1)?.number ?? head.written;
+    this.#read = true;
+    this.#copy?.renew();
+    const sinceMs = this.#options.clock.monotonicMs();
+    this.#unwritten = commits.filter(({ number }) => number > head.written).map((commit) => ({ commit, mine: false, sinceMs }));
+    this.#noteContact();
+    this.#tell(null);
+  }
+
+  #tell(touched: ReadonlySet<string> | null): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(this.#table.head, touched);
+      } catch (error) {
+        // The change is stored: its author must not be told otherwise.
+        this.#options.log.error('store.listener-failed', { error });
+      }
+    }
+  }
+
+  // Documents and indexes
+
+  #writeSoon(): void {
+    const [oldest] = this.#unwritten;
+    if (oldest === undefined || this.#writing !== null || this.#closing.signal.aborted) return;
+    // Those of a node that has died are left to the others.
+    const left = this.#options.clock.monotonicMs() - oldest.sinceMs > limits.storeTakeOverMs;
+    if (left || this.#unwritten.some(({ mine }) => mine)) this.#writing = this.#writeAll();
+  }
+
+  async #writeAll(): Promise<void> {
+    try {
+      while (this.#unwritten.length > 0) {
+        const { generation } = this.#table.head;
+        const commits = this.#unwritten.slice(0, BATCH).map(({ commit }) => commit);
+        await writeDocuments(this.#kv, generation, commits);
+        await this.#advance(generation, commits);
+        const last = commits.at(-1)?.number ?? 0;
+        this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > last);
+      }
+    } catch (error) {
+      // The follower tries again.
+      this.#noteFailure(error);
+    } finally {
+      this.#writing = null;
+    }
+  }
+
+  async #advance(generation: string, commits: readonly LoggedCommit[]): Promise<void> {
+    const last = commits.at(-1);
+    if (last === undefined) return;
+    const cursor = commits.findLast((commit) => commit.cursor !== null)?.cursor ?? (await this.#log.head())?.cursor ?? null;
+    const to: Omit<LogHead, 'first'> = { generation, written: last.number, sequence: last.after + last.changes.length, cursor };
+    await this.#log.advance(to, this.#options.keepCommits ?? limits.storeCommits);
+  }
+
+  // Contact
+
+  #noteContact(): void {
+    if (this.#closing.signal.aborted) return;
+    const { clock, log } = this.#options;
+    const seconds = Math.round((clock.monotonicMs() - this.#contactMs) / 1_000);
+    this.#contactMs = clock.monotonicMs();
+    if (this.#inTouch) return;
+    this.#inTouch = true;
+    log.info('store.back', { path: this.#path, seconds });
+  }
+
+  #noteFailure(error: unknown): void {
+    if (this.#closing.signal.aborted) return;
+    const { kind, message: problem } = kvFailure(error);
+    // It answers.
+    if (kind === 'refused' || kind === 'full') return this.#options.log.error('store.refused', { path: this.#path, problem });
+    if (!this.#inTouch) return;
+    this.#inTouch = false;
+    this.#options.log.error('store.lost', { path: this.#path, problem });
+  }
+
+  /** One at a time changes the table. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+function planOne(waiting: Waiting, draft: CommitDraft): HoldfastError | null {
+  try {
+    waiting.plan(draft);
+    return null;
+  } catch (error) {
+    if (error instanceof HoldfastError) return error;
+    throw error;
+  }
+}

@@ -1,0 +1,42 @@
+import { limits } from '../model/limits.ts';
+import { controlRoutes as routes } from '../client-api/control-routes.ts';
+import type { WantRequest } from '../runtime/node.ts';
+import { withDeadline } from './deadline.ts';
+import { answer } from './handler.ts';
+import type { HandlerDeps, RawCall } from './handler.ts';
+
+/** More than the link needs for one request. */
+const PATIENCE_MS = limits.requestMs + 1_000;
+
+export function controlHandlers({ node, clock }: HandlerDeps) {
+  const want = async (wanted: Omit<WantRequest, 'user' | 'requestId'>, { caller, requestId, signal, note }: Omit<RawCall, 'params' | 'query' | 'body'>) => {
+    const request = { ...wanted, user: caller.user, requestId };
+    const { changed, modules } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.want(request, signal));
+    note({ dryRun: wanted.dryRun, changes: changed });
+    return { body: { id: wanted.id, changed, modules } };
+  };
+  const ofLocation = (route: typeof routes.edgeStart | typeof routes.edgeStop, running: boolean) =>
+    answer(route, ({ params: { id }, body, ...call }) => want({ what: 'location', id, running, dryRun: body.dry_run }, call));
+  const of = (route: (typeof routes)['moduleStart' | 'moduleStop' | 'systemStart' | 'systemStop'], what: 'module' | 'system', running: boolean) =>
+    answer(route, ({ params: { id }, ...call }) => want({ what, id, running, dryRun: false }, call));
+  return {
+    edgeStart: ofLocation(routes.edgeStart, true),
+    edgeStop: ofLocation(routes.edgeStop, false),
+    systemStart: of(routes.systemStart, 'system', true),
+    systemStop: of(routes.systemStop, 'system', false),
+    moduleStart: of(routes.moduleStart, 'module', true),
+    moduleStop: of(routes.moduleStop, 'module', false),
+    moduleUnload: answer(routes.moduleUnload, async ({ params: { id }, caller, requestId, signal, note }) => {
+      const request = { module: id, user: caller.user, requestId };
+      const { location, servedBy } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.unload(request, signal));
+      note({ servedBy });
+      return { body: { id, location, served_by: servedBy } };
+    }),
+    systemExpire: answer(routes.systemExpire, async ({ params: { id }, caller, requestId, signal, note }) => {
+      const request = { system: id, user: caller.user, requestId };
+      const { modules, nodes, failures } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.expire(request, signal));
+      note({ nodes, failures: failures.map(({ location }) => location) });
+      return { body: { id, modules, nodes, failures: failures.map(({ location, error: { code, message } }) => ({ location, code, message })) } };
+    }),
+  };
+}
