@@ -5,6 +5,7 @@ import type { JsonObject } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { CheckedDriver, DriverTest } from './deps.ts';
 import { addRepository } from './driver-repository.ts';
+import { addRollout } from './driver-rollout.ts';
 import { CliFailure, usageFailure } from './failures.ts';
 import { type Cell, clean, cleanLines } from './format.ts';
 import type { Session } from './session.ts';
@@ -52,6 +53,7 @@ export function addDriver(program: Command, session: Session): void {
       if (left > 0) throw new CliFailure('the new code does not run everywhere', 'correct what is said of each, and reload again');
     });
   addRepository(driver, session);
+  addRollout(driver, session);
 }
 
 interface Reload {

@@ -21,8 +21,8 @@ import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView, StatusChange,
-  TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView,
+  RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -63,6 +63,11 @@ export class EdgeNode implements HoldfastNode {
       if (location !== this.id) return Promise.reject(masterOnly('the working copy of another location'));
       return this.#repository.request(order, signal);
     },
+  };
+  readonly rollouts: RolloutAccess = {
+    list: () => [],
+    start: () => Promise.reject(masterOnly('a roll-out')),
+    cancel: () => Promise.reject(masterOnly('a roll-out')),
   };
   readonly #ports: EdgePorts;
   readonly #options: EdgeOptions;

@@ -156,6 +156,11 @@ export class FederatedLocation {
     this.checkWindow();
   }
 
+  /** Its edge, for whoever brings a commit there. */
+  edgeCommit(): { linked: boolean; commit: CommitReport | null } {
+    return { linked: this.#peer.state === 'open', commit: this.#commit };
+  }
+
   /** Throws INPUT_INVALID. */
   hearCommit(body: Json): void {
     this.#commit = readCommit(body);

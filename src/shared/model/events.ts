@@ -112,6 +112,16 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['commit', 'problem'],
     meaning: 'The wanted commit of the drivers could not be had, or does not run; what ran runs on',
   }),
+  rollout: row('operator', {
+    who: 'by',
+    facts: ['rollout', 'commit', 'state', 'locations', 'problem'],
+    meaning: 'A roll-out of a commit of the drivers began or ended',
+  }),
+  'rollout-step': row('driver', {
+    location: 'location',
+    facts: ['rollout', 'commit', 'state', 'problem'],
+    meaning: 'Where a roll-out is at a location',
+  }),
   repository: row('operator', {
     location: 'location',
     who: 'by',

@@ -101,6 +101,10 @@ export const limits = {
   repositoryTreeBytes: 128 * 1024 * 1024,
   repositoryTrees: 3,
   repositoryDirtyFiles: 20,
+  rolloutStepMs: 270_000,
+  rolloutWellMs: 5_000,
+  rolloutHealthMs: 20_000,
+  rolloutLookMs: 200,
 
   // Triggers
   triggerFirings: 20,

@@ -88,6 +88,8 @@ export interface HoldfastNode {
   /** What administrators of locations ask of modules. */
   modules: ModuleController;
   repository: RepositoryAccess;
+  /** Master only; an edge throws MASTER_ONLY. */
+  rollouts: RolloutAccess;
   /** Master only; an edge throws ORDER_REFUSED. */
   enrolment: EdgeEnrolment;
 }
@@ -298,6 +300,52 @@ export interface RepositoryAccess {
 export interface RepositoryRequest extends RepositoryOrder {
   /** Whose edge; MASTER_LOCATION: the master. */
   location: string;
+}
+
+/** A commit on its way to locations, one after the other. */
+export interface Rollout {
+  id: string;
+  /** Its hash. */
+  commit: string;
+  by: string;
+  /** `failed` and `cancelled`: brought back everywhere. `interrupted`: the master stopped in the middle. `planned`: only looked at. */
+  state: 'planned' | 'running' | 'done' | 'failed' | 'cancelled' | 'interrupted';
+  /** Unix milliseconds. */
+  startedMs: number;
+  endedMs: number | null;
+  problem: string | null;
+  /** In their order. */
+  steps: RolloutStep[];
+}
+
+export interface RolloutStep {
+  location: string;
+  canary: boolean;
+  /** `away`: its edge finds the commit in its documents when it comes back. */
+  state: 'waiting' | 'rolling' | 'done' | 'away' | 'failed' | 'rolled-back';
+  /** What it goes back to; null: nothing was wanted, and nothing is known to have run. */
+  before: string | null;
+  problem: string | null;
+}
+
+export interface RolloutRequest {
+  /** A commit, branch or tag. */
+  commit: string;
+  /** None: all of them, and the master. */
+  locations: readonly string[];
+  /** How many of those that are connected come first. */
+  canaries: number;
+  dryRun: boolean;
+  by: string;
+}
+
+export interface RolloutAccess {
+  /** Newest first. */
+  list(): Rollout[];
+  /** Begins it. Throws ROLLOUT_REFUSED while another one is under way, NOT_FOUND, COMMIT_UNKNOWN, and what the working copy of the master throws. */
+  start(request: RolloutRequest, signal: CancelSignal): Promise<Rollout>;
+  /** Ends it, and brings back what it has done. Throws NOT_FOUND, ROLLOUT_REFUSED. */
+  cancel(id: string): Promise<Rollout>;
 }
 
 export interface ReloadRequest {
