@@ -6,7 +6,7 @@ import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { z } from 'zod';
-import type { CertificateFacts, CredentialFacts, DatabaseFacts, DataFacts, MasterFacts, SettingsKeyFacts, SiteFacts } from './cli/doctor/facts.ts';
+import type { CertificateFacts, CredentialFacts, DatabaseFacts, DataFacts, MasterFacts, SettingsKeyFacts, SiteFacts, StoreFacts } from './cli/doctor/facts.ts';
 import type { Environment, LocalCommands } from './cli/deps.ts';
 import { checkDriver } from './driver-tools/check.ts';
 import { driverFiles } from './driver-tools/driver-files.ts';
@@ -23,6 +23,7 @@ import { type Address, clientVariables, type Config, describeConfig, formatAddre
 import type { AnyDocument, DocumentKind, DocumentOf } from './shared/model/documents.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 import { limits } from './shared/model/limits.ts';
+import { describeAddress } from './shared/model/store-address.ts';
 import { sealedWith } from './shared/model/settings-keys.ts';
 import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
 import { enrolledEdges } from './shared/runtime/link-authority.ts';
@@ -32,7 +33,7 @@ import { dataFiles, driversFolderOf } from './data-files.ts';
 export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal }) => {
   const files = dataFiles(folder);
   const { config, configuration } = readConfiguration(env, folder);
-  const documents = read(files.documents, 'documents.db', storeFile, siteDocuments);
+  const documents = read(config?.store == null ? files.documents : files.copy, 'documents.db', storeFile, siteDocuments);
   const journal = read(files.journal, 'control.db', journalFile, () => null);
   const credentials = read(files.credentials, 'credentials.db', credentialsFile, (db) => new Map(credentialRows(db).map(({ key, value }) => [key, value])));
   const identity = credentials.value === null ? null : edgeAccess(credentials.value.get('identity') ?? null);
@@ -53,6 +54,7 @@ export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal })
     credentials: credentials.value === null ? null : credentialFacts(credentials.value, identity),
     site: documents.value === null ? null : siteFacts(documents.value, [...builtins.names]),
     settingsKeys: config === null ? null : await settingsKeyFacts(config),
+    store: await storeFacts(config, signal),
     drivers: await brokenDrivers(config),
     takenPorts: inUse || config === null ? [] : await takenPorts(config),
     masters: role === 'edge' ? await tryMasters(config, identity, signal) : [],
@@ -147,6 +149,21 @@ const credentialFacts = (values: ReadonlyMap<string, string>, identity: EdgeAcce
   enrolled: enrolledEdges(values.keys()),
   edge: identity?.edge ?? null,
 });
+
+/** Loaded only where a database is configured. */
+async function storeFacts(config: Config | null, signal: AbortSignal): Promise<StoreFacts | null> {
+  if (config === null || config.store === null) return null;
+  const address = describeAddress(config.store.address);
+  try {
+    const { inspectSharedStore } = await import('./open-store.ts');
+    const { trouble, problem, index } = await inspectSharedStore(config.store, signal);
+    if (index === null) return { address, trouble, problem, index };
+    const hidden = index.differences.reduce((sum, { missing }) => sum + missing.length, 0);
+    return { address, trouble, problem, index: { documents: index.documents, differences: index.differences.length, hidden, damaged: index.damaged } };
+  } catch (error) {
+    return { address, trouble: 'other', problem: messageOf(error), index: null };
+  }
+}
 
 /** Of the keys only their ids are kept. */
 async function settingsKeyFacts({ settingsKeys, settingsKeysFile: path }: Config): Promise<SettingsKeyFacts> {

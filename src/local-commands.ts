@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { DemoReport, LocalCommands } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
 import type { Federation } from './demo/federation.ts';
+import type { StoreConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 
 /** The commands that run in this process rather than at a server. Each loads its part of the program when it is called: a server starts sooner. */
@@ -64,6 +65,18 @@ export const localCommands: LocalCommands = {
     return { before, after, summary: `Restored ${join(data)} from ${backup}.` };
   },
 
+  async importCouchbase({ from, env }) {
+    const [store, { importForeign }] = await Promise.all([storeOf({ ...env, HOLDFAST_STORE: from }), import('./open-store.ts')]);
+    if (store === null) throw new CliFailure('--from names nothing', 'give the address of the bucket');
+    return importForeign(store);
+  },
+
+  async rebuildIndexes({ env, dryRun, signal }) {
+    const [store, { rebuildSharedIndexes }] = await Promise.all([storeOf(env), import('./open-store.ts')]);
+    if (store === null) throw new CliFailure('HOLDFAST_STORE is not set: documents in files have no indexes', 'run it with the environment of the server');
+    return rebuildSharedIndexes(store, { dryRun, signal });
+  },
+
   newSettingsKey: async () => {
     const [{ createSystemRandom }, { settingsKeyLine }] = await Promise.all([
       import('./shared/adapters/random/system-random.ts'),
@@ -83,6 +96,13 @@ export const localCommands: LocalCommands = {
   sim: async (options) => (await import('./checks.ts')).sim(options),
   model: async (options) => (await import('./checks.ts')).model(options),
 };
+
+/** The role and the directory do not matter here, and the environment of an administrator may lack them. */
+async function storeOf(env: Readonly<Record<string, string | undefined>>): Promise<StoreConfig | null> {
+  const { parseConfig } = await import('./shared/model/config.ts');
+  const variables = Object.entries(env).filter(([name]) => name.startsWith('HOLDFAST_STORE'));
+  return parseConfig({ HOLDFAST_ROLE: 'master', HOLDFAST_DATA: '.', ...Object.fromEntries(variables) }, { cores: 1, hostname: '' }).store;
+}
 
 /** Aborts when whoever holds the other end of standard input is gone, however it went. */
 function endOfInput(): AbortSignal {

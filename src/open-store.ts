@@ -1,6 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dataFiles } from './data-files.ts';
+import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
+import { createSystemRandom } from './shared/adapters/random/system-random.ts';
+import type { IndexReport } from './shared/adapters/store-couchbase/index-repair.ts';
+import type { InspectOptions, StoreInspection } from './shared/adapters/store-couchbase/inspect-store.ts';
 import { openEmbeddedStore } from './shared/adapters/store-embedded/embedded-store.ts';
 import type { Config, StoreConfig } from './shared/model/config.ts';
 import type { AnyDocument } from './shared/model/documents.ts';
@@ -9,6 +13,7 @@ import type { Clock } from './shared/ports/clock.ts';
 import type { DocumentStore, FeedHead } from './shared/ports/document-store.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
+import type { OrmImport } from './shared/runtime/orm-import.ts';
 import type { Random } from './shared/ports/random.ts';
 
 /** The documents of a server, wherever they are. */
@@ -40,9 +45,38 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const { address, caFile } = config.store;
   const { log } = parts;
   const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
-  const shared = await openCouchbaseStore({ ...parts, address, password, caFile, copy, fill });
+  const shared = await openCouchbaseStore({ ...parts, owner: config.role, address, password, caFile, copy, fill });
   const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
   return extended(shared, { backup: (toFile) => copy.backup(toFile), staleMs });
+}
+
+/** What is wrong with a database, for the doctor. Changes nothing that lasts. Throws CONFIG_INVALID. */
+export async function inspectSharedStore(store: StoreConfig, signal: AbortSignal): Promise<StoreInspection> {
+  const { inspectStore } = await import('./shared/adapters/store-couchbase/inspect-store.ts');
+  return inspectStore(await inspectionOf(store, signal));
+}
+
+/** null: servers are writing, or nothing is stored yet. Throws CONFIG_INVALID, STORE_REFUSED, STORE_UNREACHABLE. */
+export async function rebuildSharedIndexes(store: StoreConfig, { dryRun, signal }: { dryRun: boolean; signal: AbortSignal }): Promise<IndexReport | null> {
+  const { rebuildIndexes } = await import('./shared/adapters/store-couchbase/inspect-store.ts');
+  return rebuildIndexes(await inspectionOf(store, signal), dryRun);
+}
+
+/** Documents of ACA Engine in a bucket, as a site file. Reads only. Throws CONFIG_INVALID, STORE_REFUSED, STORE_UNREACHABLE. */
+export async function importForeign(store: StoreConfig): Promise<Pick<OrmImport, 'report' | 'skipped'> & { text: string }> {
+  const [{ readForeignDocuments }, { importOrm }, { siteText }] = await Promise.all([
+    import('./shared/adapters/store-couchbase/foreign-documents.ts'),
+    import('./shared/runtime/orm-import.ts'),
+    import('./shared/runtime/site-file.ts'),
+  ]);
+  const sources = await readForeignDocuments({ address: store.address, caFile: store.caFile, password: await readPassword(store) });
+  const { documents, report, skipped } = importOrm(sources.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
+  return { text: siteText(documents, ['# Documents of ACA Engine, made by `holdfast import couchbase`.', '']), report, skipped };
+}
+
+async function inspectionOf(store: StoreConfig, signal: AbortSignal): Promise<InspectOptions> {
+  const { address, caFile } = store;
+  return { address, caFile, password: await readPassword(store), clock: createSystemClock(), random: createSystemRandom(), signal };
 }
 
 type Extension = Pick<ServerStore, 'backup' | 'staleMs'>;

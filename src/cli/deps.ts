@@ -1,4 +1,4 @@
-import type { JsonObject } from '../shared/foundation/json.ts';
+import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { Client, ClientOptions, Location } from '../client-sdk/index.ts';
 import type { DataFacts } from './doctor/facts.ts';
@@ -64,6 +64,22 @@ export interface DriverTest {
   problem: string | null;
 }
 
+export interface ImportReport {
+  /** The site file. */
+  text: string;
+  /** By document; `to` null: left out. */
+  report: { id: string; changes: { field: string; from: Json; to: Json; why: string }[] }[];
+  skipped: { id: string; why: string }[];
+}
+
+export interface IndexRepair {
+  documents: number;
+  /** Ids that an index misses, and that it lists for nothing. */
+  differences: { index: string; missing: string[]; surplus: string[] }[];
+  /** Documents that no schema takes. */
+  damaged: string[];
+}
+
 /** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
 export interface LocalCommands {
   /** Runs a server until `signal` aborts, or standard input ends if `withParent`; configured by the environment. */
@@ -76,6 +92,10 @@ export interface LocalCommands {
   verify(options: { path: string }): Promise<{ problems: string[] }>;
   /** Puts a backup in the place of the store of a data directory that no server uses. */
   restore(options: { backup: string; data: string; dryRun: boolean }): Promise<RestoreResult>;
+  /** Documents of ACA Engine in a bucket, as a site file; what changes with them. Reads only. */
+  importCouchbase(options: { from: string; env: Environment; signal: AbortSignal }): Promise<ImportReport>;
+  /** Compares the indexes of the database that HOLDFAST_STORE names, and writes those anew that differ. null: servers are writing. */
+  rebuildIndexes(options: { env: Environment; dryRun: boolean; signal: AbortSignal }): Promise<IndexRepair | null>;
   /** Makes a key for sealed settings: its line in a file of keys. */
   newSettingsKey(): Promise<{ line: string }>;
   /** Writes a driver to begin with. */

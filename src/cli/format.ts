@@ -61,4 +61,4 @@ export function duration(seconds: number): string {
 export const instant = (unixSeconds: number): string => `${new Date(unixSeconds * 1_000).toISOString().slice(0, 19)}Z`;
 
 /** `1 module`, `2 modules`. */
-export const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+export const plural = (count: number, what: string, many = `${what}s`): string => `${count} ${count === 1 ? what : many}`;

@@ -14,6 +14,8 @@ import { addExport } from './export.ts';
 import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
 import type { CliFailure } from './failures.ts';
 import { cleanLines } from './format.ts';
+import { addImport } from './import.ts';
+import { addIndex } from './index-rebuild.ts';
 import { addGet } from './get.ts';
 import { addKey } from './key.ts';
 import { addLocation } from './location.ts';
@@ -60,6 +62,8 @@ const commands = [
   addBackup,
   addVerify,
   addRestore,
+  addIndex,
+  addImport,
   addSim,
   addModel,
 ];

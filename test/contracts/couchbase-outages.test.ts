@@ -206,6 +206,12 @@ describe('a start', () => {
     await expect(opening).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: 'there is no such scope' } });
   });
 
+  it('is refused where the documents belong to a server of the other role', async () => {
+    await openOn(sdk, node);
+    const edge = openOn(sdk, node, { owner: 'edge', setUpMs: 0 });
+    await expect(edge).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: expect.stringContaining('give this server a scope of its own') } });
+  });
+
   it('finds what a node committed that died before it wrote the documents', async () => {
     const first = await openOn(sdk, node);
     await first.apply([create('mod-1', { edge_control_id: 'edge-1' })]);
@@ -231,16 +237,18 @@ describe('a start', () => {
     await eventually('documents are written', () => (node.collection('holdfast-private.log').read('head') as { written: number }).written === 4);
     await first.close();
     const took: number[] = [];
-    // The machine does other things too: the best of three.
+    const worked: number[] = [];
+    // The machine does other things too: the best of three, and what the processor did for it.
     for (let run = 0; run < 3; run += 1) {
-      const begun = performance.now();
+      const [begun, before] = [performance.now(), await sdk.processorMs()];
       const store = await openOn(sdk, node);
       expect(await store.modulesOf('edge-1')).toHaveLength(2_000);
       took.push(performance.now() - begun);
+      worked.push((await sdk.processorMs()) - before);
       await store.close();
     }
-    console.log(`a location with 2,000 modules was read in ${took.map(Math.round).join(', ')} ms`);
-    expect(Math.min(...took)).toBeLessThan(1_500);
+    console.log(`a location with 2,000 modules was read in ${took.map(Math.round).join(', ')} ms, of processor time ${worked.map(Math.round).join(', ')} ms`);
+    expect(Math.min(...worked)).toBeLessThan(1_500);
   });
 });
 
@@ -271,6 +279,6 @@ describe('documents', () => {
     log.drop(`commit-${head.generation}-1`);
     const late = await openOn(sdk, node);
     expect((await late.list('mod', { limit: 10 })).map(({ document }) => document.id)).toEqual(['mod-2']);
-    expect(late.log).toContainEqual(expect.objectContaining({ event: 'store.document-damaged' }));
+    expect(late.log).toContainEqual(expect.objectContaining({ event: 'store.damaged' }));
   });
 });

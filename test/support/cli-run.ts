@@ -36,6 +36,8 @@ export function startCli(setting: CliSetting, ...argv: string[]): { out(): strin
     inspect: unused,
     verify: unused,
     restore: unused,
+    rebuildIndexes: unused,
+    importCouchbase: unused,
     newSettingsKey: unused,
     newDriver: unused,
     testDrivers: unused,

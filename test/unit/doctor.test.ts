@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Location } from '../../src/client-sdk/index.ts';
 import { checkData } from '../../src/cli/doctor/data-checks.ts';
-import type { DataFacts, EdgeFacts, FederationFacts, ModuleFacts, SiteFacts } from '../../src/cli/doctor/facts.ts';
+import type { DataFacts, EdgeFacts, FederationFacts, ModuleFacts, SiteFacts, StoreFacts } from '../../src/cli/doctor/facts.ts';
 import { checkFederation } from '../../src/cli/doctor/federation-checks.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { checkSite } from '../../src/cli/doctor/site-checks.ts';
@@ -44,6 +44,7 @@ const data: DataFacts = {
   credentials: { enrolled: ['berlin'], edge: null },
   site,
   settingsKeys: { file: keyFile, problem: null, keys: ['0a0b0c0d'] },
+  store: null,
   drivers: [],
   takenPorts: [],
   masters: [],
@@ -62,6 +63,7 @@ const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 
 const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, edges: [edge], settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
+const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', trouble: null, problem: '', index: null, ...facts } });
 const ofSite = (facts: Partial<SiteFacts>): Finding[] => checkSite({ ...site, ...facts }, NOW);
 const ofLocation = (facts: Partial<Location>): Finding[] => checkFederation({ ...federation, locations: [{ ...berlin, ...facts }], edges: [] });
 const ofEdge = (facts: Partial<EdgeFacts>, location: Partial<Location> = {}): Finding[] =>
@@ -119,6 +121,19 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ],
   ['others may read the settings keys', ofData({ settingsKeys: { file: { ...keyFile, mode: 0o644 }, problem: null, keys: ['0a0b0c0d'] } }), 'problem', /mode 644/, /chmod 600 \/etc\/settings\.keys/],
   ['the settings keys cannot be read', ofData({ settingsKeys: { file: { ...keyFile, mode: null }, problem: 'ENOENT', keys: [] } }), 'problem', /ENOENT/, /HOLDFAST_SETTINGS_KEYS_FILE/],
+  ...(
+    [
+      ['the SDK is not installed', 'sdk', /npm install couchbase@/],
+      ['the database is away', 'away', /can be reached/],
+      ['the password of the database is wrong', 'credentials', /HOLDFAST_STORE_PASSWORD_FILE/],
+      ['the bucket is missing', 'bucket', /bucket-create/],
+      ['the scope is missing', 'scope', /collection-manage/],
+      ['replicas make durable writes impossible', 'durability', /bucket-edit --bucket-replica 0/],
+      ['the disk of the database is full', 'room', /free disk space on the data nodes/],
+    ] as const
+  ).map(([fault, trouble, fix]): (typeof faults)[number] => [fault, ofStore({ trouble, problem: 'why' }), 'problem', /db\/holdfast: why/, fix]),
+  ['an index disagrees with the documents', ofStore({ index: { documents: 9, differences: 1, hidden: 3, damaged: [] } }), 'problem', /1 index disagrees.*3 are hidden/, /holdfast index rebuild/],
+  ['a document in the database is damaged', ofStore({ index: { documents: 9, differences: 0, hidden: 0, damaged: ['document mod-1: bad'] } }), 'problem', /mod-1: bad/, /holdfast apply/],
   ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /holdfast driver check/],
   ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
   ['the master cannot be reached', ofData({ masters: [{ address: 'm:7443', outcome: 'unreachable', problem: 'refused' }] }, edgeData), 'problem', /m:7443 cannot be reached/, /HOLDFAST_MASTERS/],

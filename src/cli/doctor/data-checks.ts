@@ -2,6 +2,7 @@ import { instant, plural } from '../format.ts';
 import type { DatabaseFacts, DataFacts, SiteFacts } from './facts.ts';
 import { type Finding, ok, orOk, problem, warning } from './finding.ts';
 import { checkSettingsKeys } from './settings-checks.ts';
+import { checkStore } from './store-checks.ts';
 
 /** Checks of a data directory and of the machine around it. */
 
@@ -22,6 +23,7 @@ export function checkData(facts: DataFacts, nowMs: number, keys: SiteFacts['keys
     ...enrolment(facts),
     ...administrators(facts, keys ?? facts.site?.keys ?? null),
     ...(facts.settingsKeys === null ? [] : checkSettingsKeys(facts.settingsKeys, facts.site?.sealed ?? [])),
+    ...(facts.store === null ? [] : checkStore(facts.store)),
     ...drivers(facts),
     ...ports(facts),
     ...masters(facts),

@@ -25,11 +25,22 @@ export interface DataFacts {
   site: SiteFacts | null;
   /** Keys of sealed settings, by the environment of the server; null: it is not known. */
   settingsKeys: SettingsKeyFacts | null;
+  /** The database that the environment names; null: none, or it is not known. */
+  store: StoreFacts | null;
   /** Own drivers that do not load. */
   drivers: { name: string; problem: string }[];
   /** Addresses on which a server could not listen now; looked at only while no server uses the directory. */
   takenPorts: { variable: string; address: string }[];
   masters: MasterFacts[];
+}
+
+export interface StoreFacts {
+  address: string;
+  /** What keeps a server from using it; `room`: disk or memory is full. */
+  trouble: 'sdk' | 'away' | 'credentials' | 'bucket' | 'scope' | 'durability' | 'room' | 'other' | null;
+  problem: string;
+  /** null: it cannot be told now. `hidden`: documents that no index lists. */
+  index: { documents: number; differences: number; hidden: number; damaged: string[] } | null;
 }
 
 export interface SettingsKeyFacts {

@@ -90,13 +90,21 @@ export function parseSiteFile(text: string): SiteFile {
 /** All documents of the store but API keys and tokens, without what is default: `apply` accepts it and finds nothing to change. */
 export async function exportSite(store: DocumentStore): Promise<string> {
   const lines = ['# Holdfast documents: change what you like and give the file to `holdfast apply`.', '# API keys and tokens are not part of it.', ''];
+  const documents: SiteDocument[] = [];
+  for (const name of sectionNames) documents.push(...(await listAll(store, sections[name])));
+  return siteText(documents, lines);
+}
+
+/** Documents as such a file. `head`: the lines in front. */
+export function siteText(all: readonly SiteDocument[], head: readonly string[]): string {
+  const lines = [...head];
   for (const name of sectionNames) {
-    const documents = await listAll(store, sections[name]);
+    const documents = all.filter(({ type }) => type === sections[name]);
     // Block scalars of yaml 2.9.1 gain a newline when the text ends in several.
     const yaml = stringify({ [name]: documents.map(withoutDefaults) }, { lineWidth: 0, blockQuote: false, aliasDuplicateObjects: false });
     if (documents.length > 0) lines.push(yaml);
   }
-  return lines.length === 3 ? `${lines.join('\n')}{}\n` : lines.join('\n');
+  return lines.length === head.length ? `${lines.join('\n')}{}\n` : lines.join('\n');
 }
 
 /** The fields of a document that say something. */

@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { Collection, type NodeState } from './documents.ts';
+import { z } from 'zod';
 import { type Answer, encodeAnswer, features, opcodes, type Request, splitKey, statuses, takeRequests } from './frames.ts';
 import { isMechanism, ScramServer } from './scram.ts';
 import { NotKnown } from './sub-documents.ts';
@@ -32,6 +33,12 @@ export interface Seen {
 }
 
 const VBUCKETS = 64;
+
+const scanSchema = z.strictObject({
+  collection: z.string().default('0'),
+  key_only: z.literal(true),
+  range: z.strictObject({ start: z.literal(''), end: z.string() }),
+});
 const granted = Object.values(features);
 const json = (value: unknown): Answer => ({ status: statuses.success, value: Buffer.from(JSON.stringify(value)), json: true });
 
@@ -45,6 +52,7 @@ export class DataNode {
   readonly #options: Required<DataNodeOptions>;
   readonly #state: NodeState = { nowSeconds: 1_700_000_000, lastCas: 0n, sequence: 0, room: Infinity };
   readonly #collections = new Map<number, Collection>();
+  readonly #scans = new Map<string, string[]>();
   readonly #sockets = new Map<Socket, { wake(): void }>();
   #server: Server | null = null;
   #port = 0;
@@ -204,9 +212,34 @@ export class DataNode {
         return json({ uid: '1', scopes: this.#scopes() });
       case opcodes.collectionId:
         return this.#collectionId(request.value.toString('utf8') || request.key.toString('utf8'));
+      case opcodes.scanCreate:
+        return this.#beginScan(request);
+      case opcodes.scanContinue:
+        return this.#scan(request.extras.subarray(0, 16).toString('hex'));
       default:
         return null;
     }
+  }
+
+  /** Of keys alone, and of all of them: nothing else is known here. */
+  #beginScan({ value, vbucket }: Request): Answer {
+    const asked = scanSchema.safeParse(JSON.parse(value.toString('utf8')));
+    if (!asked.success) return this.#refuse(`scan ${value.toString('utf8')}`, statuses.unknownCommand);
+    const ids = this.#collections.get(parseInt(asked.data.collection, 16))?.idsIn(vbucket) ?? [];
+    if (ids.length === 0) return { status: statuses.notFound };
+    const uuid = Buffer.alloc(16);
+    uuid.writeUInt32BE(this.#scans.size + 1, 12);
+    this.#scans.set(uuid.toString('hex'), ids);
+    return { status: statuses.success, value: uuid };
+  }
+
+  #scan(uuid: string): Answer {
+    const keys = (this.#scans.get(uuid) ?? []).map((id) => {
+      const key = Buffer.from(id);
+      // Lengths up to 127 are one byte; ids of documents have at most 120 letters.
+      return Buffer.concat([Buffer.from([key.length]), key]);
+    });
+    return { status: statuses.scanComplete, extras: Buffer.alloc(4), value: Buffer.concat(keys) };
   }
 
   #scopes(): unknown[] {
@@ -232,7 +265,7 @@ export class DataNode {
 
   #clusterConfig(): unknown {
     const { bucket } = this.#options;
-    const capabilities = ['collections', 'durableWrite', 'tombstonedUserXAttrs', 'couchapi', 'cbhello', 'touch', 'cccp', 'xdcrCheckpointing', 'nodesExt', 'xattr'];
+    const capabilities = ['collections', 'durableWrite', 'tombstonedUserXAttrs', 'couchapi', 'cbhello', 'touch', 'cccp', 'xdcrCheckpointing', 'nodesExt', 'xattr', 'rangeScan'];
     return {
       rev: 1,
       revEpoch: 1,

@@ -7,6 +7,8 @@ interface Item {
   cas: bigint;
   /** Unix seconds by the clock of the node; 0: never. */
   expires: number;
+  /** The part of the key space that the client has found it in. */
+  vbucket: number;
 }
 
 /** What the documents of a node share: one clock for expiry and for versions. */
@@ -43,7 +45,12 @@ export class Collection {
   }
 
   write(id: string, value: unknown): void {
-    this.#store(id, { value: Buffer.from(JSON.stringify(value)), flags: 0x02_00_00_06, expires: 0 });
+    this.#store(id, { value: Buffer.from(JSON.stringify(value)), flags: 0x02_00_00_06, expires: 0, vbucket: this.#items.get(id)?.vbucket ?? 0 });
+  }
+
+  /** Keys of one part, as a scan lists them. */
+  idsIn(vbucket: number): string[] {
+    return this.ids().filter((id) => this.#items.get(id)?.vbucket === vbucket);
   }
 
   drop(id: string): void {
@@ -64,7 +71,8 @@ export class Collection {
     const refused = mode === 'insert' ? null : this.#unlessMatching(item, request.cas, mode === 'replace');
     if (refused !== null) return refused;
     const flags = request.extras.readUInt32BE(0);
-    return this.#store(id, { value: Buffer.from(request.value), flags, expires: this.#expiry(request.extras.readUInt32BE(4)) });
+    const expires = this.#expiry(request.extras.readUInt32BE(4));
+    return this.#store(id, { value: Buffer.from(request.value), flags, expires, vbucket: request.vbucket });
   }
 
   remove(id: string, cas: bigint): Answer {
@@ -90,7 +98,8 @@ export class Collection {
     if (refused !== null) return refused;
     const done = mutate(item?.value ?? Buffer.from('{}'), request.value);
     if ('status' in done) return done;
-    return this.#store(id, { value: done.value, flags: item?.flags ?? 0x02_00_00_06, expires: extras.length >= 4 ? this.#expiry(extras.readUInt32BE(0)) : 0 });
+    const expires = extras.length >= 4 ? this.#expiry(extras.readUInt32BE(0)) : 0;
+    return this.#store(id, { value: done.value, flags: item?.flags ?? 0x02_00_00_06, expires, vbucket: request.vbucket });
   }
 
   #unlessMatching(item: Item | null, cas: bigint, mustExist: boolean): Answer | null {

@@ -17,6 +17,8 @@ export const opcodes = {
   collectionId: 0xbb,
   lookupIn: 0xd0,
   mutateIn: 0xd1,
+  scanCreate: 0xda,
+  scanContinue: 0xdb,
   errorMap: 0xfe,
 } as const;
 
@@ -37,6 +39,7 @@ export const statuses = {
   unknownCollection: 0x88,
   unknownScope: 0x8c,
   durabilityImpossible: 0xa1,
+  scanComplete: 0xa7,
   durabilityAmbiguous: 0xa3,
   pathNotFound: 0xc0,
   pathMismatch: 0xc1,

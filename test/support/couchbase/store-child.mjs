@@ -4,6 +4,7 @@ import { createSystemClock } from '../../../dist/shared/adapters/clock/system-cl
 import { createSystemRandom } from '../../../dist/shared/adapters/random/system-random.js';
 import { openCouchbaseStore } from '../../../dist/shared/adapters/store-couchbase/couchbase-store.js';
 import { openEmbeddedStore } from '../../../dist/shared/adapters/store-embedded/embedded-store.js';
+import { inspectStore, rebuildIndexes } from '../../../dist/shared/adapters/store-couchbase/inspect-store.js';
 import { HoldfastError } from '../../../dist/shared/model/errors.js';
 
 const stores = new Map();
@@ -18,6 +19,7 @@ function logFor(store) {
 async function open(name, options) {
   const store = await openCouchbaseStore({
     caFile: null,
+    owner: 'master',
     ...options,
     copy: options.copyPath === undefined ? null : await openEmbeddedStore({ path: options.copyPath, log: logFor(name) }),
     clock: createSystemClock(),
@@ -48,6 +50,10 @@ async function scopes(method, { address, password }) {
 async function call({ store, method, args }) {
   if (method === 'open') return open(store, ...args);
   if (method === 'make' || method === 'drop') return scopes(method, ...args);
+  const world = { caFile: null, clock: createSystemClock(), random: createSystemRandom(), signal: AbortSignal.timeout(30_000) };
+  if (method === 'processor') return (process.cpuUsage().user + process.cpuUsage().system) / 1_000;
+  if (method === 'inspect') return inspectStore({ ...world, ...args[0] });
+  if (method === 'rebuild') return rebuildIndexes({ ...world, ...args[0] }, args[1]);
   const opened = stores.get(store);
   if (method === 'contact') return { inTouch: opened.inTouch, ageMs: opened.ageMs };
   return opened[method](...args);

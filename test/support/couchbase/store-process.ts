@@ -1,5 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { IndexReport } from '../../../src/shared/adapters/store-couchbase/index-repair.ts';
+import type { StoreInspection } from '../../../src/shared/adapters/store-couchbase/inspect-store.ts';
 import { fromWire, type WireError } from '../../../src/shared/model/errors.ts';
 import type { StoreAddress } from '../../../src/shared/model/store-address.ts';
 import type { CommitListener, DocumentStore, FeedHead } from '../../../src/shared/ports/document-store.ts';
@@ -8,6 +10,7 @@ import type { CommitListener, DocumentStore, FeedHead } from '../../../src/share
 export interface RemoteOptions {
   address: StoreAddress;
   password: string;
+  owner?: 'master' | 'edge';
   tombstones?: number;
   keepCommits?: number;
   setUpMs?: number;
@@ -98,6 +101,19 @@ export class StoreProcess {
   /** Makes or drops the scopes of a store in a real cluster. */
   async scopes(method: 'make' | 'drop', options: RemoteOptions): Promise<void> {
     await this.#call('', method, [options]);
+  }
+
+  /** What the process has cost so far, with the threads of the SDK. */
+  processorMs(): Promise<number> {
+    return this.#call('', 'processor', []) as Promise<number>;
+  }
+
+  inspect(options: RemoteOptions): Promise<StoreInspection> {
+    return this.#call('', 'inspect', [options]) as Promise<StoreInspection>;
+  }
+
+  rebuild(options: RemoteOptions, dryRun: boolean): Promise<IndexReport | null> {
+    return this.#call('', 'rebuild', [options, dryRun]) as Promise<IndexReport | null>;
   }
 
   /** Those that were not closed. */

@@ -26,6 +26,8 @@ export function programForDocs(): Command {
     demo: unused,
     inspect: unused,
     verify: unused,
+    rebuildIndexes: unused,
+    importCouchbase: unused,
     restore: unused,
     newSettingsKey: unused,
     newDriver: unused,

@@ -2,7 +2,7 @@ import type { Random } from '../../ports/random.ts';
 import type { Commit, TableChange, TableRow } from '../../runtime/document-table.ts';
 import { KvFailure } from './failures.ts';
 import type { Kv } from './kv.ts';
-import { commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
+import { commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, type Owner, parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
 
 /** A commit as it stands in the log. `nonce`: who wrote it can tell. */
 export interface LoggedCommit extends Commit {
@@ -27,10 +27,14 @@ export class CommitLog {
   }
 
   /** Makes the log where there is none. */
-  async open(): Promise<LogHead> {
-    const found = await this.head();
-    if (found !== null) return found;
-    const made: LogHead = { generation: this.#random.hex(8), first: 1, written: 0, sequence: 0, cursor: null };
+  async open(owner: Owner): Promise<LogHead> {
+    const head = (await this.head()) ?? (await this.#make(owner));
+    if (head.owner === owner) return head;
+    throw new KvFailure('refused', `its documents belong to the role ${head.owner}: give this server a scope of its own`, { trouble: 'scope' });
+  }
+
+  async #make(owner: Owner): Promise<LogHead> {
+    const made: LogHead = { owner, generation: this.#random.hex(8), first: 1, written: 0, sequence: 0, cursor: null };
     await this.#kv.insert('log', HEAD_KEY, made);
     // Whoever was first has made it.
     return (await this.head()) ?? made;
@@ -75,7 +79,7 @@ export class CommitLog {
     const taken = await this.#kv.insert('log', commitKey(generation, number), { nonce, after, cursor, parts, changes: parts === 0 ? changes : [] });
     if (taken) return commit;
     const standing = await this.read(generation, number);
-    if (standing === null) throw new KvFailure('uncertain', `commit ${number} is gone`, null);
+    if (standing === null) throw new KvFailure('uncertain', `commit ${number} is gone`);
     return standing;
   }
 
@@ -91,7 +95,7 @@ export class CommitLog {
       if (found === null || head === null || head.generation !== to.generation || head.written >= to.written) return;
       // In strides, so that not each commit has to remove one.
       const first = to.written - head.first > keep * 1.25 ? to.written - keep : head.first;
-      if (!(await this.#kv.replace('log', HEAD_KEY, { ...to, first }, found.cas))) continue;
+      if (!(await this.#kv.replace('log', HEAD_KEY, { ...head, ...to, first }, found.cas))) continue;
       // Only now: nobody who reads the head looks for them any more.
       for (let number = head.first; number < first; number += 1) await this.#forget(to.generation, number);
       return;
@@ -129,7 +133,7 @@ export class CommitLog {
 function toHead(found: { content: unknown } | null): LogHead | null {
   if (found === null) return null;
   const head = headSchema.safeParse(found.content);
-  if (!head.success) throw new KvFailure('refused', `its head is damaged: ${head.error.issues[0]?.message}`, head.error);
+  if (!head.success) throw new KvFailure('refused', `its head is damaged: ${head.error.issues[0]?.message}`, { cause: head.error });
   return head.data;
 }
 
@@ -141,4 +145,4 @@ function toChange(number: number, { id, kind, document, was }: StoredCommit['cha
   return { id, kind, document: parsed.document, was };
 }
 
-const damaged = (number: number, problem: string | undefined): KvFailure => new KvFailure('refused', `commit ${number} cannot be read: ${problem}`, null);
+const damaged = (number: number, problem: string | undefined): KvFailure => new KvFailure('refused', `commit ${number} cannot be read: ${problem}`);

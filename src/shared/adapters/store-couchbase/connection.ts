@@ -54,7 +54,7 @@ export class Connection {
   }
 
   get cluster(): Sdk.Cluster {
-    if (this.#cluster === null) throw new KvFailure('unreachable', 'it was not reached since the start', null);
+    if (this.#cluster === null) throw new KvFailure('unreachable', 'it was not reached since the start', { trouble: 'away' });
     return this.#cluster;
   }
 

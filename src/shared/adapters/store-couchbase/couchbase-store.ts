@@ -16,12 +16,14 @@ import { Connection } from './connection.ts';
 import { CopyWriter, readCopy } from './local-copy.ts';
 import { KvFailure, kvFailure, toHoldfastError } from './failures.ts';
 import { Kv } from './kv.ts';
-import type { LogHead } from './layout.ts';
+import type { LogHead, Owner } from './layout.ts';
 import { readSnapshot } from './snapshot.ts';
 import { writeDocuments } from './written-documents.ts';
 
 export interface CouchbaseStoreOptions {
   address: StoreAddress;
+  /** The role of this server. */
+  owner: Owner;
   password: string;
   caFile: string | null;
   clock: Clock;
@@ -100,6 +102,8 @@ class SharedStore implements CouchbaseStore {
   #writing: Promise<void> | null = null;
   #following: Promise<void> = Promise.resolve();
   #inTouch = true;
+  /** Why the database refused last. */
+  #refusal: string | null = null;
   #contactMs: number;
 
   constructor(connection: Connection, options: CouchbaseStoreOptions) {
@@ -331,8 +335,8 @@ class SharedStore implements CouchbaseStore {
 
   async #reload(): Promise<void> {
     await this.#connection.ensure();
-    const { state, commits, head, problems } = await readSnapshot(this.#kv, this.#log);
-    for (const problem of problems) this.#options.log.error('store.document-damaged', { path: this.#path, problem });
+    const { state, commits, head, problems } = await readSnapshot(this.#kv, this.#log, this.#options.owner);
+    for (const problem of problems) this.#options.log.error('store.damaged', { path: this.#path, problem });
     this.#table.load(state);
     for (const commit of commits) this.#table.commit(commit);
     this.#number = commits.at(-1)?.number ?? head.written;
@@ -374,6 +378,7 @@ class SharedStore implements CouchbaseStore {
         await this.#advance(generation, commits);
         const last = commits.at(-1)?.number ?? 0;
         this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > last);
+        this.#refusal = null;
       }
     } catch (error) {
       // The follower tries again.
@@ -387,7 +392,7 @@ class SharedStore implements CouchbaseStore {
     const last = commits.at(-1);
     if (last === undefined) return;
     const cursor = commits.findLast((commit) => commit.cursor !== null)?.cursor ?? (await this.#log.head())?.cursor ?? null;
-    const to: Omit<LogHead, 'first'> = { generation, written: last.number, sequence: last.after + last.changes.length, cursor };
+    const to: Omit<LogHead, 'first' | 'owner'> = { generation, written: last.number, sequence: last.after + last.changes.length, cursor };
     await this.#log.advance(to, this.#options.keepCommits ?? limits.storeCommits);
   }
 
@@ -407,7 +412,12 @@ class SharedStore implements CouchbaseStore {
     if (this.#closing.signal.aborted) return;
     const { kind, message: problem } = kvFailure(error);
     // It answers.
-    if (kind === 'refused' || kind === 'full') return this.#options.log.error('store.refused', { path: this.#path, problem });
+    if (kind === 'refused' || kind === 'full') {
+      // Said once, for it is tried again all the time.
+      if (problem !== this.#refusal) this.#options.log.error('store.refused', { path: this.#path, problem });
+      this.#refusal = problem;
+      return;
+    }
     if (!this.#inTouch) return;
     this.#inTouch = false;
     this.#options.log.error('store.lost', { path: this.#path, problem });

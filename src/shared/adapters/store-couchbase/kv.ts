@@ -88,6 +88,17 @@ export class Kv {
     return done ? made : null;
   }
 
+  /** Every key of a collection, by a scan. For repairs alone: it reads all of it. */
+  async keys(collection: CollectionName): Promise<string[]> {
+    const { RangeScan } = this.#connection.sdk;
+    const found = await this.#of(collection)
+      .scan(new RangeScan(), { idsOnly: true })
+      .catch((error: unknown) => {
+        throw kvFailure(error);
+      });
+    return found.map(({ id }) => id);
+  }
+
   get #durability(): { durabilityLevel: number } | Record<string, never> {
     const { DurabilityLevel } = this.#connection.sdk;
     const levels = { none: DurabilityLevel.None, majority: DurabilityLevel.Majority, persist: DurabilityLevel.PersistToMajority };

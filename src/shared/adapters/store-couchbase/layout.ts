@@ -36,8 +36,13 @@ const generationSchema = z.string().min(1).max(100);
 const feedHeadSchema = z.object({ generation: z.string().max(100), sequence: countSchema });
 const kindSchema = z.enum(documentKinds as [DocumentKind, ...DocumentKind[]]);
 
+/** Servers of the other role must not write here: an edge's copy is not what its master has. */
+const ownerSchema = z.enum(['master', 'edge']);
+export type Owner = z.output<typeof ownerSchema>;
+
 /** `written`: documents and indexes are as after this commit, whose last change has `sequence`. Commits from `first` on are kept. */
 export const headSchema = z.object({
+  owner: ownerSchema,
   generation: generationSchema,
   first: countSchema,
   written: countSchema,

@@ -2,7 +2,7 @@ import { rowOf, type TableRow, type TableState } from '../../runtime/document-ta
 import type { CommitLog, LoggedCommit } from './commit-log.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Kv } from './kv.ts';
-import { fromContent, indexSchema, type LogHead, ROOT_KEY, rootSchema, sequenceOf } from './layout.ts';
+import { fromContent, indexSchema, type LogHead, type Owner, ROOT_KEY, rootSchema, sequenceOf } from './layout.ts';
 
 export interface Snapshot {
   state: TableState;
@@ -17,9 +17,9 @@ export interface Snapshot {
  * Everything, by key alone: the indexes say which documents there are, and the log what has happened since. Documents may
  * be newer than the head that was read first: a commit leaves alone what has its sequence already.
  */
-export async function readSnapshot(kv: Kv, log: CommitLog): Promise<Snapshot> {
+export async function readSnapshot(kv: Kv, log: CommitLog, owner: Owner): Promise<Snapshot> {
   for (;;) {
-    const head = await log.open();
+    const head = await log.open(owner);
     const { rows, problems } = await readRows(kv, head.generation);
     const written = await readNumbers(log, head, { from: head.first, to: head.written }, (number) => log.removalsOf(head.generation, number));
     const commits = await readNumbers(log, head, { from: head.written + 1, to: Infinity }, (number) => log.read(head.generation, number));
@@ -36,12 +36,15 @@ export async function readSnapshot(kv: Kv, log: CommitLog): Promise<Snapshot> {
 }
 
 async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[]; problems: string[] }> {
+  const problems: string[] = [];
   const root = rootSchema.parse((await kv.get('indexes', ROOT_KEY))?.content ?? {});
   const indexes = await inParallel(Object.keys(root), async (key) => {
-    const found = await kv.get('indexes', key);
-    return found === null ? [] : Object.keys(indexSchema.parse(found.content).ids);
+    const index = indexSchema.safeParse((await kv.get('indexes', key))?.content);
+    if (index.success) return Object.keys(index.data.ids);
+    // Its documents are not seen; what the log still tells of them is.
+    problems.push(`index ${key} is missing or damaged: holdfast index rebuild`);
+    return [];
   });
-  const problems: string[] = [];
   // Twice where a move between locations was cut off: the document says where it is.
   const ids = new Set(indexes.flat());
   const rows = await inParallel(ids, async (id): Promise<TableRow | null> => {

@@ -1,4 +1,5 @@
 import { type Place, placeOf, type TableChange } from '../../runtime/document-table.ts';
+import { KvFailure } from './failures.ts';
 import { inParallel } from './in-parallel.ts';
 import type { LoggedCommit } from './commit-log.ts';
 import type { Kv, PathChange } from './kv.ts';
@@ -78,7 +79,9 @@ async function writeIndex(kv: Kv, write: IndexWrite): Promise<void> {
       if (await makeIndex(kv, write)) return;
       continue;
     }
-    const index = indexSchema.parse(found.content);
+    const parsed = indexSchema.safeParse(found.content);
+    if (!parsed.success) throw new KvFailure('refused', `index ${key} is damaged: holdfast index rebuild`);
+    const index = parsed.data;
     if (index.generation === generation && index.commit >= commit) return;
     const changes: PathChange[] = [];
     for (const [id, sequence] of ids) {
