@@ -37,7 +37,7 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const files = dataFiles(config.data);
   if (config.store === null) {
     const embedded = await openEmbeddedStore({ path: files.documents, log: parts.log });
-    return extended(embedded, { backup: (toFile) => embedded.backup(toFile), staleMs: () => null });
+    return Object.assign(embedded, { staleMs: () => null });
   }
   const [{ openCouchbaseStore }, password] = await Promise.all([import('./shared/adapters/store-couchbase/couchbase-store.ts'), readPassword(config.store)]);
   // The copy of this server also keeps a second one out of its data directory.
@@ -47,7 +47,7 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
   const shared = await openCouchbaseStore({ ...parts, owner: config.role, address, password, caFile, copy, fill });
   const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
-  return extended(shared, { backup: (toFile) => copy.backup(toFile), staleMs });
+  return Object.assign(shared, { backup: (toFile: string) => copy.backup(toFile), staleMs });
 }
 
 /** What is wrong with a database, for the doctor. Changes nothing that lasts. Throws CONFIG_INVALID. */
@@ -78,11 +78,6 @@ async function inspectionOf(store: StoreConfig, signal: AbortSignal): Promise<In
   const { address, caFile } = store;
   return { address, caFile, password: await readPassword(store), clock: createSystemClock(), random: createSystemRandom(), signal };
 }
-
-type Extension = Pick<ServerStore, 'backup' | 'staleMs'>;
-
-/** The store itself: its methods stand in its class. */
-const extended = <S extends DocumentStore>(store: S, extension: Extension): S & Extension => Object.assign(store, extension);
 
 interface Filling {
   documents: AnyDocument[];
