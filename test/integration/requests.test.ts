@@ -151,8 +151,8 @@ it('an edge that was away converges when it returns: exactly the devices of what
 
 it('a start of thousands shows how far it has come, also at the other server, and an operator ends one that comes with a takeover', { timeout: 120_000 }, async () => {
   const hosts = availableParallelism();
-  // More than all hosts have in hand at a time.
-  const count = hosts * limits.modulesBatch * limits.modulesBatches + 500;
+  // Far more than all hosts have in hand at a time: a slow machine must not be done before the operator is.
+  const count = hosts * limits.modulesBatch * limits.modulesBatches + 2_500;
   const slow = Array.from({ length: count }, (_, at) => `  - {id: slow-${at}, name: Slow, driver_id: driver-slow, edge_control_id: berlin, running: false}`);
   const text = `drivers: [{id: driver-slow, name: Slow, builtin: slow, role: logic}]\nmodules:\n${slow.join('\n')}\n`;
   await world.client.call(routes.apply, { body: { text, dry_run: false } }, { timeoutMs: 30_000 });
@@ -171,8 +171,12 @@ it('a start of thousands shows how far it has come, also at the other server, an
   expect(under).toMatchObject({ location: 'berlin', method: 'start', at: 'berlin', left: null, module: expect.stringMatching(/^\d+\/\d+ modules, \d+ failing$/) });
 
   const taken = world.client.call(routes.takeover, { params: { id: 'berlin' } }, { timeoutMs: 60_000 });
-  // All of them in one go: the master has the documents.
-  await expect.poll(async () => ((await progress())?.total ?? 0) > count, { timeout: 30_000, interval: 20 }).toBe(true);
+  // All of them in one go: the master has the documents. Before that the edge shows how far its stop is, which nobody can end.
+  const atMaster = async (): Promise<boolean> => {
+    const now = await progress();
+    return now !== null && now.action === 'start' && now.total > count;
+  };
+  await expect.poll(atMaster, { timeout: 30_000, interval: 20 }).toBe(true);
   await world.client.call(routes.requestCancel, { params: { id: 'modules-berlin' } });
   // It controls the location all the same: what did not start says why.
   expect((await taken).after).toMatchObject({ holder: 'master', progress: null });
