@@ -90,7 +90,7 @@ it('an edge goes to the commit that its document names: at once, when it comes b
   const torch = await ask('born', 'torch');
   await want(second);
   await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v2');
-  await expect.poll(commit).toEqual({ wanted: second, actual: second, busy: false, problem: null });
+  await expect.poll(commit, { timeout: 20_000 }).toEqual({ wanted: second, actual: second, busy: false, problem: null });
   expect(await ask('born', 'torch')).toBe(torch);
 
   await want('f'.repeat(40));
@@ -110,7 +110,7 @@ it('an edge goes to the commit that its document names: at once, when it comes b
   const atEdge = federation.client(edge?.origin);
   scope().defer('client', () => atEdge.close());
   const events = async () => (await atEdge.call(routes.eventList, { query: { kind: 'driver' } })).events;
-  await expect.poll(events).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
+  await expect.poll(events, { timeout: 20_000 }).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
 
   // No master, and no repository in reach: it starts with what it has.
   federation.master.process.signal('SIGKILL');
