@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const report = process.env['TEST_REPORT'];
 const patience = { testTimeout: 90_000, hookTimeout: 90_000 };
-const integration = ['doctor', 'edge-https', 'events', 'live-reload', 'proxy', 'requests', 'sealed-settings', 'triggers', 'writing-drivers'];
+const integration = ['doctor', 'edge-https', 'events', 'proxy', 'requests', 'sealed-settings', 'triggers', 'writing-drivers'];
 const waiting = ['test/e2e/**/*.test.ts', ...integration.map((name) => `test/integration/${name}.test.ts`)];
 
 export default defineConfig({
