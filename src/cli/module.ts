@@ -53,8 +53,9 @@ export function addModule(program: Command, session: Session): void {
 /** Their systems. */
 export function addSystem(program: Command, session: Session): void {
   const system = program.command('system').description('start and stop systems, and have them read anew');
-  addWish(system, session, { action: 'start', route: routes.systemStart, description: 'want the modules of a system to run, but those with ignore_startstop' });
-  addWish(system, session, { action: 'stop', route: routes.systemStop, description: 'want the modules of a system to be stopped, but those with ignore_startstop' });
+  const but = 'but those with ignore_startstop';
+  addWish(system, session, { action: 'start', route: routes.systemStart, description: `want the modules of a system to run, ${but}` });
+  addWish(system, session, { action: 'stop', route: routes.systemStop, description: `want the modules of a system to be stopped, ${but}` });
   system
     .command('expire <id>')
     .description('have the servers read a system anew: which module each of its names means')

@@ -1,16 +1,17 @@
 import { setMaxListeners } from 'node:events';
 import { backoffMs } from '../../foundation/backoff.ts';
 import { BoundedQueue } from '../../foundation/bounded-queue.ts';
-import type { AnyDocument, DocumentKind, DocumentOf, ModuleDocument, SystemDocument } from '../../model/documents.ts';
+import type { AnyDocument } from '../../model/documents.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import { describeAddress, type StoreAddress } from '../../model/store-address.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
+import type { DocumentStore, FeedHead } from '../../ports/document-store.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Random } from '../../ports/random.ts';
 import { type Commit, type CommitDraft, DocumentTable } from '../../runtime/document-table.ts';
+import { TableStore } from '../../runtime/table-store.ts';
 import { CommitLog, type LoggedCommit } from './commit-log.ts';
 import { Connection } from './connection.ts';
 import { CopyWriter, readCopy } from './local-copy.ts';
@@ -80,16 +81,14 @@ const BATCH = 500;
  * The documents of a federation, shared by its nodes through a log of commits in Couchbase. Every node has all of them in
  * memory, and gets there by the same commits in the same order: what one has stored is what all will read.
  */
-class SharedStore implements CouchbaseStore {
+class SharedStore extends TableStore implements CouchbaseStore {
   readonly #options: CouchbaseStoreOptions;
   readonly #path: string;
   readonly #connection: Connection;
-  readonly #table: DocumentTable;
   readonly #kv: Kv;
   readonly #log: CommitLog;
   readonly #copy: CopyWriter | null;
   readonly #closing = new AbortController();
-  readonly #listeners = new Set<CommitListener>();
   readonly #waiting = new BoundedQueue<Waiting>(limits.storeQueue);
   /** The newest commit that the table has. */
   #number = 0;
@@ -107,16 +106,16 @@ class SharedStore implements CouchbaseStore {
   #contactMs: number;
 
   constructor(connection: Connection, options: CouchbaseStoreOptions) {
+    super(new DocumentTable('', options.tombstones ?? limits.storeTombstones));
     this.#options = options;
     this.#path = describeAddress(options.address);
     this.#connection = connection;
     this.#contactMs = options.clock.monotonicMs();
     // Every call that waits for its next attempt listens.
     setMaxListeners(0, this.#closing.signal);
-    this.#table = new DocumentTable('', options.tombstones ?? limits.storeTombstones);
     this.#kv = new Kv(connection, { ...options, signal: this.#closing.signal });
     this.#log = new CommitLog(this.#kv, options.random);
-    this.#copy = options.copy === null ? null : new CopyWriter(options.copy, this.#table, options.log);
+    this.#copy = options.copy === null ? null : new CopyWriter(options.copy, this.table, options.log);
   }
 
   get inTouch(): boolean {
@@ -141,9 +140,9 @@ class SharedStore implements CouchbaseStore {
         const failure = kvFailure(error);
         const copied = copy === null ? null : await readCopy(copy);
         if (copied !== null) {
-          this.#table.load(copied);
+          this.table.load(copied);
           this.#noteFailure(failure);
-          log.warn('store.opened-from-copy', { path: this.#path, problem: failure.message, ...this.#table.head });
+          log.warn('store.opened-from-copy', { path: this.#path, problem: failure.message, ...this.table.head });
           break;
         }
         // A cluster that is being set up refuses everybody for a moment.
@@ -153,59 +152,12 @@ class SharedStore implements CouchbaseStore {
         await clock.sleep(backoffMs({ firstMs: 250, maxMs: 5_000, factor: 2, jitter: 0.5 }, attempt, random.next()), signal);
       }
     }
-    log.info('store.opened', { path: this.#path, ...this.#table.head, took_ms: Math.round(clock.monotonicMs() - since) });
+    log.info('store.opened', { path: this.#path, ...this.table.head, took_ms: Math.round(clock.monotonicMs() - since) });
     this.#following = this.#follow();
   }
 
-  async get(id: string): Promise<Stored | null> {
-    return this.#table.get(id);
-  }
-
-  async list<K extends DocumentKind>(kind: K, options: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
-    return this.#table.list(kind, options);
-  }
-
-  async systemsOf(location: string | null): Promise<SystemDocument[]> {
-    return this.#table.inLocation('sys', location);
-  }
-
-  async modulesOf(location: string | null): Promise<ModuleDocument[]> {
-    return this.#table.inLocation('mod', location);
-  }
-
-  async head(): Promise<FeedHead> {
-    return this.#table.head;
-  }
-
-  async changesSince(cursor: FeedHead, limit: number): Promise<FeedPage> {
-    return this.#table.changesSince(cursor, limit);
-  }
-
-  async cursor(): Promise<FeedHead | null> {
-    return this.#table.cursor;
-  }
-
-  onChange(listener: CommitListener): () => void {
-    // Wrapped: the same function may listen twice.
-    const entry: CommitListener = (head, touched) => listener(head, touched);
-    this.#listeners.add(entry);
-    return () => this.#listeners.delete(entry);
-  }
-
-  apply(changes: Change[]): Promise<Version[]> {
-    return this.#commit((draft) => draft.apply(changes));
-  }
-
-  applyFeed(entries: FeedEntry[], cursor: FeedHead): Promise<void> {
-    return this.#commit((draft) => draft.applyFeed(entries, cursor));
-  }
-
-  replaceAll(documents: AnyDocument[], cursor: FeedHead): Promise<void> {
-    return this.#commit((draft) => draft.replaceAll(documents, cursor));
-  }
-
   async close(): Promise<void> {
-    this.#listeners.clear();
+    this.listeners.clear();
     // What is committed is safe, and another node would write its documents; this one does it sooner.
     if (this.#inTouch) await Promise.race([this.#writing, this.#options.clock.sleep(limits.storeRequestMs, this.#closing.signal)]);
     this.#closing.abort(new Error('the store is closed'));
@@ -218,7 +170,7 @@ class SharedStore implements CouchbaseStore {
 
   // Writes
 
-  #commit<T>(plan: (draft: CommitDraft) => T): Promise<T> {
+  protected commit<T>(plan: (draft: CommitDraft) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       // Nobody is made to wait for a database that is known to be gone.
       if (!this.#inTouch) return reject(new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'it does not answer' }));
@@ -257,7 +209,7 @@ class SharedStore implements CouchbaseStore {
   async #commitBatch(batch: readonly Waiting[]): Promise<void> {
     let looked = false;
     for (;;) {
-      const draft = this.#table.draft();
+      const draft = this.table.draft();
       const refusals = batch.map((waiting) => planOne(waiting, draft));
       // What looks like a conflict may be a change of another node that is not known here yet.
       if (!looked && refusals.some((refusal) => refusal !== null)) {
@@ -267,7 +219,7 @@ class SharedStore implements CouchbaseStore {
       }
       if (!draft.empty) {
         const commit: LoggedCommit = { number: this.#number + 1, nonce: this.#log.nonce(), ...draft.commit };
-        const standing = await this.#log.append(this.#table.head.generation, commit);
+        const standing = await this.#log.append(this.table.head.generation, commit);
         this.#noteContact();
         this.#take(standing, standing.nonce === commit.nonce);
         if (standing.nonce !== commit.nonce) continue;
@@ -299,7 +251,7 @@ class SharedStore implements CouchbaseStore {
   async #takeNew(): Promise<void> {
     if (!this.#read) return this.#reload();
     for (;;) {
-      const { generation } = this.#table.head;
+      const { generation } = this.table.head;
       const { head, commit } = await this.#log.look(generation, this.#number + 1);
       this.#noteContact();
       // Another history, or so far ahead that the way there is forgotten.
@@ -311,7 +263,7 @@ class SharedStore implements CouchbaseStore {
   }
 
   #take(commit: LoggedCommit, mine: boolean): void {
-    const touched = this.#table.commit(commit);
+    const touched = this.table.commit(commit);
     this.#number = commit.number;
     this.#unwritten.push({ commit, mine, sinceMs: this.#options.clock.monotonicMs() });
     this.#copy?.add(commit);
@@ -325,10 +277,10 @@ class SharedStore implements CouchbaseStore {
     if (fill === undefined || this.#number > 0) return;
     const { documents, cursor } = await fill();
     if (documents.length === 0) return;
-    const draft = this.#table.draft();
+    const draft = this.table.draft();
     draft.apply(documents.map((document) => ({ op: 'put', document, expect: null })));
     const commit: Commit = { ...draft.commit, cursor };
-    const standing = await this.#log.append(this.#table.head.generation, { number: 1, nonce: this.#log.nonce(), ...commit });
+    const standing = await this.#log.append(this.table.head.generation, { number: 1, nonce: this.#log.nonce(), ...commit });
     this.#take(standing, true);
     log.info('store.filled', { path: this.#path, documents: documents.length });
   }
@@ -337,8 +289,8 @@ class SharedStore implements CouchbaseStore {
     await this.#connection.ensure();
     const { state, commits, head, problems } = await readSnapshot(this.#kv, this.#log, this.#options.owner);
     for (const problem of problems) this.#options.log.error('store.damaged', { path: this.#path, problem });
-    this.#table.load(state);
-    for (const commit of commits) this.#table.commit(commit);
+    this.table.load(state);
+    for (const commit of commits) this.table.commit(commit);
     this.#number = commits.at(-1)?.number ?? head.written;
     this.#read = true;
     this.#copy?.renew();
@@ -349,9 +301,9 @@ class SharedStore implements CouchbaseStore {
   }
 
   #tell(touched: ReadonlySet<string> | null): void {
-    for (const listener of this.#listeners) {
+    for (const listener of this.listeners) {
       try {
-        listener(this.#table.head, touched);
+        listener(this.table.head, touched);
       } catch (error) {
         // The change is stored: its author must not be told otherwise.
         this.#options.log.error('store.listener-failed', { error });
@@ -372,7 +324,7 @@ class SharedStore implements CouchbaseStore {
   async #writeAll(): Promise<void> {
     try {
       while (this.#unwritten.length > 0) {
-        const { generation } = this.#table.head;
+        const { generation } = this.table.head;
         const commits = this.#unwritten.slice(0, BATCH).map(({ commit }) => commit);
         await writeDocuments(this.#kv, generation, commits);
         await this.#advance(generation, commits);
