@@ -230,6 +230,26 @@ describe('a start', () => {
     await second.close();
   });
 
+  it('leaves nothing behind that was removed while its author was still about to write it', async () => {
+    const author = await openOn(sdk, node);
+    const other = new StoreProcess();
+    const remover = await openOn(other, node);
+    const written = (): number => (node.collection('holdfast-private.log').read('head') as { written: number }).written;
+    // The document of its author arrives only when the other node has written that there is none.
+    let late = 0;
+    node.fault = ({ collection, opcode }) => {
+      if (collection !== 'holdfast.documents' || opcode !== 0x02) return null;
+      if (written() < 2) return 'busy';
+      late += 1;
+      return null;
+    };
+    const [version] = await author.apply([create('mod-1', { edge_control_id: 'edge-1' })]);
+    await remover.apply([{ op: 'remove', id: 'mod-1', expect: version ?? ('' as Version) }]);
+    await eventually('it comes', () => late > 0);
+    await eventually('it goes', () => node.collection('holdfast.documents').ids().length === 0);
+    await other.close();
+  });
+
   it('reads a location with 2,000 modules within 1.5 s', async () => {
     const first = await openOn(sdk, node);
     const documents = Array.from({ length: 2_000 }, (_, i) => create(`mod-${i}`, { edge_control_id: 'edge-1' }));

@@ -19,7 +19,7 @@ import { KvFailure, kvFailure, toHoldfastError } from './failures.ts';
 import { Kv } from './kv.ts';
 import type { LogHead, Owner } from './layout.ts';
 import { readSnapshot } from './snapshot.ts';
-import { writeDocuments } from './written-documents.ts';
+import { type Made, removeOutlived, writeDocuments } from './written-documents.ts';
 
 export interface CouchbaseStoreOptions {
   address: StoreAddress;
@@ -96,6 +96,8 @@ class SharedStore extends TableStore implements CouchbaseStore {
   #read = false;
   /** Commits whose documents are not known to be written. `mine`: by this node, which writes them at once. */
   #unwritten: { commit: LoggedCommit; mine: boolean; sinceMs: number }[] = [];
+  /** Documents that this node has written, and not yet looked whether they are still wanted. */
+  readonly #made: Made = new Map();
   #turn: Promise<unknown> = Promise.resolve();
   #committing: Promise<void> | null = null;
   #writing: Promise<void> | null = null;
@@ -314,11 +316,11 @@ class SharedStore extends TableStore implements CouchbaseStore {
   // Documents and indexes
 
   #writeSoon(): void {
+    if (this.#writing !== null || this.#closing.signal.aborted) return;
     const [oldest] = this.#unwritten;
-    if (oldest === undefined || this.#writing !== null || this.#closing.signal.aborted) return;
     // Those of a node that has died are left to the others.
-    const left = this.#options.clock.monotonicMs() - oldest.sinceMs > limits.storeTakeOverMs;
-    if (left || this.#unwritten.some(({ mine }) => mine)) this.#writing = this.#writeAll();
+    const left = oldest !== undefined && this.#options.clock.monotonicMs() - oldest.sinceMs > limits.storeTakeOverMs;
+    if (left || this.#unwritten.some(({ mine }) => mine) || this.#made.size > 0) this.#writing = this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
@@ -326,18 +328,28 @@ class SharedStore extends TableStore implements CouchbaseStore {
       while (this.#unwritten.length > 0) {
         const { generation } = this.table.head;
         const commits = this.#unwritten.slice(0, BATCH).map(({ commit }) => commit);
-        await writeDocuments(this.#kv, generation, commits);
+        await writeDocuments(this.#kv, generation, commits, this.#made);
         await this.#advance(generation, commits);
         const last = commits.at(-1)?.number ?? 0;
         this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > last);
         this.#refusal = null;
       }
+      await this.#removeOutlived();
     } catch (error) {
       // The follower tries again.
       this.#noteFailure(error);
     } finally {
       this.#writing = null;
     }
+  }
+
+  /** Whoever removes one after this has looked finds it there, and removes it himself. */
+  async #removeOutlived(): Promise<void> {
+    if (this.#made.size === 0) return;
+    await this.#inTurn(() => this.#takeNew());
+    const outlived: Made = new Map([...this.#made].filter(([id]) => (this.table.row(id)?.body ?? null) === null));
+    await removeOutlived(this.#kv, this.table.head.generation, outlived);
+    this.#made.clear();
   }
 
   async #advance(generation: string, commits: readonly LoggedCommit[]): Promise<void> {
