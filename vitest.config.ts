@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 const report = process.env['TEST_REPORT'];
 const patience = { testTimeout: 90_000, hookTimeout: 90_000 };
-const names = ['doctor', 'edge-https', 'events', 'live-reload', 'proxy', 'sealed-settings', 'triggers', 'writing-drivers'];
-const waiting = ['test/e2e/**/*.test.ts', ...names.map((name) => `test/integration/${name}.test.ts`)];
+const integration = ['doctor', 'edge-https', 'events', 'proxy', 'requests', 'sealed-settings', 'triggers', 'writing-drivers'];
+const waiting = ['test/e2e/**/*.test.ts', ...integration.map((name) => `test/integration/${name}.test.ts`)];
 
 export default defineConfig({
   test: {

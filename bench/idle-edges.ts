@@ -31,6 +31,7 @@ const noDevices: DeviceLink = {
   reload: () => Promise.resolve([]),
   manage: () => Promise.resolve([]),
   onProgress: () => silent,
+  onEdited: () => silent,
   serveSystems: silent,
   exec: () => Promise.reject(new Error('no devices')),
   onStatus: () => silent,

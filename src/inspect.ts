@@ -155,13 +155,15 @@ async function storeFacts(config: Config | null, signal: AbortSignal): Promise<S
   if (config === null || config.store === null) return null;
   const address = describeAddress(config.store.address);
   try {
-    const { inspectSharedStore } = await import('./open-store.ts');
-    const { trouble, problem, index } = await inspectSharedStore(config.store, signal);
-    if (index === null) return { address, trouble, problem, index };
+    const { inspectSharedStore, isReplicated } = await import('./open-store.ts');
+    const replicated = isReplicated(config);
+    const { trouble, problem, index } = await inspectSharedStore(config.store, { replicated, signal });
+    if (index === null) return { address, replicated, trouble, problem, index };
     const hidden = index.differences.reduce((sum, { missing }) => sum + missing.length, 0);
-    return { address, trouble, problem, index: { documents: index.documents, differences: index.differences.length, hidden, damaged: index.damaged } };
+    const { documents, differences, damaged } = index;
+    return { address, replicated, trouble, problem, index: { documents, differences: differences.length, hidden, damaged } };
   } catch (error) {
-    return { address, trouble: 'other', problem: messageOf(error), index: null };
+    return { address, replicated: false, trouble: 'other', problem: messageOf(error), index: null };
   }
 }
 

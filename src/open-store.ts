@@ -24,6 +24,9 @@ export interface ServerStore extends DocumentStore {
   staleMs(): number | null;
 }
 
+/** Is the database of this server a copy, which that of the master fills? */
+export const isReplicated = (config: Config): boolean => config.role === 'edge' && config.replication === 'xdcr';
+
 interface StoreParts {
   clock: Clock;
   random: Random;
@@ -37,24 +40,24 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const files = dataFiles(config.data);
   if (config.store === null) {
     const embedded = await openEmbeddedStore({ path: files.documents, log: parts.log });
-    return extended(embedded, { backup: (toFile) => embedded.backup(toFile), staleMs: () => null });
+    return Object.assign(embedded, { staleMs: () => null });
   }
   const [{ openCouchbaseStore }, password] = await Promise.all([import('./shared/adapters/store-couchbase/couchbase-store.ts'), readPassword(config.store)]);
   // The copy of this server also keeps a second one out of its data directory.
   const copy = await openEmbeddedStore({ path: files.copy, log: parts.log });
   const { address, caFile } = config.store;
   const { log } = parts;
-  const follow = config.role === 'edge' && config.replication === 'xdcr';
+  const replicated = isReplicated(config);
   const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
-  const shared = await openCouchbaseStore({ ...parts, owner: config.role, follow, address, password, caFile, copy, fill });
+  const shared = await openCouchbaseStore({ ...parts, owner: config.role, replicated, address, password, caFile, copy, fill });
   const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
-  return extended(shared, { backup: (toFile) => copy.backup(toFile), staleMs });
+  return Object.assign(shared, { backup: (toFile: string) => copy.backup(toFile), staleMs });
 }
 
 /** What is wrong with a database, for the doctor. Changes nothing that lasts. Throws CONFIG_INVALID. */
-export async function inspectSharedStore(store: StoreConfig, signal: AbortSignal): Promise<StoreInspection> {
+export async function inspectSharedStore(store: StoreConfig, { replicated, signal }: { replicated: boolean; signal: AbortSignal }): Promise<StoreInspection> {
   const { inspectStore } = await import('./shared/adapters/store-couchbase/inspect-store.ts');
-  return inspectStore(await inspectionOf(store, signal));
+  return inspectStore({ ...(await inspectionOf(store, signal)), replicated });
 }
 
 /** null: servers are writing, or nothing is stored yet. Throws CONFIG_INVALID, STORE_REFUSED, STORE_UNREACHABLE. */
@@ -79,11 +82,6 @@ async function inspectionOf(store: StoreConfig, signal: AbortSignal): Promise<In
   const { address, caFile } = store;
   return { address, caFile, password: await readPassword(store), clock: createSystemClock(), random: createSystemRandom(), signal };
 }
-
-type Extension = Pick<ServerStore, 'backup' | 'staleMs'>;
-
-/** The store itself: its methods stand in its class. */
-const extended = <S extends DocumentStore>(store: S, extension: Extension): S & Extension => Object.assign(store, extension);
 
 interface Filling {
   documents: AnyDocument[];

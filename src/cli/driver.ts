@@ -5,6 +5,7 @@ import type { JsonObject } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { CheckedDriver, DriverTest } from './deps.ts';
 import { addRepository } from './driver-repository.ts';
+import { addRollout } from './driver-rollout.ts';
 import { CliFailure, usageFailure } from './failures.ts';
 import { type Cell, clean, cleanLines } from './format.ts';
 import type { Session } from './session.ts';
@@ -39,22 +40,51 @@ export function addDriver(program: Command, session: Session): void {
     });
   driver
     .command('reload <id>')
-    .description('put the newest code of a driver in the place of what its modules run, wherever they are controlled')
+    .description('put the newest code of a driver in the place of what its modules run, wherever they are controlled, or try a file of it live')
     .option('--location <location>', 'only there')
-    .action(async (id: string, { location }: { location?: string }) => {
-      const request = { params: { id }, query: location === undefined ? {} : { location } };
-      // The server answers in time; a little more is for the way.
-      const reloaded = await (await session.client()).call(routes.driverReload, request, { timeoutMs: limits.reloadMs + 5_000 });
-      session.result(reloaded, () => reloadText(session, reloaded));
+    .option('--edit <path>', 'try this file live instead of the one of that name; it lasts until the next reload, or until a module starts anew')
+    .option('--as <file>', 'the file of the driver that it stands for, such as lib/codec.ts; without it the one of the same name')
+    .option('--module <id...>', 'with --edit or --revert: only these modules')
+    .option('--revert', 'take back what is tried live')
+    .action(async (id: string, options: Reload) => {
+      const reloaded = await reload(session, id, options);
+      session.result(reloaded, () => reloadText(session, reloaded, options));
       const left = reloaded.failures.length + reloaded.modules.filter(({ problem }) => problem !== null).length;
       if (left > 0) throw new CliFailure('the new code does not run everywhere', 'correct what is said of each, and reload again');
     });
   addRepository(driver, session);
+  addRollout(driver, session);
 }
 
-function reloadText(session: Session, { modules, failures }: Reloaded): string {
-  if (modules.length === 0 && failures.length === 0) return 'No module runs this driver.\n';
-  const result = (problem: string | null): Cell => (problem === null ? { text: 'reloaded', colour: 'green' } : { text: problem, colour: 'red' });
+interface Reload {
+  location?: string;
+  edit?: string;
+  as?: string;
+  module?: string[];
+  revert?: boolean;
+}
+
+async function reload(session: Session, id: string, { location, edit, as, module: modules = [], revert = false }: Reload): Promise<Reloaded> {
+  if (revert && edit !== undefined) throw usageFailure('--edit and --revert exclude each other', 'try a file, or take back what was tried');
+  if (!revert && edit === undefined && (modules.length > 0 || as !== undefined)) {
+    throw usageFailure('--module and --as belong to --edit', 'holdfast module load starts one module with the newest code');
+  }
+  const request = { params: { id }, query: location === undefined ? {} : { location } };
+  // The server answers in time; a little more is for the way.
+  const patience = { timeoutMs: limits.reloadMs + 5_000 };
+  const content = edit === undefined ? null : await session.deps.readFile(edit);
+  const client = await session.client();
+  if (revert) return await client.call(routes.driverRevert, { ...request, body: { modules } }, patience);
+  if (edit === undefined || content === null) return await client.call(routes.driverReload, request, patience);
+  const file = as ?? edit.split(/[\\/]/).at(-1) ?? edit;
+  return await client.call(routes.driverEdit, { ...request, body: { file, content, modules } }, patience);
+}
+
+function reloadText(session: Session, { modules, failures }: Reloaded, { edit, revert }: Reload): string {
+  if (modules.length === 0 && failures.length === 0) return revert === true ? 'Nothing is tried live.\n' : 'No module runs this driver.\n';
+  const done: Cell =
+    edit === undefined ? { text: revert === true ? 'reverted' : 'reloaded', colour: 'green' } : { text: 'edited, not committed', colour: 'yellow' };
+  const result = (problem: string | null): Cell => (problem === null ? done : { text: problem, colour: 'red' });
   const rows = modules.map(({ id, location, problem, paused, served_by }): Cell[] => {
     return [id, location, served_by, `${Math.round(paused * 1_000)} ms`, result(problem)];
   });

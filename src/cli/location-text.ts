@@ -32,14 +32,15 @@ function commitCell({ commit: { wanted, actual, busy, problem } }: Location): Ce
   return shortCommit(actual ?? wanted) ?? '-';
 }
 
-function modulesCell({ modules, progress }: Location): Cell {
+function modulesCell({ modules, progress, edited }: Location): Cell {
   if (progress !== null) {
     const { action, done, total, failing } = progress;
     const failed = failing > 0 ? `, ${failing} failing` : '';
     return { text: `${action === 'start' ? 'starting' : 'stopping'} ${done}/${total} modules${failed}`, colour: 'yellow' };
   }
-  const text = `${modules.running}/${modules.total}`;
-  return modules.failing > 0 ? { text: `${text}, ${modules.failing} failing`, colour: 'red' } : text;
+  const text = `${modules.running}/${modules.total}${edited === 0 ? '' : `, ${edited} edited`}`;
+  if (modules.failing > 0) return { text: `${text}, ${modules.failing} failing`, colour: 'red' };
+  return edited === 0 ? text : { text, colour: 'yellow' };
 }
 
 export function locationTable(session: Session, locations: Location[]): string {

@@ -13,18 +13,27 @@ export const startedText = ({ changed, modules }: Started, action: 'start' | 'st
   return `${plural(changed, 'module')} to ${action}${rest}.\n`;
 };
 
+interface Wish {
+  action: 'start' | 'stop';
+  route: typeof routes.moduleStart | typeof routes.moduleStop | typeof routes.systemStart | typeof routes.systemStop;
+  description: string;
+}
+
+function addWish(parent: Command, session: Session, { action, route, description }: Wish): void {
+  parent
+    .command(`${action} <id>`)
+    .description(description)
+    .action(async (id: string) => {
+      const started = await (await session.client()).call(route, { params: { id } }, { timeoutMs: PATIENCE_MS });
+      session.result(started, () => startedText(started, action));
+    });
+}
+
 /** Modules by their ids. */
 export function addModule(program: Command, session: Session): void {
   const module = program.command('module').description('start, stop, load and unload modules');
-  for (const [action, route] of [['start', routes.moduleStart], ['stop', routes.moduleStop]] as const) {
-    module
-      .command(`${action} <id>`)
-      .description(`want a module to ${action === 'start' ? 'run' : 'be stopped'}; whoever controls it follows`)
-      .action(async (id: string) => {
-        const started = await (await session.client()).call(route, { params: { id } }, { timeoutMs: PATIENCE_MS });
-        session.result(started, () => startedText(started, action));
-      });
-  }
+  addWish(module, session, { action: 'start', route: routes.moduleStart, description: 'want a module to run; whoever controls it follows' });
+  addWish(module, session, { action: 'stop', route: routes.moduleStop, description: 'want a module to be stopped; whoever controls it follows' });
   module
     .command('load <id>')
     .description('start a module that is wanted to run anew, with the newest code of its driver')
@@ -44,15 +53,9 @@ export function addModule(program: Command, session: Session): void {
 /** Their systems. */
 export function addSystem(program: Command, session: Session): void {
   const system = program.command('system').description('start and stop systems, and have them read anew');
-  for (const [action, route] of [['start', routes.systemStart], ['stop', routes.systemStop]] as const) {
-    system
-      .command(`${action} <id>`)
-      .description(`want the modules of a system to ${action === 'start' ? 'run' : 'be stopped'}, but those with ignore_startstop`)
-      .action(async (id: string) => {
-        const started = await (await session.client()).call(route, { params: { id } }, { timeoutMs: PATIENCE_MS });
-        session.result(started, () => startedText(started, action));
-      });
-  }
+  const but = 'but those with ignore_startstop';
+  addWish(system, session, { action: 'start', route: routes.systemStart, description: `want the modules of a system to run, ${but}` });
+  addWish(system, session, { action: 'stop', route: routes.systemStop, description: `want the modules of a system to be stopped, ${but}` });
   system
     .command('expire <id>')
     .description('have the servers read a system anew: which module each of its names means')

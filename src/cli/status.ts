@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { routes } from '../client-sdk/index.ts';
+import { type Client, routes } from '../client-sdk/index.ts';
 import { follow } from './follow.ts';
-import { json } from './format.ts';
+import { duration, json } from './format.ts';
 import { locationTable } from './location-text.ts';
 import type { Session } from './session.ts';
 
@@ -15,9 +15,19 @@ export function addStatus(program: Command, session: Session): void {
     .option('-w, --watch', 'keep showing it, anew at each move of control')
     .action(async (options: { watch?: boolean }) => {
       if (options.watch === true) return await watchStatus(session);
-      const locations = await (await session.client()).all(routes.edgeList);
-      session.result(locations, () => locationTable(session, locations));
+      const client = await session.client();
+      const locations = await client.all(routes.edgeList);
+      const age = await ageText(client);
+      session.result(locations, () => `${locationTable(session, locations)}${age}`);
     });
+}
+
+/** Empty while the documents of the server are those of its database. */
+async function ageText(client: Client): Promise<string> {
+  const { headers } = await client.request(routes.version, {});
+  const seconds = Number(headers['x-holdfast-store-age'] ?? 0);
+  if (!(seconds > 0)) return '';
+  return `The documents of this server are ${duration(seconds)} old: its database is away, or nothing is replicated to it. See holdfast doctor.\n`;
 }
 
 async function watchStatus(session: Session): Promise<void> {

@@ -10,6 +10,6 @@ export { routes } from '../shared/client-api/routes.ts';
 export type { Route, RouteName } from '../shared/client-api/routes.ts';
 export type { DriverView, ModuleView, System, ZoneView } from '../shared/client-api/document-schemas.ts';
 export type { EventView } from '../shared/client-api/event-schemas.ts';
-export type { RepositoryChanged, RepositoryStatus } from '../shared/client-api/repository-routes.ts';
+export type { RepositoryChanged, RepositoryStatus, RolloutView } from '../shared/client-api/repository-routes.ts';
 export type { History, Location, Order, Plan, RekeyResult, Reloaded, RequestInFlight, Role, Started } from '../shared/client-api/schemas.ts';
 export { HoldfastError } from '../shared/model/errors.ts';

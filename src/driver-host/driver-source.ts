@@ -1,12 +1,13 @@
 import type { Driver } from '../driver-sdk/index.ts';
 import { type CompiledDriver, type DriverFolder, isMadeOf, runDriver } from '../driver-tools/driver-files.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
+import type { DriverEdit } from '../shared/ports/device-link.ts';
 
 export interface DriverSource {
   /** Calls `entering` right before code of the driver runs. Throws DRIVER_INVALID. */
   get(name: string, entering: () => void): Driver | undefined | Promise<Driver | undefined>;
-  /** What its file says now; null: it has none and cannot change. Throws NOT_FOUND, DRIVER_INVALID. */
-  compile(name: string): Promise<CompiledDriver | null>;
+  /** What its file says now, or would with that content; null: it has none and cannot change. Throws NOT_FOUND, INPUT_INVALID, DRIVER_INVALID. */
+  compile(name: string, edit: DriverEdit | null): Promise<CompiledDriver | null>;
   /** Runs what was compiled, beside what `get` gives. Throws DRIVER_INVALID. */
   run(compiled: CompiledDriver, entering: () => void): Promise<Driver>;
   /** Is this driver what was compiled? null: is it one that cannot change? */
@@ -19,9 +20,10 @@ export interface DriverSource {
 export function createDriverSource(fixed: ReadonlyMap<string, Driver>, folder: DriverFolder | null): DriverSource {
   return {
     get: (name, entering) => fixed.get(name) ?? folder?.get(name, entering),
-    compile: async (name) => {
+    compile: async (name, edit) => {
+      if (fixed.has(name) && edit !== null) throw new HoldfastError('INPUT_INVALID', { field: 'file', problem: `the driver ${name} comes with Holdfast` });
       if (fixed.has(name)) return null;
-      const compiled = await folder?.compile(name);
+      const compiled = await folder?.compile(name, edit);
       if (compiled == null) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
       return compiled;
     },

@@ -167,9 +167,9 @@ export class DriverHost {
     for (const { spec } of modules) this.#due.set(keyOf(location, spec.id), order);
     await this.#ownTurn();
     await Promise.all(
-      modules.map(async ({ spec, handover }) => {
+      modules.map(async ({ spec, handover, edited }) => {
         try {
-          const driver = await this.#driverFor(order, spec);
+          const driver = await this.#driverFor(order, spec, edited);
           await this.#startModule(driver, tenure, { spec, handover });
         } catch (error) {
           const problem = toHoldfastError(error, spec.id).message;
@@ -196,7 +196,7 @@ export class DriverHost {
     return tenure;
   }
 
-  async #startModule(driver: Driver, tenure: Tenure, { spec, handover }: Of<'start'>['modules'][number]): Promise<void> {
+  async #startModule(driver: Driver, tenure: Tenure, { spec, handover }: Omit<Of<'start'>['modules'][number], 'edited'>): Promise<void> {
     const { location } = tenure;
     const key = keyOf(location, spec.id);
     if (spec.systems.length > 1) {
@@ -248,12 +248,13 @@ export class DriverHost {
   }
 
   /** Throws NOT_FOUND, DRIVER_FAILED, what is wrong with its code, and MODULE_NOT_RUNNING when the module was stopped meanwhile. */
-  async #driverFor(order: Of<'start'>, { id, driver: name }: ModuleSpec): Promise<Driver> {
+  async #driverFor(order: Of<'start'>, { id, driver: name }: ModuleSpec, edited: boolean): Promise<Driver> {
     const { drivers, entered } = this.#options;
     const key = keyOf(order.location, id);
     const isDue = (): boolean => this.#due.get(key) === order;
     try {
-      const found = isDue() ? drivers.get(name, () => entered(key)) : undefined;
+      const trial = edited ? this.#reloader.edited(name) : undefined;
+      const found = isDue() ? (trial ?? drivers.get(name, () => entered(key))) : undefined;
       const driver = found instanceof Promise ? await inTime(this.#options.clock, id, found) : found;
       if (!isDue()) throw new HoldfastError('MODULE_NOT_RUNNING', { module: id, reason: 'it was stopped' });
       if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });

@@ -28,15 +28,17 @@ export class Reloader {
   readonly #options: ReloaderOptions;
   /** Loaded and not yet in use. */
   readonly #prepared = new Map<string, Driver>();
+  /** Tried live at some of their modules, the last of each. */
+  readonly #edited = new Map<string, Driver>();
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
   }
 
-  async compile({ id, driver }: Of<'compile'>): Promise<void> {
+  async compile({ id, driver, edit }: Of<'compile'>): Promise<void> {
     const { drivers, send } = this.#options;
     await this.#answer(id, driver, async () => {
-      const compiled = await inTime(this.#options.clock, driver, drivers.compile(driver));
+      const compiled = await inTime(this.#options.clock, driver, drivers.compile(driver, edit));
       send({ t: 'compiled', id, compiled });
     });
   }
@@ -58,17 +60,24 @@ export class Reloader {
     });
   }
 
-  async reload({ id, location, driver: name, modules }: Of<'reload'>): Promise<void> {
+  async reload({ id, location, driver: name, modules, edited }: Of<'reload'>): Promise<void> {
     const { drivers, send } = this.#options;
-    const prepared = this.#prepared.get(name);
-    this.#prepared.delete(name);
+    // With modules: what was prepared has been taken, or was refused elsewhere and must not be.
+    const prepared = modules.length === 0 ? this.#prepared.get(name) : undefined;
+    if (modules.length === 0) this.#prepared.delete(name);
+    if (prepared !== undefined && edited) this.#edited.set(name, prepared);
     // From here on also new modules run it.
-    if (prepared !== undefined) drivers.adopt(prepared);
+    else if (prepared !== undefined) drivers.adopt(prepared);
     await this.#answer(id, name, async () => {
-      const driver = await drivers.get(name, () => undefined);
+      const driver = edited ? this.#edited.get(name) : await drivers.get(name, () => undefined);
       if (driver === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
       send({ t: 'reloaded', id, modules: await Promise.all(modules.map((spec) => this.#reloadModule(driver, location, spec))) });
     });
+  }
+
+  /** The code of a driver that is tried live; undefined: none is. */
+  edited(name: string): Driver | undefined {
+    return this.#edited.get(name);
   }
 
   async #reloadModule(driver: Driver, location: string, spec: ModuleSpec): Promise<Reloaded> {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Driver } from '../driver-sdk/index.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
+import type { DriverEdit } from '../shared/ports/device-link.ts';
 import { compile } from './compile.ts';
 
 /** A driver of somebody's own: `lamp.ts`, or `lamp/driver.ts` with whatever else it needs around it. JavaScript will do too. */
@@ -128,10 +129,11 @@ export class DriverFolder {
     return loading;
   }
 
-  /** What its file says now; null: it has none. Throws DRIVER_INVALID. */
-  async compile(name: string): Promise<CompiledDriver | null> {
+  /** What its file says now, or would with that content; null: it has none. Throws INPUT_INVALID, DRIVER_INVALID. */
+  async compile(name: string, edit: DriverEdit | null = null): Promise<CompiledDriver | null> {
     const file = driverFiles(this.#folder).get(name);
-    return file === undefined ? null : { ...file, code: await compile(file.entry) };
+    if (file === undefined) return null;
+    return { ...file, code: await compile(file.entry, edit === null ? null : { path: editedPath(file, edit.file), ...edit }) };
   }
 
   /** `get` gives this one from now on. */
@@ -146,4 +148,21 @@ export class DriverFolder {
     if (tree !== this.#tree) this.#loading.clear();
     this.#tree = tree;
   }
+}
+
+/**
+ * The path of a file of a driver whose content is replaced for a trial. It must be there, a plain file below the folder of
+ * the driver, without a symbolic link on the way. Throws INPUT_INVALID.
+ */
+function editedPath({ name, entry }: DriverFile, file: string): string {
+  const invalid = (problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field: 'file', problem });
+  // `lamp.ts` has no folder of its own: what lies beside it belongs to others.
+  const single = !ENTRIES.includes(basename(entry));
+  if (single && file !== basename(entry)) throw invalid(`the driver ${name} is the single file ${basename(entry)}`);
+  const folder = realpathSync(dirname(entry));
+  const path = join(folder, file);
+  if (!path.startsWith(folder + sep)) throw invalid(`"${file}" is not below the folder of the driver ${name}`);
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there?.isFile() !== true || realpathSync(path) !== path) throw invalid(`the driver ${name} has no file "${file}"`);
+  return path;
 }

@@ -39,7 +39,12 @@ export async function composeEdge(
         });
   const node: EdgeNode = new EdgeNode(
     { ...parts, deviceLink: parts.createDeviceLink(identity.edge), dialler },
-    { id: identity.edge, replicated: config.replication === 'xdcr', addresses: config.masters ?? identity.addresses, certificateMissing: () => certificate?.missing === true },
+    {
+      id: identity.edge,
+      replicated: config.replication === 'xdcr',
+      addresses: config.masters ?? identity.addresses,
+      certificateMissing: () => certificate?.missing === true,
+    },
   );
   return { node, certificate };
 }

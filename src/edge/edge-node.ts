@@ -21,8 +21,8 @@ import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView, StatusChange,
-  TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView,
+  RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -63,6 +63,11 @@ export class EdgeNode implements HoldfastNode {
       if (location !== this.id) return Promise.reject(masterOnly('the working copy of another location'));
       return this.#repository.request(order, signal);
     },
+  };
+  readonly rollouts: RolloutAccess = {
+    list: () => [],
+    start: () => Promise.reject(masterOnly('a roll-out')),
+    cancel: () => Promise.reject(masterOnly('a roll-out')),
   };
   readonly #ports: EdgePorts;
   readonly #options: EdgeOptions;
@@ -183,7 +188,7 @@ export class EdgeNode implements HoldfastNode {
     this.#control = control;
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
-    this.#scope.defer('progress', this.#desk.underWay.onChange((_, body) => this.#peer.post('progress', body, { conflateKey: 'progress' })));
+    this.#scope.defer('modules-told', this.#desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
     this.#scope.defer('documents', this.#directory.onChange(() => control.converge()));
     this.#scope.defer('link', () => this.#peer.shutdown('shutting-down'));
     this.#scope.defer('modules', async () => {
@@ -246,6 +251,7 @@ export class EdgeNode implements HoldfastNode {
       dualControlSeconds: 0,
       modules: { total, ...control.modules },
       progress: this.#desk.underWay.of(this.id),
+      edited: this.#desk.underWay.countEdited(this.id),
       commit: this.#repository.report,
     };
     return locationView(facts);
@@ -315,17 +321,10 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.callTrigger(instance, call, signal);
   }
 
-  requests(): RequestView[] {
-    return this.#desk.requests();
-  }
-
-  cancelRequest(id: string, by: string): Promise<RequestView> {
-    return this.#desk.cancelRequest(id, by);
-  }
-
-  locationOfRequest(id: string): string | null {
-    return this.#desk.locationOfRequest(id);
-  }
+  readonly requests = (): RequestView[] => this.#desk.requests();
+  readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
+  readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
     return this.#control?.onChange(listener) ?? ((): void => undefined);
@@ -443,6 +442,7 @@ export class EdgeNode implements HoldfastNode {
     this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#triggers.tellAll();
+    this.#desk.underWay.tell(this.id);
     this.#feed?.wake(this.#scope.signal);
     this.#subscriptions.opened();
     tellCommit(this.#peer, this.#repository.report);

@@ -66,14 +66,14 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch));
       else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
-      else if (type === 'progress') desk.underWay.hear(location, body);
+      else if (type === 'modules') desk.underWay.hear(location, body);
       else if (type === 'trigger') options.onTrigger(body);
       else if (type === 'commit') options.onCommit(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
     ended() {
       service.ended();
-      desk.underWay.hear(location, null);
+      desk.underWay.forget(location);
       subscriptions().ended();
     },
   };

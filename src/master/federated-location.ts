@@ -156,6 +156,11 @@ export class FederatedLocation {
     this.checkWindow();
   }
 
+  /** Its edge, for whoever brings a commit there. */
+  edgeCommit(): { linked: boolean; commit: CommitReport | null } {
+    return { linked: this.#peer.state === 'open', commit: this.#commit };
+  }
+
   /** Throws INPUT_INVALID. */
   hearCommit(body: Json): void {
     this.#commit = readCommit(body);
@@ -229,6 +234,7 @@ export class FederatedLocation {
       dualControlSeconds: this.#dual.totalMs / 1_000,
       modules: { total: this.#ports.directory.countModulesOf(this.id), ...this.#modules() },
       progress: this.#ports.desk.underWay.of(this.id),
+      edited: this.#ports.desk.underWay.countEdited(this.id),
       commit: this.#commit,
     };
     return locationView(facts);

@@ -8,18 +8,11 @@ import type { Epoch } from '../shared/model/control.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import { limits } from '../shared/model/limits.ts';
-import type { Clock, Timer } from '../shared/ports/clock.ts';
-import type { ControlJournal, HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
-import type { CredentialStore } from '../shared/ports/credential-store.ts';
-import type { DeviceLink, DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
+import type { Timer } from '../shared/ports/clock.ts';
+import type { HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
+import type { DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
-import type { Log } from '../shared/ports/log.ts';
-import type { Metrics } from '../shared/ports/metrics.ts';
-import type { Random } from '../shared/ports/random.ts';
-import type { SettingsKeys } from '../shared/ports/settings-keys.ts';
-import type { Connection, LinkListener } from '../shared/ports/transport.ts';
-import type { Webhooks } from '../shared/ports/webhooks.ts';
-import type { WorkingCopy } from '../shared/ports/working-copy.ts';
+import type { Connection } from '../shared/ports/transport.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
@@ -27,7 +20,7 @@ import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
   ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
-  RepositoryRequest, RequestView, StatusChange, TriggerView, ValueListener, WindowRequest,
+  RepositoryRequest, RequestView, RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { askRepository } from '../shared/runtime/peer-repository.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -37,36 +30,12 @@ import { sendStatus } from '../shared/runtime/status-feed.ts';
 import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
-import { type Certify, edgeHandlers } from './edge-service.ts';
+import { edgeHandlers } from './edge-service.ts';
+import { healthOf } from './rollout-health.ts';
+import { Rollouts } from './rollouts.ts';
+import type { MasterOptions, MasterPorts } from './master-ports.ts';
 import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
-
-export interface MasterPorts {
-  clock: Clock;
-  random: Random;
-  log: Log;
-  metrics: Metrics;
-  journal: ControlJournal;
-  store: DocumentStore;
-  deviceLink: DeviceLink;
-  credentials: Pick<CredentialStore, 'get' | 'set'>;
-  /** Absent: nothing that is sealed is opened here. */
-  settingsKeys?: SettingsKeys;
-  listener: LinkListener;
-  enrolment: EdgeEnrolment;
-  webhooks: Webhooks;
-  /** Absent: drivers come from no repository. */
-  workingCopy?: WorkingCopy | null;
-  /** Absent: edges get no certificates here. */
-  certify?: Certify;
-}
-
-export interface MasterOptions {
-  id: string;
-  timings?: ControlTimings;
-  /** Told of each step of each control machine: for a judge. */
-  onStep?: FederatedLocationOptions['onStep'];
-}
 
 const WINDOW_CHECK_MS = 1_000;
 
@@ -79,6 +48,7 @@ export class MasterNode implements HoldfastNode {
   readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
   readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
+  readonly rollouts: RolloutAccess;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
   readonly #onStep: FederatedLocationOptions['onStep'];
@@ -90,6 +60,7 @@ export class MasterNode implements HoldfastNode {
   readonly #lines: ModuleLines;
   /** Its own working copy: what it drives, in whatever location, runs this code. */
   readonly #repository: DriverRepository;
+  readonly #rollouts: Rollouts;
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
@@ -152,6 +123,14 @@ export class MasterNode implements HoldfastNode {
       reload: (order, signal) => ports.deviceLink.reload(order, signal),
       tell: () => undefined,
     });
+    this.#rollouts = new Rollouts({
+      ...ports,
+      repository: this.#repository,
+      locations: () => [...this.#locations.keys()],
+      edge: (location) => this.#locations.get(location)?.edgeCommit() ?? { linked: false, commit: null },
+      health: (location) => healthOf(this.#directory.moduleIdsAt(location), (module) => this.#board.module(location, module).values),
+    });
+    this.rollouts = this.#rollouts;
     ports.deviceLink.serveSystems(this.#desk);
   }
 
@@ -167,6 +146,8 @@ export class MasterNode implements HoldfastNode {
     this.#scope.defer('documents', this.#directory.onChange((changed) => this.#onDocuments(changed)));
     this.#scope.defer('repository', () => this.#repository.close());
     this.#repository.converge();
+    await this.#rollouts.open();
+    this.#scope.defer('rollouts', () => this.#rollouts.close());
     await this.#startOwnModules(stored.get(MASTER_LOCATION) ?? null);
 
     const { address } = await listener.start((connection) => this.#onConnection(connection));
@@ -288,17 +269,10 @@ export class MasterNode implements HoldfastNode {
     return triggers;
   }
 
-  requests(): RequestView[] {
-    return this.#desk.requests();
-  }
-
-  cancelRequest(id: string, by: string): Promise<RequestView> {
-    return this.#desk.cancelRequest(id, by);
-  }
-
-  locationOfRequest(id: string): string | null {
-    return this.#desk.locationOfRequest(id);
-  }
+  readonly requests = (): RequestView[] => this.#desk.requests();
+  readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
+  readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
     this.#controlListeners.add(listener);

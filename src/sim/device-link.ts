@@ -108,6 +108,10 @@ export class SimDeviceLink implements DeviceLink {
     return Promise.resolve([]);
   }
 
+  onEdited(): () => void {
+    return () => undefined;
+  }
+
   onProgress(): () => void {
     return () => undefined;
   }

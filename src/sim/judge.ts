@@ -236,11 +236,12 @@ export class Judge {
   #masterStepped(location: string, { previous, next, event }: { previous: MasterControl; next: MasterControl; event: MasterEvent }): void {
     const kase = this.#case(location);
     this.#firstStep(location, 'master', previous.durable);
-    const nowMs = this.#options.seats(location).master.machine.monotonicMs();
+    // When it was decided: the step itself may have waited for the disk since, and so may the one before.
+    const { nowMs } = event;
     const evidence = {
       quietMs: nowMs - kase.confirmedMs + ROUNDING_MS,
       failedHandback: kase.past.failedHandback(previous),
-      heldDown: kase.past.heldDown(event.nowMs),
+      heldDown: kase.past.heldDown(nowMs),
     };
     kase.past.stepped(previous, next, event);
     kase.master.machine = next;
@@ -249,7 +250,6 @@ export class Judge {
     this.#complete(kase, 'master', previous.state, next.state);
     const confirmed = next.link?.phase === 'confirmed' && previous.link?.phase !== 'confirmed';
     const ended = previous.state === 'releasing' && next.state !== 'releasing';
-    // The step may have waited for the disk: what counts is when the claim arrived.
     if (confirmed) kase.confirmedMs = kase.heardMs;
     if (ended) kase.confirmedMs = nowMs;
     this.#touched.add(location);

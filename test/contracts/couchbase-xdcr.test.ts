@@ -1,11 +1,17 @@
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Version } from '../../src/shared/ports/document-store.ts';
+import type { StoreInspection } from '../../src/shared/adapters/store-couchbase/inspect-store.ts';
+import { indexKey } from '../../src/shared/adapters/store-couchbase/layout.ts';
+import type { ModuleDocument } from '../../src/shared/model/documents.ts';
+import type { Change, Version } from '../../src/shared/ports/document-store.ts';
 import { addressOf, holdfastNode, openOn } from '../support/couchbase/couchbase-world.ts';
 import type { DataNode } from '../support/couchbase/data-node.ts';
 import { eventually } from '../support/couchbase/eventually.ts';
-import { type RemoteStore, StoreProcess } from '../support/couchbase/store-process.ts';
+import { replicate as play, REPLICATED } from '../support/couchbase/replication.ts';
+import { type RemoteOptions, type RemoteStore, StoreProcess } from '../support/couchbase/store-process.ts';
 import { moduleDocument } from '../support/sample-documents.ts';
 import { seededRandom } from '../support/seeded-random.ts';
+import { tempFolders } from '../support/temp-folder.ts';
 
 /** An edge that reads a copy of the database: replication is played by the test, one document at a time, in any order. */
 const sdk = new StoreProcess();
@@ -23,22 +29,13 @@ afterEach(async () => {
 });
 afterAll(() => sdk.close());
 
-const COLLECTIONS = ['holdfast.documents', 'holdfast.indexes', 'holdfast-private.log'] as const;
+const folder = tempFolders();
+const generation = (): string => (centre.collection('holdfast-private.log').read('head') as { generation: string }).generation;
 const draw = seededRandom(11);
 
-/** What differs arrives in random order; no more than `limit` of it. */
-function replicate(limit = Infinity, keep: (id: string) => boolean = () => true): void {
-  const changes = COLLECTIONS.flatMap((name) => {
-    const [from, to] = [centre.collection(name), site.collection(name)];
-    const put = from.ids().filter((id) => JSON.stringify(from.read(id)) !== JSON.stringify(to.read(id)));
-    const gone = to.ids().filter((id) => from.read(id) === null);
-    return [...put.map((id) => ({ id, run: () => to.write(id, from.read(id)) })), ...gone.map((id) => ({ id, run: () => to.drop(id) }))];
-  });
-  const wanted = changes.filter(({ id }) => keep(id)).map((change) => ({ ...change, place: draw() }));
-  for (const { run } of wanted.toSorted((a, b) => a.place - b.place).slice(0, limit)) run();
-}
-
-const follow = (): Promise<RemoteStore> => sdk.open({ address: addressOf(site), password: 'pw-holdfast', owner: 'edge', follow: true });
+const replicate = (limit?: number, keep?: (id: string) => boolean): void => play({ from: centre, to: site, draw }, limit, keep);
+const follow = (options: Partial<RemoteOptions> = {}): Promise<RemoteStore> => openOn(sdk, site, { owner: 'edge', replicated: true, ...options });
+const put = (id: string, fields: Partial<ModuleDocument> = {}): Change => ({ op: 'put', document: moduleDocument(id, fields), expect: null });
 const state = async (store: RemoteStore): Promise<string> => JSON.stringify([await store.list('mod', { limit: 1_000 }), await store.head()]);
 const written = async (number: number): Promise<void> =>
   eventually('documents are written', () => (centre.collection('holdfast-private.log').read('head') as { written: number }).written >= number);
@@ -46,33 +43,33 @@ const written = async (number: number): Promise<void> =>
 describe('a copy that replication fills', () => {
   it('is read once everything has arrived, and says the same as the original, versions too', async () => {
     const master = await openOn(sdk, centre);
-    for (let i = 0; i < 10; i += 1) await master.apply(Array.from({ length: 5 }, (_, j) => ({ op: 'put', document: moduleDocument(`mod-${i}-${j}`), expect: null })));
+    for (let i = 0; i < 10; i += 1) await master.apply(Array.from({ length: 5 }, (_, j) => put(`mod-${i}-${j}`)));
     await written(10);
     const opening = follow();
     let opened = false;
     void opening.then(() => (opened = true));
     replicate(20);
-    await eventually('it says what it waits for', () => sdk.log.some(({ facts }) => facts['problem'] === 'replication has not brought everything yet'));
+    await eventually('it says what it waits for', () => sdk.log.some(({ facts }) => String(facts['problem']).startsWith('replication has not brought everything yet')));
     expect(opened).toBe(false);
-    while (!opened) {
+    await eventually('it opens', () => {
       replicate(10);
-      await eventually('the next ones', () => true);
-    }
-    replicate();
+      return opened;
+    });
     const edge = await opening;
+    replicate();
     await eventually('the same', async () => (await state(edge)) === (await state(master)));
   });
 
   it('follows commits in their order, however they arrive', async () => {
     const master = await openOn(sdk, centre);
-    await master.apply([{ op: 'put', document: moduleDocument('mod-1'), expect: null }]);
+    await master.apply([put('mod-1')]);
     await written(1);
     replicate();
     const edge = await follow();
     const seen: number[] = [];
     edge.onChange(({ sequence }) => seen.push(sequence));
-    let [version] = await master.apply([{ op: 'put', document: moduleDocument('mod-2'), expect: null }]);
-    for (let port = 1; port <= 8; port += 1) [version] = await master.apply([{ op: 'put', document: moduleDocument('mod-2', { port }), expect: version as Version }]);
+    let [version] = await master.apply([put('mod-2')]);
+    for (let port = 1; port <= 8; port += 1) [version] = await master.apply([{ op: 'put', document: moduleDocument('mod-2', { port }), expect: version ?? null }]);
     await master.apply([{ op: 'remove', id: 'mod-1', expect: (await master.get('mod-1'))?.version as Version }]);
     await written(11);
     // The head and the last commit are there first, the second last.
@@ -87,25 +84,128 @@ describe('a copy that replication fills', () => {
 
   it('takes no changes, and writes nothing', async () => {
     const master = await openOn(sdk, centre);
-    await master.apply([{ op: 'put', document: moduleDocument('mod-1'), expect: null }]);
+    await master.apply([put('mod-1')]);
     await written(1);
     replicate();
-    const before = COLLECTIONS.map((name) => site.collection(name).ids());
+    const before = REPLICATED.map((name) => site.collection(name).ids());
     const edge = await follow();
-    await expect(edge.apply([{ op: 'put', document: moduleDocument('mod-2'), expect: null }])).rejects.toMatchObject({ code: 'MASTER_ONLY' });
+    await expect(edge.apply([put('mod-2')])).rejects.toMatchObject({ code: 'MASTER_ONLY' });
     await edge.close();
-    expect(COLLECTIONS.map((name) => site.collection(name).ids())).toEqual(before);
+    expect(REPLICATED.map((name) => site.collection(name).ids())).toEqual(before);
+  });
+
+  it('does without the commits that are forgotten, once every document is as new as its index', async () => {
+    const master = await openOn(sdk, centre, { keepCommits: 3 });
+    for (let i = 0; i < 12; i += 1) {
+      await master.apply([put(`mod-${i}`)]);
+      await written(i + 1);
+    }
+    await eventually('some are forgotten', () => centre.collection('holdfast-private.log').read(`commit-${generation()}-1`) === null);
+    for (const missing of ['idx', indexKey({ kind: 'mod', location: null }, 'mod-0'), 'mod-0', `commit-${generation()}-12`]) {
+      const from = sdk.log.length;
+      replicate(Infinity, (id) => id !== missing);
+      const opening = follow();
+      await eventually(`it waits for ${missing}`, () => sdk.log.slice(from).some(({ event }) => event === 'store.waiting'));
+      replicate();
+      await (await opening).close();
+      for (const name of REPLICATED) for (const id of site.collection(name).ids()) site.collection(name).drop(id);
+    }
+    replicate();
+    const edge = await follow();
+    await eventually('the same', async () => (await state(edge)) === (await state(master)));
+  });
+
+  it('takes up another history after a restore at the master', async () => {
+    const master = await openOn(sdk, centre);
+    await master.apply([put('mod-1')]);
+    await written(1);
+    replicate();
+    const edge = await follow();
+    await master.close();
+    for (const name of REPLICATED) for (const id of centre.collection(name).ids()) centre.collection(name).drop(id);
+    const restored = await openOn(sdk, centre);
+    await restored.apply([put('mod-2')]);
+    await written(1);
+    await eventually('the same', async () => {
+      replicate(1);
+      return (await state(edge)) === (await state(restored));
+    });
+    await eventually('it is fresh', async () => {
+      replicate();
+      return (await edge.contact()).inTouch;
+    });
+  });
+
+  it('starts from its copy on the disk while the database of the site is away', async () => {
+    const master = await openOn(sdk, centre);
+    await master.apply([put('mod-1', { edge_control_id: 'edge-1' })]);
+    await written(1);
+    replicate();
+    const copyPath = join(folder(), 'copy.db');
+    await (await follow({ copyPath })).close();
+    await site.stop();
+    const edge = await follow({ copyPath });
+    expect((await edge.modulesOf('edge-1')).map(({ id }) => id)).toEqual(['mod-1']);
+    expect((await edge.contact()).inTouch).toBe(false);
+    await master.apply([put('mod-2')]);
+    await written(2);
+    await site.start();
+    replicate();
+    await eventually('it follows', async () => (await edge.get('mod-2')) !== null);
+    await eventually('it is fresh', async () => {
+      replicate();
+      return (await edge.contact()).inTouch;
+    });
+  });
+
+  it('is refused where an edge has written before', async () => {
+    await (await openOn(sdk, site, { owner: 'edge' })).close();
+    await expect(follow({ setUpMs: 0 })).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: expect.stringContaining('written by an edge') } });
   });
 
   it('says how old it is when nothing arrives any more', async () => {
-    const master = await openOn(sdk, centre);
-    await eventually('a sign of life', () => centre.collection('holdfast-private.log').read('beat') !== null);
+    await openOn(sdk, centre);
+    const beat = (): string => JSON.stringify(centre.collection('holdfast-private.log').read('beat'));
+    await eventually('a heartbeat', () => beat() !== 'null');
     replicate();
-    const edge = await follow();
-    expect((await edge.contact()).inTouch).toBe(true);
-    await eventually('it is old', async () => (await edge.contact()).ageMs > 10_000, 20_000);
+    const edge = await follow({ beatLostMs: 300 });
+    await eventually('it is old', async () => !(await edge.contact()).inTouch);
+    expect((await edge.contact()).ageMs).toBeGreaterThan(300);
+    const before = beat();
+    await eventually('the next heartbeat', () => beat() !== before);
     replicate();
     await eventually('it is fresh', async () => (await edge.contact()).inTouch);
-    await master.close();
+  });
+});
+
+describe('the doctor at a copy', () => {
+  const inspect = (beatLostMs: number): Promise<StoreInspection> => sdk.inspect({ address: addressOf(site), password: 'pw-holdfast', replicated: true, beatLostMs });
+  const ids = (): string[][] => REPLICATED.map((name) => site.collection(name).ids());
+
+  it('finds nothing wrong where heartbeats arrive, and writes nothing', async () => {
+    await openOn(sdk, centre);
+    await eventually('a heartbeat', () => centre.collection('holdfast-private.log').read('beat') !== null);
+    replicate();
+    const before = ids();
+    const inspecting = inspect(20_000);
+    let done = false;
+    void inspecting.then(() => (done = true));
+    await eventually('it is done', () => {
+      replicate();
+      return done;
+    });
+    expect(await inspecting).toEqual({ trouble: null, problem: '', index: null });
+    expect(ids()).toEqual(before);
+  });
+
+  it('names one to which nothing is replicated, never was, and one that an edge has written', async () => {
+    expect(await inspect(0)).toMatchObject({ trouble: 'replication', problem: 'nothing was ever replicated to it' });
+    await openOn(sdk, centre);
+    await eventually('a heartbeat', () => centre.collection('holdfast-private.log').read('beat') !== null);
+    replicate();
+    expect(await inspect(300)).toMatchObject({ trouble: 'replication', problem: expect.stringMatching(/any more: the last heartbeat of the master is of 2\d{3}-/) });
+    await sdk.closeStores();
+    site.collection('holdfast-private.log').write('head', { ...(site.collection('holdfast-private.log').read('head') as object), owner: 'edge' });
+    expect(await inspect(0)).toMatchObject({ trouble: 'scope' });
   });
 });

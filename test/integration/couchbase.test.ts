@@ -62,7 +62,7 @@ describe('a federation on Couchbase', () => {
     node.thaw();
     await eventually('the database is back', async () => !(await read(world.federation.master.origin)).headers.has('x-holdfast-store-age'));
     await rename('second');
-    await eventually('the edge has it', async () => (await nameAt(edgeOrigin())) === 'second');
+    await eventually('the edge has it', async () => (await nameAt(edgeOrigin())) === 'second', 60_000);
   }, 120_000);
 
   it('moves control without the database: a takeover, and an edge that starts again from its copy', async () => {

@@ -3,12 +3,11 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
-import { parse, stringify } from 'yaml';
 import { routes } from '../../src/client-sdk/index.ts';
 import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { openWorkingCopy } from '../../src/shared/adapters/git/working-copy.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { settled, startFederation } from '../support/federation.ts';
+import { driverCode, startGitFederation } from '../support/git-drivers.ts';
 import { createRepository } from '../support/git-repository.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { tempFolders } from '../support/temp-folder.ts';
@@ -17,65 +16,31 @@ import { testScope } from '../support/test-scope.ts';
 const folder = tempFolders();
 const scope = testScope();
 
-/** A driver for the mock device. `born` tells when this code was set up. */
-const driver = (name: string, version: string, more = ''): string => `
-import { defineDriver, delimiter, z } from 'holdfast/driver';
-${more}
-export default defineDriver({
-  name: '${name}',
-  role: 'device',
-  settings: z.object({}),
-  tokeniser: () => delimiter('\\n'),
-  setup: () => {
-    const born = process.hrtime.bigint().toString();
-    return { version: () => '${version}', born: () => born };
-  },
-});
-`;
+const berlin = { params: { id: 'berlin' } };
+const patient = { timeoutMs: 60_000 };
 
-async function startRepository(files: Record<string, string> = { 'lamp.ts': driver('lamp', 'v1'), 'torch.ts': driver('torch', 'v1') }) {
-  const repository = createRepository(folder());
-  const first = repository.commit(files);
-  const environment = { HOLDFAST_DRIVERS_REPOSITORY: repository.url };
-  const world = await startFederation(scope(), { timeoutSeconds: 120, environment });
-  const { client, federation } = world;
-  await settled(world, 'berlin');
-  const { ip, port } = await client.call(routes.moduleShow, { params: { id: 'mod-berlin-1' } });
-  for (const name of ['lamp', 'torch']) {
-    await client.call(routes.driverAdd, { body: { id: `driver-${name}`, name, builtin: name, role: 'device' } });
-    await client.call(routes.moduleAdd, { body: { id: `mod-${name}`, name: 'Lamp', driver_id: `driver-${name}`, edge_control_id: 'berlin', ip, port } });
-  }
-  const ask = (method: string, id = 'mod-lamp'): Promise<Json> =>
-    client.call(routes.moduleExec, { params: { id, method } }).catch((error: unknown) => String(error));
-  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v1');
-  await expect.poll(() => ask('version', 'mod-torch'), { timeout: 20_000 }).toBe('v1');
-  const berlin = { params: { id: 'berlin' } };
-  const want = async (commit: string | null): Promise<void> => {
-    const { text } = await client.call(routes.export, {});
-    const { edges } = parse(text) as { edges: { id: string }[] };
-    const wanted = stringify({ edges: edges.filter(({ id }) => id === 'berlin').map((edge) => ({ ...edge, commit })) });
-    await client.call(routes.apply, { body: { text: wanted } });
-  };
-  const copy = join(federation.edge('berlin')?.data ?? '', 'drivers');
-  const patient = { timeoutMs: 60_000 };
-  return { ...world, repository, first, ask, berlin, want, copy, patient };
+async function startBerlin() {
+  const world = await startGitFederation(scope(), folder(), ['berlin']);
+  const ask = (method: string, name = 'lamp'): Promise<Json> => world.ask(method, `${name}-berlin`);
+  const copy = join(world.federation.edge('berlin')?.data ?? '', 'drivers');
+  return { ...world, ask, copy, want: (commit: string | null) => world.want('berlin', commit) };
 }
 
 it('requests reach the working copy of an edge: pull with reload, bad commits, edits, reset, and nothing else is touched', { timeout: 240_000 }, async () => {
-  const { client, repository, first, ask, berlin, copy, patient, federation } = await startRepository();
+  const { client, repository, first, ask, copy, federation } = await startBerlin();
   expect(await client.call(routes.repository, berlin, patient)).toMatchObject({ id: 'berlin', remote: repository.url, commit: first, wanted: null, dirty: [], problem: null });
-  const torch = await ask('born', 'mod-torch');
+  const torch = await ask('born', 'torch');
   const born = await ask('born');
 
-  const second = repository.commit({ 'lamp.ts': driver('lamp', 'v2') });
+  const second = repository.commit({ 'lamp.ts': driverCode('lamp', 'v2') });
   const pulled = await client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
-  expect(pulled).toMatchObject({ from: first, status: { commit: second }, modules: [{ id: 'mod-lamp', problem: null }] });
-  expect([await ask('version'), await ask('born', 'mod-torch')]).toEqual(['v2', torch]);
+  expect(pulled).toMatchObject({ from: first, status: { commit: second }, modules: [{ id: 'lamp-berlin', problem: null }] });
+  expect([await ask('version'), await ask('born', 'torch')]).toEqual(['v2', torch]);
   expect(await ask('born')).not.toBe(born);
   expect((await client.call(routes.edgeShow, berlin)).commit).toEqual({ wanted: null, actual: second, busy: false, problem: null });
 
   // Without a reload what runs goes on; a reload by hand brings it.
-  const third = repository.commit({ 'lamp.ts': driver('lamp', 'v3') });
+  const third = repository.commit({ 'lamp.ts': driverCode('lamp', 'v3') });
   expect((await client.call(routes.repositoryCheckout, { ...berlin, body: { commit: third.slice(0, 12) } }, patient)).status.commit).toBe(third);
   expect(await ask('version')).toBe('v2');
   await client.call(routes.driverReload, { params: { id: 'driver-lamp' } }, patient);
@@ -84,22 +49,22 @@ it('requests reach the working copy of an edge: pull with reload, bad commits, e
   // What must not be, is not.
   const current = (): string => readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8');
   const bad: [name: string, files: Parameters<typeof repository.commit>[0], code: string, problem: RegExp][] = [
-    ['code that is none', { 'lamp.ts': `\nexport const x = ;\n${driver('lamp', 'v4')}` }, 'DRIVER_INVALID', /lamp\.ts:2:18: Unexpected/],
-    ['code that throws', { 'lamp.ts': driver('lamp', 'v4').replace('setup: () => {', "setup: () => { throw new Error('not today');") }, 'COMMIT_REFUSED', /mod-lamp: .*not today/],
+    ['code that is none', { 'lamp.ts': `\nexport const x = ;\n${driverCode('lamp', 'v4')}` }, 'DRIVER_INVALID', /lamp\.ts:2:18: Unexpected/],
+    ['code that throws', { 'lamp.ts': driverCode('lamp', 'v4').replace('setup(ctx) {', "setup(ctx) { throw new Error('not today');") }, 'COMMIT_REFUSED', /lamp-berlin: .*not today/],
     ['no code any more', { 'lamp.ts': null }, 'NOT_FOUND', /lamp/],
-    ['a link out of the tree', { 'lamp.ts': driver('lamp', 'v4'), secret: { link: '../../../../master/admin.key' } }, 'COMMIT_REFUSED', /"secret" is a symbolic link out of the repository/],
+    ['a link out of the tree', { 'lamp.ts': driverCode('lamp', 'v4'), secret: { link: '../../../../master/admin.key' } }, 'COMMIT_REFUSED', /"secret" is a symbolic link out of the repository/],
   ];
   for (const [name, files, code, problem] of bad) {
     repository.commit(files);
     const refusal = client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
     await expect(refusal, name).rejects.toMatchObject({ code, message: expect.stringMatching(problem) });
-    expect([name, await ask('version'), current()]).toEqual([name, 'v3', driver('lamp', 'v3')]);
+    expect([name, await ask('version'), current()]).toEqual([name, 'v3', driverCode('lamp', 'v3')]);
   }
   await expect(client.call(routes.repositoryCheckout, { ...berlin, body: { commit: '0'.repeat(40), reload: true } }, patient)).rejects.toMatchObject({ code: 'COMMIT_UNKNOWN' });
 
   // Somebody mends a line on the machine, at night.
-  const good = repository.commit({ 'lamp.ts': driver('lamp', 'v5'), secret: null });
-  writeFileSync(join(copy, 'current', 'lamp.ts'), driver('lamp', 'mended'));
+  const good = repository.commit({ 'lamp.ts': driverCode('lamp', 'v5'), secret: null });
+  writeFileSync(join(copy, 'current', 'lamp.ts'), driverCode('lamp', 'mended'));
   await client.call(routes.driverReload, { params: { id: 'driver-lamp' } }, patient);
   expect(await ask('version')).toBe('mended');
   await expect(client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient)).rejects.toMatchObject({ code: 'REPOSITORY_DIRTY', facts: { files: 'lamp.ts' } });
@@ -108,7 +73,7 @@ it('requests reach the working copy of an edge: pull with reload, bad commits, e
   await client.call(routes.repositoryReset, { ...berlin, body: { reload: true } }, patient);
   expect(await ask('version')).toBe('v3');
   await client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
-  expect([await ask('version'), await ask('born', 'mod-torch')]).toEqual(['v5', torch]);
+  expect([await ask('version'), await ask('born', 'torch')]).toEqual(['v5', torch]);
 
   // The master has a working copy of its own; an edge speaks for itself only.
   expect(await client.call(routes.repositoryCheckout, { params: { id: 'master' }, body: { commit: 'main' } }, patient)).toMatchObject({ status: { commit: good } });
@@ -119,21 +84,21 @@ it('requests reach the working copy of an edge: pull with reload, bad commits, e
 });
 
 it('an edge goes to the commit that its document names: at once, when it comes back, and alone; a bad one is shown and changes nothing', { timeout: 240_000 }, async () => {
-  const { client, repository, first, ask, berlin, want, copy, federation, until } = await startRepository();
+  const { client, repository, first, ask, want, copy, federation, until } = await startBerlin();
   const commit = async () => (await client.call(routes.edgeShow, berlin)).commit;
-  const second = repository.commit({ 'lamp.ts': driver('lamp', 'v2') });
-  const torch = await ask('born', 'mod-torch');
+  const second = repository.commit({ 'lamp.ts': driverCode('lamp', 'v2') });
+  const torch = await ask('born', 'torch');
   await want(second);
   await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v2');
-  await expect.poll(commit).toEqual({ wanted: second, actual: second, busy: false, problem: null });
-  expect(await ask('born', 'mod-torch')).toBe(torch);
+  await expect.poll(commit, { timeout: 20_000 }).toEqual({ wanted: second, actual: second, busy: false, problem: null });
+  expect(await ask('born', 'torch')).toBe(torch);
 
   await want('f'.repeat(40));
   await expect.poll(async () => (await commit()).problem, { timeout: 20_000 }).toContain('has no commit ffff');
   expect([await ask('version'), (await commit()).actual]).toEqual(['v2', second]);
 
   // It is away while another one is wanted.
-  const third = repository.commit({ 'lamp.ts': driver('lamp', 'v3') });
+  const third = repository.commit({ 'lamp.ts': driverCode('lamp', 'v3') });
   const edge = federation.edge('berlin');
   edge?.relay.set('cut');
   await until('berlin', { link: { state: 'down' } });
@@ -141,11 +106,11 @@ it('an edge goes to the commit that its document names: at once, when it comes b
   edge?.relay.set('open');
   await until('berlin', { link: { state: 'up' }, holder: 'edge' });
   await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v3');
-  expect(await ask('born', 'mod-torch')).toBe(torch);
+  expect(await ask('born', 'torch')).toBe(torch);
   const atEdge = federation.client(edge?.origin);
   scope().defer('client', () => atEdge.close());
   const events = async () => (await atEdge.call(routes.eventList, { query: { kind: 'driver' } })).events;
-  await expect.poll(events).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
+  await expect.poll(events, { timeout: 20_000 }).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
 
   // No master, and no repository in reach: it starts with what it has.
   federation.master.process.signal('SIGKILL');
@@ -154,9 +119,9 @@ it('an edge goes to the commit that its document names: at once, when it comes b
   edge?.process.signal('SIGKILL');
   await edge?.process.exited;
   await federation.restartEdge('berlin');
-  const alone = () => atEdge.call(routes.moduleExec, { params: { id: 'mod-lamp', method: 'version' } }).catch((error: unknown) => String(error));
+  const alone = () => atEdge.call(routes.moduleExec, { params: { id: 'lamp-berlin', method: 'version' } }).catch((error: unknown) => String(error));
   await expect.poll(alone, { timeout: 30_000 }).toBe('v3');
-  expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driver('lamp', 'v3'));
+  expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driverCode('lamp', 'v3'));
   expect(first).not.toBe(third);
 });
 

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
@@ -80,6 +80,8 @@ async function masterHolds(world: TestFederation, site: string): Promise<void> {
   await expect.poll(() => command(world.client, site), { timeout: 15_000 }).toBe('hello');
 }
 
+const isStopped = (pid: number): boolean => /\) T [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+
 /** Stops the process at the step, breaks what the case says, mends it again. */
 async function hit(world: TestFederation, folder: string, { fault, step, lastsMs }: Case, location: string): Promise<void> {
   const edge = world.federation.edge(folder);
@@ -92,6 +94,8 @@ async function hit(world: TestFederation, folder: string, { fault, step, lastsMs
     await (edge === undefined ? world.federation.restartMaster() : world.federation.restartEdge(folder));
     return;
   }
+  // The order is gone before the signal comes: going on too early would leave the process stopped for good.
+  await expect.poll(() => isStopped(process.pid), { timeout: 20_000, interval: 10, message: `${folder} is stopped` }).toBe(true);
   if (fault === 'freeze') {
     await later(lastsMs);
     process.signal('SIGCONT');

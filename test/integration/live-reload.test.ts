@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { HoldfastError, routes } from '../../src/client-sdk/index.ts';
@@ -161,6 +161,86 @@ describe('a live reload', () => {
   });
 });
 
+describe('an inline edit', () => {
+  /** Tries a content of the file at modules, or takes it back (null). */
+  const trial = (content: string | null, ...modules: string[]) => ({
+    location: 'hq',
+    driver: 'lamp',
+    module: null,
+    live: { edit: content === null ? null : { file: 'lamp.ts', content }, modules, by: 'anna' },
+  });
+
+  it('runs at the chosen modules only, with their state, until it is reverted, reloaded, or they start anew', { timeout: 60_000 }, async () => {
+    const { write, devices, hands, ids, reload } = await startLamps();
+    const versions = () => Promise.all(ids.map((id) => exec(hands, id, 'version')));
+    let edited: Readonly<Record<string, string>> = {};
+    hands.link.onEdited((_, now) => (edited = now));
+    await exec(hands, 'lamp-1', 'count');
+    expect(await hands.link.reload(trial(lamp('edit'), 'lamp-1', 'lamp-2'), never())).toMatchObject([{ module: 'lamp-1', problem: null }, { module: 'lamp-2', problem: null }]);
+    expect(await versions()).toEqual(['v1', 'edit', 'edit']);
+    expect(await exec(hands, 'lamp-1', 'count')).toBe(2);
+    expect(edited).toEqual({ 'lamp-1': expect.stringContaining('lamp.ts, edited by anna'), 'lamp-2': expect.any(String) });
+    // The file has changed too: what is taken back goes on with what the others run.
+    write(lamp('v2'));
+    expect(await hands.link.reload(trial(null, 'lamp-2'), never())).toMatchObject([{ module: 'lamp-2', problem: null }]);
+    expect([await versions(), Object.keys(edited)]).toEqual([['v1', 'edit', 'v1'], ['lamp-1']]);
+    await reload();
+    expect([await versions(), edited]).toEqual([['v2', 'v2', 'v2'], {}]);
+    expect(await hands.link.reload(trial(null), never())).toEqual([]);
+    expect(devices.log().filter(({ event }) => event === 'open')).toHaveLength(3);
+
+    // A module that starts anew for any reason runs what the files say.
+    await hands.link.reload(trial(lamp('edit')), never());
+    const modules = devices.ports.map((port, index) => moduleSpec(ids[index] ?? '', port, { driver: 'lamp', makebreak: index === 0 }));
+    await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
+    expect([await versions(), Object.keys(edited)]).toEqual([['v2', 'edit', 'edit'], ['lamp-1', 'lamp-2']]);
+    await hands.link.stop('hq', 2_000);
+    expect(edited).toEqual({});
+  });
+
+  it('makes a module run that does not start with what the file says', { timeout: 60_000 }, async () => {
+    const { drivers, devices, hands } = await startLamps();
+    writeFileSync(join(drivers, 'torch.ts'), lamp('v1', { more: "throw new Error('a slip');" }).replace("'lamp'", "'torch'"));
+    const modules = [moduleSpec('torch-0', devices.ports[0] ?? 0, { driver: 'torch' })];
+    expect((await hands.link.start({ location: 'lab', epoch, modules, handover: {} }, never())).failed).toHaveLength(1);
+    const live = { edit: { file: 'torch.ts', content: lamp('mended').replace("'lamp'", "'torch'") }, modules: [], by: 'anna' };
+    expect(await hands.link.reload({ location: 'lab', driver: 'torch', module: null, live }, never())).toMatchObject([{ module: 'torch-0', problem: null }]);
+    await waitFor('no problem', () => hands.status.get('torch-0.problem') === null);
+  });
+
+  it('that is broken, or is not of a file of the driver, changes nothing and says why', { timeout: 60_000 }, async () => {
+    const { drivers, hands, ids } = await startLamps();
+    const place = join(drivers, 'lamp.ts');
+    const refused = (live: ReturnType<typeof trial>) => hands.link.reload(live, never()).then(() => null, (error: unknown) => error);
+    expect(await refused(trial('export const x = ;'))).toMatchObject({ code: 'DRIVER_INVALID', facts: { place: `${place}:1:18` } });
+    expect(await refused(trial(`null.x;\n${lamp('v2')}`))).toMatchObject({ code: 'DRIVER_INVALID', facts: { place: `${place}:1:6` } });
+    mkdirSync(join(drivers, 'lib'));
+    writeFileSync(join(drivers, 'lib', 'other.ts'), '');
+    symlinkSync(place, join(drivers, 'link.ts'));
+    for (const file of ['other.ts', 'lib/other.ts', '../lamp.ts', 'link.ts']) {
+      const { live, ...order } = trial(lamp('v2'));
+      const error = await refused({ ...order, live: { ...live, edit: { file, content: lamp('v2') } } });
+      expect(error, file).toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'file' } });
+    }
+    const builtin = await hands.link.reload({ ...trial(''), driver: 'recorder' }, never()).catch((error: unknown) => error);
+    expect(builtin).toMatchObject({ code: 'INPUT_INVALID' });
+    expect(await Promise.all(ids.map((id) => exec(hands, id, 'version')))).toEqual(['v1', 'v1', 'v1']);
+  });
+
+  it('that ends its process, or never comes back while it is loaded, costs no process that has modules', { timeout: 60_000 }, async () => {
+    const { hands, ids, devices } = await startLamps();
+    const pids = () => Promise.all(ids.map((id) => exec(hands, id, 'pid')));
+    const before = await pids();
+    for (const text of ['process.exit(3);', 'process.kill(process.pid, "SIGKILL");', 'for (;;);']) {
+      const error = await hands.link.reload(trial(`${text}\n${lamp('v2')}`), never()).catch((error: unknown) => error);
+      expect(error, text).toMatchObject({ code: 'DRIVER_INVALID', facts: { problem: expect.stringContaining('its process ended when it was loaded') } });
+    }
+    expect(await pids()).toEqual(before);
+    expect(devices.log().filter(({ event }) => event === 'open')).toHaveLength(3);
+    expect(hands.log.lines.some(({ event }) => event === 'driver-host-ended')).toBe(false);
+  });
+});
+
 it('a reload reaches modules that an edge drives, from the master, from another edge and when control has moved', { timeout: 180_000 }, async () => {
   const drivers = join(folder(), 'drivers');
   mkdirSync(drivers);
@@ -191,6 +271,22 @@ it('a reload reaches modules that an edge drives, from the master, from another 
     });
     expect(await version()).toBe(`v${number}`);
   }
+
+  const edit = { file: 'lamp.ts', content: lamp('edit') };
+  const ofLamp = { params: { id: 'driver-lamp' } };
+  expect((await client.call(routes.driverEdit, { ...ofLamp, body: { ...edit, modules: ['mod-lamp'] } })).modules).toMatchObject([{ problem: null, served_by: 'berlin' }]);
+  expect(await version()).toBe('edit');
+  const shown = (at: typeof client) => at.call(routes.moduleShow, { params: { id: 'mod-lamp' } }).then(({ edited }) => edited);
+  for (const at of [client, atBerlin]) await expect.poll(() => shown(at), { timeout: 5_000 }).toContain('not committed');
+  expect([(await world.location('berlin')).edited, (await world.atEdge('berlin')).edited]).toEqual([1, 1]);
+  // Through an edge nobody brings code to another one.
+  const smuggled = atLisbon.call(routes.driverEdit, { ...ofLamp, body: edit }).catch((error: unknown) => error);
+  expect(await smuggled).toMatchObject({ code: 'FORBIDDEN' });
+  const other = client.call(routes.driverEdit, { ...ofLamp, body: { ...edit, modules: ['mod-berlin-1'] } }).catch((error: unknown) => error);
+  expect(await other).toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'modules' } });
+  expect((await atBerlin.call(routes.driverRevert, ofLamp)).modules).toMatchObject([{ id: 'mod-lamp', problem: null }]);
+  expect(await version()).toBe('v4');
+  await expect.poll(() => shown(client), { timeout: 5_000 }).toBeNull();
 
   write('export default {');
   const refusal = client.call(routes.driverReload, { params: { id: 'driver-lamp' } }).catch((error: unknown) => error);

@@ -1,8 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { type Client, HoldfastError, routes } from '../../src/client-sdk/index.ts';
 import type { DeviceLogLine } from '../../src/drivers/mock/device-program.ts';
+import { limits } from '../../src/shared/model/limits.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { readLines } from '../support/device-world.ts';
 import { settled, startFederation, type TestFederation } from '../support/federation.ts';
@@ -10,13 +13,30 @@ import { settled, startFederation, type TestFederation } from '../support/federa
 /** Real processes: what is asked of the modules of a location, from both of its servers, and who notices at the devices. */
 
 const DEVICES = 20;
+/** It takes its time to start, and every hundredth fails. */
+const SLOW = `
+import { defineDriver, z } from 'holdfast/driver';
+export default defineDriver({
+  name: 'slow',
+  role: 'logic',
+  settings: z.strictObject({}),
+  setup: async (ctx) => {
+    await new Promise((done) => setTimeout(done, 1_500));
+    if (ctx.id.endsWith('99')) throw new Error('one of them');
+    return {};
+  },
+});
+`;
 const scope = new Scope();
 let world: TestFederation;
 let atBerlin: Client;
 let atLisbon: Client;
 beforeAll(async () => {
   // Long enough that nobody takes over while a link is cut.
-  world = await startFederation(scope, { timeoutSeconds: 120, devicesPerSite: DEVICES });
+  const drivers = mkdtempSync(join(tmpdir(), 'holdfast-drivers-'));
+  scope.defer('drivers', () => rmSync(drivers, { recursive: true }));
+  writeFileSync(join(drivers, 'slow.ts'), SLOW);
+  world = await startFederation(scope, { timeoutSeconds: 120, devicesPerSite: DEVICES, environment: { HOLDFAST_DRIVERS: drivers } });
   atBerlin = world.federation.client(world.federation.edge('berlin')?.origin);
   atLisbon = world.federation.client(world.federation.edge('lisbon')?.origin);
   scope.defer('clients', () => void [atBerlin.close(), atLisbon.close()]);
@@ -129,10 +149,50 @@ it('an edge that was away converges when it returns: exactly the devices of what
   expect(z.array(z.string()).parse(said[0]?.['modules']).toSorted()).toEqual([id(10), id(11), id(9)]);
 });
 
-it('the same while the master controls the location', { timeout: 120_000 }, async () => {
-  await world.client.call(routes.takeover, { params: { id: 'berlin' } }, { timeoutMs: 30_000 });
-  await world.until('berlin', { holder: 'master' });
+it('a start of thousands shows how far it has come, also at the other server, and an operator ends one that comes with a takeover', { timeout: 120_000 }, async () => {
+  const hosts = availableParallelism();
+  // Far more than all hosts have in hand at a time: a slow machine must not be done before the operator is.
+  const count = hosts * limits.modulesBatch * limits.modulesBatches + 2_500;
+  const slow = Array.from({ length: count }, (_, at) => `  - {id: slow-${at}, name: Slow, driver_id: driver-slow, edge_control_id: berlin, running: false}`);
+  const text = `drivers: [{id: driver-slow, name: Slow, builtin: slow, role: logic}]\nmodules:\n${slow.join('\n')}\n`;
+  await world.client.call(routes.apply, { body: { text, dry_run: false } }, { timeoutMs: 30_000 });
+  expect(await world.client.call(routes.edgeStart, { params: { id: 'berlin' } }, { timeoutMs: 30_000 })).toMatchObject({ modules: count + DEVICES - 1 });
+  const progress = async () => (await world.location('berlin')).progress;
+  const started = await vi.waitFor(
+    async () => {
+      const now = await progress();
+      if (now === null || now.done === 0 || now.failing === 0) throw new Error(JSON.stringify(now));
+      return now;
+    },
+    { timeout: 30_000, interval: 20 },
+  );
+  expect(started).toMatchObject({ action: 'start' });
+  const under = (await world.client.call(routes.requestList, {})).find(({ id }) => id === 'modules-berlin');
+  expect(under).toMatchObject({ location: 'berlin', method: 'start', at: 'berlin', left: null, module: expect.stringMatching(/^\d+\/\d+ modules, \d+ failing$/) });
+
+  const taken = world.client.call(routes.takeover, { params: { id: 'berlin' } }, { timeoutMs: 60_000 });
+  // All of them in one go: the master has the documents. Before that the edge shows how far its stop is, which nobody can end.
+  const atMaster = async (): Promise<boolean> => {
+    const now = await progress();
+    return now !== null && now.action === 'start' && now.total > count;
+  };
+  await expect.poll(atMaster, { timeout: 30_000, interval: 20 }).toBe(true);
+  await world.client.call(routes.requestCancel, { params: { id: 'modules-berlin' } });
+  // It controls the location all the same: what did not start says why.
+  expect((await taken).after).toMatchObject({ holder: 'master', progress: null });
+  const { modules } = await world.location('berlin');
+  expect([modules.running + modules.failing, modules.failing >= 400]).toEqual([modules.total, true]);
+  expect(await works(1)).toBe(1);
+  const { events } = await world.client.call(routes.eventList, { query: { kind: 'driver', limit: 500 } });
+  expect(events.filter(({ event }) => event === 'modules-cancelled')).toMatchObject([{ location: 'berlin', action: 'start', who: expect.any(String) }]);
+  await world.client.call(routes.edgeStop, { params: { id: 'berlin' } }, { timeoutMs: 30_000 });
+  await until(async () => (await world.location('berlin')).modules.running, 1);
+  await world.client.call(routes.systemStart, { params: { id: 'sys-berlin' } });
   await until(() => works(1), 1);
+});
+
+it('the same while the master controls the location', { timeout: 120_000 }, async () => {
+  await world.until('berlin', { holder: 'master' });
   await changesReachTheirModulesOnly(3);
   expect(await atBerlin.call(routes.systemStop, { params: { id: 'sys-berlin' } })).toMatchObject({ modules: DEVICES - 1 });
   await until(() => works(1), 'MODULE_NOT_RUNNING');

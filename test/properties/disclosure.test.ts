@@ -6,6 +6,7 @@ import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
+import { SimRandom } from '../../src/sim/random.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument, moduleDocument, systemDocument } from '../support/sample-documents.ts';
@@ -86,6 +87,7 @@ async function createEdge(location: string, source: FeedSource, disturb: () => P
   const feed = new ReplicaFeed({
     location,
     clock,
+    random: new SimRandom('1'),
     log: createMemoryLog(),
     metrics: createPromMetrics(),
     store,

@@ -16,7 +16,7 @@ const planted: (PlantedFault & { situation: Situation })[] = [
   // Behind the door stands the board.
   { name: 'values of an older epoch are shown', situation: 'lateStatus', file: door, from: doorStands, to: 'return true;', also: board },
   { name: 'the journal takes an older epoch', situation: 'reorderedJournal', file: 'shared/adapters/store-memory/memory-journal.ts', from: 'if (stored === undefined || !(isOlder(epoch, stored.epoch) || isOlder(floor, stored.floor))) return null;', to: 'if (stored === undefined || stored.location !== "") return null;' },
-  { name: 'a change on top of an older version is taken', situation: 'lostUpdate', file: 'shared/adapters/store-memory/memory-store.ts', from: 'if (actual !== change.expect) throw', to: 'if (id === "") throw' },
+  { name: 'a change on top of an older version is taken', situation: 'lostUpdate', file: 'shared/runtime/document-table.ts', from: 'if (actual !== change.expect) throw', to: 'if (id === "") throw' },
 ];
 
 describe('each fence keeps out what is over', () => {

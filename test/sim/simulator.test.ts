@@ -21,6 +21,10 @@ describe('the simulator', () => {
     expect(faultKinds.filter((kind) => !hit.has(`fault ${kind}`))).toEqual([]);
   });
 
+  it('counts the timeout from when a claim came, as the master does, however long it took to be stored (seed 462)', async () => {
+    expect((await runSeed('462')).violation).toBeNull();
+  });
+
   it('a seed plays the same twice, bit by bit, and another one does not', async () => {
     const [first, again, other] = [await runSeed('7'), await runSeed('7'), await runSeed('8')];
     expect(again).toEqual(first);

@@ -146,7 +146,18 @@ export function setUp(hosts = 1, log: Log = silentLog) {
   const clock = new FakeClock();
   const metrics = createPromMetrics();
   const processes: FakeHost[] = [];
+  /** Processes in which code was tried. */
+  const trials: FakeHost[] = [];
+  /** Of the next trials. */
+  const trial: { refusal: HoldfastError | null; ends: boolean } = { refusal: null, ends: false };
   const hostProcesses = {
+    startTrial: () => {
+      const host = new FakeHost(1_000 + trials.length);
+      host.refusal = trial.refusal;
+      host.endsAt = trial.ends ? 'prepare' : null;
+      trials.push(host);
+      return host;
+    },
     start: () => {
       const host = new FakeHost(processes.length + 1);
       processes.push(host);
@@ -171,5 +182,5 @@ export function setUp(hosts = 1, log: Log = silentLog) {
     link.start({ location: 'hq', epoch: epoch(2), modules, handover: {}, ...more }, never);
   const startedAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id));
   const restarts = () => metrics.read('holdfast_driver_host_restarts_total', {});
-  return { clock, metrics, processes, link, host, call, start, startedAt, restarts };
+  return { clock, metrics, trials, trial, processes, link, host, call, start, startedAt, restarts };
 }

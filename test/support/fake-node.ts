@@ -31,6 +31,9 @@ import type {
   ReloadAnswer,
   ReloadRequest,
   RequestView,
+  Rollout,
+  RolloutAccess,
+  RolloutRequest,
   StatusChange,
   TriggerView,
   ValueListener,
@@ -63,6 +66,7 @@ export const locationView = (id: string, fields: Partial<LocationView> = {}): Lo
   dualControlSeconds: 0,
   modules: { total: 3, running: 2, failing: 1 },
   progress: null,
+  edited: 0,
   commit: { wanted: null, actual: null, busy: false, problem: null },
   ...fields,
 });
@@ -109,6 +113,8 @@ export class FakeNode implements HoldfastNode {
   /** Locations of starts and stops, by the id of the request. */
   readonly underWay = new Map<string, string>();
   readonly cancelledBy: string[] = [];
+  /** By module. */
+  readonly edited = new Map<string, string>();
   readonly unloaded: [module: string, user: string][] = [];
   readonly triggerViews: TriggerView[] = [];
   /** Webhooks that were called: instance and call. */
@@ -216,6 +222,10 @@ export class FakeNode implements HoldfastNode {
     const request = this.inFlight.find((known) => known.id === id);
     if (request === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
     return request;
+  }
+
+  editedOf(module: string): string | null {
+    return this.edited.get(module) ?? null;
   }
 
   locationOfRequest(id: string): string | null {
@@ -335,6 +345,25 @@ export class FakeNode implements HoldfastNode {
       const status = { remote: 'https://git.example.org/drivers.git', branch: null, commit, dirty: ['lamp.ts'], dirtyCount: 1, fetchedMs: SINCE_MS };
       const modules = request.reload ? [{ module: 'mod-1', problem: null, pausedMs: 12 }] : [];
       return { status: { ...status, wanted: null, problem: null }, from: 'a'.repeat(40), modules };
+    },
+  };
+
+  readonly started: RolloutRequest[] = [];
+  readonly kept: Rollout[] = [];
+  readonly rollouts: RolloutAccess = {
+    list: () => this.kept,
+    start: async (request) => {
+      this.started.push(request);
+      const steps = request.locations.map((location) => ({ location, canary: false, state: 'waiting' as const, before: null, problem: null }));
+      const state = request.dryRun ? ('planned' as const) : ('running' as const);
+      const rollout = { id: 'rollout-1', commit: 'c'.repeat(40), by: request.by, state, startedMs: SINCE_MS, endedMs: null, problem: null, steps };
+      if (!request.dryRun) this.kept.unshift(rollout);
+      return rollout;
+    },
+    cancel: async (id) => {
+      const known = this.kept.find((rollout) => rollout.id === id);
+      if (known === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'roll-out', id });
+      return known;
     },
   };
 

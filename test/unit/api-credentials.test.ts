@@ -10,6 +10,7 @@ import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts
 import { routes } from '../../src/client-sdk/index.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
+import { SimRandom } from '../../src/sim/random.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument } from '../support/sample-documents.ts';
 
@@ -73,7 +74,7 @@ describe('tokens', () => {
     const stop = [await central.open(), await local.open()];
     const source = new FeedSource({ location: 'edge-1', store: node.store, directory: central });
     const request = (kind: 'replicate.pull' | 'replicate.snapshot', body: Json): Promise<Json> => source.serve(kind, body);
-    const feed = new ReplicaFeed({ location: 'edge-1', directory: local, clock, log: createMemoryLog(), metrics: createPromMetrics(), store: replica, request });
+    const feed = new ReplicaFeed({ location: 'edge-1', directory: local, clock, random: new SimRandom('1'), log: createMemoryLog(), metrics: createPromMetrics(), store: replica, request });
     const replicate = async (): Promise<void> => {
       feed.wake(new AbortController().signal);
       for (let turn = 0; turn < 50; turn += 1) await clock.advance(0);

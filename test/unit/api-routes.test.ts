@@ -20,12 +20,12 @@ const mayBe = {
     'olderUserCurrent', 'olderNodeList', 'olderNodeShow', 'olderZoneList', 'olderZoneShow', 'olderDependencyList', 'olderDependencyShow',
     'olderTriggerList', 'olderSystemList', 'olderSystemShow', 'olderSystemTypes', 'olderSystemCount', 'olderState', 'olderFunctions',
     'olderModuleList', 'olderModuleShow', 'olderModulePing', 'olderModuleState', 'olderModuleInternalState',
-    'members', 'triggerList', 'triggerShow', 'triggerInstances', 'instancesOfTrigger', 'triggersOfSystem',
+    'rolloutList', 'members', 'triggerList', 'triggerShow', 'triggerInstances', 'instancesOfTrigger', 'triggersOfSystem',
   ],
   operator: ['repository', 'exec', 'moduleExec', 'olderExec', 'debug', 'requestList', 'requestCancel'],
   listed: [
     'takeover', 'handback', 'pause', 'resume', 'windowOpen', 'windowClose', 'systemStart', 'systemStop', 'moduleStart', 'moduleStop',
-    'moduleLoad', 'moduleUnload', 'repositoryPull', 'repositoryReset', 'repositoryCheckout', 'systemExpire', 'edgeStart', 'edgeStop', 'driverReload',
+    'moduleLoad', 'moduleUnload', 'repositoryPull', 'repositoryReset', 'repositoryCheckout', 'systemExpire', 'edgeStart', 'edgeStop', 'driverReload', 'driverRevert',
     'olderSystemStart', 'olderSystemStop', 'olderModuleStart', 'olderModuleStop', 'olderDependencyReload',
   ],
   admin: [
@@ -33,8 +33,8 @@ const mayBe = {
     'tokenRevoke', 'systemAdd', 'systemUpdate', 'systemReplace', 'systemRemove', 'moduleAdd', 'moduleUpdate', 'moduleReplace', 'moduleRemove',
     'driverAdd', 'driverUpdate', 'driverReplace', 'driverRemove', 'zoneAdd', 'zoneUpdate', 'zoneReplace', 'zoneRemove', 'systemSettings',
     'moduleSettings', 'settingsList', 'settingsShow', 'settingsUpdate', 'settingsReplace', 'metadataPut', 'metadataRemove',
-    'triggerAdd', 'triggerUpdate', 'triggerReplace', 'triggerRemove',
-    'settingsKeys', 'settingsRekey',
+    'driverEdit', 'triggerAdd', 'triggerUpdate', 'triggerReplace', 'triggerRemove',
+    'settingsKeys', 'settingsRekey', 'rolloutStart', 'rolloutCancel',
   ],
 } as const satisfies Record<string, readonly RouteName[]>;
 
@@ -53,6 +53,7 @@ const ids: readonly [path: RegExp, id: string][] = [
   [/\/api_keys/, 'key-spare'],
   [/\/tokens/, 'token-spare'],
   [/\/requests/, 'request-1'],
+  [/\/rollouts/, 'rollout-1'],
   [/\/triggers/, 'trig-1'],
 ];
 /** Removals want something that nothing refers to. */
@@ -60,7 +61,9 @@ const spare: Partial<Record<RouteName, string>> = { systemRemove: 'sys-1', modul
 const bodies: Partial<Record<RouteName, unknown>> = {
   edgeAdd: { id: 'edge-3' },
   windowOpen: { seconds: 120 },
+  driverEdit: { file: 'driver.ts', content: '' },
   repositoryCheckout: { commit: 'main' },
+  rolloutStart: { commit: 'main' },
   apply: { text: '' },
   keyAdd: { name: 'panel', role: 'viewer' },
   tokenIssue: { user: 'anna', role: 'viewer' },
@@ -98,6 +101,7 @@ beforeEach(async () => {
   server.node.methods.set('nothing', async () => null);
   server.node.inFlight.push(requestView('request-1'));
   const { node, clock } = server;
+  await node.rollouts.start({ commit: 'main', locations: [], canaries: 1, dryRun: false, by: 'olga' }, new AbortController().signal);
   let drawn = 0;
   const maker = { store: node.store, clock, random: { next: () => 0, hex: (bytes: number) => (drawn += 1).toString(16).padStart(bytes * 2, 'f') } };
   const issue = (user: string, role: Role, expires_in: number) => createToken(maker, { user, role, expires_in, issued_by: 'key-1' });

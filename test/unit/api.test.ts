@@ -4,7 +4,7 @@ import { AssertionError } from '../../src/shared/foundation/assert.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { requestsTo, startTestServer, until } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
-import { locationView, SINCE_MS } from '../support/fake-node.ts';
+import { locationView, SINCE_MS, requestView } from '../support/fake-node.ts';
 import { edgeDocument, moduleDocument, systemDocument } from '../support/sample-documents.ts';
 
 let server: TestServer;
@@ -46,6 +46,8 @@ describe('locations', () => {
       dual_control_seconds: 0,
       modules: { total: 3, running: 2, failing: 1 },
       progress: null,
+      edited: 0,
+      commit: { wanted: null, actual: null, busy: false, problem: null },
     });
   });
 
@@ -346,6 +348,18 @@ describe('every reply', () => {
     expect(server.programmerErrors).toEqual([]);
     await post('/api/engine/v2/systems/sys-1/Display_1/broken', '[]');
     expect(server.programmerErrors).toEqual([new AssertionError('cannot be')]);
+  });
+});
+
+describe('starts and stops of modules', () => {
+  it('are cancelled by those whom their location lists, commands by every operator', async () => {
+    server.node.inFlight.push(requestView('command-1'), requestView('modules-edge-1', { user: '', method: 'start', module: '312/1000 modules, 4 failing', leftMs: null }));
+    server.node.underWay.set('modules-edge-1', 'edge-1');
+    expect(await (await get('/api/engine/v2/requests')).json()).toMatchObject([{ id: 'command-1', left: 7.5 }, { method: 'start', left: null }]);
+    const cancel = async (id: string, who: 'operator' | 'admin') =>
+      (await fetch(url(`/api/engine/v2/requests/${id}`), { method: 'DELETE', headers: as(who) })).status;
+    expect([await cancel('command-1', 'operator'), await cancel('modules-edge-1', 'operator'), await cancel('modules-edge-1', 'admin')]).toEqual([200, 403, 200]);
+    expect(server.node.cancelledBy).toHaveLength(2);
   });
 });
 

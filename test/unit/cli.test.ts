@@ -37,6 +37,11 @@ describe('holdfast status', () => {
     expect((await run('location', 'list')).out).toBe(STATUS);
   });
 
+  it('says how old the documents of the server are, when they are', async () => {
+    server.staleMs.value = 3_700_000;
+    expect((await run('status')).out).toBe(`${STATUS}The documents of this server are 1h1m old: its database is away, or nothing is replicated to it. See holdfast doctor.\n`);
+  });
+
   it('says what is going to happen and what is not usual', async () => {
     server.node.views.clear();
     server.node.views.set('edge-3', locationView('edge-3', { state: 'suspect', dueInMs: 12_000, holdDownMs: 90_000, paused: true, link: 'down' }));
@@ -320,6 +325,35 @@ describe('holdfast debug and requests', () => {
     expect(JSON.parse((await run('driver', 'reload', 'driver-mock', '-o', 'json')).out)).toMatchObject({ modules: [{ id: 'mod-1' }], failures: [{ code: 'LINK_DOWN' }] });
     server.node.reloads = { modules: [], failures: [] };
     expect((await run('driver', 'reload', 'driver-mock')).out).toBe('No module runs this driver.\n');
+  });
+
+  it('driver reload: tries a file live, and takes it back', async () => {
+    const files = { 'drivers/lamp/driver.ts': 'mended' };
+    const edited = await runWith({ files }, 'driver', 'reload', 'driver-mock', '--edit', 'drivers/lamp/driver.ts', '--module', 'mod-1', 'mod-2');
+    expect([edited.code, lines(edited.out).at(-1)]).toEqual([0, 'mod-1   edge-1    edge-1  4 ms    edited, not committed']);
+    await runWith({ files }, 'driver', 'reload', 'driver-mock', '--edit', 'drivers/lamp/driver.ts', '--as', 'lib/codec.ts');
+    expect((await run('driver', 'reload', 'driver-mock', '--revert')).out).toContain('reverted');
+    expect(server.node.reloaded).toMatchObject([
+      { live: { edit: { file: 'driver.ts', content: 'mended' }, modules: ['mod-1', 'mod-2'] } },
+      { live: { edit: { file: 'lib/codec.ts' }, modules: [] } },
+      { live: { edit: null, modules: [] } },
+    ]);
+    expect((await run('driver', 'reload', 'driver-mock', '--edit', 'x.ts', '--revert')).code).toBe(2);
+    expect((await run('driver', 'reload', 'driver-mock', '--module', 'mod-1')).code).toBe(2);
+    const out = await runWith({ files }, 'driver', 'reload', 'driver-mock', '--edit', 'drivers/lamp/driver.ts', '--as', '../../etc/passwd');
+    expect([out.code, out.err]).toEqual([1, expect.stringContaining('below the folder of the driver')]);
+    expect(server.node.reloaded).toHaveLength(3);
+  });
+
+  it('module and system: start, stop, unload, expire; location: asks, and shows how far a start has come', async () => {
+    expect((await run('module', 'unload', 'mod-1')).out).toBe('mod-1 was unloaded at edge-1.\n');
+    expect(server.node.unloaded).toEqual([['mod-1', expect.any(String)]]);
+    expect((await run('system', 'expire', 'sys-1')).out).toBe('NAME       MODULE\nDisplay_1  mod-1\nRead anew at master-under-test.\nNot at edge-1: There is no link to edge-1\n');
+    expect((await run('location', 'stop', 'edge-1')).code).toBe(2);
+    expect((await run('location', 'stop', 'nowhere', '--yes')).err).toContain('nowhere');
+    server.node.views.set('edge-1', locationView('edge-1', { progress: { action: 'start', done: 312, total: 1_000, failing: 4 }, edited: 2 }));
+    server.node.views.set('edge-2', locationView('edge-2', { modules: { total: 3, running: 3, failing: 0 }, edited: 2 }));
+    expect((await run('status')).out).toMatch(/edge-1 .*starting 312\/1000 modules, 4 failing\n.*edge-2 .*3\/3, 2 edited/);
   });
 
   it('requests: a table, JSON, and cancel', async () => {

@@ -29,7 +29,7 @@ async function makeDesk() {
   const deviceLink: DeviceLink = {
     prepare: unused,
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: unused,
     closeGate: unused,
     restamp: unused,

@@ -216,6 +216,7 @@ describe('the description of the configuration', () => {
     const described = describeConfig(parse({ ...edgeEnv, HOLDFAST_ENROL: 'holdfast-enrol:hunter2', HOLDFAST_MASTERS: '[::1]:7443' }));
     expect(described).toEqual({
       role: 'edge',
+      replication: 'feed',
       data: '/var/lib/holdfast',
       http: '127.0.0.1:8081',
       origin: null,

@@ -140,7 +140,7 @@ describe('a subscription of a logic module', () => {
       clock: new FakeClock(),
       random: { next: nothing, hex: nothing, bytes: nothing } as never,
       metrics: createPromMetrics(),
-      deviceLink: { onProgress: () => () => undefined } as never,
+      deviceLink: { onProgress: () => () => undefined, onEdited: () => () => undefined } as never,
       directory: parts.directory,
       board,
       lines: new ModuleLines({ nodeId: 'n', deviceLink: {} as never, peerOf: () => null }),

@@ -59,11 +59,11 @@ const edgeData: DataFacts = {
 };
 const modules = { total: 2, running: 2, failing: 0 };
 const berlin: Location = locationOf(locationView('berlin', { modules }));
-const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, location: { ...berlin, state: 'holding' }, unopened: [] };
-const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, edges: [edge], settingsKeys: ['0a0b0c0d'] };
+const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, unopened: [] };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
-const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', trouble: null, problem: '', index: null, ...facts } });
+const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', replicated: false, trouble: null, problem: '', index: null, ...facts } });
 const ofSite = (facts: Partial<SiteFacts>): Finding[] => checkSite({ ...site, ...facts }, NOW);
 const ofLocation = (facts: Partial<Location>): Finding[] => checkFederation({ ...federation, locations: [{ ...berlin, ...facts }], edges: [] });
 const ofEdge = (facts: Partial<EdgeFacts>, location: Partial<Location> = {}): Finding[] =>
@@ -129,6 +129,7 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
       ['the bucket is missing', 'bucket', /bucket-create/],
       ['the scope is missing', 'scope', /collection-manage/],
       ['replicas make durable writes impossible', 'durability', /bucket-edit --bucket-replica 0/],
+      ['nothing is replicated to the database', 'replication', /holdfast xdcr status/],
       ['the disk of the database is full', 'room', /free disk space on the data nodes/],
     ] as const
   ).map(([fault, trouble, fix]): (typeof faults)[number] => [fault, ofStore({ trouble, problem: 'why' }), 'problem', /db\/holdfast: why/, fix]),
@@ -160,10 +161,13 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ['a hold-down runs', ofLocation({ hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /mend the line/],
   ['modules fail', ofLocation({ modules: { total: 2, running: 1, failing: 1 } }), 'problem', /1 module of 2 failing/, /holdfast get/],
   ['a window never opens', ofLocation({ window: { open: false, closes: null, next: null, schedule: { start: '0 0 30 2 *', length: 60, timezone: 'UTC' } } }), 'problem', /never opens/, /window_start/],
+  ['edited code', ofLocation({ edited: 2 }), 'warning', /2 modules run code that was edited and not committed/, /--revert/],
   ['both sides held', ofLocation({ dual_control_seconds: 4 }), 'warning', /both held it for 4s/, /holdfast location history berlin/],
   ['both sides hold now', ofEdge({}, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
   ['the clock of an edge is wrong', ofEdge({ clockAheadMs: -120_000 }), 'warning', /its clock is 2m0s behind.*who controls does not depend on it/, /timedatectl set-ntp true/],
   ['an edge is behind with its documents', ofEdge({ sequence: 40 }), 'problem', /61 changes behind/, /log/],
+  ['the copy of an edge is old', ofEdge({ ageSeconds: 3_700 }), 'problem', /documents are 1h1m old/, /holdfast doctor --data/],
+  ['the documents of the server are old', checkFederation({ ...federation, ageSeconds: 90 }), 'problem', /documents are 1m30s old/, /holdfast doctor --data/],
   ['the API of an edge is not reached', ofEdge({ outcome: 'unreachable', problem: 'nothing listens there' }), 'warning', /nothing listens there/, /HOLDFAST_ORIGIN/],
   ['an edge announces an address of its own machine', ofEdge({ outcome: 'not-asked', problem: 'it is an address of its own machine' }), 'warning', /not for clients elsewhere/, /HOLDFAST_HTTP/],
 ];

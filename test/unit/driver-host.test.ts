@@ -150,7 +150,7 @@ describe('device connections of a host', () => {
     const start = async () => {
       const flags = { tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] };
       const spec = { id: 'mod-1', driver: 'plain', role: 'device' as const, name: 'M', ip: '127.0.0.1', port, ...flags };
-      host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null }] });
+      host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null, edited: false }] });
       await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);
     };
     const connected = () => sent.flatMap((message) => (message.t === 'status' && message.key === 'connected' ? [message.value] : []));

@@ -37,6 +37,23 @@ describe('a reload on the hosts of a node', () => {
     expect([host(0), host(1)].flatMap(steps).filter((step) => !/^(compile|prepare)/.test(step))).toEqual([]);
   });
 
+  it('tries the new code in a process of its own first: code that ends it, or is refused there, reaches no host', async () => {
+    const { start, link, host, trial, trials, restarts } = setUp(2);
+    await start(Array.from({ length: 70 }, (_, index) => lamp(`lamp-${index}`)));
+    forget(host(0), host(1));
+    trial.ends = true;
+    const ended = await link.reload(order(), never).catch((error: unknown) => error);
+    expect(ended).toMatchObject({ code: 'DRIVER_INVALID', facts: { place: '/drivers/lamp.ts', problem: expect.stringContaining('exit code 1') } });
+    trial.ends = false;
+    trial.refusal = new HoldfastError('DRIVER_INVALID', { place: '/drivers/lamp.ts:2:1', problem: 'no' });
+    await expect(link.reload(order(), never)).rejects.toMatchObject({ facts: { problem: 'no' } });
+    expect([host(0), host(1)].flatMap(steps)).toEqual(['compile', 'compile']);
+    trial.refusal = null;
+    expect(await link.reload(order(), never)).toHaveLength(70);
+    expect(trials.map((one) => one.of('prepare').flatMap(({ modules }) => modules).length)).toEqual([70, 70, 70]);
+    expect([restarts(), trials.some((one) => one.of('start').length > 0)]).toEqual([0, false]);
+  });
+
   it('says so when the new code ends the process that loads it', async () => {
     const { start, link, host } = setUp();
     await start([lamp('lamp-1')]);

@@ -28,6 +28,11 @@ function createService(passesOn: boolean) {
   const desk = {
     target: (id: string) => ({ module: id, location: 'lisbon' }),
     serve: async (call: object, how: object) => (served.push({ ...call, ...how }), { value: 1, servedBy: 'lisbon' }),
+    modules: {
+      serveWanted: async (request: object, location: string) => (served.push({ ...request, location }), { changed: 1, modules: 2 }),
+      serve: async (call: { modules: string[] }, _: AbortSignal, forward: boolean) => (served.push({ ...call, forward }), { modules: call.modules, servedBy: 'lisbon' }),
+      serveExpire: async (call: object, _: AbortSignal, forward: boolean) => (served.push({ ...call, forward }), ['master-1']),
+    },
     serveTrigger: async (call: object) => (served.push(call), 'webhook-called'),
     drivers: {
       serve: async (call: object, _: AbortSignal, forward: boolean) => {
@@ -103,6 +108,53 @@ describe('what a peer may ask', () => {
       expect(served).toEqual([]);
       expect(await service.request('trigger', call, context)).toBe('webhook-called');
       expect(served).toEqual([call]);
+    }
+  });
+
+  it('an edge changes documents of its own location only, and of others it unloads single modules; all of it is audited', async () => {
+    const { log, served, service } = createService(true);
+    const asked = { user: 'anna', entry: 'berlin', requestId: 'r' };
+    const wanted = { what: 'system', id: 'sys-1', running: false, dryRun: false, ...asked };
+    expect(await service.request('wanted', wanted, context)).toEqual({ changed: 1, modules: 2 });
+    const unload = { location: 'lisbon', action: 'unload', modules: ['mod-2'], ...asked };
+    expect(await service.request('modules', unload, context)).toEqual({ modules: ['mod-2'], servedBy: 'lisbon' });
+    const expire = { location: 'berlin', system: 'sys-1', ...asked };
+    expect(await service.request('expire', expire, context)).toEqual(['master-1']);
+    expect(served).toMatchObject([{ ...wanted, location: 'berlin' }, { ...unload, forward: true }, { ...expire, forward: false }]);
+    for (const [kind, body] of [
+      ['wanted', { ...wanted, entry: 'lisbon' }],
+      ['modules', { ...unload, entry: 'lisbon' }],
+      ['modules', { ...unload, action: 'cancel' }],
+      ['modules', { ...unload, modules: ['mod-2', 'mod-3'] }],
+      ['expire', { ...expire, entry: 'lisbon' }],
+    ] satisfies ['wanted' | 'modules' | 'expire', Json][]) {
+      await expect(service.request(kind, body, context), JSON.stringify(body)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    }
+    const audited = log.lines.flatMap(({ event, facts }) => (event === 'audit' ? [facts] : []));
+    expect(audited).toMatchObject([
+      { what: 'wanted', user: 'anna', via: 'other', location: 'berlin', module: 'sys-1', method: 'stop', result: 'ok' },
+      { what: 'modules', module: 'mod-2', method: 'unload', servedBy: 'lisbon' },
+      { what: 'expire', module: 'sys-1' },
+    ]);
+    const atEdge = createService(false).service;
+    await expect(atEdge.request('wanted', wanted, context)).rejects.toMatchObject({ code: 'UNKNOWN_TYPE' });
+    await expect(atEdge.request('modules', unload, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  it('no code is taken from an edge; what was tried may be taken back', async () => {
+    const { served, service } = createService(true);
+    const asked = { location: 'lisbon', driver: 'lamp', module: null, user: 'anna', entry: 'berlin', requestId: 'r' };
+    const edit = { file: 'lamp.ts', content: 'x' };
+    const live = { edit, modules: [], by: 'anna' };
+    await expect(service.request('reload', { ...asked, live }, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(served).toEqual([]);
+    await service.request('reload', { ...asked, live: { ...live, edit: null } }, context);
+    const atEdge = createService(false);
+    await atEdge.service.request('reload', { ...asked, location: 'berlin', entry: 'master-1', live }, context);
+    expect([served, atEdge.served]).toMatchObject([[{ live: { edit: null } }], [{ live, forward: false }]]);
+    for (const bad of [{ ...edit, file: '../lamp.ts' }, { ...edit, file: '/etc/passwd' }, { ...edit, content: 'é'.repeat(limits.inlineEditBytes / 2 + 1) }]) {
+      const body = { ...asked, location: 'berlin', live: { ...live, edit: bad } };
+      await expect(atEdge.service.request('reload', body, context), bad.file).rejects.toMatchObject({ code: 'INPUT_INVALID' });
     }
   });
 

@@ -23,7 +23,7 @@ function createWorld(first: Route) {
   };
   const deviceLink: DeviceLink = {
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     exec,
     prepare: unused,
     start: unused,

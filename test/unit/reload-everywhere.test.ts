@@ -69,7 +69,7 @@ describe('a reload of a driver', () => {
         { module: 'mod-own', location: 'master', problem: null, pausedMs: 1, servedBy: 'master-1' },
       ],
     });
-    const body = { location: 'berlin', driver: 'lamp', module: null, entry: 'master-1', ...asAnna };
+    const body = { location: 'berlin', driver: 'lamp', module: null, live: null, entry: 'master-1', ...asAnna };
     expect(asked).toEqual([{ kind: 'reload', body, timeoutMs: limits.reloadMs }]);
     const { modules } = await drivers.reload({ driver: 'driver-lamp', location: 'master', user: 'anna' }, never);
     expect([modules.map(({ module }) => module), asked.length]).toEqual([['mod-own'], 1]);

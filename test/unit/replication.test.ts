@@ -7,6 +7,7 @@ import { type AnyDocument, documentKinds } from '../../src/shared/model/document
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
+import { SimRandom } from '../../src/sim/random.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { later } from '../support/link-pipe.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
@@ -33,13 +34,13 @@ async function createReplication(source = createMemoryStore({ generation: 'first
   const log = createMemoryLog();
   const asked: string[] = [];
   const ask: Ask = async (kind, body) => (await feedOf(world.source)).serve(kind, body);
-  const world = { source, replica, log, asked, ask, pull: () => Promise.resolve(), wake: () => {} };
+  const world = { source, replica, clock, log, asked, ask, pull: () => Promise.resolve(), wake: () => {} };
   const { signal } = new AbortController();
   const request: Ask = (kind, body) => {
     asked.push(kind);
     return world.ask(kind, body);
   };
-  const feed = new ReplicaFeed({ location: 'edge-1', clock, log, metrics: createPromMetrics(), store: replica, directory: await directoryOf(replica), request });
+  const feed = new ReplicaFeed({ location: 'edge-1', clock, random: new SimRandom('1'), log, metrics: createPromMetrics(), store: replica, directory: await directoryOf(replica), request });
   world.wake = () => feed.wake(signal);
   world.pull = async () => {
     feed.wake(signal);
@@ -111,6 +112,22 @@ describe('replication to an edge', () => {
     world.ask = whole;
     await world.pull();
     expect(await contents(world.replica)).toEqual(await contents(world.source));
+  });
+
+  it('tries again by itself when the store of the edge refused what came: nobody else knows', async () => {
+    const world = await createReplication();
+    await put(world.source, edgeDocument('edge-1'));
+    await world.pull();
+    await put(world.source, moduleDocument('mod-1'));
+    const { applyFeed } = world.replica;
+    world.replica.applyFeed = () => Promise.reject(new HoldfastError('STORE_UNREACHABLE', { path: 'replica', problem: 'it does not answer' }));
+    for (let head = 0; head < 3; head += 1) await world.pull();
+    world.replica.applyFeed = applyFeed.bind(world.replica);
+    expect(await contents(world.replica)).not.toEqual(await contents(world.source));
+    world.asked.length = 0;
+    await world.clock.advance(10_000);
+    expect(await contents(world.replica)).toEqual(await contents(world.source));
+    expect(world.asked).toEqual(['replicate.pull', 'replicate.pull']);
   });
 
   it('misses no wake that comes while a request of the lost link is still under way', async () => {

@@ -43,7 +43,7 @@ it('a hand-over carries what triggers remember: the next holder knows it before 
   const deviceLink: DeviceLink = {
     prepare: () => undefined,
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: async () => {
       happened.push('started');
       return { started: 0, failed: [] };

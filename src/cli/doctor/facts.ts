@@ -36,8 +36,10 @@ export interface DataFacts {
 
 export interface StoreFacts {
   address: string;
+  /** It is a copy, which the database of the master fills. */
+  replicated: boolean;
   /** What keeps a server from using it; `room`: disk or memory is full. */
-  trouble: 'sdk' | 'away' | 'credentials' | 'bucket' | 'scope' | 'durability' | 'room' | 'other' | null;
+  trouble: 'sdk' | 'replication' | 'away' | 'credentials' | 'bucket' | 'scope' | 'durability' | 'room' | 'other' | null;
   problem: string;
   /** null: it cannot be told now. `hidden`: documents that no index lists. */
   index: { documents: number; differences: number; hidden: number; damaged: string[] } | null;
@@ -122,6 +124,8 @@ export interface FederationFacts {
   site: SiteFacts | null;
   /** Position in the feed of changes; null: not known. */
   sequence: number | null;
+  /** How old its documents are, in seconds; null: not known. */
+  ageSeconds: number | null;
   edges: EdgeFacts[];
   /** Ids of the settings keys of the server; null: the caller may not list them. */
   settingsKeys: string[] | null;
@@ -136,6 +140,7 @@ export interface EdgeFacts {
   /** How far its wall clock is ahead of that of the server that was asked first. */
   clockAheadMs: number;
   sequence: number | null;
+  ageSeconds: number | null;
   location: Location | null;
   /** What is sealed in its documents with keys that it does not have; null: the caller may not see it. */
   unopened: SealedFacts[] | null;

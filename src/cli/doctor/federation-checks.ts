@@ -13,8 +13,10 @@ export function checkFederation(facts: FederationFacts): Finding[] {
       'server',
       `${origin} is a ${role} and takes requests`,
     ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'wait; longer than a minute: see its log');
+  const old = checkAge('server', facts.ageSeconds);
   const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
-  return [server, ...sealed, ...facts.locations.flatMap((location) => checkLocation(location, role)), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+  const locations = facts.locations.flatMap((location) => checkLocation(location, role));
+  return [server, ...old, ...sealed, ...locations, ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
 }
 
 function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
@@ -40,6 +42,13 @@ function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
       check,
       `its restore window never opens: "${location.window.schedule.start}"`,
       `correct window_start with holdfast apply; holdfast window next --cron tries it out`,
+    ));
+  }
+  if (location.edited > 0) {
+    bad.push(warning(
+      check,
+      `${plural(location.edited, 'module')} ${location.edited === 1 ? 'runs' : 'run'} code that was edited and not committed: the next restart drops it`,
+      'bring the change into the files of the driver and holdfast driver reload it, or take it back with --revert',
     ));
   }
   if (location.dual_control_seconds > 0) {
@@ -102,6 +111,18 @@ function pausesOf({ id, paused, hold_down }: Location): Finding[] {
   return findings;
 }
 
+/** A little more than a copy may be without being called old by its server. */
+const OLD_SECONDS = 15;
+
+function checkAge(check: string, ageSeconds: number | null): Finding[] {
+  if (ageSeconds === null || ageSeconds <= OLD_SECONDS) return [];
+  return [problem(
+    check,
+    `its documents are ${duration(ageSeconds)} old: its database is away, or a copy to which nothing is replicated`,
+    'holdfast doctor --data <directory>, on its machine; holdfast xdcr status shows replication by the database',
+  )];
+}
+
 const CLOCKS_APART_MS = 60_000;
 /** Changes reach an edge in less than a second; a few may be under way. */
 const CHANGES_BEHIND = 20;
@@ -131,6 +152,7 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
       'timedatectl set-ntp true, on the machine whose clock is wrong',
     ));
   }
+  bad.push(...checkAge(check, edge.ageSeconds));
   if (edge.sequence !== null && sequence !== null && sequence - edge.sequence > CHANGES_BEHIND) {
     bad.push(problem(
       check,

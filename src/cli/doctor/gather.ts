@@ -13,10 +13,10 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     const locations = await client.all(routes.edgeList, '', QUICK);
     const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
     const site = await gatherSite(client, sealing?.sealed ?? null);
-    const [sequence, clockMs] = [await sequenceOf(client), await clockOf(session, client)];
+    const [documents, clockMs] = [await documentsOf(client), await clockOf(session, client)];
     const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
     const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
-    return { ...facts, role, waitingFor: waiting_for, locations, site, sequence, edges, settingsKeys: sealing?.keys ?? null };
+    return { ...facts, role, waitingFor: waiting_for, locations, site, ...documents, edges, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
     const { message, next } = toFailure(error);
     return { ...facts, failure: { problem: message, fix: next } };
@@ -24,7 +24,7 @@ export async function gatherFederation(session: Session): Promise<FederationFact
 }
 
 const QUICK = { timeoutMs: 5_000 };
-const NOTHING_KNOWN = { locations: [], site: null, sequence: null, edges: [], settingsKeys: null };
+const NOTHING_KNOWN = { locations: [], site: null, sequence: null, ageSeconds: null, edges: [], settingsKeys: null };
 
 /** 503 is an answer too. */
 async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
@@ -56,10 +56,14 @@ async function asAdministrator<T>(asked: Promise<T>): Promise<T | null> {
   }
 }
 
-async function sequenceOf(client: Client): Promise<number | null> {
+/** How far the documents of a server are, and how old. */
+async function documentsOf(client: Client): Promise<{ sequence: number | null; ageSeconds: number | null }> {
   const text = await client.call(routes.metrics, {}, QUICK);
-  const value = /^holdfast_replication_sequence(?:\{\})? (\S+)$/m.exec(text)?.[1];
-  return value === undefined ? null : Number(value);
+  const gauge = (name: string): number | null => {
+    const value = new RegExp(`^${name}(?:\\{\\})? (\\S+)$`, 'm').exec(text)?.[1];
+    return value === undefined ? null : Number(value);
+  };
+  return { sequence: gauge('holdfast_replication_sequence'), ageSeconds: gauge('holdfast_store_age_seconds') };
 }
 
 /** How far the clock of the server is ahead of ours, down to a second: HTTP says no more. */
@@ -69,7 +73,7 @@ async function clockOf(session: Session, client: Client): Promise<number> {
 }
 
 async function askEdge(session: Session, id: string, origin: string, masterAheadMs: number): Promise<EdgeFacts> {
-  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, location: null, unopened: null };
+  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, ageSeconds: null, location: null, unopened: null };
   // Something else may listen there on this machine, and it would be shown the key.
   if (isLoopback(origin) && !isLoopback((await session.client()).origin)) return { ...facts, problem: 'it is an address of its own machine' };
   let client: Client;
@@ -82,7 +86,7 @@ async function askEdge(session: Session, id: string, origin: string, masterAhead
     const clockAheadMs = (await clockOf(session, client)) - masterAheadMs;
     const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
     const unopened = sealing?.sealed.filter(({ known }) => !known) ?? null;
-    return { ...facts, outcome: 'answered', clockAheadMs, sequence: await sequenceOf(client), location: await locationOf(client, id), unopened };
+    return { ...facts, outcome: 'answered', clockAheadMs, ...(await documentsOf(client)), location: await locationOf(client, id), unopened };
   } catch (error) {
     return { ...facts, outcome: 'unreachable', problem: toFailure(error).message };
   } finally {

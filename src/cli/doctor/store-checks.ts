@@ -1,11 +1,11 @@
 import { plural } from '../format.ts';
 import type { StoreFacts } from './facts.ts';
-import { type Finding, orOk, problem } from './finding.ts';
+import { type Finding, ok, orOk, problem } from './finding.ts';
 
 const CHECK = 'database';
 
 /** A database as a server would use it: what keeps a server from reading or writing, and indexes that hide documents. */
-export function checkStore({ address, trouble, problem: found, index }: StoreFacts): Finding[] {
+export function checkStore({ address, replicated, trouble, problem: found, index }: StoreFacts): Finding[] {
   if (trouble !== null) return [problem(CHECK, `${address}: ${found}`, fixes[trouble])];
   const bad: Finding[] = [];
   if (index !== null && index.differences > 0) {
@@ -14,12 +14,14 @@ export function checkStore({ address, trouble, problem: found, index }: StoreFac
     bad.push(problem(CHECK, `${indexes} ${verb} with the documents, of which ${index.hidden} are hidden`, 'holdfast index rebuild, then restart the servers'));
   }
   for (const damaged of index?.damaged ?? []) bad.push(problem(CHECK, damaged, 'write the document anew with holdfast apply, or remove it in the database'));
+  if (replicated) return [ok(CHECK, `${address}, a copy; heartbeats of the master arrive`)];
   return orOk(bad, CHECK, `${address}, ${index === null ? 'servers are writing' : plural(index.documents, 'document')}`);
 }
 
 const fixes: Record<NonNullable<StoreFacts['trouble']>, string> = {
   sdk: 'npm install couchbase@4.7.1, in the folder of Holdfast',
   away: 'see whether the database runs and can be reached from here; until then the server goes on without it',
+  replication: 'holdfast xdcr status, at the centre, says why; holdfast xdcr setup makes what is missing',
   credentials: 'correct the user in HOLDFAST_STORE or the password in HOLDFAST_STORE_PASSWORD_FILE: couchbase-cli user-manage --list shows the users',
   bucket: 'make the bucket, or correct HOLDFAST_STORE: couchbase-cli bucket-create --bucket-replica 0; docs/couchbase.md has the steps',
   scope: 'make the two scopes and their collections: couchbase-cli collection-manage --create-scope; docs/couchbase.md lists them',

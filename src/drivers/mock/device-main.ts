@@ -62,8 +62,13 @@ const devices = await startMockDevices({
   },
 });
 process.stdout.write(`${JSON.stringify({ ports: devices.ports, control: devices.controlPort })}\n`);
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void devices.close());
+const end = async (): Promise<void> => {
+  await devices.close();
+  // While it is open, and somebody may write, the process would stay.
+  process.stdin.destroy();
+};
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void end());
 if (values['with-parent']) {
-  process.stdin.once('end', () => void devices.close());
+  process.stdin.once('end', () => void end());
   process.stdin.resume();
 }

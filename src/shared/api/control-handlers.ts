@@ -3,12 +3,14 @@ import { controlRoutes as routes } from '../client-api/control-routes.ts';
 import type { WantRequest } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer } from './handler.ts';
+import { reload } from './module-handlers.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
 
 /** More than the link needs for one request. */
 const PATIENCE_MS = limits.requestMs + 1_000;
 
-export function controlHandlers({ node, clock }: HandlerDeps) {
+export function controlHandlers(deps: HandlerDeps) {
+  const { node, clock } = deps;
   const want = async (wanted: Omit<WantRequest, 'user' | 'requestId'>, { caller, requestId, signal, note }: Omit<RawCall, 'params' | 'query' | 'body'>) => {
     const request = { ...wanted, user: caller.user, requestId };
     const { changed, modules } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.want(request, signal));
@@ -32,6 +34,13 @@ export function controlHandlers({ node, clock }: HandlerDeps) {
       note({ servedBy });
       return { body: { id, location, served_by: servedBy } };
     }),
+    driverEdit: answer(routes.driverEdit, async ({ params: { id }, query: { location = null }, body: { modules, ...edit }, caller, requestId, ...call }) => {
+      call.note({ file: edit.file, bytes: Buffer.byteLength(edit.content) });
+      return await reload(deps, { driver: id, location, live: { edit, modules }, user: caller.user, requestId }, call);
+    }),
+    driverRevert: answer(routes.driverRevert, async ({ params: { id }, query: { location = null }, body: { modules }, caller, requestId, ...call }) =>
+      reload(deps, { driver: id, location, live: { edit: null, modules }, user: caller.user, requestId }, call),
+    ),
     systemExpire: answer(routes.systemExpire, async ({ params: { id }, caller, requestId, signal, note }) => {
       const request = { system: id, user: caller.user, requestId };
       const { modules, nodes, failures } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.expire(request, signal));

@@ -2,7 +2,7 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { limits } from '../model/limits.ts';
 import { moduleRoutes as routes } from '../client-api/module-routes.ts';
-import type { ExecAnswer, ExecRequest, HoldfastNode, ReloadedAt } from '../runtime/node.ts';
+import type { ExecAnswer, ExecRequest, HoldfastNode, ReloadedAt, ReloadRequest } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer, stream } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
@@ -56,13 +56,18 @@ export function moduleHandlers(deps: HandlerDeps) {
       return { body: loadedView(loaded) };
     }),
     driverReload: answer(routes.driverReload, async ({ params: { id }, query: { location = null }, caller, requestId, signal, note }) => {
-      const request = { driver: id, location, user: caller.user, requestId };
-      const { modules, failures } = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.drivers.reload(request, signal));
-      note({ location, modules: modules.length, failures: failures.map((failure) => failure.location) });
-      const failed = failures.map(({ location, error }) => ({ location, code: error.code, message: error.message }));
-      return { body: { id, modules: modules.map(loadedView), failures: failed } };
+      return await reload(deps, { driver: id, location, user: caller.user, requestId }, { signal, note });
     }),
   };
+}
+
+/** Brings code of a driver to its modules: what the files say, or what is tried live. */
+export async function reload(deps: HandlerDeps, request: ReloadRequest, { signal, note }: Pick<RawCall, 'signal' | 'note'>) {
+  const { clock, node } = deps;
+  const { modules, failures } = await withDeadline(clock, limits.reloadMs, signal, (signal) => node.drivers.reload(request, signal));
+  note({ location: request.location, modules: modules.length, failures: failures.map((failure) => failure.location) });
+  const failed = failures.map(({ location, error }) => ({ location, code: error.code, message: error.message }));
+  return { body: { id: request.driver, modules: modules.map(loadedView), failures: failed } };
 }
 
 const loadedView = ({ module, location, problem, pausedMs, servedBy }: ReloadedAt) => ({

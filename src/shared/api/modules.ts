@@ -52,6 +52,7 @@ export async function moduleFacts(node: HoldfastNode, module: ModuleDocument): P
     location: location === null || location === MASTER_LOCATION ? module.edge_control_id : location,
     role: driver?.document.type === 'driver' ? driver.document.role : 'device',
     connected: typeof connected === 'boolean' ? connected : null,
+    edited: known(() => node.editedOf(module.id)),
   };
 }
 

@@ -1,8 +1,9 @@
-import type { RepositoryChanged, RepositoryStatus } from '../client-api/repository-routes.ts';
+import type { RepositoryChanged, RepositoryStatus, RolloutView } from '../client-api/repository-routes.ts';
 import { repositoryRoutes as routes } from '../client-api/repository-routes.ts';
 import { limits } from '../model/limits.ts';
 import { shortCommit } from '../model/repository.ts';
 import type { RepositoryAction, RepositoryAnswer } from '../runtime/driver-repository.ts';
+import type { Rollout } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
@@ -35,8 +36,25 @@ export function repositoryHandlers({ node, clock, cancelling }: HandlerDeps) {
       call.note({ commit: shortCommit(body.commit) });
       return { body: changedOf(id, await order(call, id, { action: 'checkout', ...body })) };
     }),
+    rolloutList: answer(routes.rolloutList, async () => ({ body: node.rollouts.list().map(rolloutOf) })),
+    rolloutStart: answer(routes.rolloutStart, async ({ body: { commit, locations, canaries, dry_run: dryRun }, caller, signal, note }) => {
+      note({ dryRun, name: shortCommit(commit) });
+      const request = { commit, locations, canaries, dryRun, by: caller.user };
+      const rollout = await withDeadline(clock, limits.repositoryMs, signal, (signal) => node.rollouts.start(request, signal));
+      note({ summary: rollout.id });
+      return { body: rolloutOf(rollout) };
+    }),
+    rolloutCancel: answer(routes.rolloutCancel, async ({ params: { id } }) => ({
+      body: rolloutOf(await withDeadline(clock, limits.repositoryMs, cancelling, () => node.rollouts.cancel(id))),
+    })),
   };
 }
+
+const rolloutOf = ({ startedMs, endedMs, ...rollout }: Rollout): RolloutView => ({
+  ...rollout,
+  started: Math.round(startedMs) / 1_000,
+  ended: endedMs === null ? null : Math.round(endedMs) / 1_000,
+});
 
 function statusOf(id: string, { dirtyCount, fetchedMs, ...status }: RepositoryAnswer['status']): RepositoryStatus {
   return { id, ...status, dirty_count: dirtyCount, fetched: fetchedMs === null ? null : Math.round(fetchedMs) / 1_000 };

@@ -36,6 +36,7 @@ export function locationOf(view: LocationView): Location {
     dual_control_seconds: view.dualControlSeconds,
     modules: view.modules,
     progress: view.progress,
+    edited: view.edited,
     commit: view.commit,
   };
 }
@@ -77,11 +78,13 @@ export interface ModuleFacts {
   location: string | null;
   role: DriverRole;
   connected: boolean | null;
+  /** What of its code was edited and not committed. */
+  edited: string | null;
 }
 
-export function moduleOf({ document, version }: Stored<ModuleDocument>, { location, role, connected }: ModuleFacts): ModuleView {
+export function moduleOf({ document, version }: Stored<ModuleDocument>, { location, role, connected, edited }: ModuleFacts): ModuleView {
   const { type: _, settings: __, ...fields } = document;
-  return { ...fields, edge_id: location, role: roleNumber(role), connected, version };
+  return { ...fields, edge_id: location, role: roleNumber(role), connected, edited, version };
 }
 
 export function triggerOf({ document, version }: Stored<TriggerDocument>): TriggerDocumentView {

@@ -54,4 +54,27 @@ export const controlRoutes = {
     response: schema.unloadedSchema,
     description: 'Stops a module where it runs, and leaves it so until `load`, `start`, a restart or a move of control. Its document stays as it is.',
   },
+
+  driverEdit: {
+    ...command,
+    role: 'admin',
+    path: `${API}/drivers/:id/edit`,
+    params: schema.byId,
+    query: schema.reloadQuery,
+    body: schema.driverEditBody,
+    response: schema.reloadedSchema,
+    description:
+      'Tries another content of one file of a driver live, at all of its modules or at `modules`; the file stays as it is. ' +
+      'It lasts until the next reload, until `revert`, or until the module starts anew.',
+  },
+  driverRevert: {
+    ...command,
+    adminOf: 'driver',
+    path: `${API}/drivers/:id/revert`,
+    params: schema.byId,
+    query: schema.reloadQuery,
+    body: schema.driverRevertBody,
+    response: schema.reloadedSchema,
+    description: 'Takes back what is tried live: its modules run what the others of the driver run.',
+  },
 } as const satisfies Record<string, Route>;

@@ -102,6 +102,8 @@ export const moduleView = moduleFields
     role: z.number(),
     /** As the module reports it; null: nobody has heard of it yet. */
     connected: z.boolean().nullable(),
+    /** What of its code was edited and not committed; null: nothing. */
+    edited: z.string().nullable(),
     version,
   })
   .strip();

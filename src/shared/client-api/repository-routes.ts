@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import { idSchema } from '../model/ids.ts';
 import { REVISION } from '../model/repository.ts';
-import { API, change, read } from './route.ts';
+import { API, change, documents, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
@@ -44,7 +45,60 @@ const reloadBody = z.strictObject({ reload }).prefault({});
 /** A commit, branch or tag. */
 const revision = z.string().regex(REVISION, 'is not the name of a commit, branch or tag');
 
+const rolloutSchema = z.object({
+  id: z.string(),
+  commit: z.string(),
+  by: z.string(),
+  state: z.enum(['planned', 'running', 'done', 'failed', 'cancelled', 'interrupted']),
+  started: seconds,
+  ended: seconds.nullable(),
+  problem: z.string().nullable(),
+  steps: z.array(
+    z.object({
+      location: z.string(),
+      canary: z.boolean(),
+      state: z.enum(['waiting', 'rolling', 'done', 'away', 'failed', 'rolled-back']),
+      /** What it goes back to. */
+      before: z.string().nullable(),
+      problem: z.string().nullable(),
+    }),
+  ),
+});
+export type RolloutView = z.output<typeof rolloutSchema>;
+
+const ROLLOUTS = `${API}/rollouts`;
+const rolloutBody = z.strictObject({
+  commit: revision,
+  /** None: all of them, and the master. */
+  locations: z.array(idSchema).max(1_000).default([]),
+  /** So many that are connected come first, one by one like all others. */
+  canaries: z.int().min(0).max(1_000).default(1),
+  dry_run: z.boolean().default(false),
+});
+
 export const repositoryRoutes = {
+  rolloutList: {
+    ...read,
+    masterOnly: true,
+    path: ROLLOUTS,
+    response: z.array(rolloutSchema),
+    description: 'Roll-outs of commits of the drivers, newest first: the last 20.',
+  },
+  rolloutStart: {
+    ...documents,
+    path: ROLLOUTS,
+    body: rolloutBody,
+    status: 202,
+    response: rolloutSchema,
+    description: 'Brings a commit to locations one after the other, and back everywhere if modules fail; `dry_run` only plans.',
+  },
+  rolloutCancel: {
+    ...documents,
+    path: `${ROLLOUTS}/:id/cancel`,
+    params: schema.byId,
+    response: rolloutSchema,
+    description: 'Ends a roll-out that is under way, and brings back what it has done.',
+  },
   repository: {
     ...read,
     role: 'operator',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { driverEditSchema } from '../model/driver-edit.ts';
 import { edgeSchema } from '../model/documents.ts';
 import { idSchema } from '../model/ids.ts';
 import { limits } from '../model/limits.ts';
@@ -118,6 +119,8 @@ export const locationSchema = z.object({
   modules: z.object({ total: z.number(), running: z.number(), failing: z.number() }),
   /** How far a start or stop of its modules has come; null: none is under way. */
   progress: z.object({ action: z.enum(['start', 'stop']), done: z.number(), total: z.number(), failing: z.number() }).nullable(),
+  /** Modules that run code which was edited and not committed. */
+  edited: z.number(),
   /** Of the repository of drivers; null: the document names none, or nothing is known of it. */
   commit: z.object({
     wanted: z.string().nullable(),
@@ -328,6 +331,11 @@ export const expiredSchema = z.object({
 
 /** Of published clients: what they add is ignored. */
 export const reloadQuery = z.object({ location: idSchema.optional() });
+
+const editModules = z.array(idSchema).max(limits.editedModules).default([]);
+/** `modules`: only these; empty: all that the driver has, or has edited. */
+export const driverEditBody = driverEditSchema.extend({ modules: editModules });
+export const driverRevertBody = z.strictObject({ modules: editModules }).prefault({});
 
 /** A module and the code of its driver that was loaded anew. */
 export const loadedSchema = z.object({

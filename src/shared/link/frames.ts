@@ -46,8 +46,8 @@ export const postTypes = {
   trigger: { epoch: false },
   commit: { epoch: false },
   log: { epoch: false },
-  // How far a start or stop of modules has come.
-  progress: { epoch: false },
+  // How far a start or stop of modules has come, and which of them run edited code.
+  modules: { epoch: false },
   ready: { epoch: false },
   origin: { epoch: false },
   'replicate.head': { epoch: false },

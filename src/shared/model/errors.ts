@@ -231,6 +231,7 @@ export const errorTable = {
     'Commit {commit} is refused: {problem}',
     'Correct it in the repository, and push; what was checked out stays.',
   ),
+  ROLLOUT_REFUSED: row(409, ['reason'], 'The roll-out does not go on: {reason}', 'See `holdfast driver rollouts`.'),
 
   // Triggers
   WEBHOOK_REFUSED: row(

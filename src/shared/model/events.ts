@@ -74,6 +74,18 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['driver', 'modules', 'failed'],
     meaning: 'The code of a driver was loaded anew: at so many modules, of which so many do not run it',
   }),
+  'driver-edited': row('driver', {
+    location: 'location',
+    who: 'by',
+    facts: ['driver', 'file', 'modules', 'failed'],
+    meaning: 'Code that came with a request is tried live: at so many modules, of which so many do not run it',
+  }),
+  'driver-reverted': row('driver', {
+    location: 'location',
+    who: 'by',
+    facts: ['driver', 'modules', 'failed'],
+    meaning: 'Code that was tried live was taken back',
+  }),
   'modules-converged': row('driver', {
     location: 'location',
     facts: ['started', 'stopped', 'restarted', 'updated', 'modules'],
@@ -99,6 +111,16 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     location: 'location',
     facts: ['commit', 'problem'],
     meaning: 'The wanted commit of the drivers could not be had, or does not run; what ran runs on',
+  }),
+  rollout: row('operator', {
+    who: 'by',
+    facts: ['rollout', 'commit', 'state', 'locations', 'problem'],
+    meaning: 'A roll-out of a commit of the drivers began or ended',
+  }),
+  'rollout-step': row('driver', {
+    location: 'location',
+    facts: ['rollout', 'commit', 'state', 'problem'],
+    meaning: 'Where a roll-out is at a location',
   }),
   repository: row('operator', {
     location: 'location',
@@ -148,7 +170,7 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     who: 'who',
     facts: [
       'user', 'role', 'what', 'params', 'dryRun', 'changes', 'path', 'edge', 'document', 'key', 'name', 'token', 'tokenRole', 'expiresAt', 'summary',
-      'action', 'hosts', 'until', 'result', 'status', 'remote', 'requestId',
+      'file', 'action', 'hosts', 'until', 'result', 'status', 'remote', 'requestId',
     ],
     meaning: 'Who asked for a change, of what, with which result, and from where',
   }),

@@ -51,6 +51,8 @@ export const limits = {
   modulesBatches: 10,
   namedModules: 20,
   managedModules: 50_000,
+  inlineEditBytes: 256 * 1024,
+  editedModules: 1_000,
   deviceConnectMs: 3_000,
   deviceReconnectMinMs: 1_000,
   deviceReconnectMaxMs: 10_000,
@@ -99,6 +101,10 @@ export const limits = {
   repositoryTreeBytes: 128 * 1024 * 1024,
   repositoryTrees: 3,
   repositoryDirtyFiles: 20,
+  rolloutStepMs: 270_000,
+  rolloutWellMs: 5_000,
+  rolloutHealthMs: 20_000,
+  rolloutLookMs: 200,
 
   // Triggers
   triggerFirings: 20,

@@ -54,8 +54,25 @@ export interface ReloadOrder {
   driver: string;
   /** This one alone, and started anew; null: every module of the driver. */
   module: string | null;
+  /** Not what the file says: code that came with the request, or the end of that. */
+  live?: LiveEdit | null;
   /** What runs this very code already is left alone, and left out. */
   changedOnly?: boolean;
+}
+
+/** The content of one file of a driver, to be tried without changing the file. */
+export interface DriverEdit {
+  /** Below the folder of the driver; the name of its file when it has none. */
+  file: string;
+  content: string;
+}
+
+export interface LiveEdit {
+  /** null: what was tried is taken back. */
+  edit: DriverEdit | null;
+  /** Ids; empty: all modules of the driver. */
+  modules: readonly string[];
+  by: string;
 }
 
 /** What became of a module when the code of its driver was loaded anew. */
@@ -197,6 +214,7 @@ export interface DeviceLink {
   exec(call: ExecCall, signal: CancelSignal): Promise<Json>;
   /**
    * Puts the newest code of a driver in the place of what its modules run; they keep connection, queue and status.
+   * Code that is tried live lasts until they start anew for any reason.
    * Throws NOT_FOUND and DRIVER_INVALID, and then nothing has changed. What does not run here is left out. Aborting
    * ends the waiting only, once it has begun: a module must not be left between two kinds of code.
    */
@@ -205,6 +223,8 @@ export interface DeviceLink {
   manage(order: ModulesOrder, signal: CancelSignal): Promise<string[]>;
   /** Called with each start and stop of modules as it gets on, and at last with null. Returns the way to stop. */
   onProgress(listener: (location: string, progress: ModulesProgress | null) => void): () => void;
+  /** Called with all modules of a location that run edited code, and what was edited, when that changes. Returns the way to stop. */
+  onEdited(listener: (location: string, edited: Readonly<Record<string, string>>) => void): () => void;
   /** The public methods of a module that runs here. Throws MODULE_NOT_RUNNING. */
   functions(location: string, module: string): Promise<Record<string, ModuleFunction>>;
   /** Who answers what modules ask of their systems. Once, before the first start. */

@@ -26,6 +26,8 @@ export interface HostProcessHandler {
 export interface HostProcesses {
   /** Starts a process. One that cannot be started ends at once. */
   start(options: HostProcessOptions): HostProcess;
+  /** One in which code is tried, and that drives nothing. */
+  startTrial(): HostProcess;
 }
 
 export interface HostProcessOptions {

@@ -24,7 +24,7 @@ export const metricTable = {
   holdfast_commit_as_wanted: { type: 'gauge', help: '1 while the drivers of the location are those of the wanted commit', labels: ['location'] },
   holdfast_driver_host_restarts_total: { type: 'counter', help: 'Driver host processes that ended and were started again', labels: [] },
   holdfast_replication_sequence: { type: 'gauge', help: 'Sequence of the change feed applied (edge) or written (master)', labels: [] },
-  holdfast_store_age_seconds: { type: 'gauge', help: 'Time since the documents were known to be those of the shared database; 0 while it answers', labels: [] },
+  holdfast_store_age_seconds: { type: 'gauge', help: 'Age of the documents: since contact with the database, in a copy since the last heartbeat', labels: [] },
   holdfast_access_refused_total: { type: 'counter', help: 'Requests and WebSockets refused for want of a key or of a right', labels: ['reason'] },
   holdfast_events_total: { type: 'counter', help: 'Events recorded, by kind', labels: ['kind'] },
   holdfast_events_lost_total: { type: 'counter', help: 'Events that could not be stored, so that the next restart forgets them', labels: [] },

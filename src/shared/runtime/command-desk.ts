@@ -136,6 +136,11 @@ export class CommandDesk {
     return under;
   }
 
+  /** Throws NOT_FOUND. */
+  editedOf(module: string): string | null {
+    return this.underWay.editedOf(this.target(module));
+  }
+
   /** Location of a start or stop of modules; null: the id is none of these. */
   locationOfRequest(id: string): string | null {
     return this.inFlight.has(id) ? null : this.underWay.locationOf(id);

@@ -219,6 +219,11 @@ export class Directory {
     return [...this.#runningAt(location)].map((module) => this.#spec(module));
   }
 
+  /** Ids of the modules of a location that are wanted to run. */
+  moduleIdsAt(location: string): string[] {
+    return [...this.#runningAt(location)].map(({ id }) => id);
+  }
+
   /** The code that they run, each once. */
   codesAt(location: string): string[] {
     return [...new Set([...this.#runningAt(location)].map(({ driver_id }) => this.#code(driver_id)))].toSorted();

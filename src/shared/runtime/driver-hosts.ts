@@ -28,7 +28,8 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { HostEnd, HostPeer } from './driver-hosts/host-peer.ts';
 import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
-import { reloadModules } from './driver-hosts/reload.ts';
+import { EditedModules } from './driver-hosts/edited.ts';
+import { reloadedLine, reloadModules } from './driver-hosts/reload.ts';
 import { convergedFacts } from './driver-hosts/converged.ts';
 import { Secrets } from './driver-hosts/secrets.ts';
 import { Launcher, LOST } from './driver-hosts/launcher.ts';
@@ -70,6 +71,7 @@ class DriverHosts implements DeviceLink {
   readonly #gate = new WriteGate();
   readonly #locations = new Map<string, Location>();
   readonly #secrets = new Secrets(this.#locations);
+  readonly #edited = new EditedModules();
   readonly #statusListeners = new Set<(value: StatusValue) => void>();
   readonly #logListeners = new Set<(line: ModuleLogLine) => void>();
   #systems: SystemAccess | null = null;
@@ -129,7 +131,7 @@ class DriverHosts implements DeviceLink {
   #inTurn<T>(location: Location, signal: AbortSignal, change: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const both = AbortSignal.any([signal, location.abort.signal]);
     const done = location.tail.then(() => change(both));
-    location.tail = done.catch(() => undefined);
+    location.tail = done.catch(() => undefined).then(() => this.#edited.look(location));
     return untilAborted(done, both);
   }
 
@@ -175,7 +177,9 @@ class DriverHosts implements DeviceLink {
     const { signal: stopped } = location.abort;
     const reloading = this.#inTurn(location, stopped, async () => {
       if (signal.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
-      const how = { clock: this.#clock, signal: stopped, restart: (modules: Placed[]) => this.#restart(location, modules, stopped) };
+      const restart = (modules: Placed[], edited: string | null): Promise<void> => this.#restart(location, { modules, edited }, stopped);
+      const trial: HostPool['askTrial'] = (question) => this.#pool.askTrial(question);
+      const how = { clock: this.#clock, signal: stopped, restart, trial };
       return await this.#held.placing(location, order.module, () => reloadModules(location, order, how));
     });
     const outcomes = await untilAborted(reloading, signal).catch((error: unknown) => this.#secrets.throwHidden(error, null));
@@ -183,7 +187,7 @@ class DriverHosts implements DeviceLink {
     const reloaded = outcomes.map((outcome) => ({ ...outcome, problem: hidden(outcome.module, outcome.problem) }));
     const failed = reloaded.filter(({ problem }) => problem !== null).length;
     if (order.changedOnly === true && reloaded.length === 0) return [];
-    this.#log.info('driver-reloaded', { location: location.id, driver: order.driver, modules: reloaded.length, failed });
+    this.#log.info(...reloadedLine(order, reloaded.length, failed));
     return reloaded;
   }
 
@@ -198,6 +202,10 @@ class DriverHosts implements DeviceLink {
 
   onProgress(listener: (location: string, progress: ModulesProgress | null) => void): () => void {
     return this.#progress.on(listener);
+  }
+
+  onEdited(listener: (location: string, edited: Readonly<Record<string, string>>) => void): () => void {
+    return this.#edited.on(listener);
   }
 
   async functions(location: string, module: string): Promise<Record<string, ModuleFunction>> {
@@ -304,18 +312,21 @@ class DriverHosts implements DeviceLink {
     return this.#held.others(location, this.#openedModules(location, order));
   }
 
-  #place(location: Location, spec: ModuleSpec): Placed {
-    const placed: Placed = { spec, slot: this.#pool.place(spec.driver), connected: false, leaving: false, problem: null };
+  #place(location: Location, spec: ModuleSpec, at?: Slot): Placed {
+    const slot = at === undefined ? this.#pool.place(spec.driver) : this.#pool.placeAt(at, spec.driver);
+    const placed: Placed = { spec, slot, connected: false, leaving: false, edited: null, problem: null };
     location.modules.set(spec.id, placed);
     return placed;
   }
 
   /** Stops modules and starts them with what they handed over. */
-  async #restart(location: Location, modules: Placed[], signal: AbortSignal): Promise<void> {
+  async #restart(location: Location, { modules, edited }: { modules: Placed[]; edited: string | null }, signal: AbortSignal): Promise<void> {
     const halt = location.halt.signal;
     const { handover } = await this.#launcher.stop(location, modules, { deadlineMs: limits.moduleStopMs, halt });
     signal.throwIfAborted();
-    const fresh = modules.filter(({ spec }) => !location.modules.has(spec.id)).map(({ spec }) => this.#place(location, spec));
+    const gone = modules.filter(({ spec }) => !location.modules.has(spec.id));
+    // Only the hosts that they were at have the code that is tried.
+    const fresh = gone.map(({ spec, slot }) => Object.assign(this.#place(location, spec, edited === null ? undefined : slot), { edited }));
     await this.#launch(location, fresh, { handover, signal, halt });
   }
 
@@ -374,6 +385,7 @@ class DriverHosts implements DeviceLink {
     location.abort.abort(new HoldfastError('CANCELLED', { fate: 'under way' }));
     const snapshot = await this.#launcher.stop(location, [...location.modules.values()], { deadlineMs, halt: null });
     this.#locations.delete(location.id);
+    this.#edited.look(location);
     this.#count();
     return snapshot;
   }
@@ -399,6 +411,7 @@ class DriverHosts implements DeviceLink {
       for (const placed of lost) {
         const guilty = location.id === culpritLocation && placed.spec.id === culpritModule;
         placed.problem = guilty ? `it ended its driver host: ${firstLine(end.reason)}` : LOST;
+        placed.edited = null;
         // The host cannot say it any more.
         this.#publish(location.id, placed.spec.id, 'problem', placed.problem);
         if (placed.connected) this.#publish(location.id, placed.spec.id, 'connected', false);
@@ -406,6 +419,7 @@ class DriverHosts implements DeviceLink {
         const target = placed.spec.driver === culprit ? own : refuge;
         if (target !== null) this.#pool.move(placed, target);
       }
+      this.#edited.look(location);
       for (const target of [own, refuge]) {
         if (target !== null && target !== slot && target.peer !== null) this.#relaunch(location, target, lost);
       }

@@ -27,13 +27,15 @@ export class DriverReload implements DriverReloading {
     return this.#options.directory.driver(driver).locations;
   }
 
-  async reload({ driver, location, ...asked }: ReloadRequest, signal: CancelSignal): Promise<ReloadAnswer> {
+  async reload({ driver, location, live, ...asked }: ReloadRequest, signal: CancelSignal): Promise<ReloadAnswer> {
     const { code, locations } = this.#options.directory.driver(driver);
-    const wanted = locations.filter((id) => location === null || id === location);
+    const chosen = this.#locationsOf(live?.modules ?? [], code);
+    const wanted = locations.filter((id) => (location === null || id === location) && (chosen === null || chosen.has(id)));
+    const trial = live === undefined ? null : { ...live, by: asked.user };
     const outcomes = await Promise.all(
       wanted.map(async (id): Promise<ReloadAnswer> => {
         try {
-          return { modules: await this.#at({ location: id, driver: code, module: null, ...asked }, signal), failures: [] };
+          return { modules: await this.#at({ location: id, driver: code, module: null, live: trial, ...asked }, signal), failures: [] };
         } catch (error) {
           // One location that cannot be reached does not hide what became of the others.
           if (!(error instanceof HoldfastError)) throw error;
@@ -52,6 +54,14 @@ export class DriverReload implements DriverReloading {
     if (loaded === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module: id, reason: 'it is stopped' });
     if (loaded.problem !== null) throw new HoldfastError('DRIVER_FAILED', { module: id, problem: loaded.problem });
     return loaded;
+  }
+
+  /** Of the modules that are named; null: none is. Throws NOT_FOUND, INPUT_INVALID. */
+  #locationsOf(modules: readonly string[], code: string): Set<string> | null {
+    const named = modules.map((id) => this.#options.directory.codeOf(id));
+    const other = named.find(({ driver }) => driver !== code);
+    if (other !== undefined) throw new HoldfastError('INPUT_INVALID', { field: 'modules', problem: `${other.module} is a module of another driver` });
+    return named.length === 0 ? null : new Set(named.map(({ location }) => location));
   }
 
   /** For the node at the other end of a link. `forward` false: here or nowhere. */

@@ -69,7 +69,7 @@ export class DriverRepository {
   #tail: Promise<unknown> = Promise.resolve();
   #report: CommitReport;
   #converging = false;
-  /** Tried, and not good: not tried again by itself. */
+  /** Tried, and not good: not tried again by itself until another one was wanted in between. */
   #refused: { commit: string; problem: string } | null = null;
   #retry: Timer | null = null;
 
@@ -98,6 +98,13 @@ export class DriverRepository {
       const status = await copy.status(signal);
       return { status: { ...status, wanted: wanted(), problem: this.#report.problem }, from, modules };
     });
+  }
+
+  /** The commit that a name means, as `resolve` of the working copy has it. Throws REPOSITORY_UNSET. */
+  resolve(revision: string, signal: CancelSignal): Promise<string> {
+    const { copy, nodeId } = this.#options;
+    if (copy === null) return Promise.reject(new HoldfastError('REPOSITORY_UNSET', { server: nodeId }));
+    return this.#inTurn(signal, (signal) => copy.resolve(revision, signal));
   }
 
   /** To be called when the node has started, when the wanted commit may have changed, and when its link opens. */
@@ -201,9 +208,13 @@ export class DriverRepository {
     this.#say({ wanted, busy: true });
     try {
       commit = await copy.resolve(wanted, signal);
-      if (commit === from) return this.#say({ busy: false, actual: from, problem: null });
+      if (commit === from) {
+        this.#refused = null;
+        return this.#say({ busy: false, actual: from, problem: null });
+      }
       if (commit === this.#refused?.commit) return this.#say({ busy: false, problem: this.#refused.problem });
       const modules = await this.#switch(copy, commit, { discard: false, reload: true }, signal);
+      this.#refused = null;
       log.info('commit-changed', { location, from: shortCommit(from), to: shortCommit(commit), modules: modules.length });
       this.#say({ busy: false, actual: commit, problem: null });
     } catch (error) {

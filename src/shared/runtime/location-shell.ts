@@ -41,6 +41,9 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
   #startedModules = 0;
   /** The modules that were last started, as text: a change of any field is a change. */
   #running = '[]';
+  #converging: AbortController | null = null;
+  /** The documents changed while it converged: under this epoch. */
+  #again: Epoch | null = null;
 
   constructor(options: LocationShellOptions<Message>, stored: { record: Durable; sinceMs: number } | null) {
     this.#options = options;
@@ -109,8 +112,13 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
     }
   }
 
-  /** Starts modules that are new, stops those that are gone, restarts those that changed. */
+  /** Starts modules that are new, stops those that are gone, restarts those that changed. What changes meanwhile follows in one go. */
   converge(epoch: Epoch): void {
+    if (this.#converging?.signal.aborted === false) this.#again = epoch;
+    else this.#converge(epoch);
+  }
+
+  #converge(epoch: Epoch): void {
     const { deviceLink, location, log, modules } = this.#options;
     const specs = modules();
     const wanted = JSON.stringify(specs);
@@ -118,7 +126,9 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
     this.#running = wanted;
     const abort = new AbortController();
     this.#starting = abort;
-    deviceLink.start({ location, epoch, modules: specs, handover: {} }, abort.signal).then(
+    this.#converging = abort;
+    this.#again = null;
+    const converged = deviceLink.start({ location, epoch, modules: specs, handover: {} }, abort.signal).then(
       (report) => {
         if (!abort.signal.aborted) this.#note(report);
       },
@@ -126,6 +136,11 @@ export class LocationShell<Message, TimerName extends string> implements Shell<M
         if (!abort.signal.aborted) log.error('modules-not-converged', { location, error });
       },
     );
+    void converged.then(() => {
+      if (this.#converging !== abort) return;
+      this.#converging = null;
+      if (this.#again !== null && !abort.signal.aborted) this.#converge(this.#again);
+    });
   }
 
   /** Ends timers and a start under way; stopping modules is the node's ordered shutdown. */

@@ -37,6 +37,7 @@ export interface LocationFacts {
   dualControlSeconds: number;
   modules: LocationView['modules'];
   progress: LocationView['progress'];
+  edited: number;
   /** null: nothing was heard of it. */
   commit: CommitReport | null;
 }
@@ -64,6 +65,7 @@ export function locationView(facts: LocationFacts): LocationView {
     dualControlSeconds: facts.dualControlSeconds,
     modules: facts.modules,
     progress: facts.progress,
+    edited: facts.edited,
     commit: { ...(facts.commit ?? NOTHING_HEARD), wanted: document.commit },
   };
 }

@@ -33,6 +33,8 @@ export class ModuleControl implements ModuleController {
 
   async want(request: WantRequest, signal: CancelSignal): Promise<WantAnswer> {
     const { askMaster, nodeId, directory } = this.#options;
+    // It follows its store, and whoever asks may just have made these modules.
+    await directory.caughtUp();
     const ids = wantedIds(directory, request);
     if (askMaster === undefined) return this.#set(request, ids);
     const { what, id, running, dryRun, user } = request;
@@ -45,6 +47,7 @@ export class ModuleControl implements ModuleController {
   /** For an edge, which has a say in its own location only. */
   async serveWanted(request: WantRequest, location: string): Promise<WantAnswer> {
     const { directory } = this.#options;
+    await directory.caughtUp();
     const ids = wantedIds(directory, request);
     const foreign = ids.find((module) => directory.module(module).location !== location);
     if (foreign !== undefined) throw new HoldfastError('FORBIDDEN', { needs: `modules of ${location}, and ${foreign} is none` });

@@ -5,12 +5,16 @@ import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DeviceLink, ModulesProgress } from '../ports/device-link.ts';
 import { progressText } from './driver-hosts/progress.ts';
+import type { Target } from './directory.ts';
 import type { LocationView, RequestView } from './node.ts';
 import { readBody } from './peer-bodies.ts';
 
 const count = z.int().min(0);
-/** What an edge tells of its modules; null: nothing is under way. */
-const progressBody = z.strictObject({ action: z.enum(['start', 'stop']), done: count, total: count, failing: count, age: z.number() }).nullable();
+/** What an edge tells of its modules: what is under way (null: nothing), and which run edited code. */
+const modulesPost = z.strictObject({
+  progress: z.strictObject({ action: z.enum(['start', 'stop']), done: count, total: count, failing: count, age: z.number() }).nullable(),
+  edited: z.record(z.string().max(120), z.string().max(1_000)),
+});
 
 interface Under {
   progress: ModulesProgress;
@@ -19,12 +23,16 @@ interface Under {
 
 const PREFIX = 'modules-';
 
-/** Starts and stops of modules, here and at the edges that tell of theirs. They are listed, and cancelled, like commands. */
+/**
+ * Starts and stops of modules, here and at the edges that tell of theirs, which are listed, and cancelled, like commands;
+ * and which modules run edited code.
+ */
 export class ModulesUnderWay {
   readonly #clock: Clock;
   readonly #deviceLink: DeviceLink;
   readonly #here = new Map<string, Under>();
   readonly #there = new Map<string, Under>();
+  readonly #edited = new Map<string, Readonly<Record<string, string>>>();
   readonly #listeners = new Set<(location: string, body: Json) => void>();
 
   constructor({ clock, deviceLink, nodeId }: { clock: Clock; deviceLink: DeviceLink; nodeId: string }) {
@@ -33,13 +41,28 @@ export class ModulesUnderWay {
     deviceLink.onProgress((location, progress) => {
       if (progress === null) this.#here.delete(location);
       else this.#here.set(location, { progress, at: nodeId });
-      for (const listener of this.#listeners) listener(location, this.#bodyOf(progress));
+      this.tell(location);
+    });
+    deviceLink.onEdited((location, edited) => {
+      this.#edited.set(location, edited);
+      this.tell(location);
     });
   }
 
   of(location: string): LocationView['progress'] {
     const progress = this.#find(location)?.progress;
     return progress === undefined ? null : { action: progress.action, done: progress.done, total: progress.total, failing: progress.failing };
+  }
+
+  /** How many modules of a location run edited code. */
+  countEdited(location: string): number {
+    return Object.keys(this.#edited.get(location) ?? {}).length;
+  }
+
+  /** What was edited; null: nothing. */
+  editedOf({ location, module }: Target): string | null {
+    const edited = this.#edited.get(location) ?? {};
+    return Object.hasOwn(edited, module) ? (edited[module] ?? null) : null;
   }
 
   list(): RequestView[] {
@@ -69,15 +92,25 @@ export class ModulesUnderWay {
     return () => this.#listeners.delete(listener);
   }
 
-  /** What the edge of a location tells; null when its session is over. Throws INPUT_INVALID. */
+  /** To whoever listens: how it is now. */
+  tell(location: string): void {
+    const body = { progress: this.#bodyOf(this.#here.get(location)?.progress ?? null), edited: { ...this.#edited.get(location) } };
+    for (const listener of this.#listeners) listener(location, body);
+  }
+
+  /** What the edge of a location tells. Throws INPUT_INVALID. */
   hear(location: string, body: Json): void {
-    const told = readBody(progressBody, body);
-    if (told === null) {
-      this.#there.delete(location);
-      return;
-    }
-    const { age, ...progress } = told;
+    const told = readBody(modulesPost, body);
+    this.#edited.set(location, told.edited);
+    if (told.progress === null) return void this.#there.delete(location);
+    const { age, ...progress } = told.progress;
     this.#there.set(location, { progress: { location, ...progress, sinceMs: this.#clock.monotonicMs() - age }, at: location });
+  }
+
+  /** Its session is over. */
+  forget(location: string): void {
+    this.#there.delete(location);
+    this.#edited.delete(location);
   }
 
   #find(location: string): Under | undefined {

@@ -5,7 +5,7 @@ import type { Epoch, Holder, Policy, Revision } from '../model/control.ts';
 import type { HoldfastError } from '../model/errors.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
-import type { DeviceWrite, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
+import type { DeviceWrite, LiveEdit, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
 import type { SystemDocument } from '../model/documents.ts';
 import type { CommitReport, RepositoryAnswer, RepositoryOrder } from './driver-repository.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
@@ -36,6 +36,8 @@ export interface HoldfastNode {
   exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer>;
   /** The same for a module that is named by its id. */
   execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer>;
+  /** What of the code of a module was edited and not committed; null: nothing, as far as this node has heard. */
+  editedOf(module: string): string | null;
   /** Location of a module by its id. Throws NOT_FOUND. */
   locationOf(module: string): string;
   /** Status of a module by its id, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */
@@ -86,6 +88,8 @@ export interface HoldfastNode {
   /** What administrators of locations ask of modules. */
   modules: ModuleController;
   repository: RepositoryAccess;
+  /** Master only; an edge throws MASTER_ONLY. */
+  rollouts: RolloutAccess;
   /** Master only; an edge throws ORDER_REFUSED. */
   enrolment: EdgeEnrolment;
 }
@@ -121,6 +125,8 @@ export interface LocationView {
   modules: { total: number; running: number; failing: number };
   /** How far a start or stop of its modules has come; null: none is under way. */
   progress: { action: 'start' | 'stop'; done: number; total: number; failing: number } | null;
+  /** Modules that run code which was edited and not committed. */
+  edited: number;
   /** Of its drivers, as its edge said last; `wanted` is what the document says now. */
   commit: CommitReport;
 }
@@ -296,16 +302,64 @@ export interface RepositoryRequest extends RepositoryOrder {
   location: string;
 }
 
+/** A commit on its way to locations, one after the other. */
+export interface Rollout {
+  id: string;
+  /** Its hash. */
+  commit: string;
+  by: string;
+  /** `failed` and `cancelled`: brought back everywhere. `interrupted`: the master stopped in the middle. `planned`: only looked at. */
+  state: 'planned' | 'running' | 'done' | 'failed' | 'cancelled' | 'interrupted';
+  /** Unix milliseconds. */
+  startedMs: number;
+  endedMs: number | null;
+  problem: string | null;
+  /** In their order. */
+  steps: RolloutStep[];
+}
+
+export interface RolloutStep {
+  location: string;
+  canary: boolean;
+  /** `away`: its edge finds the commit in its documents when it comes back. */
+  state: 'waiting' | 'rolling' | 'done' | 'away' | 'failed' | 'rolled-back';
+  /** What it goes back to; null: nothing was wanted, and nothing is known to have run. */
+  before: string | null;
+  problem: string | null;
+}
+
+export interface RolloutRequest {
+  /** A commit, branch or tag. */
+  commit: string;
+  /** None: all of them, and the master. */
+  locations: readonly string[];
+  /** How many of those that are connected come first. */
+  canaries: number;
+  dryRun: boolean;
+  by: string;
+}
+
+export interface RolloutAccess {
+  /** Newest first. */
+  list(): Rollout[];
+  /** Begins it. Throws ROLLOUT_REFUSED while another one is under way, NOT_FOUND, COMMIT_UNKNOWN, and what the working copy of the master throws. */
+  start(request: RolloutRequest, signal: CancelSignal): Promise<Rollout>;
+  /** Ends it, and brings back what it has done. Throws NOT_FOUND, ROLLOUT_REFUSED. */
+  cancel(id: string): Promise<Rollout>;
+}
+
 export interface ReloadRequest {
   /** Id of its document. */
   driver: string;
   /** There only; null: wherever it has modules. */
   location: string | null;
+  /** What is tried live, or the end of that; absent: what the files say. */
+  live?: Omit<LiveEdit, 'by'>;
   user: string;
   requestId?: string;
 }
 
-export interface LoadRequest extends Omit<ReloadRequest, 'driver' | 'location'> {
+export interface LoadRequest extends Omit<ReloadRequest, 'driver' | 'location' | 'live'> {
   module: string;
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonValueSchema } from '../client-api/parse.ts';
+import { driverEditSchema } from '../model/driver-edit.ts';
 import type { Json } from '../foundation/json.ts';
 import { revisionSchema } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -29,6 +30,10 @@ export const reloadBody = z.strictObject({
   location: id,
   driver: id,
   module: id.nullable(),
+  /** Absent: what the files say. */
+  live: z
+    .strictObject({ edit: driverEditSchema.nullable(), modules: z.array(id).max(limits.editedModules), by: z.string().max(200) })
+    .nullish(),
   user: z.string().max(200),
   /** Id of the node that let the user in. */
   entry: id,

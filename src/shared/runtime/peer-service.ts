@@ -132,11 +132,14 @@ export class PeerService {
 
   /** An edge asks for a user of its own, wherever the modules are; of the master, for modules of the link's location only. */
   async #reload(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
-    const { desk } = this.#options;
+    const { desk, passesOn } = this.#options;
     const call = readBody(reloadBody, body);
     this.#requireOwn(call.entry, call.location);
-    const audited = { ...call, module: call.module ?? call.driver, method: 'reload' };
-    const serve = (): Promise<ReloadedBy> => desk.drivers.serve({ ...call, deadlineMs }, signal, this.#mayForward(call.location));
+    // Who has an edge must not have code run at the master, or at other edges.
+    if (passesOn && call.live?.edit != null) throw new HoldfastError('FORBIDDEN', { needs: 'the master itself: no code is taken from an edge' });
+    const audited = { ...call, module: call.module ?? call.driver, method: call.live == null ? 'reload' : 'revert' };
+    const live = call.live ?? null;
+    const serve = (): Promise<ReloadedBy> => desk.drivers.serve({ ...call, live, deadlineMs }, signal, this.#mayForward(call.location));
     const { modules, servedBy } = await this.#audited('reload', audited, serve);
     return { modules: modules.map(({ module, problem, pausedMs }) => ({ module, problem, pausedMs })), servedBy };
   }
@@ -154,9 +157,12 @@ export class PeerService {
   }
 
   async #modules(body: Json, { signal, deadlineMs }: Context): Promise<Json> {
-    const { desk } = this.#options;
+    const { desk, location } = this.#options;
     const call = readBody(modulesBody, body);
     this.#requireOwn(call.entry, call.location);
+    // Of other locations an edge unloads single modules, as it runs methods of them; more is not asked for there.
+    const isForeign = call.location !== location && (call.action !== 'unload' || call.modules.length > 1);
+    if (isForeign) throw new HoldfastError('FORBIDDEN', { needs: `modules of ${location}` });
     const audited = { ...call, module: call.modules.length === 1 ? (call.modules[0] ?? '') : `${call.modules.length} modules`, method: call.action };
     const serve = (): Promise<ModulesBy> => desk.modules.serve({ ...call, deadlineMs }, signal, this.#mayForward(call.location));
     const { modules, servedBy } = await this.#audited('modules', audited, serve);

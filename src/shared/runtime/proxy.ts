@@ -153,14 +153,15 @@ export class Proxy {
   }
 
   /** Loads the code of a driver anew where its modules are driven. */
-  reload({ location, driver, module, user, entry, requestId, deadlineMs }: ReloadCall, signal: CancelSignal, forward = true): Promise<ReloadedBy> {
+  reload({ location, driver, module, live = null, user, entry, requestId, deadlineMs }: ReloadCall, signal: CancelSignal, forward = true): Promise<ReloadedBy> {
     const { nodeId, deviceLink } = this.#options;
     const errand: Bringing<ReloadedBy> = {
       location,
       deadlineMs,
-      here: async () => ({ modules: await deviceLink.reload({ location, driver, module }, signal), servedBy: nodeId }),
+      here: async () => ({ modules: await deviceLink.reload({ location, driver, module, live }, signal), servedBy: nodeId }),
       peer: async (way, timeoutMs) => {
-        const answer = await way.request('reload', { location, driver, module, user, entry, requestId }, { signal, timeoutMs });
+        const trial = live === null ? null : { edit: live.edit === null ? null : { ...live.edit }, modules: [...live.modules], by: live.by };
+        const answer = await way.request('reload', { location, driver, module, live: trial, user, entry, requestId }, { signal, timeoutMs });
         return readAnswer(reloadAnswer, answer, 'reload');
       },
       isAt: () => undefined,

@@ -1,13 +1,15 @@
 import { z } from 'zod';
+import { backoffMs } from '../foundation/backoff.ts';
 import type { Json } from '../foundation/json.ts';
 import { companionsOf, disclose, type Disclosed } from '../model/disclosure.ts';
 import { type AnyDocument, documentKinds, documentSchemas, type DocumentKind } from '../model/documents.ts';
-import { HoldfastError } from '../model/errors.ts';
+import { HoldfastError, isLinkLoss } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore, FeedEntry, FeedHead } from '../ports/document-store.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
 import type { Directory } from './directory.ts';
 
 /**
@@ -131,6 +133,7 @@ export interface ReplicaFeedOptions {
   /** That of this edge. */
   location: string;
   clock: Clock;
+  random: Random;
   log: Log;
   metrics: Metrics;
   store: DocumentStore;
@@ -139,17 +142,21 @@ export interface ReplicaFeedOptions {
   request(kind: 'replicate.pull' | 'replicate.snapshot', body: Json, options: { signal: AbortSignal; timeoutMs: number }): Promise<Json>;
 }
 
+const retry = { firstMs: 500, maxMs: 10_000, factor: 2, jitter: 0.5 };
+
 /** The edge's side: follows the master's feed while there is a link, from where it stopped. */
 export class ReplicaFeed {
   readonly #options: ReplicaFeedOptions;
   #pulling = false;
   #again = false;
+  #failures = 0;
+  #retrying = false;
 
   constructor(options: ReplicaFeedOptions) {
     this.#options = options;
   }
 
-  /** Something may be new: the link opened, or the master said so. Never throws; the next wake tries again. */
+  /** Something may be new: the link opened, or the master said so. Never throws. */
   wake(signal: AbortSignal): void {
     this.#again = true;
     if (!this.#pulling) void this.#run(signal);
@@ -161,13 +168,26 @@ export class ReplicaFeed {
       this.#again = false;
       try {
         while (!(await this.#pull(signal)));
+        this.#failures = 0;
       } catch (error) {
-        // A bug is not a lost link: only operating errors are waited out, until the next wake, which may have come already.
+        // A bug is not a lost link: only operating errors are waited out.
         if (!(error instanceof HoldfastError)) throw error;
-        if (!signal.aborted) this.#options.log.warn('replication-failed', { error });
+        if (signal.aborted) break;
+        this.#options.log.warn('replication-failed', { error });
+        // The next link wakes. Nothing else does when the store of this edge refused: the master does not know.
+        if (!isLinkLoss(error) && !this.#retrying) void this.#retry(signal);
       }
     }
     this.#pulling = false;
+  }
+
+  async #retry(signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    this.#retrying = true;
+    await clock.sleep(backoffMs(retry, this.#failures, random.next()), signal).catch(() => undefined);
+    this.#retrying = false;
+    this.#failures += 1;
+    if (!signal.aborted) this.wake(signal);
   }
 
   /** True when there is nothing more to pull. */

@@ -11,7 +11,8 @@ export interface RemoteOptions {
   address: StoreAddress;
   password: string;
   owner?: 'master' | 'edge';
-  follow?: boolean;
+  replicated?: boolean;
+  beatLostMs?: number;
   tombstones?: number;
   keepCommits?: number;
   setUpMs?: number;

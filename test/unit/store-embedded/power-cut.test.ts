@@ -87,7 +87,7 @@ async function modulesStartedFrom(store: DocumentStore): Promise<string[]> {
   const deviceLink: DeviceLink = {
     prepare: () => undefined,
     manage: () => Promise.resolve([]),
-    onProgress: () => () => undefined,
+    onProgress: () => () => undefined, onEdited: () => () => undefined,
     start: async ({ modules }) => {
       started.resolve(modules.map(({ id }) => id));
       return { started: modules.length, failed: [] };

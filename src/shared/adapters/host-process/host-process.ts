@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { limits } from '../../model/limits.ts';
-import type { HostProcess, HostProcesses, HostProcessHandler } from '../../ports/host-process.ts';
+import type { HostProcess, HostProcesses, HostProcessHandler, HostProcessOptions } from '../../ports/host-process.ts';
 import { JsonLines } from './json-lines.ts';
 
 export interface HostProcessesOptions {
@@ -20,16 +20,15 @@ const CLOSE_MS = 200;
 /** Driver hosts as child processes: the pipe is file descriptor 3, so that nothing a driver prints gets into it. */
 export function createHostProcesses(options: HostProcessesOptions): HostProcesses {
   const entry = options.entry ?? fileURLToPath(new URL('../../../driver-host/main.js', import.meta.url));
-  return {
-    start(given) {
-      const setup = JSON.stringify({ ...given, driversModule: options.driversModule ?? null, driversFolder: options.driversFolder ?? null });
-      const child = spawn(process.execPath, [`--max-old-space-size=${limits.hostHeapMegabytes}`, '--enable-source-maps', entry, setup], {
-        stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-        env: bareEnvironment(),
-      });
-      return new ChildHost(child);
-    },
+  const start = (given: HostProcessOptions): HostProcess => {
+    const setup = JSON.stringify({ ...given, driversModule: options.driversModule ?? null, driversFolder: options.driversFolder ?? null });
+    const child = spawn(process.execPath, [`--max-old-space-size=${limits.hostHeapMegabytes}`, '--enable-source-maps', entry, setup], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      env: bareEnvironment(),
+    });
+    return new ChildHost(child);
   };
+  return { start, startTrial: () => start({ writeLog: null, nodeId: 'trial' }) };
 }
 
 /** Drivers get nothing of the node's environment: secrets may be in it. */

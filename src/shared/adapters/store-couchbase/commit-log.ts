@@ -2,7 +2,9 @@ import type { Random } from '../../ports/random.ts';
 import type { Commit, TableChange, TableRow } from '../../runtime/document-table.ts';
 import { KvFailure } from './failures.ts';
 import type { Kv } from './kv.ts';
-import { BEAT_KEY, beatSchema, commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, type Owner, parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
+import type { Beat } from './heartbeat.ts';
+import { BEAT_KEY, beatSchema, commitKey, commitSchema, HEAD_KEY, headSchema, type LogHead, type Owner } from './layout.ts';
+import { parseDocument, partKey, partSchema, type StoredCommit } from './layout.ts';
 
 /** A commit as it stands in the log. `nonce`: who wrote it can tell. */
 export interface LoggedCommit extends Commit {
@@ -20,10 +22,13 @@ const CHANGES_PER_PART = 2_000;
 export class CommitLog {
   readonly #kv: Kv;
   readonly #random: Random;
+  readonly #replicated: boolean;
 
-  constructor(kv: Kv, random: Random) {
+  /** `replicated`: it is read from a copy, where the parts of a commit may arrive after it. */
+  constructor(kv: Kv, random: Random, replicated = false) {
     this.#kv = kv;
     this.#random = random;
+    this.#replicated = replicated;
   }
 
   /** Makes the log where there is none. */
@@ -83,15 +88,13 @@ export class CommitLog {
     return standing;
   }
 
-  /** A sign of life, which replication carries to copies. */
-  beat(): Promise<void> {
-    return this.#kv.put('log', BEAT_KEY, { beat: this.#random.hex(4) });
+  beat(beat: Beat): Promise<void> {
+    return this.#kv.put('log', BEAT_KEY, beat);
   }
 
-  /** The last sign of life; null: there was none yet. */
-  async heard(): Promise<string | null> {
-    const beat = beatSchema.safeParse((await this.#kv.getOnce('log', BEAT_KEY))?.content);
-    return beat.success ? beat.data.beat : null;
+  /** The last heartbeat of a master; null: there was none yet. */
+  async heard(): Promise<Beat | null> {
+    return beatSchema.safeParse((await this.#kv.getOnce('log', BEAT_KEY))?.content).data ?? null;
   }
 
   nonce(): string {
@@ -133,7 +136,9 @@ export class CommitLog {
     const { nonce, parts } = stored.data;
     const changes = [...stored.data.changes];
     for (let part = 0; part < parts; part += 1) {
-      const read = partSchema.safeParse((await this.#kv.get('log', partKey(nonce, part)))?.content);
+      const found = await this.#kv.get('log', partKey(nonce, part));
+      if (found === null && this.#replicated) throw new KvFailure('unreachable', `part ${part} of commit ${number} has not arrived yet`);
+      const read = partSchema.safeParse(found?.content);
       if (!read.success) throw damaged(number, `part ${part} is missing`);
       for (const change of read.data.changes) changes.push(change);
     }

@@ -1,24 +1,26 @@
 import { setMaxListeners } from 'node:events';
 import { backoffMs } from '../../foundation/backoff.ts';
 import { BoundedQueue } from '../../foundation/bounded-queue.ts';
-import type { AnyDocument, DocumentKind, DocumentOf, ModuleDocument, SystemDocument } from '../../model/documents.ts';
+import type { AnyDocument } from '../../model/documents.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import { describeAddress, type StoreAddress } from '../../model/store-address.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Change, CommitListener, DocumentStore, FeedEntry, FeedHead, FeedPage, Stored, Version } from '../../ports/document-store.ts';
+import type { DocumentStore, FeedHead } from '../../ports/document-store.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Random } from '../../ports/random.ts';
 import { type Commit, type CommitDraft, DocumentTable } from '../../runtime/document-table.ts';
+import { TableStore } from '../../runtime/table-store.ts';
 import { CommitLog, type LoggedCommit } from './commit-log.ts';
 import { Connection } from './connection.ts';
+import { BeatListener } from './heartbeat.ts';
 import { CopyWriter, readCopy } from './local-copy.ts';
 import { KvFailure, kvFailure, toHoldfastError } from './failures.ts';
 import { Kv } from './kv.ts';
 import type { LogHead, Owner } from './layout.ts';
 import { readReplicated, readSnapshot, type Snapshot } from './snapshot.ts';
-import { writeDocuments } from './written-documents.ts';
+import { type Made, removeOutlived, writeDocuments } from './written-documents.ts';
 
 export interface CouchbaseStoreOptions {
   address: StoreAddress;
@@ -30,8 +32,10 @@ export interface CouchbaseStoreOptions {
   random: Random;
   log: Log;
   metrics: Metrics;
-  /** Only reads: the database is a copy, which replication fills from that of a master. */
-  follow?: boolean;
+  /** The database is a copy, which replication fills from that of a master: nothing is written. */
+  replicated?: boolean;
+  /** How long a copy is good without a heartbeat of the master. */
+  beatLostMs?: number;
   /** On the disk of this node, for starts without the database; null: such a start waits. Closed with the store. */
   copy: DocumentStore | null;
   /** Documents for a database that has none yet, with the cursor that a replica has reached. */
@@ -47,9 +51,9 @@ export interface CouchbaseStoreOptions {
 }
 
 export interface CouchbaseStore extends DocumentStore {
-  /** Milliseconds since the documents here were known to be those of the database. */
+  /** Milliseconds since the documents here were known to be those of the database; in a copy, those of its original. */
   readonly ageMs: number;
-  /** False: the database does not answer; reads are served from memory, writes are refused. */
+  /** False: the database does not answer, or nothing is replicated; reads are served from memory, writes are refused. */
   readonly inTouch: boolean;
 }
 
@@ -82,16 +86,14 @@ const BATCH = 500;
  * The documents of a federation, shared by its nodes through a log of commits in Couchbase. Every node has all of them in
  * memory, and gets there by the same commits in the same order: what one has stored is what all will read.
  */
-class SharedStore implements CouchbaseStore {
+class SharedStore extends TableStore implements CouchbaseStore {
   readonly #options: CouchbaseStoreOptions;
   readonly #path: string;
   readonly #connection: Connection;
-  readonly #table: DocumentTable;
   readonly #kv: Kv;
   readonly #log: CommitLog;
   readonly #copy: CopyWriter | null;
   readonly #closing = new AbortController();
-  readonly #listeners = new Set<CommitListener>();
   readonly #waiting = new BoundedQueue<Waiting>(limits.storeQueue);
   /** The newest commit that the table has. */
   #number = 0;
@@ -99,6 +101,8 @@ class SharedStore implements CouchbaseStore {
   #read = false;
   /** Commits whose documents are not known to be written. `mine`: by this node, which writes them at once. */
   #unwritten: { commit: LoggedCommit; mine: boolean; sinceMs: number }[] = [];
+  /** Documents that this node has written, and not yet looked whether they are still wanted. */
+  readonly #made: Made = new Map();
   #turn: Promise<unknown> = Promise.resolve();
   #committing: Promise<void> | null = null;
   #writing: Promise<void> | null = null;
@@ -107,21 +111,24 @@ class SharedStore implements CouchbaseStore {
   /** Why the database refused last. */
   #refusal: string | null = null;
   #contactMs: number;
-  /** The last sign of life that was given or heard. */
+  readonly #replicated: boolean;
+  readonly #beats: BeatListener;
+  /** When this node gave its last heartbeat. */
   #beatMs = -Infinity;
-  #heard: string | null = null;
 
   constructor(connection: Connection, options: CouchbaseStoreOptions) {
+    super(new DocumentTable('', options.tombstones ?? limits.storeTombstones));
     this.#options = options;
     this.#path = describeAddress(options.address);
     this.#connection = connection;
     this.#contactMs = options.clock.monotonicMs();
+    this.#replicated = options.replicated ?? false;
+    this.#beats = new BeatListener(options.clock);
     // Every call that waits for its next attempt listens.
     setMaxListeners(0, this.#closing.signal);
-    this.#table = new DocumentTable('', options.tombstones ?? limits.storeTombstones);
     this.#kv = new Kv(connection, { ...options, signal: this.#closing.signal });
-    this.#log = new CommitLog(this.#kv, options.random);
-    this.#copy = options.copy === null ? null : new CopyWriter(options.copy, this.#table, options.log);
+    this.#log = new CommitLog(this.#kv, options.random, this.#replicated);
+    this.#copy = options.copy === null ? null : new CopyWriter(options.copy, this.table, options.log);
   }
 
   get inTouch(): boolean {
@@ -129,7 +136,7 @@ class SharedStore implements CouchbaseStore {
   }
 
   get ageMs(): number {
-    return this.#inTouch ? 0 : this.#options.clock.monotonicMs() - this.#contactMs;
+    return this.#inTouch && !this.#replicated ? 0 : this.#options.clock.monotonicMs() - this.#contactMs;
   }
 
   async open(signal: AbortSignal): Promise<void> {
@@ -146,9 +153,9 @@ class SharedStore implements CouchbaseStore {
         const failure = kvFailure(error);
         const copied = copy === null ? null : await readCopy(copy);
         if (copied !== null) {
-          this.#table.load(copied);
+          this.table.load(copied);
           this.#noteFailure(failure);
-          log.warn('store.opened-from-copy', { path: this.#path, problem: failure.message, ...this.#table.head });
+          log.warn('store.opened-from-copy', { path: this.#path, problem: failure.message, ...this.table.head });
           break;
         }
         // A cluster that is being set up refuses everybody for a moment.
@@ -158,59 +165,12 @@ class SharedStore implements CouchbaseStore {
         await clock.sleep(backoffMs({ firstMs: 250, maxMs: 5_000, factor: 2, jitter: 0.5 }, attempt, random.next()), signal);
       }
     }
-    log.info('store.opened', { path: this.#path, ...this.#table.head, took_ms: Math.round(clock.monotonicMs() - since) });
+    log.info('store.opened', { path: this.#path, ...this.table.head, took_ms: Math.round(clock.monotonicMs() - since) });
     this.#following = this.#follow();
   }
 
-  async get(id: string): Promise<Stored | null> {
-    return this.#table.get(id);
-  }
-
-  async list<K extends DocumentKind>(kind: K, options: { after?: string; limit: number }): Promise<Stored<DocumentOf<K>>[]> {
-    return this.#table.list(kind, options);
-  }
-
-  async systemsOf(location: string | null): Promise<SystemDocument[]> {
-    return this.#table.inLocation('sys', location);
-  }
-
-  async modulesOf(location: string | null): Promise<ModuleDocument[]> {
-    return this.#table.inLocation('mod', location);
-  }
-
-  async head(): Promise<FeedHead> {
-    return this.#table.head;
-  }
-
-  async changesSince(cursor: FeedHead, limit: number): Promise<FeedPage> {
-    return this.#table.changesSince(cursor, limit);
-  }
-
-  async cursor(): Promise<FeedHead | null> {
-    return this.#table.cursor;
-  }
-
-  onChange(listener: CommitListener): () => void {
-    // Wrapped: the same function may listen twice.
-    const entry: CommitListener = (head, touched) => listener(head, touched);
-    this.#listeners.add(entry);
-    return () => this.#listeners.delete(entry);
-  }
-
-  apply(changes: Change[]): Promise<Version[]> {
-    return this.#commit((draft) => draft.apply(changes));
-  }
-
-  applyFeed(entries: FeedEntry[], cursor: FeedHead): Promise<void> {
-    return this.#commit((draft) => draft.applyFeed(entries, cursor));
-  }
-
-  replaceAll(documents: AnyDocument[], cursor: FeedHead): Promise<void> {
-    return this.#commit((draft) => draft.replaceAll(documents, cursor));
-  }
-
   async close(): Promise<void> {
-    this.#listeners.clear();
+    this.listeners.clear();
     // What is committed is safe, and another node would write its documents; this one does it sooner.
     if (this.#inTouch) await Promise.race([this.#writing, this.#options.clock.sleep(limits.storeRequestMs, this.#closing.signal)]);
     this.#closing.abort(new Error('the store is closed'));
@@ -223,9 +183,9 @@ class SharedStore implements CouchbaseStore {
 
   // Writes
 
-  #commit<T>(plan: (draft: CommitDraft) => T): Promise<T> {
+  protected commit<T>(plan: (draft: CommitDraft) => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (this.#options.follow === true) return reject(new HoldfastError('MASTER_ONLY', { action: 'a change of documents' }));
+      if (this.#replicated) return reject(new HoldfastError('MASTER_ONLY', { action: 'a change of documents' }));
       // Nobody is made to wait for a database that is known to be gone.
       if (!this.#inTouch) return reject(new HoldfastError('STORE_UNREACHABLE', { path: this.#path, problem: 'it does not answer' }));
       let planned: { result: T } | null = null;
@@ -263,7 +223,7 @@ class SharedStore implements CouchbaseStore {
   async #commitBatch(batch: readonly Waiting[]): Promise<void> {
     let looked = false;
     for (;;) {
-      const draft = this.#table.draft();
+      const draft = this.table.draft();
       const refusals = batch.map((waiting) => planOne(waiting, draft));
       // What looks like a conflict may be a change of another node that is not known here yet.
       if (!looked && refusals.some((refusal) => refusal !== null)) {
@@ -273,7 +233,7 @@ class SharedStore implements CouchbaseStore {
       }
       if (!draft.empty) {
         const commit: LoggedCommit = { number: this.#number + 1, nonce: this.#log.nonce(), ...draft.commit };
-        const standing = await this.#log.append(this.#table.head.generation, commit);
+        const standing = await this.#log.append(this.table.head.generation, commit);
         this.#noteContact();
         this.#take(standing, standing.nonce === commit.nonce);
         if (standing.nonce !== commit.nonce) continue;
@@ -291,13 +251,14 @@ class SharedStore implements CouchbaseStore {
     for (let failures = 0; !signal.aborted; ) {
       try {
         await this.#inTurn(() => this.#takeNew());
-        await this.#beat();
+        await (this.#replicated ? this.#listen() : this.#beat());
         this.#writeSoon();
         failures = 0;
       } catch (error) {
         this.#noteFailure(error);
         failures += 1;
       }
+      if (this.#replicated) this.#noteOverdue();
       metrics.set('holdfast_store_age_seconds', {}, this.ageMs / 1_000);
       await clock.sleep(failures === 0 ? limits.storePollMs : Math.min(limits.storePollMs * 2 ** failures, 2_000), signal).catch(() => undefined);
     }
@@ -306,11 +267,11 @@ class SharedStore implements CouchbaseStore {
   async #takeNew(): Promise<void> {
     if (!this.#read) return this.#reload();
     for (;;) {
-      const { generation } = this.#table.head;
+      const { generation } = this.table.head;
       const { head, commit } = await this.#log.look(generation, this.#number + 1);
       this.#noteAnswer();
       // Another history, or so far ahead that the way there is forgotten. In a copy the head may come before its commits.
-      const lost = head !== null && commit === null && (this.#options.follow === true ? head.first > this.#number + 1 : head.written > this.#number);
+      const lost = head !== null && commit === null && (this.#replicated ? head.first > this.#number + 1 : head.written > this.#number);
       if (head === null || head.generation !== generation || lost) return this.#reload();
       this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > head.written);
       if (commit === null) return;
@@ -319,9 +280,9 @@ class SharedStore implements CouchbaseStore {
   }
 
   #take(commit: LoggedCommit, mine: boolean): void {
-    const touched = this.#table.commit(commit);
+    const touched = this.table.commit(commit);
     this.#number = commit.number;
-    this.#unwritten.push({ commit, mine, sinceMs: this.#options.clock.monotonicMs() });
+    if (!this.#replicated) this.#unwritten.push({ commit, mine, sinceMs: this.#options.clock.monotonicMs() });
     this.#copy?.add(commit);
     if (touched.size > 0) this.#tell(touched);
     if (mine) this.#writeSoon();
@@ -329,14 +290,14 @@ class SharedStore implements CouchbaseStore {
 
   /** The first node on an empty database brings its documents along. */
   async #fill(): Promise<void> {
-    const { fill, log, follow } = this.#options;
-    if (fill === undefined || follow === true || this.#number > 0) return;
+    const { fill, log } = this.#options;
+    if (fill === undefined || this.#replicated || this.#number > 0) return;
     const { documents, cursor } = await fill();
     if (documents.length === 0) return;
-    const draft = this.#table.draft();
+    const draft = this.table.draft();
     draft.apply(documents.map((document) => ({ op: 'put', document, expect: null })));
     const commit: Commit = { ...draft.commit, cursor };
-    const standing = await this.#log.append(this.#table.head.generation, { number: 1, nonce: this.#log.nonce(), ...commit });
+    const standing = await this.#log.append(this.table.head.generation, { number: 1, nonce: this.#log.nonce(), ...commit });
     this.#take(standing, true);
     log.info('store.filled', { path: this.#path, documents: documents.length });
   }
@@ -345,28 +306,25 @@ class SharedStore implements CouchbaseStore {
     await this.#connection.ensure();
     const { state, commits, head, problems } = await this.#snapshot();
     for (const problem of problems) this.#options.log.error('store.damaged', { path: this.#path, problem });
-    this.#table.load(state);
-    for (const commit of commits) this.#table.commit(commit);
+    this.table.load(state);
+    for (const commit of commits) this.table.commit(commit);
     this.#number = commits.at(-1)?.number ?? head.written;
     this.#read = true;
     this.#copy?.renew();
     const sinceMs = this.#options.clock.monotonicMs();
     this.#unwritten = commits.filter(({ number }) => number > head.written).map((commit) => ({ commit, mine: false, sinceMs }));
-    this.#noteContact();
+    this.#noteAnswer();
     this.#tell(null);
   }
 
   async #snapshot(): Promise<Snapshot> {
-    if (this.#options.follow !== true) return readSnapshot(this.#kv, this.#log, this.#options.owner);
-    const found = await readReplicated(this.#kv, this.#log);
-    if (found === null) throw new KvFailure('unreachable', 'replication has not brought everything yet');
-    return found;
+    return this.#replicated ? readReplicated(this.#kv, this.#log) : readSnapshot(this.#kv, this.#log, this.#options.owner);
   }
 
   #tell(touched: ReadonlySet<string> | null): void {
-    for (const listener of this.#listeners) {
+    for (const listener of this.listeners) {
       try {
-        listener(this.#table.head, touched);
+        listener(this.table.head, touched);
       } catch (error) {
         // The change is stored: its author must not be told otherwise.
         this.#options.log.error('store.listener-failed', { error });
@@ -377,30 +335,40 @@ class SharedStore implements CouchbaseStore {
   // Documents and indexes
 
   #writeSoon(): void {
+    if (this.#replicated || this.#writing !== null || this.#closing.signal.aborted) return;
     const [oldest] = this.#unwritten;
-    if (oldest === undefined || this.#options.follow === true || this.#writing !== null || this.#closing.signal.aborted) return;
     // Those of a node that has died are left to the others.
-    const left = this.#options.clock.monotonicMs() - oldest.sinceMs > limits.storeTakeOverMs;
-    if (left || this.#unwritten.some(({ mine }) => mine)) this.#writing = this.#writeAll();
+    const left = oldest !== undefined && this.#options.clock.monotonicMs() - oldest.sinceMs > limits.storeTakeOverMs;
+    if (left || this.#unwritten.some(({ mine }) => mine) || this.#made.size > 0) this.#writing = this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
     try {
       while (this.#unwritten.length > 0) {
-        const { generation } = this.#table.head;
+        const { generation } = this.table.head;
         const commits = this.#unwritten.slice(0, BATCH).map(({ commit }) => commit);
-        await writeDocuments(this.#kv, generation, commits);
+        await writeDocuments(this.#kv, generation, commits, this.#made);
         await this.#advance(generation, commits);
         const last = commits.at(-1)?.number ?? 0;
         this.#unwritten = this.#unwritten.filter(({ commit: { number } }) => number > last);
         this.#refusal = null;
       }
+      await this.#removeOutlived();
     } catch (error) {
       // The follower tries again.
       this.#noteFailure(error);
     } finally {
       this.#writing = null;
     }
+  }
+
+  /** Whoever removes one after this has looked finds it there, and removes it himself. */
+  async #removeOutlived(): Promise<void> {
+    if (this.#made.size === 0) return;
+    await this.#inTurn(() => this.#takeNew());
+    const outlived: Made = new Map([...this.#made].filter(([id]) => (this.table.row(id)?.body ?? null) === null));
+    await removeOutlived(this.#kv, this.table.head.generation, outlived);
+    this.#made.clear();
   }
 
   async #advance(generation: string, commits: readonly LoggedCommit[]): Promise<void> {
@@ -413,33 +381,41 @@ class SharedStore implements CouchbaseStore {
 
   // Contact
 
-  /** A master gives a sign of life, so that copies of its database know how old they are; a copy waits for the next one. */
+  /** For copies of the database of a master, which tell by it how old they are. */
   async #beat(): Promise<void> {
-    const { clock, follow, owner } = this.#options;
-    const now = clock.monotonicMs();
-    if (follow === true) {
-      const heard = await this.#log.heard();
-      if (heard !== this.#heard) this.#noteContact();
-      else if (now - this.#contactMs > limits.storeBeatLostMs) throw new KvFailure('unreachable', 'nothing is replicated any more');
-      this.#heard = heard;
-    } else if (owner === 'master' && now - this.#beatMs >= limits.storeBeatMs) {
-      this.#beatMs = now;
-      // The look before has said what there is to say of the database.
-      await this.#log.beat().catch(() => undefined);
-    }
+    const { clock, owner } = this.#options;
+    if (owner !== 'master' || clock.monotonicMs() - this.#beatMs < limits.storeBeatMs) return;
+    this.#beatMs = clock.monotonicMs();
+    // The look before has said what there is to say of the database.
+    await this.#log.beat({ at: clock.wallMs(), generation: this.table.head.generation, number: this.#number }).catch(() => undefined);
   }
 
-  /** The database answered, which says nothing of how old a copy is. */
+  async #listen(): Promise<void> {
+    const { head } = this.table;
+    this.#options.metrics.set('holdfast_replication_sequence', {}, head.sequence);
+    const sinceMs = this.#beats.freshSince(await this.#log.heard(), { generation: head.generation, number: this.#number });
+    if (sinceMs !== null) this.#noteContact(sinceMs);
+  }
+
+  get #overdue(): boolean {
+    return this.#options.clock.monotonicMs() - this.#contactMs > (this.#options.beatLostMs ?? limits.storeBeatLostMs);
+  }
+
+  #noteOverdue(): void {
+    if (this.#inTouch && this.#overdue) this.#noteFailure(new KvFailure('unreachable', 'nothing is replicated any more: holdfast xdcr status'));
+  }
+
+  /** The database answers, which says nothing of how old a copy is. */
   #noteAnswer(): void {
-    if (this.#options.follow !== true) this.#noteContact();
+    if (!this.#replicated) this.#noteContact();
   }
 
-  #noteContact(): void {
+  #noteContact(atMs = this.#options.clock.monotonicMs()): void {
     if (this.#closing.signal.aborted) return;
-    const { clock, log } = this.#options;
-    const seconds = Math.round((clock.monotonicMs() - this.#contactMs) / 1_000);
-    this.#contactMs = clock.monotonicMs();
-    if (this.#inTouch) return;
+    const { log } = this.#options;
+    const seconds = Math.round((atMs - this.#contactMs) / 1_000);
+    this.#contactMs = atMs;
+    if (this.#inTouch || (this.#replicated && this.#overdue)) return;
     this.#inTouch = true;
     log.info('store.back', { path: this.#path, seconds });
   }

@@ -1,4 +1,5 @@
 import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
 import { describeAddress, type StoreAddress } from '../../model/store-address.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
@@ -15,11 +16,15 @@ export interface InspectOptions {
   clock: Clock;
   random: Random;
   signal: AbortSignal;
+  /** The database is a copy, which replication fills from that of a master. */
+  replicated?: boolean;
+  /** How long a heartbeat may take. */
+  beatLostMs?: number;
 }
 
 /** `trouble` null: everything that a server does can be done. `index` null: servers are writing, or nothing is stored yet. */
 export interface StoreInspection {
-  trouble: Trouble | 'sdk' | null;
+  trouble: Trouble | 'sdk' | 'replication' | null;
   problem: string;
   index: IndexReport | null;
 }
@@ -32,6 +37,7 @@ export async function inspectStore(options: InspectOptions): Promise<StoreInspec
       reached = true;
       await kv.getOnce('log', 'head');
       for (const collection of ['documents', 'indexes'] as const) await kv.getOnce(collection, 'probe');
+      if (options.replicated === true) return await inspectReplication(log, options);
       const probe = `probe-${options.random.hex(8)}`;
       await kv.insert('log', probe, {});
       await kv.remove('log', probe, null);
@@ -44,6 +50,23 @@ export async function inspectStore(options: InspectOptions): Promise<StoreInspec
     if (reached && trouble === 'away') return { trouble: 'bucket', problem: 'the cluster answers, the bucket does not', index: null };
     return { trouble, problem, index: null };
   }
+}
+
+/** In a copy nothing is tried that writes. It is alive when a heartbeat of the master arrives. */
+async function inspectReplication(log: CommitLog, { clock, signal, beatLostMs = limits.storeBeatLostMs }: InspectOptions): Promise<StoreInspection> {
+  const stuck = (problem: string): StoreInspection => ({ trouble: 'replication', problem, index: null });
+  const head = await log.head();
+  if (head === null) return stuck('nothing was ever replicated to it');
+  if (head.owner !== 'master') return { trouble: 'scope', problem: 'its documents were written by an edge, not replicated', index: null };
+  const first = await log.heard();
+  const end = clock.monotonicMs() + beatLostMs;
+  while (clock.monotonicMs() < end) {
+    await clock.sleep(limits.storePollMs, signal);
+    const heard = await log.heard();
+    if (heard !== null && heard.at !== first?.at) return { trouble: null, problem: '', index: null };
+  }
+  const last = first === null ? 'no heartbeat of the master was ever replicated' : `the last heartbeat of the master is of ${new Date(first.at).toISOString()}`;
+  return stuck(`nothing is replicated to it any more: ${last}`);
 }
 
 /** `dryRun`: only says what differs. null: servers are writing, or nothing is stored yet. Throws STORE_REFUSED, STORE_UNREACHABLE, CONFIG_INVALID. */

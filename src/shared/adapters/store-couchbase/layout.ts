@@ -11,12 +11,12 @@ import type { Place } from '../../runtime/document-table.ts';
  */
 export const collections = { documents: 'documents', indexes: 'indexes', log: 'log' } as const;
 export type CollectionName = keyof typeof collections;
-/** The log of a copy must be that of its own cluster: replication leaves this scope out. */
+/** Beside what other programs may read. */
 export const privateScope = (scope: string): string => `${scope}-private`;
 export const scopeOf = (collection: CollectionName, scope: string): string => (collection === 'log' ? privateScope(scope) : scope);
 
 export const HEAD_KEY = 'head';
-/** Changed by a master all the time: where it stands still in a copy, nothing is replicated any more. */
+/** Written by a master all the time: where it stands still in a copy, nothing is replicated any more. */
 export const BEAT_KEY = 'beat';
 export const commitKey = (generation: string, number: number): string => `commit-${generation}-${number}`;
 export const partKey = (nonce: string, part: number): string => `part-${nonce}-${part}`;
@@ -69,7 +69,7 @@ export const partSchema = z.object({ changes: changesSchema });
 
 /** `commit`: that to which it is true. The value of an id is the sequence of its last change. */
 export const indexSchema = z.object({ generation: generationSchema, commit: countSchema, ids: z.record(z.string(), countSchema) });
-export const beatSchema = z.object({ beat: z.string().max(100) });
+export const beatSchema = z.object({ at: countSchema, generation: generationSchema, number: countSchema });
 export const rootSchema = z.record(z.string(), z.unknown());
 
 const versionPattern = /^(.+)-(\d{1,15})$/;

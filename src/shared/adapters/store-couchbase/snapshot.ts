@@ -1,5 +1,6 @@
 import { rowOf, type TableRow, type TableState } from '../../runtime/document-table.ts';
 import type { CommitLog, LoggedCommit } from './commit-log.ts';
+import { KvFailure } from './failures.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Kv } from './kv.ts';
 import { fromContent, indexSchema, type LogHead, type Owner, ROOT_KEY, rootSchema, sequenceOf } from './layout.ts';
@@ -35,52 +36,69 @@ export async function readSnapshot(kv: Kv, log: CommitLog, owner: Owner): Promis
   }
 }
 
-async function readRows(kv: Kv, generation: string): Promise<{ rows: TableRow[]; problems: string[]; missing: string[] }> {
-  const problems: string[] = [];
-  const root = rootSchema.parse((await kv.get('indexes', ROOT_KEY))?.content ?? {});
-  const indexes = await inParallel(Object.keys(root), async (key) => {
+interface Found {
+  rows: TableRow[];
+  problems: string[];
+  /** Whether there is a list of indexes. */
+  rooted: boolean;
+  /** Indexes that are not there, or damaged. */
+  missing: string[];
+  /** Documents that are not there, or older than their index says. */
+  late: string[];
+}
+
+async function readRows(kv: Kv, generation: string): Promise<Found> {
+  const found: Found = { rows: [], problems: [], rooted: false, missing: [], late: [] };
+  const root = await kv.get('indexes', ROOT_KEY);
+  found.rooted = root !== null;
+  const listed = new Map<string, number>();
+  await inParallel(Object.keys(rootSchema.parse(root?.content ?? {})), async (key) => {
     const index = indexSchema.safeParse((await kv.get('indexes', key))?.content);
-    if (index.success) return Object.keys(index.data.ids);
     // Its documents are not seen; what the log still tells of them is.
-    problems.push(`index ${key} is missing or damaged: holdfast index rebuild`);
-    return [];
+    if (!index.success) return void found.missing.push(key);
+    // Twice where a move between locations was cut off: the document says where it is.
+    for (const [id, sequence] of Object.entries(index.data.ids)) listed.set(id, Math.max(sequence, listed.get(id) ?? 0));
   });
-  // Twice where a move between locations was cut off: the document says where it is.
-  const missing: string[] = [];
-  const ids = new Set(indexes.flat());
-  const rows = await inParallel(ids, async (id): Promise<TableRow | null> => {
-    const found = await kv.get('documents', id);
+  await inParallel(listed, async ([id, wanted]) => {
+    const document = await kv.get('documents', id);
+    const sequence = sequenceOf(document?.content, generation);
+    if (document === null || sequence < wanted) found.late.push(id);
     // Removed a moment ago, which the log tells, or an index is wrong, which the doctor tells.
-    if (found === null) {
-      missing.push(id);
-      return null;
-    }
-    const parsed = fromContent(id, found.content);
-    if ('document' in parsed) return rowOf(parsed.document, sequenceOf(found.content, generation));
-    problems.push(`document ${id}: ${parsed.problem}`);
-    return null;
+    if (document === null) return;
+    const parsed = fromContent(id, document.content);
+    if ('document' in parsed) found.rows.push(rowOf(parsed.document, sequence));
+    else found.problems.push(`document ${id}: ${parsed.problem}`);
   });
-  return { rows: rows.filter((row) => row !== null), problems, missing };
+  for (const key of found.missing) found.problems.push(`index ${key} is missing or damaged: holdfast index rebuild`);
+  return found;
 }
 
 /**
- * The same of a copy that replication fills, where everything arrives in any order: documents may be older than the head
- * says, so that all commits that are kept count. null: something that must have been written has not arrived.
+ * The same of a copy that replication fills, where each document arrives when it likes. So all commits that are kept are
+ * read, and what they do not tell must have arrived as its index says. Throws KvFailure when it has not.
  */
-export async function readReplicated(kv: Kv, log: CommitLog): Promise<Snapshot | null> {
+export async function readReplicated(kv: Kv, log: CommitLog): Promise<Snapshot> {
   const head = await log.head();
-  if (head === null || head.owner !== 'master') return null;
-  const { rows, problems, missing } = await readRows(kv, head.generation);
+  if (head === null) throw incomplete('the head of the log');
+  if (head.owner !== 'master') {
+    const problem = 'its documents were written by an edge: drop both scopes, make them anew, and let replication fill them';
+    throw new KvFailure('refused', problem, { trouble: 'scope' });
+  }
+  const found = await readRows(kv, head.generation);
   const commits = await readNumbers(log, head, { from: head.first, to: Infinity }, (number) => log.read(head.generation, number));
-  if (commits === null || (commits.at(-1)?.number ?? head.first - 1) < head.written) return null;
-  // Listed, and not here: the commits must bring it, or tell that it is gone.
+  if (commits === null) throw incomplete('a commit');
   const told = new Set(commits.flatMap(({ changes }) => changes.map(({ id }) => id)));
-  if (missing.some((id) => !told.has(id))) return null;
-  const { generation, cursor } = head;
-  const after = commits[0]?.after ?? head.sequence;
-  const state = { generation, sequence: Math.max(after, head.sequence), prunedTo: after, cursor, rows };
-  return { state, commits, head, problems };
+  const late = found.late.find((id) => !told.has(id));
+  if (late !== undefined) throw incomplete(`document ${late}`);
+  // Documents from before the oldest commit are known by the indexes alone.
+  if (head.first > 1 && !found.rooted) throw incomplete('the list of indexes');
+  if (head.first > 1 && found.missing.length > 0) throw incomplete(`index ${found.missing.join(', ')}`);
+  const { generation, sequence, cursor } = head;
+  const state = { generation, sequence, prunedTo: commits[0]?.after ?? sequence, cursor, rows: found.rows };
+  return { state, commits, head, problems: found.problems };
 }
+
+const incomplete = (what: string): KvFailure => new KvFailure('unreachable', `replication has not brought everything yet: ${what}`);
 
 const AHEAD = 128;
 

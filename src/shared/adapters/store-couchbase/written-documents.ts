@@ -8,6 +8,9 @@ import { indexKey, indexSchema, ROOT_KEY, sequenceOf, toContent } from './layout
 /** A mutation of paths takes 16; the number of the commit is one of them. */
 const PATHS = 15;
 
+/** The sequence of documents by id. */
+export type Made = Map<string, number>;
+
 type SequencedChange = TableChange & { sequence: number };
 
 /** What the documents and indexes of some commits are to be in the end. */
@@ -20,12 +23,13 @@ interface Outcome {
 /**
  * Writes documents and indexes after their commits, so that others find them and a start needs no query. Doing it twice,
  * or on two nodes, changes nothing: a document has the sequence of its last change, an index the number of its last commit.
+ * Only one that is made may come too late, when it was removed meanwhile and nothing is left to tell: `made` gets those.
  */
-export async function writeDocuments(kv: Kv, generation: string, commits: readonly LoggedCommit[]): Promise<void> {
+export async function writeDocuments(kv: Kv, generation: string, commits: readonly LoggedCommit[], made: Made): Promise<void> {
   const last = commits.at(-1);
   if (last === undefined) return;
   const { documents, indexes } = outcomeOf(commits);
-  await inParallel(documents.values(), (change) => writeDocument(kv, generation, change));
+  await inParallel(documents.values(), (change) => writeDocument(kv, generation, change, made));
   const touched = [...indexes].map(([key, ids]) => ({ key, ids }));
   await inParallel(touched, ({ key, ids }) => writeIndex(kv, { key, ids, generation, commit: last.number }));
 }
@@ -50,8 +54,10 @@ function outcomeOf(commits: readonly LoggedCommit[]): Outcome {
   return { documents, indexes };
 }
 
-async function writeDocument(kv: Kv, generation: string, { id, document, was, sequence }: SequencedChange): Promise<void> {
+async function writeDocument(kv: Kv, generation: string, { id, document, was, sequence }: SequencedChange, made: Made): Promise<void> {
   const content = document === null ? null : toContent(document, generation, sequence);
+  // Before the attempt: one that seems to fail may still come.
+  if (content !== null) made.set(id, sequence);
   if (content !== null && was === null && (await kv.insert('documents', id, content))) return;
   for (;;) {
     const found = await kv.get('documents', id);
@@ -62,6 +68,14 @@ async function writeDocument(kv: Kv, generation: string, { id, document, was, se
       return;
     }
   }
+}
+
+/** Documents that were removed while they were being made. What another change has made since is left alone. */
+export async function removeOutlived(kv: Kv, generation: string, outlived: Made): Promise<void> {
+  await inParallel(outlived, async ([id, sequence]) => {
+    const found = await kv.get('documents', id);
+    if (found !== null && sequenceOf(found.content, generation) === sequence) await kv.remove('documents', id, found.cas);
+  });
 }
 
 interface IndexWrite {

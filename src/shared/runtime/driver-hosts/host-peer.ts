@@ -37,7 +37,7 @@ interface Pending {
 
 /** Messages that are answered, without the id that `ask` adds. */
 type Asked = 'start' | 'stop' | 'update' | 'compile' | 'prepare' | 'reload' | 'writes' | 'functions';
-type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
+export type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
 
 /** The host answers calls by their deadline; this much later it is not going to. */
 const LATE_MS = 100;
@@ -58,6 +58,7 @@ export class HostPeer {
   #unanswered = 0;
   #heartbeat: Timer;
   #killed: string | null = null;
+  #isGone = false;
 
   constructor(process: HostProcess, base: { clock: Clock; log: Log }, events: HostPeerEvents) {
     this.#process = process;
@@ -98,6 +99,8 @@ export class HostPeer {
 
   /** Resolves with the answer, or null when the process ended before. Liveness is the heartbeat's affair. */
   ask(question: Question): Promise<Answer | null> {
+    // Whoever waited for something else meanwhile does not know yet.
+    if (this.#isGone) return Promise.resolve(null);
     return new Promise((resolve) => {
       const id = this.#pending.add({ answer: resolve, lost: () => resolve(null) });
       this.post({ ...question, id });
@@ -201,6 +204,7 @@ export class HostPeer {
   }
 
   #ended(exit: string, output: string): void {
+    this.#isGone = true;
     this.#heartbeat.cancel();
     this.#systems.close();
     const words = readLastWords(output);

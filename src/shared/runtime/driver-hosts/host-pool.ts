@@ -1,10 +1,12 @@
 import { backoffMs } from '../../foundation/backoff.ts';
+import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 import type { HostProcess, HostProcesses } from '../../ports/host-process.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Random } from '../../ports/random.ts';
-import { type HostEnd, HostPeer, type HostPeerEvents } from './host-peer.ts';
+import { type HostEnd, HostPeer, type HostPeerEvents, type Question } from './host-peer.ts';
+import type { Answer } from './messages.ts';
 
 /** The place of one driver host: its process may be replaced, the modules stay with the place. */
 export interface Slot {
@@ -56,6 +58,7 @@ export class HostPool {
   readonly #slots: RunningSlot[] = [];
   readonly #modulesOfDriver = new Map<string, number>();
   readonly #strikes = new Map<string, { count: number; lastMs: number }>();
+  readonly #trials = new Set<HostPeer>();
   #closed = false;
 
   constructor(options: HostPoolOptions, events: HostPoolEvents) {
@@ -80,6 +83,13 @@ export class HostPool {
       this.#slots.find((own) => own.driver === driver) ??
       (count < TOGETHER ? shared[hash(driver) % shared.length] : undefined) ??
       shared.reduce((least, other) => (other.load < least.load ? other : least));
+    slot.load += 1;
+    return slot;
+  }
+
+  /** One more module of this driver at a host that has its code. */
+  placeAt(slot: Slot, driver: string): Slot {
+    this.#modulesOfDriver.set(driver, (this.#modulesOfDriver.get(driver) ?? 0) + 1);
     slot.load += 1;
     return slot;
   }
@@ -124,10 +134,39 @@ export class HostPool {
     for (const { peer } of this.#slots) if (peer !== null) yield peer;
   }
 
+  /**
+   * Asks a process of its own, so that code which ends its process, or never comes back, ends none that has modules. null:
+   * it ended that one, for the reason given.
+   */
+  async askTrial(question: Question): Promise<{ answer: Answer | null; reason: string }> {
+    const { clock, hostProcesses } = this.#options;
+    const nobody = (): never => {
+      throw new HoldfastError('NOT_READY', { waitingFor: 'the end of a trial', retryAfterMs: 1_000 });
+    };
+    const ignored = (): void => undefined;
+    let reason = '';
+    const ended = (end: HostEnd): void => void (reason = end.reason);
+    const events = { status: ignored, log: ignored, refused: ignored, hide: this.#events.hide, systemOf: nobody, ended };
+    const peer = new HostPeer(hostProcesses.startTrial(), { clock, log: this.#trialLog }, events);
+    this.#trials.add(peer);
+    const answer = await peer.ask(question);
+    // Nobody waits for its end but a shutdown.
+    void peer.close().then(() => this.#trials.delete(peer));
+    return { answer, reason };
+  }
+
+  /** Its end is an answer, and no news. */
+  get #trialLog(): Log {
+    const { log } = this.#options;
+    const debug = (said: string, facts?: object): void => log.debug('driver-trial', { said, ...facts });
+    const quiet: Log = { debug, info: debug, warn: debug, error: debug, child: () => quiet };
+    return quiet;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const slot of this.#slots) slot.restart?.cancel();
-    await Promise.all([...this.peers()].map((peer) => peer.close()));
+    await Promise.all([...this.peers(), ...this.#trials].map((peer) => peer.close()));
   }
 
   #addSlot(name: string, driver: string | null): RunningSlot {

@@ -74,18 +74,22 @@ export const toHostSchema = z.discriminatedUnion('t', [
     id,
     location: text,
     run: id,
-    modules: z.array(z.object({ spec: moduleSpec, handover: json })),
+    /** `edited`: with the code that was tried live last. */
+    modules: z.array(z.object({ spec: moduleSpec, handover: json, edited: z.boolean() })),
   }),
   /** Stops these modules; `hookMs` is how long their own clean-up may take. */
   z.object({ t: z.literal('stop'), id, location: text, modules: z.array(text), hookMs: z.number() }),
   /** Changed settings for modules that run. */
   z.object({ t: z.literal('update'), id, location: text, modules: z.array(moduleSpec) }),
-  /** What the file of a driver says now. */
-  z.object({ t: z.literal('compile'), id, driver: text }),
+  /** What the file of a driver says now, or would with another content of one file. */
+  z.object({ t: z.literal('compile'), id, driver: text, edit: z.object({ file: text, content: text }).nullable() }),
   /** Loads it beside what runs, if it was compiled, and tries the settings of these modules on it. */
   z.object({ t: z.literal('prepare'), id, location: text, driver: text, compiled: compiledDriver.nullable(), modules: z.array(moduleSpec) }),
-  /** What was prepared last is the code of the driver now, also of these modules, which run. */
-  z.object({ t: z.literal('reload'), id, location: text, driver: text, modules: z.array(moduleSpec) }),
+  /**
+   * Without modules: what was prepared last is the code of the driver now, or (`edited`) what is tried of it. With modules:
+   * these run the one or the other from now on.
+   */
+  z.object({ t: z.literal('reload'), id, location: text, driver: text, modules: z.array(moduleSpec), edited: z.boolean() }),
   z.object({
     t: z.literal('exec'),
     id,

@@ -11,6 +11,8 @@ export interface Placed {
   connected: boolean;
   /** It is being stopped: nothing starts it any more. */
   leaving: boolean;
+  /** What of its code is tried live; null: nothing. */
+  edited: string | null;
   /** Why it does not run; null: it does, or is being started. */
   problem: string | null;
 }
