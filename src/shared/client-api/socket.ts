@@ -45,7 +45,13 @@ const ofExec = z.object({ ...requestFields, name, args: z.array(jsonValueSchema)
 const ofLog = z.object({ ...requestFields, sys: requestFields.sys.or(z.literal('')).default(''), name: name.or(z.literal('')).optional() });
 
 /** A route of the REST API by its name in the OpenAPI description, with what REST carries in path, query and body. */
-const ofRequest = z.object({ id: requestIdSchema, route: z.string().max(100), params: z.unknown().optional(), query: z.unknown().optional(), body: z.unknown().optional() });
+const ofRequest = z.object({
+  id: requestIdSchema,
+  route: z.string().max(100),
+  params: z.unknown().optional(),
+  query: z.unknown().optional(),
+  body: z.unknown().optional(),
+});
 
 interface SocketCommand<S extends z.ZodType = z.ZodType> {
   /** The least role of the key. */
@@ -61,7 +67,7 @@ export const socketCommands = {
   exec: { role: 'operator', request: ofExec, description: 'Runs a method with `args`; the answer has its `value`.' },
   debug: { role: 'operator', request: ofLog, description: 'Log lines of a module, as `debug`; `mod` may be its id.' },
   ignore: { role: 'operator', request: ofLog, description: 'Ends the log lines.' },
-  request: { role: 'viewer', request: ofRequest, description: 'Any REST request that is answered in JSON; the role is that of its `route`. The answer has `status` and `body`.' },
+  request: { role: 'viewer', request: ofRequest, description: 'A REST request that is answered in JSON, with the role that its `route` needs.' },
 } as const satisfies Record<string, SocketCommand>;
 export type SocketCommandName = keyof typeof socketCommands;
 export type SocketRequest<C extends SocketCommandName> = z.output<(typeof socketCommands)[C]['request']>;
