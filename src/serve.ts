@@ -30,6 +30,7 @@ import { fixedSettingsKeys, noSettingsKeys, type SettingsKeys } from './shared/p
 import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
 import { openEventLog } from './shared/runtime/event-log.ts';
 import { recordingLog } from './shared/runtime/event-recorder.ts';
+import { createShutdown } from './shared/runtime/shutdown.ts';
 
 export interface RunningServer extends Running {
   /** Ends everything in order: API, modules, link, hosts, stores. */
@@ -42,16 +43,16 @@ export async function startServer(env: Readonly<Record<string, string | undefine
   const log = createPinoLog({ level: config.log, fd: 1, base: { server: config.role } });
   log.info('starting', { config: describeConfig(config) });
   const scope = new Scope();
-  const close = async (): Promise<void> => {
-    for (const { name, error } of await scope.close('shutting down')) log.error('shutdown-step-failed', { step: name, error });
-  };
+  const shutdown = createShutdown({ scope, clock: createSystemClock(), log, exit: (code) => process.exit(code) });
+  // Also of a start that does not hear that it shall end.
+  signal.addEventListener('abort', () => shutdown.begin(), { once: true });
   try {
     await mkdir(config.data, { recursive: true, mode: 0o700 });
     // Files are opened and checked on their threads while this one loads the larger part of the program.
     const [parts, { assemble }] = await Promise.all([openParts(config, log, { scope, signal }), import('./assemble.ts')]);
-    return { ...(await assemble(config, parts, { scope, signal })), close };
+    return { ...(await assemble(config, parts, { scope, signal })), close: () => shutdown.end() };
   } catch (error) {
-    await close();
+    await shutdown.end();
     throw error;
   }
 }

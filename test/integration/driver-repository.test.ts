@@ -7,6 +7,7 @@ import { routes } from '../../src/client-sdk/index.ts';
 import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { openWorkingCopy } from '../../src/shared/adapters/git/working-copy.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
+import { later } from '../support/federation.ts';
 import { driverCode, startGitFederation } from '../support/git-drivers.ts';
 import { createRepository } from '../support/git-repository.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -123,6 +124,39 @@ it('an edge goes to the commit that its document names: at once, when it comes b
   await expect.poll(alone, { timeout: 30_000 }).toBe('v3');
   expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driverCode('lamp', 'v3'));
   expect(first).not.toBe(third);
+});
+
+it('an edge that is killed at any moment of a pull with reload starts with one whole commit, and takes the new one when asked again', { timeout: 240_000 }, async () => {
+  const { client, repository, ask, copy, federation } = await startBerlin();
+  const torch = await ask('version', 'torch');
+  const pull = () => client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
+  const commit = (number: number): string => repository.commit({ 'lamp.ts': driverCode('lamp', `v${number}`) });
+  commit(2);
+  const beganMs = monotonicMs();
+  await pull();
+  const tookMs = monotonicMs() - beganMs;
+  const found = new Set<string>();
+  for (let round = 0; round < 4; round += 1) {
+    const [before, next] = [`v${round + 2}`, `v${round + 3}`];
+    const wanted = commit(round + 3);
+    const asked = pull().catch((error: unknown) => error);
+    await later(((round + 0.5) / 4) * tookMs);
+    federation.edge('berlin')?.process.signal('SIGKILL');
+    await federation.edge('berlin')?.process.exited;
+    await federation.restartEdge('berlin');
+    await asked;
+    const version = () => ask('version').catch((error: unknown) => error);
+    await expect.poll(version, { timeout: 30_000 }).toBeTypeOf('string');
+    const runs = String(await version());
+    expect([before, next]).toContain(runs);
+    expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driverCode('lamp', runs));
+    expect(await client.call(routes.repository, berlin, patient)).toMatchObject({ dirty: [], problem: null });
+    found.add(runs === next ? 'new' : 'old');
+    await pull();
+    expect([await ask('version'), await ask('version', 'torch')]).toEqual([next, torch]);
+    expect(await client.call(routes.repository, berlin, patient)).toMatchObject({ commit: wanted, dirty: [], problem: null });
+  }
+  expect(found).toContain('old');
 });
 
 it('kill -9 at any moment of a pull, a checkout or a reload leaves one whole commit', { timeout: 240_000 }, async () => {

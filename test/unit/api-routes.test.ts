@@ -7,6 +7,7 @@ import { startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { addSite, WEBHOOK_SECRET } from '../support/api-site.ts';
 import { requestView } from '../support/fake-node.ts';
+import { SocketClient } from '../support/socket-client.ts';
 
 /** Who may do what, said once more than in the table of the program. `lists`: an operator whom the location lists. */
 const mayBe = {
@@ -149,6 +150,20 @@ async function ask(name: RouteName, caller: Caller, wrong: Wrong = {}): Promise<
   return { status: answer.status, text };
 }
 
+/** The same as a `request` over a WebSocket. */
+async function askBySocket(name: RouteName, caller: Caller): Promise<object> {
+  const socket = await SocketClient.open(`${server.http.origin}/api/engine/v2/systems/control`, { 'x-api-key': keys[caller] ?? '' });
+  const params = { id: spare[name] ?? ids.find(([path]) => path.test(routes[name].path))?.[1] ?? '', module: 'Display_1', method: 'nothing', key: 'power' };
+  const request = {
+    params: Object.fromEntries(Object.entries(params).filter(([field]) => routes[name].path.includes(`:${field}`))),
+    query: Object.fromEntries(new URLSearchParams(queries[name])),
+    body: bodies[name],
+  };
+  const answer = await socket.ask({ id: 1, cmd: 'request', route: name, ...request });
+  socket.close();
+  return typeof answer === 'string' ? { answer } : answer;
+}
+
 describe('every route', () => {
   it('is in the table of this test', () => {
     expect(Object.values(mayBe).flat().toSorted()).toEqual(Object.keys(routes).toSorted());
@@ -161,6 +176,15 @@ describe('every route', () => {
 
   for (const [who, names] of Object.entries(mayBe) as [keyof typeof mayBe, readonly RouteName[]][]) {
     for (const name of names) {
+      if (routes[name].answer === 'json' && who !== 'anybody') {
+        it(`${name} is for ${who} over a WebSocket too`, async () => {
+          for (const caller of callers.slice(callers.indexOf('viewer'))) {
+            const may = callers.indexOf(caller) >= callers.indexOf(least[who]);
+            const answer = may ? { type: 'success', status: routes[name].status } : { type: 'error', code: 2, error: { code: 'FORBIDDEN' } };
+            expect({ caller, ...(await askBySocket(name, caller)) }).toMatchObject({ caller, ...answer });
+          }
+        });
+      }
       it(`${name} is for ${who}, takes right input and refuses wrong input`, async () => {
         const route: Route = routes[name];
         const from = callers.indexOf(least[who]);

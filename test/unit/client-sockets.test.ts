@@ -201,6 +201,50 @@ describe('debug', () => {
   });
 });
 
+describe('request', () => {
+  const pause = { cmd: 'request', route: 'pause', params: { id: 'edge-1' }, body: { dry_run: true } };
+  const codes = (answer: unknown) => answer as { code: number; error: { code: string; facts: object } };
+
+  it('is carried out, refused and audited as over REST', async () => {
+    const client = await open('admin');
+    expect(await client.ask({ id: 4, ...pause })).toMatchObject({ id: 4, type: 'success', status: 200, body: { dry_run: true } });
+    expect(await client.ask({ id: 5, cmd: 'request', route: 'takeover', params: { id: 'edge-2' } })).toMatchObject({ id: 5, type: 'error', code: 3, error: { code: 'ORDER_REFUSED' } });
+    const viewer = await open('viewer');
+    expect(await viewer.ask({ id: 6, ...pause })).toMatchObject({ id: 6, type: 'error', code: 2, error: { code: 'FORBIDDEN' } });
+    const audits = server.log.filter(({ event }) => event === 'audit').map(({ facts }) => facts);
+    expect(audits).toMatchObject([
+      { who: server.keys.admin.split('.')[0], what: 'POST /api/engine/v2/edges/:id/pause', params: { id: 'edge-1' }, dryRun: true, result: 'ok', remote: '127.0.0.1' },
+      { what: 'POST /api/engine/v2/edges/:id/takeover', result: 'ORDER_REFUSED' },
+      { who: server.keys.viewer.split('.')[0], result: 'FORBIDDEN' },
+    ]);
+  });
+
+  it('knows the routes that are answered in JSON, and what they take', async () => {
+    const client = await open('admin');
+    for (const route of ['events', 'metrics', 'apiPage', 'nothing', '__proto__', '']) {
+      expect([route, codes(await client.ask({ id: 1, cmd: 'request', route }))]).toMatchObject([route, { code: 1, error: { code: 'INPUT_INVALID', facts: { field: 'route' } } }]);
+    }
+    for (const wrong of [{ params: { id: 'a/b' } }, { params: 'edge-1' }, { body: { dryrun: true } }, { body: 'text' }]) {
+      expect(codes(await client.ask({ id: 1, ...pause, ...wrong }))).toMatchObject({ code: 1, error: { code: 'INPUT_INVALID' } });
+    }
+    expect(await client.ask({ id: 2, cmd: 'request', route: 'moduleList', query: { limit: '1' } })).toMatchObject({ type: 'success', status: 200 });
+  });
+
+  it('counts as a command under way, and is cancelled when its client leaves', async () => {
+    let cancelled = 0;
+    server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => {
+      cancelled += 1;
+      reject(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    })));
+    const client = await open();
+    const wait = { cmd: 'request', route: 'exec', params: { id: 'sys-1', module: 'Display_1', method: 'wait' }, body: [] };
+    for (let id = 1; id <= limits.clientSocketCommands; id += 1) client.send({ id, ...wait });
+    expect(await client.ask({ id: 9_999, ...wait })).toMatchObject({ id: 9_999, code: 3, error: { code: 'LIMIT_REACHED' } });
+    client.close();
+    await until(() => cancelled === limits.clientSocketCommands, 'all cancelled');
+  });
+});
+
 describe('what is malformed', () => {
   it.each([
     ['{"id":1,', { id: null, code: 0 }],

@@ -1,9 +1,9 @@
-import { AssertionError } from '../foundation/assert.ts';
+import { assert, AssertionError } from '../foundation/assert.ts';
 import type { JsonObject } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
-import { routes } from '../client-api/routes.ts';
+import { isRouteName, routes } from '../client-api/routes.ts';
 import type { Route, RouteName } from '../client-api/routes.ts';
 import { byId, byRequestId } from '../client-api/schemas.ts';
 import type { Role } from '../client-api/schemas.ts';
@@ -26,6 +26,7 @@ import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
+import type { SocketCall } from './socket-session.ts';
 
 export interface ApiDeps {
   node: HoldfastNode;
@@ -74,6 +75,13 @@ export interface RequestStart {
   url: string;
 }
 
+export interface RequestInput {
+  query: unknown;
+  body: unknown;
+  /** Aborts when the client leaves. */
+  gone: AbortSignal;
+}
+
 const ANYBODY: Caller = { id: 'anybody', user: 'anybody', name: 'anybody', role: 'viewer', expiresMs: null };
 /** Timers take no longer times; a stream of a month may end and be opened again. */
 const LONGEST_TIMER_MS = 2_000_000_000;
@@ -111,7 +119,8 @@ export class Api {
       // An untrusted page does not get here, so that cookies count.
       identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),
       trusts: (headers) => this.origins.trusts(headers),
-      asOperatingError: (error) => (error instanceof HoldfastError ? error : this.#unexpected(error, deps.random.hex(8))),
+      request: (call) => this.#request(call),
+      asOperatingError: (error) => this.#known(error, deps.random.hex(8)),
     });
     this.#handlers = createHandlers({ ...deps, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
   }
@@ -145,8 +154,16 @@ export class Api {
     if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
   }
 
-  /** Carries the request out. Never throws: a failure is a reply too. `gone` aborts when the client leaves. */
-  async run(context: RequestContext, input: { query: unknown; body: unknown; gone: AbortSignal }): Promise<ApiReply> {
+  /** Carries the request out. Never throws: a failure is a reply too. */
+  async run(context: RequestContext, input: RequestInput): Promise<ApiReply> {
+    try {
+      return await this.#carryOut(context, input);
+    } catch (error) {
+      return this.fail(context, error);
+    }
+  }
+
+  async #carryOut(context: RequestContext, input: RequestInput): Promise<ApiReply> {
     // One listener per request and no AbortSignal.any: that keeps its sources alive on Node 20.
     const abort = new AbortController();
     const leave = (): void => abort.abort(input.gone.reason);
@@ -175,8 +192,6 @@ export class Api {
       });
       this.#settle(context, reply.kind === 'events' ? 200 : reply.status, 'ok');
       return reply.kind === 'events' ? this.#track(reply, context, input.gone) : reply;
-    } catch (error) {
-      return this.fail(context, error);
     } finally {
       this.#requests.delete(abort);
       input.gone.removeEventListener('abort', leave);
@@ -185,14 +200,7 @@ export class Api {
 
   /** The reply to a request that ended with an error; `context` null when no route was found. */
   fail(context: RequestContext | null, error: unknown, requestId = context?.requestId ?? ''): BodyReply {
-    const known = error instanceof HoldfastError ? error : this.#unexpected(error, requestId);
-    if (context !== null) {
-      const { caller, remote, requestId: id } = context;
-      const { method, path } = routes[context.route];
-      this.#refusals.note(known, { who: caller?.id ?? null, what: `${method} ${path}`, remote, requestId: id });
-      this.#settle(context, known.status, known.code);
-    }
-    return errorReply(known);
+    return errorReply(context === null ? this.#known(error, requestId) : this.#failed(context, error));
   }
 
   /** From now on new requests are refused, and event streams end. Requests under way go on. */
@@ -217,6 +225,35 @@ export class Api {
     if (adminOf === null || hasRole(caller, 'admin')) return;
     const { id } = parseInput(adminOf === 'request' ? byRequestId : byId, params, 'params');
     await this.#auth.requireLocationAdmin(caller, await locationsTouched(this.#deps.node, adminOf, id, query));
+  }
+
+  /** The same as REST, of a client that is known. Throws what REST would answer. */
+  async #request({ route, params, query, body, caller, remote, requestId, gone }: SocketCall): Promise<{ status: number; body: unknown }> {
+    if (!isRouteName(route) || routes[route].answer !== 'json') {
+      throw new HoldfastError('INPUT_INVALID', { field: 'route', problem: 'is no route that is answered in JSON; /openapi.json has their names' });
+    }
+    const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, facts: {}, settled: false };
+    try {
+      this.admit(context);
+      const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
+      assert(reply.kind === 'json', `${route} is answered in JSON`);
+      return reply;
+    } catch (error) {
+      throw this.#failed(context, error);
+    }
+  }
+
+  #failed(context: RequestContext, error: unknown): HoldfastError {
+    const known = this.#known(error, context.requestId);
+    const { caller, remote, requestId } = context;
+    const { method, path } = routes[context.route];
+    this.#refusals.note(known, { who: caller?.id ?? null, what: `${method} ${path}`, remote, requestId });
+    this.#settle(context, known.status, known.code);
+    return known;
+  }
+
+  #known(error: unknown, requestId: string): HoldfastError {
+    return error instanceof HoldfastError ? error : this.#unexpected(error, requestId);
   }
 
   #unexpected(error: unknown, requestId: string): HoldfastError {

@@ -35,8 +35,18 @@ export interface SessionDeps {
   metrics: Metrics;
   topics: Topics;
   commandsPerSecond: number;
+  /** Carries a REST request out, with its authorisation and audit. Throws what REST would answer. */
+  request(call: SocketCall): Promise<{ status: number; body: unknown }>;
   /** What is no operating error becomes one that tells a client nothing, and is logged. */
   asOperatingError(error: unknown): HoldfastError;
+}
+
+export interface SocketCall extends Omit<SocketRequest<'request'>, 'id'> {
+  caller: Caller;
+  remote: string;
+  requestId: string;
+  /** Aborts when the client is gone. */
+  gone: AbortSignal;
 }
 
 export interface SessionStart {
@@ -69,7 +79,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   /** Bindings whose newest value waits until the client has read what is on its way. */
   readonly #late = new Set<Topic>();
   readonly #debugs = new Map<string, Debugging>();
-  readonly #pending = new Set<Canceller>();
+  readonly #pending = new Set<{ abort(): void }>();
   #droppedLines = 0;
   #heardMs: number;
   #drainedMs: number;
@@ -178,6 +188,8 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
           return void this.#debug(id, read(socketCommands.debug.request, input));
         case 'ignore':
           return this.#ignore(id, read(socketCommands.ignore.request, input));
+        case 'request':
+          return void this.#request(read(socketCommands.request.request, input));
       }
     } catch (error) {
       this.#fail(id, cmd, error);
@@ -209,16 +221,22 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     this.#succeed('unbind', { id, type: 'success', meta });
   }
 
+  /** Throws when too many are. */
+  #underWay<T extends { abort(): void }>(command: T): T {
+    if (this.#pending.size >= limits.clientSocketCommands) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });
+    }
+    this.#pending.add(command);
+    return command;
+  }
+
   async #exec(id: RequestId, request: SocketRequest<'exec'>): Promise<void> {
     const { clock, node, random } = this.#deps;
     const { sys, mod, index, name, args } = request;
     const requestId = random.hex(8);
     const abort = new Canceller();
     try {
-      if (this.#pending.size >= limits.clientSocketCommands) {
-        throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });
-      }
-      this.#pending.add(abort);
+      this.#underWay(abort);
       const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, requestId, timeoutMs: limits.clientSocketExecMs };
       // The node keeps the deadline; ours is only the net below it.
       const { value, servedBy } = await withDeadline(clock, limits.clientSocketExecMs + 250, abort.signal, (signal) => node.exec(call, signal));
@@ -226,6 +244,22 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
       this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
+    } finally {
+      this.#pending.delete(abort);
+      this.#closeWhenAnswered();
+    }
+  }
+
+  async #request({ id, ...request }: SocketRequest<'request'>): Promise<void> {
+    const abort = new AbortController();
+    try {
+      this.#underWay(abort);
+      const { caller } = this;
+      const call = { ...request, caller, remote: this.#remote, requestId: this.#deps.random.hex(8), gone: abort.signal };
+      const { status, body } = await this.#deps.request(call);
+      this.#succeed('request', { id, type: 'success', status, body });
+    } catch (error) {
+      this.#fail(id, 'request', error);
     } finally {
       this.#pending.delete(abort);
       this.#closeWhenAnswered();

@@ -26,3 +26,5 @@ export const routes = {
 } as const satisfies Record<string, Route>;
 
 export type RouteName = keyof typeof routes;
+
+export const isRouteName = (text: string): text is RouteName => Object.hasOwn(routes, text);

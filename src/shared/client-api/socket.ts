@@ -44,6 +44,15 @@ const ofExec = z.object({ ...requestFields, name, args: z.array(jsonValueSchema)
 /** `mod` may be the id of a module, which needs no system. */
 const ofLog = z.object({ ...requestFields, sys: requestFields.sys.or(z.literal('')).default(''), name: name.or(z.literal('')).optional() });
 
+/** A route of the REST API by its name in the OpenAPI description, with what REST carries in path, query and body. */
+const ofRequest = z.object({
+  id: requestIdSchema,
+  route: z.string().max(100),
+  params: z.unknown().optional(),
+  query: z.unknown().optional(),
+  body: z.unknown().optional(),
+});
+
 interface SocketCommand<S extends z.ZodType = z.ZodType> {
   /** The least role of the key. */
   role: Role;
@@ -58,6 +67,7 @@ export const socketCommands = {
   exec: { role: 'operator', request: ofExec, description: 'Runs a method with `args`; the answer has its `value`.' },
   debug: { role: 'operator', request: ofLog, description: 'Log lines of a module, as `debug`; `mod` may be its id.' },
   ignore: { role: 'operator', request: ofLog, description: 'Ends the log lines.' },
+  request: { role: 'viewer', request: ofRequest, description: 'A REST request that is answered in JSON, with the role that its `route` needs.' },
 } as const satisfies Record<string, SocketCommand>;
 export type SocketCommandName = keyof typeof socketCommands;
 export type SocketRequest<C extends SocketCommandName> = z.output<(typeof socketCommands)[C]['request']>;
@@ -75,6 +85,8 @@ export interface SocketMeta {
 export type SocketFrame =
   /** `value`: of `exec`. `mod_id`: of `debug`. */
   | { id: RequestId; type: 'success'; value?: Json; mod_id?: string; meta: SocketMeta }
+  /** Of `request`: what REST would answer. */
+  | { id: RequestId; type: 'success'; status: number; body: unknown }
   /** `id` null: the request had none that could be read. `code` and `error_code` are the same number, for both generations of clients. */
   | { id: RequestId | null; type: 'error'; code: number; error_code: number; msg: string; error: WireError }
   /** `revision` null: it was never set. */

@@ -16,6 +16,7 @@ export class Scope {
   readonly #abort = new AbortController();
   readonly #releases: { name: string; release: Release }[] = [];
   #closing: Promise<ReleaseFailure[]> | null = null;
+  #releasing: string | null = null;
 
   get signal(): AbortSignal {
     return this.#abort.signal;
@@ -23,6 +24,11 @@ export class Scope {
 
   get closed(): boolean {
     return this.#closing !== null;
+  }
+
+  /** The clean-up that is under way. */
+  get releasing(): string | null {
+    return this.#releasing;
   }
 
   /** Registers the clean-up of a resource under a name that shows up when it fails. */
@@ -54,12 +60,14 @@ export class Scope {
     this.#abort.abort(new Error(reason));
     const failures: ReleaseFailure[] = [];
     for (let entry = this.#releases.pop(); entry !== undefined; entry = this.#releases.pop()) {
+      this.#releasing = entry.name;
       try {
         await entry.release();
       } catch (error) {
         failures.push({ name: entry.name, error });
       }
     }
+    this.#releasing = null;
     return failures;
   }
 }

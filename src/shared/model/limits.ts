@@ -190,6 +190,7 @@ export const limits = {
 
   // Shutdown
   shutdownStepMs: 5_000,
+  shutdownMs: 25_000,
 } as const;
 
 export type LimitName = keyof typeof limits;
