@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DemoReport, LocalCommands } from './cli/deps.ts';
+import type { ClusterAccess, DemoReport, LocalCommands } from './cli/deps.ts';
 import { CliFailure } from './cli/failures.ts';
 import type { Federation } from './demo/federation.ts';
+import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import type { StoreConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
+import type { Cluster } from './shared/runtime/xdcr.ts';
 
 /** The commands that run in this process rather than at a server. Each loads its part of the program when it is called: a server starts sooner. */
 export const localCommands: LocalCommands = {
@@ -77,6 +79,22 @@ export const localCommands: LocalCommands = {
     return rebuildSharedIndexes(store, { dryRun, signal });
   },
 
+  xdcr: {
+    async setUp({ centre, site, signal, ...options }) {
+      const { setUpXdcr } = await import('./shared/runtime/xdcr.ts');
+      const [from, to] = [await clusterOf('centre', centre, signal), await clusterOf('site', site, signal)];
+      return setUpXdcr({ ...options, signal, clock: createSystemClock(), centre: from, site: to, siteCa: site.address.tls ? site.ca : null });
+    },
+    async states({ centre, signal, name }) {
+      const { xdcrStates } = await import('./shared/runtime/xdcr.ts');
+      return xdcrStates({ name, signal, clock: createSystemClock(), centre: await clusterOf('centre', centre, signal) });
+    },
+    async remove({ centre, signal, ...options }) {
+      const { removeXdcr } = await import('./shared/runtime/xdcr.ts');
+      return removeXdcr({ ...options, signal, clock: createSystemClock(), centre: await clusterOf('centre', centre, signal) });
+    },
+  },
+
   newSettingsKey: async () => {
     const [{ createSystemRandom }, { settingsKeyLine }] = await Promise.all([
       import('./shared/adapters/random/system-random.ts'),
@@ -96,6 +114,11 @@ export const localCommands: LocalCommands = {
   sim: async (options) => (await import('./checks.ts')).sim(options),
   model: async (options) => (await import('./checks.ts')).model(options),
 };
+
+async function clusterOf(name: string, { address, password, ca }: ClusterAccess, signal: AbortSignal): Promise<Cluster> {
+  const { createClusterRest } = await import('./shared/adapters/couchbase-rest/cluster-rest.ts');
+  return { name, address, password, rest: createClusterRest({ origin: address.origin, user: address.user, password, ca, signal }) };
+}
 
 /** The role and the directory do not matter here, and the environment of an administrator may lack them. */
 async function storeOf(env: Readonly<Record<string, string | undefined>>): Promise<StoreConfig | null> {

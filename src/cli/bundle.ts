@@ -92,7 +92,7 @@ function documentsOf({ systems, modules, drivers }: NonNullable<NonNullable<Diag
 /** Secrets that a device may have repeated in a log. Settings are read for this only; a key that may not read them hides fewer. */
 async function secretsToHide(session: Session, { federation }: Diagnosis): Promise<string[]> {
   const { env } = session.deps;
-  const own = ['HOLDFAST_KEY', 'HOLDFAST_ENROL'].flatMap((name) => env[name] ?? []);
+  const own = ['HOLDFAST_KEY', 'HOLDFAST_ENROL', 'HOLDFAST_XDCR_PASSWORD', 'HOLDFAST_XDCR_SITE_PASSWORD'].flatMap((name) => env[name] ?? []);
   if (federation === null || federation.failure !== null) return own;
   try {
     const settings = await (await session.client()).all(routes.settingsList);

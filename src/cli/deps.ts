@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
+import type { ClusterAddress } from '../shared/model/cluster-address.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { Client, ClientOptions, Location } from '../client-sdk/index.ts';
 import type { DataFacts } from './doctor/facts.ts';
@@ -80,6 +81,49 @@ export interface IndexRepair {
   damaged: string[];
 }
 
+/** A cluster as the command line names it; the files are read already. */
+export interface ClusterAccess {
+  address: ClusterAddress;
+  password: string;
+  /** PEM of its authority; null: those that the machine trusts. */
+  ca: string | null;
+}
+
+/** A call to a cluster that changes something, without what is secret in it. */
+export interface ClusterChange {
+  cluster: string;
+  call: string;
+  form: Record<string, string>;
+}
+
+export interface ReplicationRow {
+  name: string;
+  hostname: string;
+  encryption: string;
+  id: string | null;
+  status: string;
+  changes_left: number | null;
+  docs_written: number | null;
+  errors: string[];
+}
+
+export interface SetUpRequest {
+  centre: ClusterAccess;
+  site: ClusterAccess;
+  name: string;
+  memoryMb: number;
+  dryRun: boolean;
+  signal: AbortSignal;
+}
+
+/** Replication by the database. Each throws CLUSTER_UNREACHABLE, CLUSTER_REFUSED. */
+export interface XdcrCommands {
+  /** Makes what is missing. Says what it changed, or would. */
+  setUp(options: SetUpRequest): Promise<ClusterChange[]>;
+  states(options: { centre: ClusterAccess; name: string | null; signal: AbortSignal }): Promise<ReplicationRow[]>;
+  remove(options: { centre: ClusterAccess; name: string; dryRun: boolean; signal: AbortSignal }): Promise<ClusterChange[]>;
+}
+
 /** What runs in this process rather than at a server. `signal` aborts when the user interrupts. */
 export interface LocalCommands {
   /** Runs a server until `signal` aborts, or standard input ends if `withParent`; configured by the environment. */
@@ -96,6 +140,7 @@ export interface LocalCommands {
   importCouchbase(options: { from: string; env: Environment; signal: AbortSignal }): Promise<ImportReport>;
   /** Compares the indexes of the database that HOLDFAST_STORE names, and writes those anew that differ. null: servers are writing. */
   rebuildIndexes(options: { env: Environment; dryRun: boolean; signal: AbortSignal }): Promise<IndexRepair | null>;
+  xdcr: XdcrCommands;
   /** Makes a key for sealed settings: its line in a file of keys. */
   newSettingsKey(): Promise<{ line: string }>;
   /** Writes a driver to begin with. */

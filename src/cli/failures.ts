@@ -28,7 +28,9 @@ export function toFailure(error: unknown): CliFailure {
     if (error.code === 'UNAUTHORISED') {
       return new CliFailure('no valid API key came with the request', 'set HOLDFAST_KEY to a key that this server knows', exitCodes.unauthorised);
     }
-    return new CliFailure(error.message, error.help, error.code === 'FORBIDDEN' ? exitCodes.unauthorised : exitCodes.failed);
+    if (error.code === 'CLUSTER_UNREACHABLE') return new CliFailure(error.message, error.help, exitCodes.unreachable);
+    const refused = error.code === 'FORBIDDEN' || (error.code === 'CLUSTER_REFUSED' && (error.facts['status'] === 401 || error.facts['status'] === 403));
+    return new CliFailure(error.message, error.help, refused ? exitCodes.unauthorised : exitCodes.failed);
   }
   return new CliFailure(error instanceof Error ? error.message : String(error), 'holdfast --help');
 }

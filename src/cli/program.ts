@@ -33,6 +33,7 @@ import { addToken } from './token.ts';
 import { addTrigger } from './trigger.ts';
 import { addVerify } from './verify.ts';
 import { addWatch } from './watch.ts';
+import { addXdcr } from './xdcr.ts';
 import { addWindow } from './window.ts';
 
 const commands = [
@@ -64,6 +65,7 @@ const commands = [
   addRestore,
   addIndex,
   addImport,
+  addXdcr,
   addSim,
   addModel,
 ];

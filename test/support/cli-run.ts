@@ -38,6 +38,7 @@ export function startCli(setting: CliSetting, ...argv: string[]): { out(): strin
     restore: unused,
     rebuildIndexes: unused,
     importCouchbase: unused,
+    xdcr: { setUp: unused, states: unused, remove: unused },
     newSettingsKey: unused,
     newDriver: unused,
     testDrivers: unused,

@@ -176,7 +176,7 @@ export const configTable = {
 } as const satisfies Record<string, ConfigRow>;
 
 /** Read by the command line, which may share its environment with a server: not the server's, but no mistake either. */
-export const clientVariables: readonly string[] = ['HOLDFAST_SERVER', 'HOLDFAST_KEY', 'HOLDFAST_CA'];
+export const clientVariables: readonly string[] = ['HOLDFAST_SERVER', 'HOLDFAST_KEY', 'HOLDFAST_CA', 'HOLDFAST_XDCR_PASSWORD', 'HOLDFAST_XDCR_SITE_PASSWORD'];
 
 export type ConfigVariable = keyof typeof configTable;
 

@@ -285,6 +285,18 @@ export const errorTable = {
     'The database {path} refuses: {problem}',
     'Run `holdfast doctor`, which says what to set right and how.',
   ),
+  CLUSTER_UNREACHABLE: row(
+    503,
+    ['address', 'problem'],
+    'Cannot reach the cluster at {address}: {problem}',
+    'Check the address, the port of its administration (18091 with TLS), and the file of the authority that signed its certificate.',
+  ),
+  CLUSTER_REFUSED: row(
+    502,
+    ['call', 'status', 'problem'],
+    '{call} was answered with {status}: {problem}',
+    'Correct what it names, and repeat the command: what is there already stays as it is.',
+  ),
   STORE_FAILED: row(500, ['path', 'problem'], 'The store {path} failed: {problem}', 'Check the disk.'),
 } as const;
 

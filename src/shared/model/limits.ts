@@ -129,6 +129,8 @@ export const limits = {
   storeBeatMs: 2_000,
   storeBeatLostMs: 10_000,
   storeTakeOverMs: 2_000,
+  clusterCallMs: 10_000,
+  clusterSetUpMs: 60_000,
   storeCommits: 1_000,
   storeUnwrittenCommits: 1_000,
   settingsKeys: 32,

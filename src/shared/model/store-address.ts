@@ -1,5 +1,14 @@
 import { z } from 'zod';
 
+/** Beside what other programs may read. */
+export const privateScope = (scope: string): string => `${scope}-private`;
+
+/** What servers read and write, and all that is replicated to a copy. */
+export const scopesOf = (scope: string): readonly { scope: string; collections: readonly string[] }[] => [
+  { scope, collections: ['documents', 'indexes'] },
+  { scope: privateScope(scope), collections: ['log'] },
+];
+
 export const durabilities = ['persist', 'majority', 'none'] as const;
 
 /** Where the shared documents are. No secret is in it. */

@@ -28,6 +28,7 @@ export function programForDocs(): Command {
     verify: unused,
     rebuildIndexes: unused,
     importCouchbase: unused,
+    xdcr: { setUp: unused, states: unused, remove: unused },
     restore: unused,
     newSettingsKey: unused,
     newDriver: unused,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { idSchema } from '../../model/ids.ts';
 import { type AnyDocument, documentKinds, documentSchemas, type DocumentKind } from '../../model/documents.ts';
+import { privateScope } from '../../model/store-address.ts';
 import type { Place } from '../../runtime/document-table.ts';
 
 /**
@@ -11,8 +12,6 @@ import type { Place } from '../../runtime/document-table.ts';
  */
 export const collections = { documents: 'documents', indexes: 'indexes', log: 'log' } as const;
 export type CollectionName = keyof typeof collections;
-/** Beside what other programs may read. */
-export const privateScope = (scope: string): string => `${scope}-private`;
 export const scopeOf = (collection: CollectionName, scope: string): string => (collection === 'log' ? privateScope(scope) : scope);
 
 export const HEAD_KEY = 'head';
