@@ -15,6 +15,7 @@ import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/mes
 import { createDriverSource } from './driver-source.ts';
 import { DriverHost } from './host.ts';
 import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
+import { watchTimers } from './timers.ts';
 import { WriteJournal } from './write-journal.ts';
 
 /** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
@@ -37,6 +38,7 @@ const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), { workerD
 const watching = once(watchdog, 'message');
 watchdog.unref();
 setInterval(() => beat(shared), BEAT_MS);
+watchTimers();
 
 const drivers = new Map<string, Driver>(Object.entries(builtinDrivers));
 if (setup.driversModule !== null) {

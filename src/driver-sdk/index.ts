@@ -14,6 +14,7 @@ export {
 } from './driver.ts';
 export { createHarness, type Harness } from './harness.ts';
 export { type HttpRequest, type HttpResponse } from './http.ts';
+export { latest } from './latest.ts';
 export { type Schedule } from './schedule.ts';
 export { type SystemModule, type SystemOfModule } from './system.ts';
 export { callback, delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';

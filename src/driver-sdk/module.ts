@@ -74,6 +74,11 @@ export class Module {
     return this.#run.driver;
   }
 
+  /** Its code is about to run in a way that the module does not see. */
+  entered(): void {
+    this.#host.entered();
+  }
+
   /** The public methods; none until its setup has ended. */
   functions(): Record<string, ModuleFunction> {
     return describeMethods(Object.fromEntries(this.#run.methods ?? []));
@@ -322,7 +327,7 @@ export class Module {
   }
 
   #enter<T>(call: Call | null, code: () => T): T {
-    this.#host.entered();
+    this.entered();
     return running.run({ module: this, call }, code);
   }
 

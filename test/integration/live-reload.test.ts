@@ -58,6 +58,8 @@ async function startLamps() {
     moduleSpec('other', 0, { driver: 'recorder', role: 'logic', settings: { file: join(drivers, 'events.jsonl') } }),
   ];
   expect(await hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never())).toEqual({ started: 4, failed: [] });
+  // Modules run before their devices are reached.
+  await waitFor('three connections', () => devices.log().filter(({ event }) => event === 'open').length === 3);
   const reload = (module: string | null = null) => hands.link.reload({ location: 'hq', driver: 'lamp', module }, never());
   return { drivers, write, devices, hands, ids, reload };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const settings = z.strictObject({
   /** Asks whether the player is still there this often. */
@@ -45,10 +45,10 @@ export const mpdDriver = defineDriver({
         ...options,
         reply: judge,
       });
-    const refresh = async (): Promise<void> => {
+    const refresh = latest(async () => {
       const answer = await run('status\ncurrentsong', { name: 'refresh' });
       publish(fieldsOf(answer ?? ''));
-    };
+    });
     const publish = (fields: ReadonlyMap<string, string>): void => {
       const number = (name: string): number | null => (fields.has(name) ? Number(fields.get(name)) : null);
       status.set('state', fields.get('state') ?? 'unknown');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, method, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, latest, method, type Verdict } from '../../driver-sdk/index.ts';
 
 const word = z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a name such as battery.charge');
 
@@ -38,13 +38,13 @@ export const nutDriver = defineDriver({
       });
     const accepted = (answer: string): Verdict<null> => (answer.startsWith('OK') ? 'done' : 'ignore');
 
-    const refresh = async (): Promise<void> => {
+    const refresh = latest(async () => {
       const variables = await ask(`LIST VAR ${own.ups}`, (answer) => listed(answer, own.ups), 'refresh');
       for (const [name, value] of variables ?? []) status.set(name, value);
       const states = (variables?.get('ups.status') ?? '').split(' ');
       status.set('on_battery', states.includes('OB'));
       status.set('low_battery', states.includes('LB'));
-    };
+    });
     ctx.on('connected', async () => {
       if (own.username !== '') {
         await ask(`USERNAME ${quoted(own.username)}`, accepted);

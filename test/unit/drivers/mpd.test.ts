@@ -70,6 +70,21 @@ describe('the driver mpd', () => {
     expect(player.status).toMatchObject({ state: 'play', volume: 60 });
   });
 
+  it('answers a command although what it asks for afterwards was asked for anew by a push', async () => {
+    const player = await ready();
+    const [volume, repeat] = [player.exec('volume', 55), player.exec('repeat', true)];
+    player.expectSent(block('setvol 55'));
+    await player.reply(answered(''));
+    player.expectSent(block('repeat 1'));
+    await player.reply('changed: mixer\nOK\n');
+    await player.reply(answered(''));
+    for (let refresh = 0; refresh < 2; refresh += 1) {
+      player.expectSent(REFRESH);
+      await player.reply(playing('stop', 55));
+    }
+    expect(await Promise.all([volume, repeat])).toEqual([55, null]);
+  });
+
   it('says what the player refuses', async () => {
     const player = await ready();
     const refused = expect(player.exec('add', 'nothing')).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'No such directory' } });
