@@ -33,10 +33,12 @@ interface StoreParts {
   log: Log;
   metrics: Metrics;
   signal: AbortSignal;
+  /** Of an edge; null: this is a master. */
+  location: string | null;
 }
 
 /** Throws STORE_BUSY, STORE_DAMAGED, STORE_REFUSED, CONFIG_INVALID, and the reason of `signal` while it waits for a database. */
-export async function openStore(config: Config, parts: StoreParts): Promise<ServerStore> {
+export async function openStore(config: Config, { location, ...parts }: StoreParts): Promise<ServerStore> {
   const files = dataFiles(config.data);
   if (config.store === null) {
     const embedded = await openEmbeddedStore({ path: files.documents, log: parts.log });
@@ -49,7 +51,7 @@ export async function openStore(config: Config, parts: StoreParts): Promise<Serv
   const { log } = parts;
   const replicated = isReplicated(config);
   const fill = (): Promise<Filling> => documentsOf(files.documents, { log, cursor: config.role === 'edge' });
-  const shared = await openCouchbaseStore({ ...parts, owner: config.role, replicated, address, password, caFile, copy, fill });
+  const shared = await openCouchbaseStore({ ...parts, owner: { role: config.role, location }, replicated, address, password, caFile, copy, fill });
   const staleMs = (): number | null => (shared.inTouch ? null : shared.ageMs);
   return Object.assign(shared, { backup: (toFile: string) => copy.backup(toFile), staleMs });
 }

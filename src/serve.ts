@@ -13,7 +13,7 @@ import { openEmbeddedJournal } from './shared/adapters/journal-embedded/embedded
 import { createPinoLog } from './shared/adapters/log/pino-log.ts';
 import { createPromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from './shared/adapters/random/system-random.ts';
-import { openStore } from './open-store.ts';
+import { openStore, type ServerStore } from './open-store.ts';
 import { createMemoryEvents } from './shared/adapters/store-memory/memory-events.ts';
 import { openKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { nodeWebhooks } from './shared/adapters/webhooks/node-webhooks.ts';
@@ -28,6 +28,7 @@ import type { Metrics } from './shared/ports/metrics.ts';
 import type { Random } from './shared/ports/random.ts';
 import { fixedSettingsKeys, noSettingsKeys, type SettingsKeys } from './shared/ports/settings-keys.ts';
 import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
+import { edgeOf } from './shared/runtime/edge-identity.ts';
 import { openEventLog } from './shared/runtime/event-log.ts';
 import { recordingLog } from './shared/runtime/event-recorder.ts';
 import { createShutdown } from './shared/runtime/shutdown.ts';
@@ -72,10 +73,15 @@ async function openParts(config: Config, plainLog: Log, { scope, signal }: { sco
   const log = recordingLog(plainLog, events);
   const settingsKeys = openSettingsKeys(config, { clock, log, scope });
   // Each on a thread of its own, so side by side. One that opens after another was refused is closed by the scope.
+  const opening = owned('credentials', openCredentials({ path: files.credentials }));
+  const openDocuments = async (): Promise<ServerStore> => {
+    const location = config.role === 'edge' && config.store !== null ? edgeOf(await opening, config.enrol) : null;
+    return openStore(config, { clock, random, log, metrics, signal, location });
+  };
   const [credentials, journal, store, workingCopy] = await Promise.all([
-    owned('credentials', openCredentials({ path: files.credentials })),
+    opening,
     owned('journal', openEmbeddedJournal({ path: files.journal, log })),
-    owned('store', openStore(config, { clock, random, log, metrics, signal })),
+    owned('store', openDocuments()),
     config.repository === null ? null : openWorkingCopy({ folder: files.drivers, repository: config.repository, clock }),
   ]);
   const driversFolder = driversFolderOf(config);

@@ -208,8 +208,16 @@ describe('a start', () => {
 
   it('is refused where the documents belong to a server of the other role', async () => {
     await openOn(sdk, node);
-    const edge = openOn(sdk, node, { owner: 'edge', setUpMs: 0 });
+    const edge = openOn(sdk, node, { owner: { role: 'edge', location: 'berlin' }, setUpMs: 0 });
     await expect(edge).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: expect.stringContaining('give this server a scope of its own') } });
+  });
+
+  it('is refused where the documents belong to another edge; the same one may come back on another machine', async () => {
+    const open = (location: string): Promise<RemoteStore> => openOn(sdk, node, { owner: { role: 'edge', location }, setUpMs: 0 });
+    await (await open('berlin')).apply([create('mod-1')]);
+    const problem = 'its documents belong to the edge berlin: give this server a scope of its own';
+    await expect(open('madrid')).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem } });
+    expect(await (await open('berlin')).get('mod-1')).not.toBeNull();
   });
 
   it('finds what a node committed that died before it wrote the documents', async () => {

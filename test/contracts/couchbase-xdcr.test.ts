@@ -34,7 +34,8 @@ const generation = (): string => (centre.collection('holdfast-private.log').read
 const draw = seededRandom(11);
 
 const replicate = (limit?: number, keep?: (id: string) => boolean): void => play({ from: centre, to: site, draw }, limit, keep);
-const follow = (options: Partial<RemoteOptions> = {}): Promise<RemoteStore> => openOn(sdk, site, { owner: 'edge', replicated: true, ...options });
+const berlin = { role: 'edge', location: 'berlin' } as const;
+const follow = (options: Partial<RemoteOptions> = {}): Promise<RemoteStore> => openOn(sdk, site, { owner: berlin, replicated: true, ...options });
 const put = (id: string, fields: Partial<ModuleDocument> = {}): Change => ({ op: 'put', document: moduleDocument(id, fields), expect: null });
 const state = async (store: RemoteStore): Promise<string> => JSON.stringify([await store.list('mod', { limit: 1_000 }), await store.head()]);
 const written = async (number: number): Promise<void> =>
@@ -159,7 +160,7 @@ describe('a copy that replication fills', () => {
   });
 
   it('is refused where an edge has written before', async () => {
-    await (await openOn(sdk, site, { owner: 'edge' })).close();
+    await (await openOn(sdk, site, { owner: berlin })).close();
     await expect(follow({ setUpMs: 0 })).rejects.toMatchObject({ code: 'STORE_REFUSED', facts: { problem: expect.stringContaining('written by an edge') } });
   });
 

@@ -51,6 +51,17 @@ export function edgeAccess(text: string | null): EdgeAccess | null {
   return { edge, addresses, caFingerprint };
 }
 
+/** Which edge this is, or is about to be. Throws CONFIG_INVALID when nobody has said yet. */
+export function edgeOf(credentials: CredentialStore, enrolment: string | null): string {
+  const known = load(credentials);
+  if (known !== null) return known.edge;
+  if (enrolment === null) throw notEnrolled();
+  return parseEnrolment(enrolment).edge;
+}
+
+const notEnrolled = (): HoldfastError =>
+  new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem: 'is needed at the first start; `holdfast edge add` at the master prints it' });
+
 /** One data directory, one edge: its journal and documents would lie about another one. */
 function checkOwner(known: Identity | null, edge: string): void {
   if (known === null || known.edge === edge) return;
@@ -109,10 +120,7 @@ export class EdgeIdentity {
       await identity.#save();
       return identity;
     }
-    if (known === null) {
-      const problem = 'is needed at the first start; `holdfast edge add` at the master prints it';
-      throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_ENROL', problem });
-    }
+    if (known === null) throw notEnrolled();
     return new EdgeIdentity(credentials, random, known);
   }
 

@@ -19,7 +19,7 @@ function logFor(store) {
 async function open(name, options) {
   const store = await openCouchbaseStore({
     caFile: null,
-    owner: 'master',
+    owner: { role: 'master', location: null },
     ...options,
     copy: options.copyPath === undefined ? null : await openEmbeddedStore({ path: options.copyPath, log: logFor(name) }),
     clock: createSystemClock(),

@@ -10,7 +10,7 @@ import type { CommitListener, DocumentStore, FeedHead } from '../../../src/share
 export interface RemoteOptions {
   address: StoreAddress;
   password: string;
-  owner?: 'master' | 'edge';
+  owner?: { role: 'master' | 'edge'; location: string | null };
   replicated?: boolean;
   beatLostMs?: number;
   tombstones?: number;

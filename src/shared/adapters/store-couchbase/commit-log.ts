@@ -34,12 +34,14 @@ export class CommitLog {
   /** Makes the log where there is none. */
   async open(owner: Owner): Promise<LogHead> {
     const head = (await this.head()) ?? (await this.#make(owner));
-    if (head.owner === owner) return head;
-    throw new KvFailure('refused', `its documents belong to the role ${head.owner}: give this server a scope of its own`, { trouble: 'scope' });
+    const sameRole = head.owner === owner.role;
+    if (sameRole && (head.location ?? owner.location) === owner.location) return head;
+    const other = sameRole ? `the edge ${head.location}` : `the role ${head.owner}`;
+    throw new KvFailure('refused', `its documents belong to ${other}: give this server a scope of its own`, { trouble: 'scope' });
   }
 
-  async #make(owner: Owner): Promise<LogHead> {
-    const made: LogHead = { owner, generation: this.#random.hex(8), first: 1, written: 0, sequence: 0, cursor: null };
+  async #make({ role: owner, location }: Owner): Promise<LogHead> {
+    const made: LogHead = { owner, location, generation: this.#random.hex(8), first: 1, written: 0, sequence: 0, cursor: null };
     await this.#kv.insert('log', HEAD_KEY, made);
     // Whoever was first has made it.
     return (await this.head()) ?? made;

@@ -24,7 +24,7 @@ import { type Made, removeOutlived, writeDocuments } from './written-documents.t
 
 export interface CouchbaseStoreOptions {
   address: StoreAddress;
-  /** The role of this server. */
+  /** Whose documents they are. */
   owner: Owner;
   password: string;
   caFile: string | null;
@@ -375,7 +375,7 @@ class SharedStore extends TableStore implements CouchbaseStore {
     const last = commits.at(-1);
     if (last === undefined) return;
     const cursor = commits.findLast((commit) => commit.cursor !== null)?.cursor ?? (await this.#log.head())?.cursor ?? null;
-    const to: Omit<LogHead, 'first' | 'owner'> = { generation, written: last.number, sequence: last.after + last.changes.length, cursor };
+    const to: Omit<LogHead, 'first' | 'owner' | 'location'> = { generation, written: last.number, sequence: last.after + last.changes.length, cursor };
     await this.#log.advance(to, this.#options.keepCommits ?? limits.storeCommits);
   }
 
@@ -384,7 +384,7 @@ class SharedStore extends TableStore implements CouchbaseStore {
   /** For copies of the database of a master, which tell by it how old they are. */
   async #beat(): Promise<void> {
     const { clock, owner } = this.#options;
-    if (owner !== 'master' || clock.monotonicMs() - this.#beatMs < limits.storeBeatMs) return;
+    if (owner.role !== 'master' || clock.monotonicMs() - this.#beatMs < limits.storeBeatMs) return;
     this.#beatMs = clock.monotonicMs();
     // The look before has said what there is to say of the database.
     await this.#log.beat({ at: clock.wallMs(), generation: this.table.head.generation, number: this.#number }).catch(() => undefined);

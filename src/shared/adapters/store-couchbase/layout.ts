@@ -39,11 +39,16 @@ const kindSchema = z.enum(documentKinds as [DocumentKind, ...DocumentKind[]]);
 
 /** Servers of the other role must not write here: an edge's copy is not what its master has. */
 const ownerSchema = z.enum(['master', 'edge']);
-export type Owner = z.output<typeof ownerSchema>;
+export interface Owner {
+  role: z.output<typeof ownerSchema>;
+  /** Of an edge: another one has other documents. null: masters share theirs. */
+  location: string | null;
+}
 
 /** `written`: documents and indexes are as after this commit, whose last change has `sequence`. Commits from `first` on are kept. */
 export const headSchema = z.object({
   owner: ownerSchema,
+  location: idSchema.nullable().default(null),
   generation: generationSchema,
   first: countSchema,
   written: countSchema,
