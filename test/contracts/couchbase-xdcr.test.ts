@@ -95,6 +95,26 @@ describe('a copy that replication fills', () => {
     expect(REPLICATED.map((name) => site.collection(name).ids())).toEqual(before);
   });
 
+  it('waits for every part of a commit of thousands of documents, also at a start', async () => {
+    const master = await openOn(sdk, centre);
+    await master.apply([put('mod-a')]);
+    await written(1);
+    replicate();
+    const edge = await follow();
+    await master.apply(Array.from({ length: 2_500 }, (_, i) => put(`mod-${i}`)));
+    await written(2);
+    replicate(Infinity, (id) => !/^part-.*-1$/.test(id));
+    const from = sdk.log.length;
+    const late = follow();
+    await eventually('the second waits', () => sdk.log.slice(from).some(({ event }) => event === 'store.waiting'));
+    expect([await edge.get('mod-0'), (await edge.contact()).inTouch]).toEqual([null, true]);
+    expect(sdk.log.slice(from).filter(({ event }) => event === 'store.refused' || event === 'store.lost')).toEqual([]);
+    replicate();
+    await eventually('the first has it', async () => (await edge.get('mod-2499')) !== null);
+    await eventually('the second too', async () => (await (await late).get('mod-2499')) !== null);
+    expect(await edge.head()).toEqual(await master.head());
+  });
+
   it('does without the commits that are forgotten, once every document is as new as its index', async () => {
     const master = await openOn(sdk, centre, { keepCommits: 3 });
     for (let i = 0; i < 12; i += 1) {

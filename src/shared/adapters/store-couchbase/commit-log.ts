@@ -24,7 +24,7 @@ export class CommitLog {
   readonly #random: Random;
   readonly #replicated: boolean;
 
-  /** `replicated`: it is read from a copy, where the parts of a commit may arrive after it. */
+  /** `replicated`: it is read from a copy, where the parts of a commit may arrive after it: until then it is not there. */
   constructor(kv: Kv, random: Random, replicated = false) {
     this.#kv = kv;
     this.#random = random;
@@ -68,7 +68,9 @@ export class CommitLog {
   async removalsOf(generation: string, number: number): Promise<{ after: number; removed: TableRow[] } | null> {
     const found = await this.#kv.get('log', commitKey(generation, number));
     if (found === null) return null;
-    const { after, changes } = await this.#stored(number, found.content);
+    const stored = await this.#stored(number, found.content);
+    if (stored === null) return null;
+    const { after, changes } = stored;
     const rows = changes.map(({ id, kind, document }, i): TableRow | null =>
       document === null ? { id, kind, location: null, body: null, sequence: after + 1 + i } : null,
     );
@@ -126,20 +128,22 @@ export class CommitLog {
     await this.#kv.remove('log', commitKey(generation, number), null);
   }
 
-  async #toCommit(number: number, content: unknown): Promise<LoggedCommit> {
-    const { nonce, after, cursor, changes } = await this.#stored(number, content);
+  async #toCommit(number: number, content: unknown): Promise<LoggedCommit | null> {
+    const stored = await this.#stored(number, content);
+    if (stored === null) return null;
+    const { nonce, after, cursor, changes } = stored;
     return { number, nonce, after, cursor, changes: changes.map((change) => toChange(number, change)) };
   }
 
-  /** With the changes of its parts. */
-  async #stored(number: number, content: unknown): Promise<StoredCommit> {
+  /** With the changes of its parts. null: in a copy one has not arrived yet. */
+  async #stored(number: number, content: unknown): Promise<StoredCommit | null> {
     const stored = commitSchema.safeParse(content);
     if (!stored.success) throw damaged(number, stored.error.issues[0]?.message);
     const { nonce, parts } = stored.data;
     const changes = [...stored.data.changes];
     for (let part = 0; part < parts; part += 1) {
       const found = await this.#kv.get('log', partKey(nonce, part));
-      if (found === null && this.#replicated) throw new KvFailure('unreachable', `part ${part} of commit ${number} has not arrived yet`);
+      if (found === null && this.#replicated) return null;
       const read = partSchema.safeParse(found?.content);
       if (!read.success) throw damaged(number, `part ${part} is missing`);
       for (const change of read.data.changes) changes.push(change);
