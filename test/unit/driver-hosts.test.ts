@@ -36,6 +36,18 @@ describe('starting', () => {
     expect(host().of('start').flatMap(({ modules }) => modules.map((module) => module.spec.id))).toEqual(['new', 'changed']);
   });
 
+  it('says of a module that is not wanted any more that it is not connected, once, and of no other', async () => {
+    const { start, host, link } = setUp();
+    await start([spec('same'), spec('gone'), spec('changed'), spec('never')]);
+    for (const module of ['same', 'gone', 'changed']) host().say({ t: 'status', location: 'hq', module, key: 'connected', value: true, epoch: epoch(2) });
+    await start([spec('same'), spec('gone'), spec('changed'), spec('never')]);
+    const said: unknown[] = [];
+    link.onStatus(({ module, key, value }) => key === 'connected' && said.push([module, value]));
+    await start([spec('same'), spec('changed', { settings: { a: 1 } })]);
+    await start([spec('same'), spec('changed', { settings: { a: 1 } })]);
+    expect(said).toEqual([['gone', false]]);
+  });
+
   it('gives changed settings to a running module when its driver takes them; anything else that changed is a new start', async () => {
     const { start, host } = setUp();
     await start([spec('taken'), spec('moved')]);

@@ -301,6 +301,8 @@ class DriverHosts implements DeviceLink {
     const fresh = [...wanted.values()].filter(({ id }) => !location.modules.has(id)).map((spec) => this.#place(location, spec));
     await this.#launch(location, fresh, { handover: { ...order.handover, ...handover }, signal, halt });
     const gone = outdated.filter((placed) => location.modules.get(placed.spec.id) !== placed);
+    // Nobody else would say so: the module is not there any more.
+    for (const { spec, connected } of gone) if (connected && !wanted.has(spec.id)) this.#publish(location.id, spec.id, 'connected', false);
     const news = location.begun && convergedFacts(location, { updated, stopped: gone.map(({ spec }) => spec), started: fresh.map(({ spec }) => spec) });
     if (news) this.#log.info('modules-converged', news);
     location.begun = true;
