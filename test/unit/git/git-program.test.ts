@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { parseRepositoryUrl } from '../../../src/shared/model/repository.ts';
 import { createRepository } from '../../support/git-repository.ts';
 import { tempFolders } from '../../support/temp-folder.ts';
 import { testScope } from '../../support/test-scope.ts';
-import { mountTinyDisk } from '../../support/tiny-disk.ts';
+import { mountTinyDisk, type TinyDisk } from '../../support/tiny-disk.ts';
 
 const temp = tempFolders();
 const scope = testScope();
@@ -22,6 +22,18 @@ function copyOf(folder: string, address: string) {
   const parsed = parseRepositoryUrl(address);
   if ('problem' in parsed) throw new Error(parsed.problem);
   return openWorkingCopy({ folder, repository: { ...parsed, branch: null, path: '' }, clock });
+}
+
+/** Where this user may mount nothing: git says that the disk is full, in its own words, when it is to write. */
+function toldFullDisk(base: string): Pick<TinyDisk, 'folder' | 'fill' | 'free' | 'unmount'> {
+  const [programs, full] = [join(base, 'programs'), join(base, 'full')];
+  const real = execFileSync('which', ['git'], { encoding: 'utf8' }).trim();
+  const words = 'fatal: write error: No space left on device';
+  mkdirSync(programs);
+  const script = ['#!/bin/sh', `case "$1" in fetch|read-tree) [ -e ${full} ] && echo "${words}" >&2 && exit 128;; esac`, `exec ${real} "$@"`];
+  writeFileSync(join(programs, 'git'), script.join('\n'), { mode: 0o755 });
+  vi.stubEnv('PATH', `${programs}:${process.env['PATH']}`);
+  return { folder: base, fill: () => writeFileSync(full, ''), free: () => rmSync(full), unmount: () => undefined };
 }
 
 /** Git over HTTP by the program that real servers use. Asks for a password, and looks at all processes while it waits. */
@@ -108,11 +120,9 @@ describe('the program git', () => {
   });
 
   it('that finds the disk full leaves what was there, and goes on when there is space', async () => {
-    const disk = mountTinyDisk(2 * 1024 * 1024);
-    // Where this user may not mount anything there is no full disk to be had.
-    if (disk === null) return;
-    scope().defer('disk', () => disk.unmount());
     const base = temp();
+    const disk = mountTinyDisk(2 * 1024 * 1024) ?? toldFullDisk(base);
+    scope().defer('disk', () => disk.unmount());
     const repository = createRepository(base);
     const first = repository.commit({ 'lamp.ts': 'one' });
     const copy = await copyOf(join(disk.folder, 'copy'), repository.url);
