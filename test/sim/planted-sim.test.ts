@@ -52,7 +52,7 @@ const planted: PlantedInSeeds[] = [
   { name: 'known values keep the epoch of the one before', file: board, from: 'entry.epoch = epoch;', to: 'void entry;' },
   { name: 'values are not told again under a new epoch', file: shell, from: 'for (const value of board.values(location)) tellStatus(value);', to: 'void tellStatus;' },
   { name: 'values are not told when a link opens', tryFirst: '5', file: edge, from: 'if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);', to: '' },
-  { name: 'documents do not travel to the edge', tryFirst: '4', file: edge, from: "if (type === 'replicate.head') this.#feed.wake(this.#scope.signal);", to: '' },
+  { name: 'documents do not travel to the edge', tryFirst: '4', file: edge, from: "if (type === 'replicate.head') this.#feed?.wake(this.#scope.signal);", to: '' },
 ];
 
 const SEEDS = 60;
