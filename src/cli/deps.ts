@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import type { ClusterAddress } from '../shared/model/cluster-address.ts';
+import type { ClusterChange, ReplicationState } from '../shared/model/xdcr.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { Client, ClientOptions, Location } from '../client-sdk/index.ts';
 import type { DataFacts } from './doctor/facts.ts';
@@ -89,24 +90,6 @@ export interface ClusterAccess {
   ca: string | null;
 }
 
-/** A call to a cluster that changes something, without what is secret in it. */
-export interface ClusterChange {
-  cluster: string;
-  call: string;
-  form: Record<string, string>;
-}
-
-export interface ReplicationRow {
-  name: string;
-  hostname: string;
-  encryption: string;
-  id: string | null;
-  status: string;
-  changes_left: number | null;
-  docs_written: number | null;
-  errors: string[];
-}
-
 export interface SetUpRequest {
   centre: ClusterAccess;
   site: ClusterAccess;
@@ -120,7 +103,7 @@ export interface SetUpRequest {
 export interface XdcrCommands {
   /** Makes what is missing. Says what it changed, or would. */
   setUp(options: SetUpRequest): Promise<ClusterChange[]>;
-  states(options: { centre: ClusterAccess; name: string | null; signal: AbortSignal }): Promise<ReplicationRow[]>;
+  states(options: { centre: ClusterAccess; name: string | null; signal: AbortSignal }): Promise<ReplicationState[]>;
   remove(options: { centre: ClusterAccess; name: string; dryRun: boolean; signal: AbortSignal }): Promise<ClusterChange[]>;
 }
 

@@ -17,7 +17,7 @@ export function addStatus(program: Command, session: Session): void {
       if (options.watch === true) return await watchStatus(session);
       const client = await session.client();
       const locations = await client.all(routes.edgeList);
-      const age = await ageText(client);
+      const age = session.asJson ? '' : await ageText(client);
       session.result(locations, () => `${locationTable(session, locations)}${age}`);
     });
 }

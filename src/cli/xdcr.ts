@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { type ClusterAddress, clusterAddressSchema, referenceNameSchema } from '../shared/model/cluster-address.ts';
-import type { ClusterAccess, ClusterChange, ReplicationRow } from './deps.ts';
+import type { ClusterChange, ReplicationState } from '../shared/model/xdcr.ts';
+import type { ClusterAccess } from './deps.ts';
 import { usageFailure } from './failures.ts';
 import { clean, type Cell, plural } from './format.ts';
 import { type Danger, dangerous, type Session } from './session.ts';
@@ -101,7 +102,7 @@ const callText = (changes: readonly ClusterChange[]): string =>
   changes.map(({ cluster, call, form }) => `${cluster}: ${clean(call)}\n${Object.entries(form).map(formLine).join('')}`).join('');
 const formLine = ([key, value]: [string, string]): string => `  ${key}=${clean(key === 'certificate' ? '(the file of --site-ca)' : value)}\n`;
 
-function stateText(session: Session, rows: readonly ReplicationRow[]): string {
+function stateText(session: Session, rows: readonly ReplicationState[]): string {
   if (rows.length === 0) return 'The centre knows no such site: holdfast xdcr setup\n';
   const cells = rows.map((row): Cell[] => [
     row.name,

@@ -1,4 +1,5 @@
 import type { Location } from '../../client-sdk/index.ts';
+import { limits } from '../../shared/model/limits.ts';
 import { duration, plural } from '../format.ts';
 import type { EdgeFacts, FederationFacts } from './facts.ts';
 import { type Finding, ok, orOk, problem, warning } from './finding.ts';
@@ -112,7 +113,7 @@ function pausesOf({ id, paused, hold_down }: Location): Finding[] {
 }
 
 /** A little more than a copy may be without being called old by its server. */
-const OLD_SECONDS = 15;
+const OLD_SECONDS = limits.storeBeatLostMs / 1_000 + 5;
 
 function checkAge(check: string, ageSeconds: number | null): Finding[] {
   if (ageSeconds === null || ageSeconds <= OLD_SECONDS) return [];

@@ -3,6 +3,7 @@ import type { ClusterAddress } from '../model/cluster-address.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import { scopesOf } from '../model/store-address.ts';
+import type { ClusterChange, ReplicationState } from '../model/xdcr.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ClusterAnswer, ClusterCall, ClusterRest } from '../ports/cluster-rest.ts';
 import { bucketSchema, isDone, parseAnswer, poolsSchema, referencesSchema, refusal, scopesSchema, settingsSchema, tasksSchema } from './cluster-answers.ts';
@@ -38,31 +39,11 @@ export interface SetUpOptions extends XdcrOptions {
   memoryMb: number;
 }
 
-/** A call that changes something, without what is secret in it. */
-export interface MadeCall {
-  cluster: string;
-  call: string;
-  form: Record<string, string>;
-}
-
-export interface ReplicationState {
-  name: string;
-  hostname: string;
-  /** `full`: TLS, and its certificate is checked. */
-  encryption: string;
-  /** null: there is a reference and no replication of this bucket. */
-  id: string | null;
-  status: string;
-  changes_left: number | null;
-  docs_written: number | null;
-  errors: string[];
-}
-
 const SECRET = new Set(['password']);
 const AWHILE_MS = 500;
 
 /** What was changed, or would be. Throws CLUSTER_UNREACHABLE, CLUSTER_REFUSED. */
-export async function setUpXdcr(options: SetUpOptions): Promise<MadeCall[]> {
+export async function setUpXdcr(options: SetUpOptions): Promise<ClusterChange[]> {
   const { centre, site } = options;
   const work = new Work(options);
   const fresh = new Map([centre, site].map((cluster) => [cluster, false]));
@@ -103,7 +84,7 @@ export async function xdcrStates(options: Omit<XdcrOptions, 'name' | 'dryRun'> &
 }
 
 /** Ends the replication, and forgets the site if no other uses it. What the site has stays there. Throws CLUSTER_UNREACHABLE, CLUSTER_REFUSED. */
-export async function removeXdcr(options: XdcrOptions): Promise<MadeCall[]> {
+export async function removeXdcr(options: XdcrOptions): Promise<ClusterChange[]> {
   const { centre, name } = options;
   const work = new Work(options);
   const reference = (await work.references(centre)).find((known) => known.name === name);
@@ -121,7 +102,7 @@ const uuidOf = (target: string | undefined): string | undefined => /^\/remoteClu
 
 /** The calls of one command. */
 class Work {
-  readonly made: MadeCall[] = [];
+  readonly made: ClusterChange[] = [];
   readonly #options: Pick<XdcrOptions, 'clock' | 'signal' | 'dryRun'>;
 
   constructor(options: Pick<XdcrOptions, 'clock' | 'signal' | 'dryRun'>) {
