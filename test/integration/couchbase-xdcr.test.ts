@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
@@ -5,7 +7,7 @@ import { holdfastNode } from '../support/couchbase/couchbase-world.ts';
 import type { Seen } from '../support/couchbase/data-node.ts';
 import { eventually } from '../support/couchbase/eventually.ts';
 import { keepReplicating } from '../support/couchbase/replication.ts';
-import { command, settled, startFederation, type TestFederation } from '../support/federation.ts';
+import { command, renameSystem, settled, startFederation, type TestFederation } from '../support/federation.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
 /** A master and an edge, real processes with the real SDK: the edge reads a copy of the database, and the test plays its replication. */
@@ -40,11 +42,7 @@ const read = (): Promise<Response> =>
   fetch(`${world.federation.edge('berlin')?.origin ?? ''}/api/engine/v2/systems/sys-berlin`, { headers: { 'x-api-key': world.federation.apiKey } });
 const nameAtEdge = async (): Promise<unknown> => ((await (await read()).json()) as { display_name?: unknown }).display_name;
 
-async function rename(name: string): Promise<void> {
-  const { text } = await world.client.call(routes.export, {});
-  const changed = text.replace(/^( *)display_name: .*\n/m, '').replace(/^( *)(- id: sys-berlin\n)/m, `$1$2$1  display_name: ${name}\n`);
-  await world.client.call(routes.apply, { body: { text: changed, dry_run: false } });
-}
+const rename = (name: string): Promise<void> => renameSystem(world.client, 'berlin', name);
 
 describe('an edge on a copy that replication fills', () => {
   it('drives its devices by it, and hears of changes that way alone', async () => {
@@ -61,6 +59,8 @@ describe('an edge on a copy that replication fills', () => {
     replication.paused = false;
     await eventually('the edge has it', async () => (await nameAtEdge()) === 'second');
     await eventually('the copy is fresh', async () => !(await read()).headers.has('x-holdfast-store-age'));
+    // The database would refuse what came over the link.
+    expect(readFileSync(join(world.federation.dataDir, 'berlin.log'), 'utf8')).not.toMatch(/"event":"(replication-failed|snapshot-taken)"/);
   }, 60_000);
 
   it('starts again while its database is away, and controls', async () => {

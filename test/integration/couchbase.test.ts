@@ -3,7 +3,7 @@ import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { DataNode } from '../support/couchbase/data-node.ts';
 import { eventually } from '../support/couchbase/eventually.ts';
-import { command, later, settled, startFederation, type TestFederation } from '../support/federation.ts';
+import { command, later, renameSystem, settled, startFederation, type TestFederation } from '../support/federation.ts';
 
 /** A master and an edge, real processes with the real SDK, each with a scope of its own in one database: the stand-in. */
 const scope = new Scope();
@@ -23,12 +23,7 @@ afterAll(async () => {
   expect(node.unknown).toEqual([]);
 });
 
-/** Changes the notes of the site's system. */
-async function rename(name: string): Promise<void> {
-  const { text } = await world.client.call(routes.export, {});
-  await world.client.call(routes.apply, { body: { text: text.replace(/^( *)display_name: .*\n/m, '').replace(/^( *)(- id: sys-berlin\n)/m, `$1$2$1  display_name: ${name}\n`), dry_run: false } });
-}
-
+const rename = (name: string): Promise<void> => renameSystem(world.client, 'berlin', name);
 const read = (origin: string): Promise<Response> =>
   fetch(`${origin}/api/engine/v2/systems/sys-berlin`, { headers: { 'x-api-key': world.federation.apiKey } });
 const nameAt = async (origin: string): Promise<unknown> => ((await (await read(origin)).json()) as { display_name?: unknown }).display_name;

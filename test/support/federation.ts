@@ -92,3 +92,10 @@ export async function settled(world: TestFederation, site: string): Promise<void
   // A device that takes one connection refuses a second one: whoever came too early tries again within 10 s.
   await expect.poll(() => command(world.client, site), { timeout: 15_000 }).toBe('hello');
 }
+
+/** Changes the `display_name` of the system of a site, at the master. */
+export async function renameSystem(client: Client, site: string, name: string): Promise<void> {
+  const { text } = await client.call(routes.export, {});
+  const renamed = text.replace(/^( *)display_name: .*\n/m, '').replace(new RegExp(`^( *)(- id: sys-${site}\n)`, 'm'), `$1$2$1  display_name: ${name}\n`);
+  await client.call(routes.apply, { body: { text: renamed, dry_run: false } });
+}
