@@ -6,6 +6,7 @@ WORKDIR /app
 COPY package.json package-lock.json tsconfig.json ./
 # `npm ci` refuses a lock with packages for other platforms in it; the versions are exact all the same.
 RUN npm install --ignore-scripts --no-audit --no-fund
+COPY build ./build
 COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 # The SDK of the database is an optional peer. Its sources in C++ are not needed to run it.
