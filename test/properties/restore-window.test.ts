@@ -50,7 +50,7 @@ describe('the restore window around clock changes', () => {
         const openings = walk.openings(window.start);
         const askedMs = randomInstant(random, changeMs, openings);
         const view = windowAt(window, askedMs);
-        expect(view, describeCase(window, askedMs)).toEqual(expectedView(window, askedMs, walk, openings));
+        expect(view, describeCase(window, askedMs)).toEqual(expectedView({ window, askedMs, view, walk, openings }));
         if (view.open) opened += 1;
       }
     }
@@ -141,11 +141,19 @@ function walksAround(zone: string, fromYear: number, toYear: number): Walk[] {
   return made;
 }
 
+interface Asked {
+  window: RestoreWindow;
+  askedMs: number;
+  /** What was answered. */
+  view: ReturnType<typeof windowAt>;
+  walk: LocalMinutes;
+  openings: number[];
+}
+
 /** What the walk says; it sees 7 days only, so beyond them it takes the answer if that lies beyond them too. */
-function expectedView(window: RestoreWindow, askedMs: number, walk: LocalMinutes, openings: number[]): ReturnType<typeof windowAt> {
-  const actual = windowAt(window, askedMs);
+function expectedView({ window, askedMs, view, walk, openings }: Asked): ReturnType<typeof windowAt> {
   const previous = openings.findLast((ms) => ms <= askedMs) ?? null;
-  const beyond = actual.nextOpensMs !== null && actual.nextOpensMs >= walk.endMs ? actual.nextOpensMs : null;
+  const beyond = view.nextOpensMs !== null && view.nextOpensMs >= walk.endMs ? view.nextOpensMs : null;
   const nextOpensMs = openings.find((ms) => ms > askedMs) ?? beyond;
   const closesMs = (previous ?? -Infinity) + window.lengthSeconds * 1_000;
   if (askedMs >= closesMs) return { open: false, occurrence: null, closesMs: null, nextOpensMs };
