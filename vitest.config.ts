@@ -7,6 +7,8 @@ const integration = [
   'requests', 'sealed-settings', 'triggers', 'writing-drivers',
 ];
 const waiting = ['test/e2e/**/*.test.ts', ...integration.map((name) => `test/integration/${name}.test.ts`)];
+/** They make their process look like a browser. */
+const browsers = ['client-browser', 'published-client'].map((name) => `test/unit/${name}.test.ts`);
 
 export default defineConfig({
   test: {
@@ -14,14 +16,19 @@ export default defineConfig({
     ...(report === undefined ? {} : { outputFile: { json: report } }),
     projects: [
       {
+        // Files share what they import, which halves the work: they leave nothing behind in their process.
         test: {
           ...patience,
           name: 'logic',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/integration/**', 'test/e2e/**'],
+          exclude: ['test/integration/**', 'test/e2e/**', ...browsers],
+          isolate: false,
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
+      },
+      {
+        test: { ...patience, name: 'browsers', include: browsers, maxWorkers: 2, sequence: { groupOrder: 0 } },
       },
       {
         // Real processes that wait more than they work: two files side by side.
