@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { openWorkingCopy } from '../../src/shared/adapters/git/working-copy.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
+import { Scope } from '../../src/shared/foundation/scope.ts';
 import { later } from '../support/federation.ts';
 import { driverCode, startGitFederation } from '../support/git-drivers.ts';
 import { createRepository } from '../support/git-repository.ts';
@@ -17,18 +19,28 @@ import { testScope } from '../support/test-scope.ts';
 const folder = tempFolders();
 const scope = testScope();
 
+/** One federation for all, started by whichever test comes first: each begins with whatever commit the one before has left. */
+const whole = new Scope();
+let started: ReturnType<typeof startBerlin> | null = null;
+const theFederation = (): ReturnType<typeof startBerlin> => (started ??= startBerlin());
+afterAll(async () => {
+  expect(await whole.close()).toEqual([]);
+});
+
 const berlin = { params: { id: 'berlin' } };
 const patient = { timeoutMs: 60_000 };
 
 async function startBerlin() {
-  const world = await startGitFederation(scope(), folder(), ['berlin']);
+  const base = mkdtempSync(join(tmpdir(), 'holdfast-'));
+  whole.defer('folder', () => rmSync(base, { recursive: true, force: true }));
+  const world = await startGitFederation(whole, base, ['berlin']);
   const ask = (method: string, name = 'lamp'): Promise<Json> => world.ask(method, `${name}-berlin`);
   const copy = join(world.federation.edge('berlin')?.data ?? '', 'drivers');
   return { ...world, ask, copy, want: (commit: string | null) => world.want('berlin', commit) };
 }
 
 it('requests reach the working copy of an edge: pull with reload, bad commits, edits, reset, and nothing else is touched', { timeout: 240_000 }, async () => {
-  const { client, repository, first, ask, copy, federation } = await startBerlin();
+  const { client, repository, first, ask, copy, federation } = await theFederation();
   expect(await client.call(routes.repository, berlin, patient)).toMatchObject({ id: 'berlin', remote: repository.url, commit: first, wanted: null, dirty: [], problem: null });
   const torch = await ask('born', 'torch');
   const born = await ask('born');
@@ -84,50 +96,8 @@ it('requests reach the working copy of an edge: pull with reload, bad commits, e
   await expect(atEdge.call(routes.repository, { params: { id: 'lisbon' } }, patient)).rejects.toMatchObject({ code: 'MASTER_ONLY' });
 });
 
-it('an edge goes to the commit that its document names: at once, when it comes back, and alone; a bad one is shown and changes nothing', { timeout: 240_000 }, async () => {
-  const { client, repository, first, ask, want, copy, federation, until } = await startBerlin();
-  const commit = async () => (await client.call(routes.edgeShow, berlin)).commit;
-  const second = repository.commit({ 'lamp.ts': driverCode('lamp', 'v2') });
-  const torch = await ask('born', 'torch');
-  await want(second);
-  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v2');
-  await expect.poll(commit, { timeout: 20_000 }).toEqual({ wanted: second, actual: second, busy: false, problem: null });
-  expect(await ask('born', 'torch')).toBe(torch);
-
-  await want('f'.repeat(40));
-  await expect.poll(async () => (await commit()).problem, { timeout: 20_000 }).toContain('has no commit ffff');
-  expect([await ask('version'), (await commit()).actual]).toEqual(['v2', second]);
-
-  // It is away while another one is wanted.
-  const third = repository.commit({ 'lamp.ts': driverCode('lamp', 'v3') });
-  const edge = federation.edge('berlin');
-  edge?.relay.set('cut');
-  await until('berlin', { link: { state: 'down' } });
-  await want(third);
-  edge?.relay.set('open');
-  await until('berlin', { link: { state: 'up' }, holder: 'edge' });
-  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v3');
-  expect(await ask('born', 'torch')).toBe(torch);
-  const atEdge = federation.client(edge?.origin);
-  scope().defer('client', () => atEdge.close());
-  const events = async () => (await atEdge.call(routes.eventList, { query: { kind: 'driver' } })).events;
-  await expect.poll(events, { timeout: 20_000 }).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
-
-  // No master, and no repository in reach: it starts with what it has.
-  federation.master.process.signal('SIGKILL');
-  await federation.master.process.exited;
-  renameSync(repository.url, `${repository.url}-gone`);
-  edge?.process.signal('SIGKILL');
-  await edge?.process.exited;
-  await federation.restartEdge('berlin');
-  const alone = () => atEdge.call(routes.moduleExec, { params: { id: 'lamp-berlin', method: 'version' } }).catch((error: unknown) => String(error));
-  await expect.poll(alone, { timeout: 30_000 }).toBe('v3');
-  expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driverCode('lamp', 'v3'));
-  expect(first).not.toBe(third);
-});
-
 it('an edge that is killed at any moment of a pull with reload starts with one whole commit, and takes the new one when asked again', { timeout: 240_000 }, async () => {
-  const { client, repository, ask, copy, federation } = await startBerlin();
+  const { client, repository, ask, copy, federation } = await theFederation();
   const torch = await ask('version', 'torch');
   const pull = () => client.call(routes.repositoryPull, { ...berlin, body: { reload: true } }, patient);
   const commit = (number: number): string => repository.commit({ 'lamp.ts': driverCode('lamp', `v${number}`) });
@@ -194,4 +164,45 @@ it('kill -9 at any moment of a pull, a checkout or a reload leaves one whole com
   const last = await open();
   await (await last.switchTo(await last.resolve(null, never), { discard: false }, never)).keep();
   expect(last.commit).toBe(second);
+});
+
+it('an edge goes to the commit that its document names: at once, when it comes back, and alone; a bad one is shown and changes nothing', { timeout: 240_000 }, async () => {
+  const { client, repository, ask, want, copy, federation, until } = await theFederation();
+  const commit = async () => (await client.call(routes.edgeShow, berlin)).commit;
+  const second = repository.commit({ 'lamp.ts': driverCode('lamp', 'v2') });
+  const torch = await ask('born', 'torch');
+  await want(second);
+  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v2');
+  await expect.poll(commit, { timeout: 20_000 }).toEqual({ wanted: second, actual: second, busy: false, problem: null });
+  expect(await ask('born', 'torch')).toBe(torch);
+
+  await want('f'.repeat(40));
+  await expect.poll(async () => (await commit()).problem, { timeout: 20_000 }).toContain('has no commit ffff');
+  expect([await ask('version'), (await commit()).actual]).toEqual(['v2', second]);
+
+  // It is away while another one is wanted.
+  const third = repository.commit({ 'lamp.ts': driverCode('lamp', 'v3') });
+  const edge = federation.edge('berlin');
+  edge?.relay.set('cut');
+  await until('berlin', { link: { state: 'down' } });
+  await want(third);
+  edge?.relay.set('open');
+  await until('berlin', { link: { state: 'up' }, holder: 'edge' });
+  await expect.poll(() => ask('version'), { timeout: 20_000 }).toBe('v3');
+  expect(await ask('born', 'torch')).toBe(torch);
+  const atEdge = federation.client(edge?.origin);
+  scope().defer('client', () => atEdge.close());
+  const events = async () => (await atEdge.call(routes.eventList, { query: { kind: 'driver' } })).events;
+  await expect.poll(events, { timeout: 20_000 }).toContainEqual(expect.objectContaining({ event: 'commit-changed', location: 'berlin', from: second.slice(0, 12), to: third.slice(0, 12), modules: 1 }));
+
+  // No master, and no repository in reach, which ends the use of this federation: it starts with what it has.
+  federation.master.process.signal('SIGKILL');
+  await federation.master.process.exited;
+  renameSync(repository.url, `${repository.url}-gone`);
+  edge?.process.signal('SIGKILL');
+  await edge?.process.exited;
+  await federation.restartEdge('berlin');
+  const alone = () => atEdge.call(routes.moduleExec, { params: { id: 'lamp-berlin', method: 'version' } }).catch((error: unknown) => String(error));
+  await expect.poll(alone, { timeout: 30_000 }).toBe('v3');
+  expect(readFileSync(join(copy, 'current', 'lamp.ts'), 'utf8')).toBe(driverCode('lamp', 'v3'));
 });
