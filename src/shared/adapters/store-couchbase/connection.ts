@@ -50,7 +50,7 @@ export class Connection {
         kvTimeout: limits.storeRequestMs,
         kvDurableTimeout: limits.storeDurableMs,
       },
-      // Nobody reads what the SDK would report about each request, and it takes a third of what a request costs.
+      // Nobody reads what the SDK would report about each request.
       tracingConfig: { enableTracing: false },
       metricsConfig: { enableMetrics: false },
     });
