@@ -25,6 +25,8 @@ export interface DeviceTransportOptions {
 const GOOD_MS = 1_000;
 
 const soon = { firstMs: limits.deviceReconnectMinMs, maxMs: limits.deviceReconnectMaxMs, factor: 2, jitter: 0.5 };
+/** Attempts within so many milliseconds are made together: to wake up a thousand times costs more than a thousand attempts. */
+const TOGETHER_MS = 100;
 const breaker = { firstMs: limits.deviceBreakerMs, maxMs: limits.deviceBreakerMs, factor: 1, jitter: 0.5 };
 
 /**
@@ -203,8 +205,9 @@ export class DeviceTransport implements Transport {
   #failed({ reason, permanent }: LineEnd): void {
     const { clock, random } = this.#options;
     // First of all: what is told of the failure may ask for a connection again.
-    const delayMs = backoffMs(permanent ? breaker : soon, this.#failures, random.next());
-    this.#retry = clock.after(delayMs, () => this.#connect());
+    const nowMs = clock.monotonicMs();
+    const dueMs = nowMs + backoffMs(permanent ? breaker : soon, this.#failures, random.next());
+    this.#retry = clock.after(Math.floor(dueMs / TOGETHER_MS) * TOGETHER_MS - nowMs, () => this.#connect());
     this.#failures += 1;
     this.#renewed = false;
     if (this.#connected) this.#handler?.disconnected(reason);
