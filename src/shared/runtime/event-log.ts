@@ -30,6 +30,8 @@ export interface EventLogOptions {
 /** Events gather this long, so that a burst costs one write. */
 const GATHER_MS = 100;
 const BATCH = 500;
+/** A list may be longer than it has to be by one part in so many. */
+const FORGET_SHARE = 8;
 /** When the disk is full: how long until it is tried again. */
 const RETRY_MS = 5_000;
 
@@ -166,7 +168,9 @@ class NodeEventLog implements EventLog {
     const shelf = this.#shelves.get(entry.kind);
     if (shelf === undefined) return;
     shelf.entries.push(entry);
-    if (shelf.entries.length > this.#kept(entry.kind)) shelf.forgotten = shelf.entries.shift() ?? null;
+    // Many at once: to take the first off a long list moves the list.
+    const over = shelf.entries.length - this.#kept(entry.kind);
+    if (over > this.#kept(entry.kind) / FORGET_SHARE) shelf.forgotten = shelf.entries.splice(0, over).at(-1) ?? null;
   }
 
   #gather(delayMs: number): void {

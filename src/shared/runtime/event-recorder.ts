@@ -24,14 +24,17 @@ export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: o
   };
 }
 
-function eventOf(event: string, row: EventRow, facts: object): NewEvent {
-  const given = new Map<string, unknown>(Object.entries(facts));
+/** The facts that the table names. */
+const namedFacts: ReadonlyMap<EventRow, ReadonlySet<string>> = new Map(Object.values(eventTable).map((row) => [row, new Set(row.facts)]));
+
+function eventOf(event: string, row: EventRow, facts: Readonly<Record<string, unknown>>): NewEvent {
   const nameIn = (fact: string | null): string | null => {
-    const value = fact === null ? undefined : given.get(fact);
+    const value = fact === null ? undefined : facts[fact];
     return typeof value === 'string' ? redact(value) : null;
   };
+  const named = namedFacts.get(row);
   const kept: JsonObject = {};
-  for (const name of row.facts) if (given.has(name)) kept[name] = jsonOf(given.get(name), 0);
+  for (const [name, value] of Object.entries(facts)) if (named?.has(name)) kept[name] = jsonOf(value, 0);
   return { kind: row.kind, event, location: nameIn(row.location), who: nameIn(row.who), facts: kept };
 }
 
@@ -49,13 +52,14 @@ function jsonOf(value: unknown, depth: number): Json {
   return Object.fromEntries(entries.map(([name, item]) => [name, jsonOf(item, depth + 1)]));
 }
 
-/** No text that is shorter looks like a secret. */
-const SHORTEST_SECRET = 'holdfast-enrol:'.length;
+const ENROLMENT = 'holdfast-enrol:';
+/** A key as a number in hexadecimal. No text that is shorter has to be cut. */
+const SHORTEST_KEY = 32;
 
 /** Somebody will paste a key where a name belongs: what looks like one of our secrets is left out, and texts are cut. */
 function redact(text: string): string {
-  if (text.length < SHORTEST_SECRET) return text;
+  if (text.length < SHORTEST_KEY && !text.includes(ENROLMENT)) return text;
   const longest = limits.eventTextLength;
-  const safe = text.slice(0, 2 * longest).replaceAll(/holdfast-enrol:\S*/g, 'holdfast-enrol:…').replaceAll(/[0-9a-f]{32,}/gi, '…');
+  const safe = text.slice(0, 2 * longest).replaceAll(/holdfast-enrol:\S*/g, `${ENROLMENT}…`).replaceAll(/[0-9a-f]{32,}/gi, '…');
   return safe.length > longest ? `${safe.slice(0, longest)}…` : safe;
 }

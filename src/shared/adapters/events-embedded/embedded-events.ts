@@ -7,7 +7,7 @@ import type { Log } from '../../ports/log.ts';
 import { hasCode } from '../sqlite/sqlite.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { EventsEngine } from './engine.ts';
-import { isKnownKind, toEntry, toEventRow } from './entries.ts';
+import { isKnownKind, toEntry, toTuple } from './entries.ts';
 import type { EventsThreadOptions } from './events-thread.ts';
 import type { PositionRow } from './file-kind.ts';
 
@@ -60,7 +60,7 @@ class SqliteEvents implements EventStore {
 
   async append(events: readonly EventEntry[], forgotten: Forgotten): Promise<void> {
     const gone = [...forgotten].map(([kind, position]): PositionRow => ({ kind, ...position }));
-    await this.#thread.write('append', events.map(toEventRow), gone);
+    await this.#thread.write('append', events.map(toTuple), gone);
   }
 
   close(): Promise<void> {

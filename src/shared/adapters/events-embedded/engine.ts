@@ -1,5 +1,5 @@
-import type { Database } from '../sqlite/sqlite.ts';
-import { eventChecksum, type EventRow, type PositionRow } from './file-kind.ts';
+import { checksum, type Database } from '../sqlite/sqlite.ts';
+import type { EventRow, EventTuple, PositionRow } from './file-kind.ts';
 
 export type EventsEngine = ReturnType<typeof eventsEngine>;
 
@@ -50,10 +50,10 @@ export function eventsEngine(db: Database, { kept, otherwise }: { kept: Readonly
         trim();
         return opened.get();
       },
-      append: (rows: EventRow[], gone: PositionRow[]): void => {
-        for (const row of rows) insert.run(row.kind, row.epoch, row.sequence, row.body, eventChecksum(row));
+      append: (events: EventTuple[], gone: PositionRow[]): void => {
+        for (const event of events) insert.run(...event, checksum(...event));
         for (const { kind, epoch, sequence } of gone) forget.run(kind, epoch, sequence);
-        untrimmed += rows.length;
+        untrimmed += events.length;
         if (untrimmed < TRIM_EVERY) return;
         trim();
         untrimmed = 0;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { JsonObject } from '../../foundation/json.ts';
 import { type EventKind, eventKinds } from '../../model/events.ts';
 import type { EventEntry } from '../../ports/event-log.ts';
-import type { EventRow } from './file-kind.ts';
+import type { EventRow, EventTuple } from './file-kind.ts';
 
 /** Events as rows and back. Apart from the file, whose thread needs no schemas: loading their library takes longer than the rest of its start. */
 
@@ -14,8 +14,8 @@ const bodySchema = z.strictObject({
   facts: z.custom<JsonObject>((value) => typeof value === 'object' && value !== null),
 });
 
-export function toEventRow({ kind, epoch, sequence, ...body }: EventEntry): EventRow {
-  return { kind, epoch, sequence, body: JSON.stringify(body) };
+export function toTuple({ kind, epoch, sequence, ...body }: EventEntry): EventTuple {
+  return [kind, epoch, sequence, JSON.stringify(body)];
 }
 
 /** A kind that this version does not know is left where it is. */

@@ -33,10 +33,11 @@ export interface EventRow extends PositionRow {
   body: string;
 }
 
-export const eventChecksum = ({ kind, epoch, sequence, body }: EventRow): number => checksum(kind, epoch, sequence, body);
+/** Kind, epoch, sequence, body: an event on its way to the thread, which costs half of what an object with names does. */
+export type EventTuple = [kind: string, epoch: number, sequence: number, body: string];
 
 function eventProblems(db: Database): string[] {
   const rows = db.query<EventRow & { checksum: number }>('SELECT * FROM events');
-  const wrong = rows.filter((row) => row.checksum !== eventChecksum(row));
+  const wrong = rows.filter((row) => row.checksum !== checksum(row.kind, row.epoch, row.sequence, row.body));
   return wrong.map(({ epoch, sequence }) => `event ${epoch}.${sequence}: it is not as it was written`);
 }
