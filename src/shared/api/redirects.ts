@@ -2,7 +2,7 @@ import { formatEpoch } from '../control/epoch.ts';
 import type { Holder } from '../model/control.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { SocketFrame } from '../client-api/socket.ts';
-import { textFrame } from './text-frame.ts';
+import { textFrame } from '../foundation/text-frame.ts';
 import type { TopicMember, Topics } from './topics.ts';
 
 /** Why clients are sent away from a server that stops; the other reasons are those of moves of control. */

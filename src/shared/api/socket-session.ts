@@ -23,7 +23,7 @@ import {
 import { hasRole, type Caller } from './auth.ts';
 import { withDeadline } from './deadline.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
-import { textFrame } from './text-frame.ts';
+import { textFrame } from '../foundation/text-frame.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Topic, TopicMember, Topics } from './topics.ts';
 

@@ -3,7 +3,7 @@ import { limits } from '../model/limits.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { SocketFrame, SocketMeta } from '../client-api/socket.ts';
-import { textFrame } from './text-frame.ts';
+import { textFrame } from '../foundation/text-frame.ts';
 
 export interface TopicMember {
   /** The topic has a new frame. */

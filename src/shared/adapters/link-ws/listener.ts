@@ -131,7 +131,7 @@ class WebSocketListener implements LinkListener {
     });
     if (proved === null) return;
     const { edge, secretId, early } = proved;
-    const connection = new SocketConnection(socket, tls, { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}`, early });
+    const connection = new SocketConnection(socket, tls, { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}`, early, dialled: false });
     this.#remember(edge, connection, socket);
     this.#homes.set(edge, remote);
     // A revocation during the proof found no live link to close.

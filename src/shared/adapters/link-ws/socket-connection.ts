@@ -1,5 +1,7 @@
+import { randomFillSync } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import type { WebSocket } from 'ws';
+import { WebSocket } from 'ws';
+import { textFrame } from '../../foundation/text-frame.ts';
 import { limits } from '../../model/limits.ts';
 import type { Connection, ConnectionHandler } from '../../ports/transport.ts';
 import { textOf } from './proof-channel.ts';
@@ -15,26 +17,36 @@ export interface ConnectionIdentity {
   remote: string;
   /** Frames that came while nobody listened; the socket is paused until somebody does. */
   early: (string | null)[];
+  /** This is the end that has dialled: it masks what it sends. */
+  dialled: boolean;
 }
 
-/** A proved WebSocket as a Connection: small writes of one event-loop turn leave together. */
+/**
+ * A proved WebSocket as a Connection. The frames of one event-loop turn leave in one write, past the library into the stream
+ * below it: that is safe because the library, without compression, writes each of its own frames in one go.
+ */
 export class SocketConnection implements Connection {
   readonly peerId: string;
   readonly remote: string;
   readonly #socket: WebSocket;
   readonly #stream: Duplex;
   readonly #early: (string | null)[];
+  readonly #masks: Masks | null;
   #handler: ConnectionHandler | null = null;
-  #corked = false;
+  /** Of this turn. */
+  #frames: Uint8Array[] = [];
+  #bytes = 0;
+  #flushing = false;
   /** Why we end it: set once, from then on nothing is sent, and no frame delivered. */
   #closing: string | null = null;
   /** Set once; delivered once, when there is somebody to tell. */
   #closed: string | null = null;
 
-  constructor(socket: WebSocket, stream: Duplex, { peerId, remote, early }: ConnectionIdentity) {
+  constructor(socket: WebSocket, stream: Duplex, { peerId, remote, early, dialled }: ConnectionIdentity) {
     this.#socket = socket;
     this.#stream = stream;
     this.#early = early;
+    this.#masks = dialled ? new Masks() : null;
     this.peerId = peerId;
     this.remote = remote;
     socket.on('message', (data, isBinary) => {
@@ -47,24 +59,22 @@ export class SocketConnection implements Connection {
     socket.on('error', (error) => this.#end(this.#closing ?? errorWord(error)));
   }
 
-  send(frame: string): void {
+  send(text: string): void {
     if (this.#closing !== null || this.#closed !== null) return;
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#stream.cork();
-      setImmediate(() => {
-        this.#corked = false;
-        this.#stream.uncork();
-      });
-    }
-    this.#socket.send(frame, this.#written);
-    if (this.#stream.writableLength < AT_ONCE_BYTES) return;
-    this.#stream.uncork();
-    this.#stream.cork();
+    const frame = textFrame(text, this.#masks?.next());
+    this.#frames.push(frame);
+    this.#bytes += frame.length;
+    if (this.#bytes >= AT_ONCE_BYTES) return this.#write();
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      this.#write();
+    });
   }
 
   bufferedBytes(): number {
-    return this.#stream.writableLength;
+    return this.#bytes + this.#stream.writableLength;
   }
 
   listen(handler: ConnectionHandler): void {
@@ -76,6 +86,7 @@ export class SocketConnection implements Connection {
 
   close(reason: string): void {
     if (this.#closing !== null || this.#closed !== null) return;
+    this.#write();
     this.#closing = reason;
     // The WebSocket bounds a close reason in bytes.
     this.#socket.close(1000, reason.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 100));
@@ -84,13 +95,22 @@ export class SocketConnection implements Connection {
     queueMicrotask(() => this.#end(reason));
   }
 
+  #write(): void {
+    const frames = this.#frames;
+    this.#frames = [];
+    this.#bytes = 0;
+    const [first] = frames;
+    if (first === undefined || this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#stream.write(frames.length === 1 ? first : Buffer.concat(frames), this.#written);
+  }
+
   #receive(handler: ConnectionHandler, text: string | null): void {
     if (this.#closing !== null) return;
     if (text === null) this.close('binary-frame');
     else handler.frame(text);
   }
 
-  /** For every frame: the stream's `drain` comes above a mark of its own only, which differs between versions of Node. */
+  /** For every write: the stream's `drain` comes above a mark of its own only, which differs between versions of Node. */
   readonly #written = (): void => {
     if (this.#closing === null && this.#closed === null) this.#handler?.drained();
   };
@@ -109,4 +129,19 @@ const closeWord = (code: number, reason: string): string => (/^[a-z][a-z0-9-]{0,
 function errorWord(error: Error): string {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : 'error';
   return code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'oversized-frame' : code.toLowerCase().replaceAll('_', '-');
+}
+
+/** Masks, 4 random bytes each, drawn many at a time. */
+class Masks {
+  readonly #pool = Buffer.alloc(4_096);
+  #at = this.#pool.length;
+
+  next(): Uint8Array {
+    if (this.#at === this.#pool.length) {
+      randomFillSync(this.#pool);
+      this.#at = 0;
+    }
+    this.#at += 4;
+    return this.#pool.subarray(this.#at - 4, this.#at);
+  }
 }
