@@ -27,7 +27,16 @@ export function withDeadline<T>(
         timer.cancel();
         outer.removeEventListener('abort', cancelled);
       };
-      void work(abort.signal).then(resolve, reject).finally(settled);
+      work(abort.signal).then(
+        (value) => {
+          settled();
+          resolve(value);
+        },
+        (error: unknown) => {
+          settled();
+          reject(error);
+        },
+      );
     }
   });
 }

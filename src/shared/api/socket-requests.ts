@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { HoldfastError } from '../model/errors.ts';
 import { parseInput } from '../client-api/parse.ts';
-import { requestIdSchema, type RequestId, type SocketErrorName, type SocketMeta, type SocketRequest } from '../client-api/socket.ts';
+import { isRequestId, type RequestId, type SocketErrorName, type SocketMeta, type SocketRequest } from '../client-api/socket.ts';
 
 /** What a frame of a client says, step by step, and what its answers repeat. */
 
@@ -18,8 +18,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 
 /** Also of a request that is wrong otherwise: its error is to reach whoever asked. */
 export function idOf(input: unknown): RequestId | null {
-  const parsed = requestIdSchema.safeParse(isRecord(input) ? input['id'] : undefined);
-  return parsed.success ? parsed.data : null;
+  const id = isRecord(input) ? input['id'] : undefined;
+  return isRequestId(id) ? id : null;
 }
 
 export function identified(input: unknown, id: RequestId | null): Identified {

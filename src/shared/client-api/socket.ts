@@ -28,8 +28,11 @@ export const socketErrors = {
 export type SocketErrorName = keyof typeof socketErrors;
 
 /** Echoed with the type it came with. */
-export const requestIdSchema = z.union([z.number(), z.string().max(200)]);
+const REQUEST_ID_LENGTH = 200;
+const requestIdSchema = z.union([z.number(), z.string().max(REQUEST_ID_LENGTH)]);
 export type RequestId = z.output<typeof requestIdSchema>;
+/** What the schema says, by hand: every command is asked. */
+export const isRequestId = (id: unknown): id is RequestId => (typeof id === 'string' ? id.length <= REQUEST_ID_LENGTH : Number.isFinite(id));
 
 const requestFields = {
   id: requestIdSchema,

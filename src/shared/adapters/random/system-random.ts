@@ -8,19 +8,19 @@ export function createSystemRandom(): Random {
   const pool = Buffer.alloc(POOL_BYTES);
   let used = POOL_BYTES;
   /** Each byte is given out once, and not kept. */
-  const take = (bytes: number): Buffer => {
-    if (bytes > POOL_BYTES) return randomFillSync(Buffer.alloc(bytes));
+  const draw = <T>(bytes: number, read: (from: Buffer, at: number) => T): T => {
+    if (bytes > POOL_BYTES) return read(randomFillSync(Buffer.alloc(bytes)), 0);
     if (used + bytes > POOL_BYTES) {
       randomFillSync(pool);
       used = 0;
     }
-    const taken = Buffer.from(pool.subarray(used, used + bytes));
+    const drawn = read(pool, used);
     pool.fill(0, used, used + bytes);
     used += bytes;
-    return taken;
+    return drawn;
   };
   return {
-    next: () => take(4).readUInt32BE(0) / 2 ** 32,
-    hex: (bytes) => take(bytes).toString('hex'),
+    next: () => draw(4, (from, at) => from.readUInt32BE(at)) / 2 ** 32,
+    hex: (bytes) => draw(bytes, (from, at) => from.toString('hex', at, at + bytes)),
   };
 }
