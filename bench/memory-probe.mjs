@@ -1,25 +1,27 @@
+import { Session } from 'node:inspector';
 import { isMainThread } from 'node:worker_threads';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 
-/* Loaded into the master under measurement: SIGUSR2 makes it collect its garbage and say how much memory is left. */
+/*
+ * Loaded into each thread of the server under measurement: SIGUSR2 makes all of them collect their garbage, and the main thread say how much
+ * memory its heap has. What is collected is what V8 collects when memory is short: the young generation shrinks as well, and free pages go back.
+ */
+const session = new Session();
+session.connect();
+const collect = () => session.post('HeapProfiler.collectGarbage');
+const threads = new BroadcastChannel('memory-probe');
+threads.onmessage = collect;
+threads.unref();
+
 if (isMainThread) {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc');
   let asked = 0;
-  process.on('SIGUSR2', () => {
-    growYoungGeneration();
-    for (let i = 0; i < 3; i += 1) collect();
+  process.on('SIGUSR2', async () => {
+    // What a finalizer frees is free after the next one.
+    for (let i = 0; i < 4; i += 1) {
+      threads.postMessage('collect');
+      collect();
+      await new Promise((done) => setTimeout(done, 250));
+    }
     asked += 1;
     process.stdout.write(`${JSON.stringify({ event: 'memory', asked, ...process.memoryUsage() })}\n`);
   });
-}
-
-/* V8 makes room for young objects as it sees many of them survive, and keeps it: the first links would pay for it, or the last, as it happens. */
-function growYoungGeneration() {
-  let survivors = [];
-  for (let i = 0; i < 600_000; i += 1) {
-    survivors.push([i]);
-    if (survivors.length === 150_000) survivors = [];
-  }
 }

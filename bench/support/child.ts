@@ -6,8 +6,9 @@ export function tell(message: object): void {
 }
 
 /** The next message of whoever started it. */
-export async function hear(): Promise<void> {
-  await once(process, 'message');
+export async function hear<T>(): Promise<T> {
+  const [message] = await once(process, 'message');
+  return message as T;
 }
 
 /** Ends this process when whoever started it is done with it. */

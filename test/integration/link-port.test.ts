@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { connect, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Scope } from '../../src/shared/foundation/scope.ts';
@@ -65,6 +66,34 @@ describe('the link port', () => {
     await Promise.all(late);
     expect(master.refused('proof-timeout')).toBe(2);
     expect(socket.readyState).toBe(socket.OPEN);
+  });
+
+  it('takes a TLS hello that comes byte by byte, and forgets who leaves without a byte', async () => {
+    const fake = new FakeClock();
+    const master = await startMaster(scope, tempFolder(), { clock: fake });
+    const silent = connect(master.port, '127.0.0.1');
+    await expect.poll(() => fake.pendingTimers).toBe(1);
+    silent.end();
+    await once(silent.resume(), 'close');
+    await expect.poll(() => fake.pendingTimers).toBe(0);
+
+    const raw = connect({ port: master.port, host: '127.0.0.1', noDelay: true });
+    const slowly = new Duplex({
+      read: () => undefined,
+      write(chunk: Buffer, _, done) {
+        const next = (at: number): void => {
+          if (at === chunk.length) return done();
+          raw.write(chunk.subarray(at, at + 1), () => setImmediate(next, at + 1));
+        };
+        next(0);
+      },
+    });
+    raw.on('data', (chunk) => slowly.push(chunk));
+    const tls = connectTls({ socket: slowly, rejectUnauthorized: false });
+    await once(tls, 'secureConnect');
+    raw.destroy();
+    tls.destroy();
+    await expect.poll(() => fake.pendingTimers).toBe(0);
   });
 
   it('lets a proved link live on', async () => {

@@ -39,10 +39,13 @@ class End implements Connection {
     this.#buffered += frame.length;
     const nowMs = this.#clock.monotonicMs();
     this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs) + (this.rate === 0 ? 0 : (frame.length / this.rate) * 1_000);
-    this.#clock.after(this.#busyUntilMs - nowMs + DELAY_MS, () => {
+    // What is on its way is not with the socket any more.
+    this.#clock.after(this.#busyUntilMs - nowMs, () => {
       this.#buffered -= frame.length;
-      if (!this.lost) this.other?.deliver(frame);
       this.#handler?.drained();
+    });
+    this.#clock.after(this.#busyUntilMs - nowMs + DELAY_MS, () => {
+      if (!this.lost) this.other?.deliver(frame);
     });
   }
 

@@ -83,9 +83,9 @@ export class Outbox {
     return true;
   }
 
-  /** The text of the next frame to hand over; null when nothing waits. What the peer missed goes first, under its old number. */
-  next(ack: () => number): string | null {
-    const item = this.#handedOver < this.#lastSeq ? this.#missed() : this.#first();
+  /** The text of the next frame to hand over; null when nothing waits that may go now. What the peer missed goes first, under its old number. */
+  next(ack: () => number, bulk = true): string | null {
+    const item = this.#handedOver < this.#lastSeq ? this.#missed() : this.#first(bulk);
     return item === null ? null : encodeFrame(item, this.#handedOver, ack());
   }
 
@@ -127,8 +127,8 @@ export class Outbox {
     return item !== undefined && isWanted(item) ? item : SKIP;
   }
 
-  #first(): OutboxItem | null {
-    const item = this.#take(this.#normal) ?? this.#take(this.#bulk);
+  #first(bulk: boolean): OutboxItem | null {
+    const item = this.#take(this.#normal) ?? (bulk ? this.#take(this.#bulk) : null);
     if (item === null) return null;
     this.#lastSeq += 1;
     this.#handedOver = this.#lastSeq;

@@ -25,6 +25,7 @@ export const limits = {
   maxFrameBytes: 8 * 1024 * 1024,
   bulkFrameBytes: 24 * 1024,
   socketBytes: 16 * 1024,
+  bulkSocketBytes: 4 * 1024,
   waitingBytes: 16 * 1024 * 1024,
   pendingRequests: 4_096,
   resumeBufferFrames: 10_000,

@@ -357,8 +357,10 @@ export class PeerLink {
   #flush(): void {
     const socket = this.#socket;
     if (!socket?.open) return;
-    while (this.#socket === socket && socket.connection.bufferedBytes() < limits.socketBytes) {
-      const text = this.#outbox.next(() => this.#ack());
+    while (this.#socket === socket) {
+      const buffered = socket.connection.bufferedBytes();
+      if (buffered >= limits.socketBytes) return;
+      const text = this.#outbox.next(() => this.#ack(), buffered < limits.bulkSocketBytes);
       if (text === null) return;
       socket.send(text);
     }

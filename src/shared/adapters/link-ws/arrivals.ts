@@ -35,6 +35,8 @@ export class Arrivals {
     const settle = (): void => {
       timer.cancel();
       this.#arrivals.delete(key);
+      // A link may live for months: nothing of its arrival is kept that long.
+      socket.off('close', settle);
     };
     const arrival: Arrival = { signal: late.signal, proving: false, settle };
     const expire = (): void => {

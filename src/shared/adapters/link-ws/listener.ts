@@ -1,7 +1,6 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:https';
-import { type AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AssertionError } from '../../foundation/assert.ts';
@@ -59,7 +58,8 @@ export function createLinkListener(options: LinkListenerOptions): LinkListener {
 
 class WebSocketListener implements LinkListener {
   readonly #options: LinkListenerOptions;
-  readonly #https: Server;
+  readonly #server: Server;
+  readonly #https: HttpsServer;
   readonly #webSockets: WebSocketServer;
   readonly #arrivals: Arrivals;
   readonly #refusals: Refusals;
@@ -71,14 +71,12 @@ class WebSocketListener implements LinkListener {
     this.#options = options;
     this.#refusals = new Refusals(options.clock);
     this.#arrivals = new Arrivals(options.clock, (remote) => this.#note(stranger(remote), 'proof-timeout'));
-    this.#https = createServer({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3' });
+    this.#https = createHttps({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3' });
     // Anything but an upgrade to the link is none of our business.
     this.#https.on('request', (_, response) => response.writeHead(404, { connection: 'close' }).end());
-    this.#https.on('connection', (socket: Duplex) => {
-      if (socket instanceof Socket) this.#arrivals.add(socket);
-    });
     this.#https.on('tlsClientError', () => this.#options.metrics.add('holdfast_link_refused_total', { reason: 'tls' }));
     this.#webSockets = new WebSocketServer({ server: this.#https, path: '/link', ...webSocketOptions });
+    this.#server = createServer({ noDelay: true }, (socket) => this.#arrive(socket));
   }
 
   async start(onConnection: (connection: Connection) => void): Promise<{ address: string }> {
@@ -87,10 +85,8 @@ class WebSocketListener implements LinkListener {
       // The server is one of HTTPS: its sockets are TLS sockets.
       void this.#admit(socket, request.socket as TLSSocket, onConnection);
     });
-    // Errors of the server itself reach the caller; the WebSocket server repeats them as its own.
-    this.#webSockets.on('error', () => undefined);
-    const listening = once(this.#https, 'listening');
-    this.#https.listen(port, host);
+    const listening = once(this.#server, 'listening');
+    this.#server.listen(port, host);
     try {
       await listening;
     } catch (error) {
@@ -98,7 +94,7 @@ class WebSocketListener implements LinkListener {
       throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_LINK', problem }, { cause: error });
     }
     // A server that listens on a port has an address of this form.
-    const { address, port: actual } = this.#https.address() as AddressInfo;
+    const { address, port: actual } = this.#server.address() as AddressInfo;
     return { address: formatAddress({ host: address, port: actual }) };
   }
 
@@ -107,13 +103,25 @@ class WebSocketListener implements LinkListener {
   }
 
   async close(): Promise<void> {
-    if (!this.#https.listening) return;
-    const closed = once(this.#https, 'close');
-    this.#https.close();
+    if (!this.#server.listening) return;
+    const closed = once(this.#server, 'close');
+    this.#server.close();
     this.#arrivals.destroyAll();
     for (const peer of this.#live.keys()) this.closePeer(peer, 'shutting-down');
-    this.#https.closeAllConnections();
     await closed;
+  }
+
+  /**
+   * TLS begins when the first bytes are here: Node makes its buffer for what comes as large as what it is first handed, at least 1 KiB,
+   * and adds 16 when that is full; when it reads from the socket itself, it takes 64 for as long as the socket lives.
+   */
+  #arrive(socket: Socket): void {
+    socket.on('error', nothing);
+    this.#arrivals.add(socket);
+    socket.once('readable', () => {
+      if (socket.readableLength > 0) this.#https.emit('connection', socket);
+      else socket.destroy();
+    });
   }
 
   async #admit(socket: WebSocket, tls: TLSSocket, onConnection: (connection: Connection) => void): Promise<void> {
