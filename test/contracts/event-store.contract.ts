@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EventKind } from '../../src/shared/model/events.ts';
-import type { EventEntry, EventStore } from '../../src/shared/ports/event-log.ts';
+import type { EventBody, EventStore, KeptEvent } from '../../src/shared/ports/event-log.ts';
 
 export interface EventsUnderTest {
   store: EventStore;
@@ -9,17 +9,11 @@ export interface EventsUnderTest {
   close(): Promise<void>;
 }
 
-export const eventEntry = (sequence: number, fields: Partial<EventEntry> = {}): EventEntry => ({
-  epoch: 1,
-  sequence,
-  wallMs: 1_000 + sequence,
-  kind: 'link',
-  event: 'link-down',
-  location: 'edge-1',
-  who: null,
-  facts: { peer: 'edge-1', reason: 'silent' },
-  ...fields,
-});
+export function eventEntry(sequence: number, { kind = 'link', epoch = 1, ...said }: Partial<Pick<KeptEvent, 'kind' | 'epoch'> & EventBody> = {}): KeptEvent {
+  const facts = { peer: 'edge-1', reason: 'silent' };
+  const body = { wallMs: 1_000 + sequence, event: 'link-down', location: 'edge-1', who: null, facts, ...said };
+  return { kind, epoch, sequence, location: body.location, wallMs: body.wallMs, body: JSON.stringify(body) };
+}
 
 /** What every store of events must do. Five of each kind are kept. */
 export function eventStoreContract(name: string, make: () => Promise<EventsUnderTest>): void {
@@ -30,7 +24,7 @@ export function eventStoreContract(name: string, make: () => Promise<EventsUnder
     });
     afterEach(() => made.close());
     const none = new Map<EventKind, { epoch: number; sequence: number }>();
-    const sequences = (events: readonly EventEntry[]): number[] => events.map(({ sequence }) => sequence);
+    const sequences = (events: readonly KeptEvent[]): number[] => events.map(({ sequence }) => sequence);
 
     it('begins empty, in the first epoch of a log that has a name', async () => {
       expect(await made.store.load()).toEqual({ log: expect.stringMatching(/^[0-9a-f]{8}$/) as string, epoch: 1, events: [], forgotten: none });

@@ -25,6 +25,16 @@ export interface EventEntry extends NewEvent, EventPosition {
   wallMs: number;
 }
 
+/** What an event says, beside its place. */
+export interface EventBody extends Omit<NewEvent, 'kind'> {
+  wallMs: number;
+}
+
+/** An event as it is kept: what is looked for by, and its body as JSON text. Thousands are, and the garbage collector looks at each object of them. */
+export interface KeptEvent extends EventPosition, Pick<EventEntry, 'kind' | 'location' | 'wallMs'> {
+  body: string;
+}
+
 export interface EventFilter {
   kinds: readonly EventKind[];
   /** null: all of them. */
@@ -64,7 +74,7 @@ export interface StoredEvents {
   /** Of this opening: higher than that of every event. */
   epoch: number;
   /** Oldest first. */
-  events: EventEntry[];
+  events: KeptEvent[];
   forgotten: Forgotten;
 }
 
@@ -73,6 +83,6 @@ export interface EventStore {
   /** Once, before anything is appended. Throws STORE_FULL, STORE_FAILED. */
   load(): Promise<StoredEvents>;
   /** Later than all before. `forgotten`: events that were lost on the way. Throws STORE_FULL, STORE_FAILED, and then has kept nothing. */
-  append(events: readonly EventEntry[], forgotten: Forgotten): Promise<void>;
+  append(events: readonly KeptEvent[], forgotten: Forgotten): Promise<void>;
   close(): Promise<void>;
 }

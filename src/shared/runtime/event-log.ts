@@ -1,8 +1,10 @@
+import { BoundedQueue } from '../foundation/bounded-queue.ts';
 import type { EventKind } from '../model/events.ts';
 import { eventsKept, kindNames } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type {
+  EventBody,
   EventCursor,
   EventEntry,
   EventFilter,
@@ -11,6 +13,7 @@ import type {
   EventPosition,
   EventStart,
   EventStore,
+  KeptEvent,
   NewEvent,
   StoredEvents,
 } from '../ports/event-log.ts';
@@ -30,8 +33,6 @@ export interface EventLogOptions {
 /** Events gather this long, so that a burst costs one write. */
 const GATHER_MS = 100;
 const BATCH = 500;
-/** A list may be longer than it has to be by one part in so many. */
-const FORGET_SHARE = 8;
 /** When the disk is full: how long until it is tried again. */
 const RETRY_MS = 5_000;
 
@@ -46,9 +47,11 @@ export async function openEventLog(options: EventLogOptions): Promise<EventLog> 
   }
 }
 
+type Entries = BoundedQueue<KeptEvent>;
+
 interface Shelf {
   /** Oldest first. */
-  entries: EventEntry[];
+  entries: Entries;
   /** The newest that is gone; null: none is. */
   forgotten: EventPosition | null;
 }
@@ -68,7 +71,7 @@ class NodeEventLog implements EventLog {
   readonly #listeners = new Map<EventKind, Set<() => void>>();
   readonly #awake = new Set<EventKind>();
   #sequence: number;
-  #pending: EventEntry[] = [];
+  #pending: KeptEvent[] = [];
   #lost = new Map<EventKind, EventPosition>();
   #gathering: Timer | null = null;
   #flushed: Promise<void> = Promise.resolve();
@@ -81,7 +84,7 @@ class NodeEventLog implements EventLog {
     this.#epoch = epoch;
     this.#kept = options.kept ?? eventsKept;
     for (const kind of kindNames) {
-      this.#shelves.set(kind, { entries: [], forgotten: forgotten.get(kind) ?? null });
+      this.#shelves.set(kind, { entries: new BoundedQueue(this.#kept(kind)), forgotten: forgotten.get(kind) ?? null });
       this.#listeners.set(kind, new Set());
     }
     for (const entry of events) this.#keep(entry);
@@ -94,27 +97,29 @@ class NodeEventLog implements EventLog {
     return { log: this.#log, epoch: this.#epoch, sequence: this.#sequence };
   }
 
-  record(event: NewEvent): void {
+  record({ kind, ...said }: NewEvent): void {
     const { clock, metrics } = this.#options;
     this.#sequence += 1;
-    const entry: EventEntry = { ...event, epoch: this.#epoch, sequence: this.#sequence, wallMs: clock.wallMs() };
-    metrics.add('holdfast_events_total', { kind: event.kind });
+    const body: EventBody = { ...said, wallMs: clock.wallMs() };
+    const { location, wallMs } = body;
+    const entry = { kind, epoch: this.#epoch, sequence: this.#sequence, location, wallMs, body: JSON.stringify(body) };
+    metrics.add('holdfast_events_total', { kind });
     this.#keep(entry);
     this.#pending.push(entry);
     this.#loseOverflow();
     this.#gather(this.#failing ? RETRY_MS : GATHER_MS);
-    this.#wake(event.kind);
+    this.#wake(kind);
   }
 
   read(from: EventStart, { kinds, location }: EventFilter, limit: number): EventPage {
     const shelves = kinds.flatMap((kind) => this.#shelves.get(kind) ?? []);
-    const matching = ({ location: found }: EventEntry): boolean => location === null || found === location;
+    const matching = ({ location: found }: KeptEvent): boolean => location === null || found === location;
     if (from === null) {
       const newest = merge(shelves.map(({ entries }) => lastOf(entries, matching, limit)));
-      return { events: newest.slice(-limit), next: this.newest, missing: 0 };
+      return { events: newest.slice(-limit).map(entryOf), next: this.newest, missing: 0 };
     }
     const after = 'wallMs' in from ? null : from.log === this.#log ? from : START;
-    const beginOf = (entries: EventEntry[]): number => {
+    const beginOf = (entries: Entries): number => {
       if ('wallMs' in from) return indexOf(entries, (entry) => entry.wallMs >= from.wallMs);
       return after === null ? 0 : firstAfter(entries, after);
     };
@@ -122,7 +127,7 @@ class NodeEventLog implements EventLog {
     const last = found.at(-1);
     // Everything up to the end was looked at, whether or not it matched.
     const next = found.length < limit || last === undefined ? this.newest : { log: this.#log, epoch: last.epoch, sequence: last.sequence };
-    return { events: found, next, missing: 'wallMs' in from ? 0 : this.#missing(from, shelves) };
+    return { events: found.map(entryOf), next, missing: 'wallMs' in from ? 0 : this.#missing(from, shelves) };
   }
 
   onEvent(kinds: readonly EventKind[], listener: () => void): () => void {
@@ -160,17 +165,16 @@ class NodeEventLog implements EventLog {
     if (!shelves.some(({ forgotten }) => forgotten !== null && compare(forgotten, from) > 0)) return 0;
     // What a crash took before it was stored has left its sequence to the next epoch.
     const sequence = from.epoch < this.#epoch ? Math.min(from.sequence, this.#first - 1) : from.sequence;
-    const kept = [...this.#shelves.values()].reduce((sum, { entries }) => sum + entries.length - firstAfter(entries, from), 0);
+    const kept = [...this.#shelves.values()].reduce((sum, { entries }) => sum + entries.size - firstAfter(entries, from), 0);
     return Math.max(1, this.#sequence - sequence - kept);
   }
 
-  #keep(entry: EventEntry): void {
+  #keep(entry: KeptEvent): void {
     const shelf = this.#shelves.get(entry.kind);
     if (shelf === undefined) return;
+    if (shelf.entries.push(entry)) return;
+    shelf.forgotten = shelf.entries.shift() ?? null;
     shelf.entries.push(entry);
-    // Many at once: to take the first off a long list moves the list.
-    const over = shelf.entries.length - this.#kept(entry.kind);
-    if (over > this.#kept(entry.kind) / FORGET_SHARE) shelf.forgotten = shelf.entries.splice(0, over).at(-1) ?? null;
   }
 
   #gather(delayMs: number): void {
@@ -223,22 +227,26 @@ class NodeEventLog implements EventLog {
 
 const START: EventPosition = { epoch: 0, sequence: 0 };
 
+/** The body was written here, or was checked when it was loaded. */
+const entryOf = ({ kind, epoch, sequence, body }: KeptEvent): EventEntry => ({ kind, epoch, sequence, ...(JSON.parse(body) as EventBody) });
+
 const compare = (a: EventPosition, b: EventPosition): number => a.epoch - b.epoch || a.sequence - b.sequence;
 
-const merge = (lists: EventEntry[][]): EventEntry[] => lists.flat().sort(compare);
+const merge = (lists: KeptEvent[][]): KeptEvent[] => lists.flat().sort(compare);
 
-function indexOf(entries: EventEntry[], matching: (entry: EventEntry) => boolean): number {
-  const index = entries.findIndex(matching);
-  return index === -1 ? entries.length : index;
+function indexOf(entries: Entries, matching: (entry: KeptEvent) => boolean): number {
+  let index = 0;
+  for (let entry = entries.at(0); entry !== undefined && !matching(entry); entry = entries.at(index)) index += 1;
+  return index;
 }
 
 /** Index of the first entry after a position, by halving. */
-function firstAfter(entries: EventEntry[], position: EventPosition): number {
+function firstAfter(entries: Entries, position: EventPosition): number {
   let low = 0;
-  let high = entries.length;
+  let high = entries.size;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const entry = entries[middle];
+    const entry = entries.at(middle);
     if (entry !== undefined && compare(entry, position) <= 0) low = middle + 1;
     else high = middle;
   }
@@ -247,23 +255,23 @@ function firstAfter(entries: EventEntry[], position: EventPosition): number {
 
 interface Search {
   from: number;
-  matching: (entry: EventEntry) => boolean;
+  matching: (entry: KeptEvent) => boolean;
   limit: number;
 }
 
-function firstOf(entries: EventEntry[], { from, matching, limit }: Search): EventEntry[] {
-  const found: EventEntry[] = [];
-  for (let index = from; index < entries.length && found.length < limit; index += 1) {
-    const entry = entries[index];
+function firstOf(entries: Entries, { from, matching, limit }: Search): KeptEvent[] {
+  const found: KeptEvent[] = [];
+  for (let index = from; index < entries.size && found.length < limit; index += 1) {
+    const entry = entries.at(index);
     if (entry !== undefined && matching(entry)) found.push(entry);
   }
   return found;
 }
 
-function lastOf(entries: EventEntry[], matching: (entry: EventEntry) => boolean, limit: number): EventEntry[] {
-  const found: EventEntry[] = [];
-  for (let index = entries.length - 1; index >= 0 && found.length < limit; index -= 1) {
-    const entry = entries[index];
+function lastOf(entries: Entries, matching: (entry: KeptEvent) => boolean, limit: number): KeptEvent[] {
+  const found: KeptEvent[] = [];
+  for (let index = entries.size - 1; index >= 0 && found.length < limit; index -= 1) {
+    const entry = entries.at(index);
     if (entry !== undefined && matching(entry)) found.push(entry);
   }
   return found;

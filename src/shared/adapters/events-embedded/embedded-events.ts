@@ -2,12 +2,12 @@ import { existsSync, renameSync } from 'node:fs';
 import { assert } from '../../foundation/assert.ts';
 import { type EventKind, eventsKept, kindNames } from '../../model/events.ts';
 import { limits } from '../../model/limits.ts';
-import type { EventEntry, EventPosition, EventStore, Forgotten } from '../../ports/event-log.ts';
+import type { EventPosition, EventStore, Forgotten, KeptEvent } from '../../ports/event-log.ts';
 import type { Log } from '../../ports/log.ts';
 import { hasCode } from '../sqlite/sqlite.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { EventsEngine } from './engine.ts';
-import { isKnownKind, toEntry, toTuple } from './entries.ts';
+import { isKnownKind, toKept, toTuple } from './entries.ts';
 import type { EventsThreadOptions } from './events-thread.ts';
 import type { PositionRow } from './file-kind.ts';
 
@@ -50,15 +50,15 @@ class SqliteEvents implements EventStore {
     this.#thread = thread;
   }
 
-  async load(): Promise<{ log: string; epoch: number; events: EventEntry[]; forgotten: Forgotten }> {
+  async load(): Promise<{ log: string; epoch: number; events: KeptEvent[]; forgotten: Forgotten }> {
     const opened = await this.#thread.write('open');
     assert(opened !== undefined, 'the file is made with its row');
     const [rows, gone] = await Promise.all([this.#thread.read('all'), this.#thread.read('forgotten')]);
-    const events = rows.flatMap((row) => (isKnownKind(row.kind) ? [toEntry(row, row.kind)] : []));
+    const events = rows.flatMap((row) => (isKnownKind(row.kind) ? [toKept(row, row.kind)] : []));
     return { ...opened, events, forgotten: positionsOf(gone) };
   }
 
-  async append(events: readonly EventEntry[], forgotten: Forgotten): Promise<void> {
+  async append(events: readonly KeptEvent[], forgotten: Forgotten): Promise<void> {
     const gone = [...forgotten].map(([kind, position]): PositionRow => ({ kind, ...position }));
     await this.#thread.write('append', events.map(toTuple), gone);
   }

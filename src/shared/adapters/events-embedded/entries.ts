@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { JsonObject } from '../../foundation/json.ts';
 import { type EventKind, eventKinds } from '../../model/events.ts';
-import type { EventEntry } from '../../ports/event-log.ts';
+import type { KeptEvent } from '../../ports/event-log.ts';
 import type { EventRow, EventTuple } from './file-kind.ts';
 
 /** Events as rows and back. Apart from the file, whose thread needs no schemas: loading their library takes longer than the rest of its start. */
@@ -14,17 +14,13 @@ const bodySchema = z.strictObject({
   facts: z.custom<JsonObject>((value) => typeof value === 'object' && value !== null),
 });
 
-export function toTuple({ kind, epoch, sequence, ...body }: EventEntry): EventTuple {
-  return [kind, epoch, sequence, JSON.stringify(body)];
-}
+export const toTuple = ({ kind, epoch, sequence, body }: KeptEvent): EventTuple => [kind, epoch, sequence, body];
 
 /** A kind that this version does not know is left where it is. */
 export const isKnownKind = (kind: string): kind is EventKind => Object.hasOwn(eventKinds, kind);
 
 /** Throws what zod or JSON throws; rows on disk are checked when the file is opened. */
-export const toEntry = ({ epoch, sequence, body }: EventRow, kind: EventKind): EventEntry => ({
-  kind,
-  epoch,
-  sequence,
-  ...bodySchema.parse(JSON.parse(body)),
-});
+export function toKept({ epoch, sequence, body }: EventRow, kind: EventKind): KeptEvent {
+  const { location, wallMs } = bodySchema.parse(JSON.parse(body));
+  return { kind, epoch, sequence, location, wallMs, body };
+}

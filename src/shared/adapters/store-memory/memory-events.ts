@@ -1,5 +1,5 @@
 import { type EventKind, eventsKept } from '../../model/events.ts';
-import type { EventEntry, EventPosition, EventStore } from '../../ports/event-log.ts';
+import type { EventPosition, EventStore, KeptEvent } from '../../ports/event-log.ts';
 import type { Random } from '../../ports/random.ts';
 
 export interface MemoryEventsOptions {
@@ -11,7 +11,7 @@ export interface MemoryEventsOptions {
 /** Events in memory: for tests, and for a node whose disk does not take them. `load` again is what a restart would find. */
 export function createMemoryEvents({ random, kept = eventsKept }: MemoryEventsOptions): EventStore {
   const log = random.hex(4);
-  const stored = new Map<EventKind, EventEntry[]>();
+  const stored = new Map<EventKind, KeptEvent[]>();
   const gone = new Map<EventKind, EventPosition>();
   let epoch = 0;
   return {
