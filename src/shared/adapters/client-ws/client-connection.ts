@@ -1,16 +1,18 @@
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
 import type { ClientSocket } from '../../ports/client-socket.ts';
 
 /** Connections with something to send, flushed together at the end of the event-loop turn. */
 export class Flusher {
   #waiting: ClientConnection[] = [];
+  readonly #turn = new TurnGatherer(() => this.#flush(), setImmediate);
   /** What was joined last: clients that are bound to the same are sent the same, one after the other. */
   #last: { frames: readonly Uint8Array[]; joined: Uint8Array } = { frames: [], joined: new Uint8Array() };
 
   add(connection: ClientConnection): void {
     this.#waiting.push(connection);
-    if (this.#waiting.length === 1) setImmediate(() => this.#flush());
+    this.#turn.sent();
   }
 
   /** The bytes of frames that leave together: one write costs less than one of many pieces, and one copy serves all. */

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
 
 export interface JsonLinesHandler {
@@ -13,9 +14,9 @@ export interface JsonLinesHandler {
 export class JsonLines {
   readonly #stream: Duplex;
   readonly #handler: JsonLinesHandler;
+  readonly #turn = new TurnGatherer(() => this.flush(), setImmediate);
   #outgoing: string[] = [];
   #outgoingLength = 0;
-  #flush: NodeJS.Immediate | null = null;
   #partial = '';
   #ended = false;
 
@@ -36,12 +37,10 @@ export class JsonLines {
     const line = `${JSON.stringify(message)}\n`;
     this.#outgoing.push(line);
     this.#outgoingLength += line.length;
-    this.#flush ??= setImmediate(() => this.flush());
+    this.#turn.sent();
   }
 
   flush(): void {
-    if (this.#flush !== null) clearImmediate(this.#flush);
-    this.#flush = null;
     if (this.#ended || this.#outgoing.length === 0) return;
     this.#stream.write(this.#outgoing.join(''));
     this.#outgoing = [];

@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { textFrame } from '../../foundation/text-frame.ts';
+import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
 import type { Connection, ConnectionHandler } from '../../ports/transport.ts';
 import { textOf } from './proof-channel.ts';
@@ -32,11 +33,11 @@ export class SocketConnection implements Connection {
   readonly #stream: Duplex;
   readonly #early: (string | null)[];
   readonly #masks: Masks | null;
+  readonly #turn = new TurnGatherer(() => this.#write(), setImmediate);
   #handler: ConnectionHandler | null = null;
   /** Of this turn. */
   #frames: Uint8Array[] = [];
   #bytes = 0;
-  #flushing = false;
   /** Why we end it: set once, from then on nothing is sent, and no frame delivered. */
   #closing: string | null = null;
   /** Set once; delivered once, when there is somebody to tell. */
@@ -64,13 +65,8 @@ export class SocketConnection implements Connection {
     const frame = textFrame(text, this.#masks?.next());
     this.#frames.push(frame);
     this.#bytes += frame.length;
-    if (this.#bytes >= AT_ONCE_BYTES) return this.#write();
-    if (this.#flushing) return;
-    this.#flushing = true;
-    setImmediate(() => {
-      this.#flushing = false;
-      this.#write();
-    });
+    if (this.#bytes >= AT_ONCE_BYTES) this.#write();
+    this.#turn.sent();
   }
 
   bufferedBytes(): number {
