@@ -12,26 +12,26 @@ export interface PinoLogOptions {
 /** Lines that wait are written when they are so many bytes, at the latest. */
 const GATHER_BYTES = 8_192;
 
-/** One for each command: those of an event-loop turn are written together. */
+/** One for each command: written together so often. */
 const GATHERED = 'audit';
+const GATHER_MS = 10;
 
 /**
  * JSON lines: time, level, a stable event word, facts. Written synchronously, before the code that follows: what was stored,
- * sent and moved is on record also when the process is killed. Only audit lines wait for the end of their turn.
+ * sent and moved is on record also when the process is killed. Only audit lines may wait, for the next line or for 10 ms.
  */
 export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
   const output = destination({ fd, sync: true, minLength: GATHER_BYTES });
   process.on('exit', () => output.flushSync());
-  let waiting = false;
+  let waiting: NodeJS.Timeout | null = null;
   const flush = (): void => {
-    waiting = false;
+    if (waiting !== null) clearTimeout(waiting);
+    waiting = null;
     // Not `flushSync`, which also makes the disk sync.
     output.flush();
   };
   const gather = (): void => {
-    if (waiting) return;
-    waiting = true;
-    setImmediate(flush);
+    waiting ??= setTimeout(flush, GATHER_MS);
   };
   const logger = pino(
     {
