@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { z } from 'zod';
 
 /**
  * Puts the compiled program into few files, packages included: a start that reads a thousand small ones takes twice
@@ -35,6 +36,7 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node20',
   sourcemap: true,
+  sourcesContent: false,
   metafile: true,
   external,
   plugins: [ownPlace],
@@ -50,11 +52,13 @@ for (const entry of entries) {
   writeFileSync(`dist/${entry}.js`, `${lead}export * from '${specifier}';\n`);
 }
 
+const manifest = z.object({ name: z.string(), license: z.string().default('no licence is named') });
+
 // Their licences ask to be passed on with their code.
-const packages = new Set(Object.keys(metafile.inputs).flatMap((path) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []));
-const licences = [...packages].sort().map((name) => {
-  const folder = join('node_modules', name);
+const folders = new Set(Object.keys(metafile.inputs).flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
+const licences = [...folders].sort().map((folder) => {
   const file = readdirSync(folder).find((entry) => /^licen[sc]e/i.test(entry));
-  return `# ${name}\n\n${file === undefined ? 'See its package.json.' : readFileSync(join(folder, file), 'utf8').trim()}\n`;
+  const { name, license } = manifest.parse(JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')));
+  return `# ${name}\n\n${file === undefined ? license : readFileSync(join(folder, file), 'utf8').trim()}\n`;
 });
 writeFileSync(join(out, 'LICENSES.md'), licences.join('\n'));
