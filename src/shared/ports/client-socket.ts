@@ -1,6 +1,6 @@
 /** One WebSocket of a client. */
 export interface ClientSocket {
-  /** Bytes of a whole WebSocket frame. Those of one event-loop turn leave in one write; after `close` nothing is sent. */
+  /** Bytes of a whole WebSocket frame. Those of one event-loop turn leave together, a lone one at once; after `close` nothing is sent. */
   send(frame: Uint8Array): void;
   /** Bytes that were sent and have not left this process. */
   queuedBytes(): number;

@@ -1,7 +1,7 @@
 /** A child process that runs drivers, and the ordered pipe to it. Messages are JSON values. */
 export interface HostProcess {
   readonly pid: number;
-  /** Messages of one event-loop turn leave in one write. Nothing after the end. */
+  /** Messages of one event-loop turn leave together, a lone one at once. Nothing after the end. */
   send(message: object): void;
   /** What is still to leave leaves now. */
   flush(): void;

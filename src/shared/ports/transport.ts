@@ -4,7 +4,7 @@ export interface Connection {
   readonly peerId: string;
   /** For logs. */
   readonly remote: string;
-  /** Hands a frame to the socket; small frames of one event-loop turn leave together. Nothing after `close`. */
+  /** Hands a frame to the socket; small frames of one event-loop turn leave together, a lone one at once. Nothing after `close`. */
   send(frame: string): void;
   /** Bytes that the socket has not yet passed on. */
   bufferedBytes(): number;

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
 import type { ClientSocket } from '../../ports/client-socket.ts';
 
-/** Connections with something to send, flushed together at the end of the event-loop turn. */
+/** Connections with something to send, flushed together at the end of the event-loop turn, or a lone one at once. */
 export class Flusher {
   #waiting: ClientConnection[] = [];
   readonly #turn = new TurnGatherer(() => this.#flush(), setImmediate);

@@ -10,7 +10,7 @@ export interface JsonLinesHandler {
   ended(reason: string): void;
 }
 
-/** One JSON value a line over a byte stream. What a busy event-loop turn sends leaves in one write. */
+/** One JSON value a line over a byte stream. Messages of one event-loop turn leave together, a lone one at once. */
 export class JsonLines {
   readonly #stream: Duplex;
   readonly #handler: JsonLinesHandler;
