@@ -76,7 +76,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
     const shown = certificate === null ? tls : await certificate.first(signal);
     const http = await startHttpServer({ api, ...config.http, ...(shown === null ? {} : { tls: shown }), clock, random });
     scope.defer('api', () => http.close());
-    serveClientSockets(http.server, api.sockets);
+    serveClientSockets(http.server, api.sockets, clock);
     node.announceOrigin(config.origin ?? originFromOutside(config, http.origin));
     log.info('listening', { origin: http.origin, pid: process.pid });
     return http;

@@ -136,7 +136,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
     onProgrammerError: (error) => void programmerErrors.push(error),
   });
   const server = await startHttpServer({ api, host: '127.0.0.1', port: 0, clock, random, ...http });
-  serveClientSockets(server.server, api.sockets);
+  serveClientSockets(server.server, api.sockets, clock);
   const clients: Client[] = [];
   return {
     node,

@@ -118,7 +118,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   changed(topic: Topic): void {
     if (topic.frame === null || this.#over) return;
     if (this.#late.size > 0 || this.#socket.queuedBytes() > limits.clientSocketBehindBytes) this.#late.add(topic);
-    else this.#socket.send(topic.frame);
+    else this.#socket.sendStatus(topic.frame);
   }
 
   drained(): void {
@@ -126,7 +126,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     for (const topic of this.#late) {
       if (this.#socket.queuedBytes() > limits.clientSocketBehindBytes) return;
       this.#late.delete(topic);
-      if (topic.frame !== null) this.#socket.send(topic.frame);
+      if (topic.frame !== null) this.#socket.sendStatus(topic.frame);
     }
   }
 

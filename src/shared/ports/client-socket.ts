@@ -2,6 +2,8 @@
 export interface ClientSocket {
   /** Bytes of a whole WebSocket frame. Those of one event-loop turn leave together, a lone one at once; after `close` nothing is sent. */
   send(frame: Uint8Array): void;
+  /** The same for status: it may wait `clientStatusRestMs` for more where many clients are told. Order is kept with what `send` takes. */
+  sendStatus(frame: Uint8Array): void;
   /** Bytes that were sent and have not left this process. */
   queuedBytes(): number;
   /** Asks whether the other side is there; its answer is reported as heard. */

@@ -1,17 +1,39 @@
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
+import { limits } from '../../model/limits.ts';
 import type { ClientSocket } from '../../ports/client-socket.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { DutyCycle } from './duty-cycle.ts';
 
-/** Connections with something to send, flushed together at the end of the event-loop turn, or a lone one at once. */
+/**
+ * Connections with something to send, flushed together at the end of the event-loop turn, or a lone one at once. Telling
+ * of status rests when it took long, so that commands and the link get their time: what changes meanwhile leaves in the
+ * same write.
+ */
 export class Flusher {
-  #waiting: ClientConnection[] = [];
+  #answered: ClientConnection[] = [];
+  #told: ClientConnection[] = [];
   readonly #turn = new TurnGatherer(() => this.#flush(), setImmediate);
+  readonly #telling: DutyCycle;
   /** What was joined last: clients that are bound to the same are sent the same, one after the other. */
   #last: { frames: readonly Uint8Array[]; joined: Uint8Array } = { frames: [], joined: new Uint8Array() };
 
-  add(connection: ClientConnection): void {
-    this.#waiting.push(connection);
+  constructor(clock: Clock) {
+    this.#telling = new DutyCycle(clock, limits.clientStatusRestMs, () => {
+      const told = this.#told;
+      this.#told = [];
+      this.#flushAll(told);
+    });
+  }
+
+  answered(connection: ClientConnection): void {
+    this.#answered.push(connection);
+    this.#turn.sent();
+  }
+
+  told(connection: ClientConnection): void {
+    this.#told.push(connection);
     this.#turn.sent();
   }
 
@@ -24,8 +46,13 @@ export class Flusher {
   }
 
   #flush(): void {
-    const connections = this.#waiting;
-    this.#waiting = [];
+    const answered = this.#answered;
+    this.#answered = [];
+    this.#flushAll(answered);
+    if (this.#told.length > 0) this.#telling.demand();
+  }
+
+  #flushAll(connections: readonly ClientConnection[]): void {
     for (const connection of connections) connection.flush();
     this.#last = { frames: [], joined: new Uint8Array() };
   }
@@ -50,9 +77,15 @@ export class ClientConnection implements ClientSocket {
 
   send(frame: Uint8Array): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
-    this.#frames.push(frame);
-    this.#bytes += frame.length;
-    if (this.#frames.length === 1) this.#flusher.add(this);
+    this.#push(frame);
+    this.#flusher.answered(this);
+  }
+
+  sendStatus(frame: Uint8Array): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#push(frame);
+    // Those before it leave with it, whatever they are.
+    if (this.#frames.length === 1) this.#flusher.told(this);
   }
 
   queuedBytes(): number {
@@ -66,6 +99,11 @@ export class ClientConnection implements ClientSocket {
   close(code: number, reason: string): void {
     this.flush();
     this.#socket.close(code, reason);
+  }
+
+  #push(frame: Uint8Array): void {
+    this.#frames.push(frame);
+    this.#bytes += frame.length;
   }
 
   flush(): void {

@@ -6,15 +6,16 @@ import { socketPaths } from '../../client-api/socket.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
+import type { Clock } from '../../ports/clock.ts';
 import { ClientConnection, Flusher } from './client-connection.ts';
 
 /** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
 const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;
 
 /** Answers the `upgrade` requests of an HTTP server: a WebSocket at the two paths of the client protocol, a refusal anywhere else. */
-export function serveClientSockets(server: Server, sockets: ClientSockets): void {
+export function serveClientSockets(server: Server, sockets: ClientSockets, clock: Clock): void {
   const webSockets = new WebSocketServer({ noServer: true, clientTracking: false, ...webSocketOptions });
-  const flusher = new Flusher();
+  const flusher = new Flusher(clock);
 
   const accept = async (request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> => {
     const [path = '', search = ''] = (request.url ?? '').split('?', 2);

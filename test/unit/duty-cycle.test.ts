@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { DutyCycle } from '../../src/shared/adapters/client-ws/duty-cycle.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const LONGEST_REST_MS = 5;
+
+/** Work of `tookMs` each time. */
+function world({ tookMs }: { tookMs: number }) {
+  const clock = new FakeClock();
+  const begunMs: number[] = [];
+  let workedMs = 0;
+  const monotonicMs = (): number => clock.monotonicMs() + workedMs;
+  const cycle = new DutyCycle({ monotonicMs, after: (delayMs, callback) => clock.after(delayMs, callback) }, LONGEST_REST_MS, () => {
+    begunMs.push(monotonicMs());
+    workedMs += tookMs;
+  });
+  return { clock, begunMs, cycle };
+}
+
+describe('work that is held to four fifths of the time', () => {
+  it('is done at once as long as it takes no time', () => {
+    const { begunMs, cycle } = world({ tookMs: 0 });
+    cycle.demand();
+    cycle.demand();
+    expect(begunMs).toEqual([0, 0]);
+  });
+
+  it('rests a quarter of what it took, and does once what came up meanwhile', async () => {
+    const { clock, begunMs, cycle } = world({ tookMs: 8 });
+    for (let i = 0; i < 3; i += 1) cycle.demand();
+    await clock.advance(1);
+    expect(begunMs).toEqual([0]);
+    await clock.advance(1);
+    expect(begunMs).toEqual([0, 10]);
+    await clock.advance(100);
+    expect(begunMs).toEqual([0, 10]);
+  });
+
+  it('rests no longer than the limit', async () => {
+    const { clock, begunMs, cycle } = world({ tookMs: 1_000 });
+    cycle.demand();
+    cycle.demand();
+    await clock.advance(LONGEST_REST_MS);
+    expect(begunMs).toEqual([0, 1_005]);
+  });
+
+  it('is done at once when it comes up after the rest', async () => {
+    const { clock, begunMs, cycle } = world({ tookMs: 8 });
+    cycle.demand();
+    await clock.advance(2);
+    cycle.demand();
+    expect(begunMs).toEqual([0, 10]);
+  });
+});
