@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Client, HoldfastError, routes, type StreamEvent } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { command, settled, startFederation, type TestFederation } from '../support/federation.ts';
+import { confuseDevices } from '../support/published-client.ts';
+import { SocketClient } from '../support/socket-client.ts';
 
 /** Real processes: a client of the edge `lisbon` and the modules of the edge `berlin`, through the master. */
 
@@ -44,6 +46,27 @@ it('commands, status and methods reach the other edge, and say who served them',
   expect(await atLisbon.call(routes.functions, { params: display })).toMatchObject({ power: { arity: 1 }, slow: { arity: 1 } });
   expect(await world.client.call(routes.functions, { params: display })).toHaveProperty('echo');
 }, 90_000);
+
+it('a WebSocket at one edge is bound to what another drives, and follows its log lines', async () => {
+  const origin = world.federation.edge('lisbon')?.origin ?? '';
+  const socket = await SocketClient.open(`${origin}/api/engine/v2/systems/control`, { 'x-api-key': world.federation.apiKey });
+  scope.defer('socket', () => socket.close());
+  const variable = { sys: 'sys-berlin', mod: 'Display', index: 1, name: 'power' };
+  const notified = (value: unknown): Promise<unknown> => socket.find((frame) => frame['type'] === 'notify' && frame['value'] === value, `power ${String(value)}`);
+  socket.send({ id: 1, cmd: 'bind', ...variable });
+  await notified(true);
+  socket.send({ id: 2, cmd: 'exec', ...variable, args: [false] });
+  expect(await socket.find(({ id }) => id === 2, 'an answer')).toMatchObject({ type: 'success', value: false });
+  await notified(false);
+
+  socket.send({ id: 3, cmd: 'debug', ...variable, name: 'debug' });
+  expect(await socket.find(({ id }) => id === 3, 'an answer')).toMatchObject({ type: 'success' });
+  await confuseDevices(world);
+  const line = await socket.find(({ type }) => type === 'debug', 'a line');
+  expect(line).toMatchObject({ mod: 'mod-berlin-1', msg: 'not understood: event 9-nonsense 1' });
+  socket.send({ id: 4, cmd: 'exec', ...variable, args: [true] });
+  await socket.find(({ id }) => id === 4, 'an answer');
+}, 60_000);
 
 it('a cancelled command is cancelled where it runs, whether its client leaves or somebody cancels it', async () => {
   const gone = new AbortController();
