@@ -6,20 +6,22 @@ import type { ClientSocket } from '../../ports/client-socket.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { DutyCycle } from './duty-cycle.ts';
 
+type Flushed = Pick<ClientConnection, 'flush'>;
+
 /**
  * Connections with something to send, flushed together at the end of the event-loop turn, or a lone one at once. Telling
  * of status rests when it took long, so that commands and the link get their time: what changes meanwhile leaves in the
  * same write.
  */
 export class Flusher {
-  #answered: ClientConnection[] = [];
-  #told: ClientConnection[] = [];
+  #answered: Flushed[] = [];
+  #told: Flushed[] = [];
   readonly #turn = new TurnGatherer(() => this.#flush(), setImmediate);
   readonly #telling: DutyCycle;
   /** What was joined last: clients that are bound to the same are sent the same, one after the other. */
   #last: { frames: readonly Uint8Array[]; joined: Uint8Array } = { frames: [], joined: new Uint8Array() };
 
-  constructor(clock: Clock) {
+  constructor(clock: Pick<Clock, 'monotonicMs' | 'after'>) {
     this.#telling = new DutyCycle(clock, limits.clientStatusRestMs, () => {
       const told = this.#told;
       this.#told = [];
@@ -27,12 +29,12 @@ export class Flusher {
     });
   }
 
-  answered(connection: ClientConnection): void {
+  answered(connection: Flushed): void {
     this.#answered.push(connection);
     this.#turn.sent();
   }
 
-  told(connection: ClientConnection): void {
+  told(connection: Flushed): void {
     this.#told.push(connection);
     this.#turn.sent();
   }
@@ -52,7 +54,7 @@ export class Flusher {
     if (this.#told.length > 0) this.#telling.demand();
   }
 
-  #flushAll(connections: readonly ClientConnection[]): void {
+  #flushAll(connections: readonly Flushed[]): void {
     for (const connection of connections) connection.flush();
     this.#last = { frames: [], joined: new Uint8Array() };
   }

@@ -1,0 +1,26 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { Flusher } from '../../src/shared/adapters/client-ws/client-connection.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+it('answers leave while status rests after a long telling; status leaves when the rest is over', async () => {
+  const clock = new FakeClock();
+  let workedMs = 0;
+  const flusher = new Flusher({ monotonicMs: () => clock.monotonicMs() + workedMs, after: (delayMs, callback) => clock.after(delayMs, callback) });
+  const left: string[] = [];
+  const connection = (name: string) => ({
+    flush: () => {
+      left.push(name);
+      workedMs += 8;
+    },
+  });
+  flusher.told(connection('first'));
+  await endOfTurn();
+  flusher.told(connection('second'));
+  flusher.told(connection('third'));
+  flusher.answered(connection('answer'));
+  await endOfTurn();
+  expect(left).toEqual(['first', 'answer']);
+  await clock.advance(2);
+  expect(left).toEqual(['first', 'answer', 'second', 'third']);
+});
