@@ -4,7 +4,7 @@ const report = process.env['TEST_REPORT'];
 const patience = { testTimeout: 90_000, hookTimeout: 90_000 };
 const integration = [
   'couchbase', 'couchbase-xdcr', 'device-transports', 'doctor', 'driver-repository', 'driver-rollout', 'edge-https', 'events', 'hand-back-faults',
-  'logic-modules', 'proxy', 'real-devices', 'requests', 'sealed-settings', 'triggers', 'writing-drivers',
+  'live-reload', 'logic-modules', 'proxy', 'real-devices', 'requests', 'sealed-settings', 'triggers', 'writing-drivers',
 ];
 const waiting = ['test/e2e/**/*.test.ts', ...integration.map((name) => `test/integration/${name}.test.ts`)];
 /** They make their process look like a browser. */
@@ -16,19 +16,20 @@ export default defineConfig({
     ...(report === undefined ? {} : { outputFile: { json: report } }),
     projects: [
       {
-        // Files share what they import, which halves the work: they leave nothing behind in their process.
+        // Files share what they import, which halves the work: they leave nothing behind in their process. Some wait for a
+        // disk or a deadline: a third process keeps two cores busy.
         test: {
           ...patience,
           name: 'logic',
           include: ['test/**/*.test.ts'],
           exclude: ['test/integration/**', 'test/e2e/**', ...browsers],
           isolate: false,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },
       {
-        test: { ...patience, name: 'browsers', include: browsers, maxWorkers: 2, sequence: { groupOrder: 0 } },
+        test: { ...patience, name: 'browsers', include: browsers, maxWorkers: 3, sequence: { groupOrder: 0 } },
       },
       {
         // Real processes that wait more than they work: two files side by side.
