@@ -21,6 +21,6 @@ it('answers leave while status rests after a long telling; status leaves when th
   flusher.answered(connection('answer'));
   await endOfTurn();
   expect(left).toEqual(['first', 'answer']);
-  await clock.advance(2);
+  await clock.advance(8);
   expect(left).toEqual(['first', 'answer', 'second', 'third']);
 });

@@ -172,7 +172,7 @@ export const limits = {
   clientSocketSilentMs: 60_000,
   clientSocketBindings: 2_000,
   clientBindings: 250_000,
-  clientStatusRestMs: 5,
+  clientStatusRestMs: 10,
   clientSocketDebugs: 50,
   clientSocketCommands: 256,
   clientSocketExecMs: 9_500,

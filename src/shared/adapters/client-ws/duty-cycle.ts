@@ -1,9 +1,9 @@
 import type { Clock } from '../../ports/clock.ts';
 
-/** Of the time that work took, its rest. */
-const REST_SHARE = 0.25;
+/** Timers know none that is shorter. */
+const SHORTEST_REST_MS = 1;
 
-/** Work that comes again and again, held to four fifths of the time: after a long one the next rests, and does all that came up meanwhile. */
+/** Work that comes again and again, and rests as long as it took before it goes on: half of the time is left to everything else. */
 export class DutyCycle {
   readonly #clock: Pick<Clock, 'monotonicMs' | 'after'>;
   readonly #longestRestMs: number;
@@ -17,7 +17,7 @@ export class DutyCycle {
     this.#work = work;
   }
 
-  /** There is work: does it now, or when the rest is over. */
+  /** There is work: does it now, or when the rest is over, once for all that came up meanwhile. */
   demand(): void {
     if (this.#resting) return;
     const beganMs = this.#clock.monotonicMs();
@@ -32,6 +32,7 @@ export class DutyCycle {
     }
     this.#work();
     const endedMs = this.#clock.monotonicMs();
-    this.#restUntilMs = endedMs + Math.min((endedMs - beganMs) * REST_SHARE, this.#longestRestMs);
+    const tookMs = endedMs - beganMs;
+    if (tookMs >= SHORTEST_REST_MS) this.#restUntilMs = endedMs + Math.min(tookMs, this.#longestRestMs);
   }
 }
