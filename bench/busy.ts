@@ -25,7 +25,7 @@ export async function benchBusy(report: Report): Promise<void> {
     // Spread over the interval.
     settings: { everyMs, firstMs: Math.floor((i * everyMs) / MODULES) },
   }));
-  const paced = (url: string, apiKey: string): Promise<Program> => Program.start('programs/paced-client.ts', url, apiKey, 'Ticker', '10', '1500');
+  const paced = (url: string, apiKey: string): Promise<Program> => Program.start('programs/paced-client.ts', url, apiKey, 'Ticker', '10', '300', '1500');
   await inSetting(async ({ own }) => {
     const server = own(await Program.start('rivals/ws-pipe-echo.ts'));
     const { port } = await server.next<{ port: number }>();

@@ -8,8 +8,8 @@ export interface OpenedRow {
   epoch: number;
 }
 
-/** Old events are removed when so many new ones have come. */
-const TRIM_EVERY = 1_000;
+/** Old events are removed when so many new ones have come: finding them means to read the file. */
+const TRIM_EVERY = 10_000;
 
 /** The SQL of the events. `kept`: how many of each kind; `otherwise`: of a kind that is not among them. */
 export function eventsEngine(db: Database, { kept, otherwise }: { kept: Readonly<Record<string, number>>; otherwise: number }) {
