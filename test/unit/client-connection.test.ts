@@ -5,13 +5,12 @@ import { FakeClock } from '../support/fake-clock.ts';
 
 it('answers leave while status rests after a long telling; status leaves when the rest is over', async () => {
   const clock = new FakeClock();
-  let workedMs = 0;
-  const flusher = new Flusher({ monotonicMs: () => clock.monotonicMs() + workedMs, after: (delayMs, callback) => clock.after(delayMs, callback) });
+  const flusher = new Flusher(clock);
   const left: string[] = [];
   const connection = (name: string) => ({
     flush: () => {
       left.push(name);
-      workedMs += 8;
+      clock.work(8);
     },
   });
   flusher.told(connection('first'));

@@ -8,11 +8,9 @@ const LONGEST_REST_MS = 10;
 function world({ tookMs }: { tookMs: number }) {
   const clock = new FakeClock();
   const begunMs: number[] = [];
-  let workedMs = 0;
-  const monotonicMs = (): number => clock.monotonicMs() + workedMs;
-  const cycle = new DutyCycle({ monotonicMs, after: (delayMs, callback) => clock.after(delayMs, callback) }, LONGEST_REST_MS, () => {
-    begunMs.push(monotonicMs());
-    workedMs += tookMs;
+  const cycle = new DutyCycle(clock, LONGEST_REST_MS, () => {
+    begunMs.push(clock.monotonicMs());
+    clock.work(tookMs);
   });
   return { clock, begunMs, cycle };
 }

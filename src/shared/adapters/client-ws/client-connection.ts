@@ -21,7 +21,7 @@ export class Flusher {
   /** What was joined last: clients that are bound to the same are sent the same, one after the other. */
   #last: { frames: readonly Uint8Array[]; joined: Uint8Array } = { frames: [], joined: new Uint8Array() };
 
-  constructor(clock: Pick<Clock, 'monotonicMs' | 'after'>) {
+  constructor(clock: Clock) {
     this.#telling = new DutyCycle(clock, limits.clientStatusRestMs, () => {
       const told = this.#told;
       this.#told = [];
@@ -103,11 +103,6 @@ export class ClientConnection implements ClientSocket {
     this.#socket.close(code, reason);
   }
 
-  #push(frame: Uint8Array): void {
-    this.#frames.push(frame);
-    this.#bytes += frame.length;
-  }
-
   flush(): void {
     const frames = this.#frames;
     this.#frames = [];
@@ -115,5 +110,10 @@ export class ClientConnection implements ClientSocket {
     const [first] = frames;
     if (first === undefined || this.#socket.readyState !== WebSocket.OPEN) return;
     this.#stream.write(frames.length === 1 ? first : this.#flusher.join(frames));
+  }
+
+  #push(frame: Uint8Array): void {
+    this.#frames.push(frame);
+    this.#bytes += frame.length;
   }
 }

@@ -5,13 +5,13 @@ const SHORTEST_REST_MS = 1;
 
 /** Work that comes again and again, and rests as long as it took before it goes on: half of the time is left to everything else. */
 export class DutyCycle {
-  readonly #clock: Pick<Clock, 'monotonicMs' | 'after'>;
+  readonly #clock: Clock;
   readonly #longestRestMs: number;
   readonly #work: () => void;
   #resting = false;
   #restUntilMs = 0;
 
-  constructor(clock: Pick<Clock, 'monotonicMs' | 'after'>, longestRestMs: number, work: () => void) {
+  constructor(clock: Clock, longestRestMs: number, work: () => void) {
     this.#clock = clock;
     this.#longestRestMs = longestRestMs;
     this.#work = work;

@@ -77,7 +77,7 @@ class WebSocketListener implements LinkListener {
     this.#https.on('tlsClientError', () => this.#options.metrics.add('holdfast_link_refused_total', { reason: 'tls' }));
     this.#webSockets = new WebSocketServer({ server: this.#https, path: '/link', ...webSocketOptions });
     this.#server = createServer({ noDelay: true }, (socket) => this.#arrive(socket));
-    // Why it cannot listen reaches the caller. Later ones, such as too many open files, cost the socket that came, not the process.
+    // Why it cannot listen reaches the caller. A socket that cannot be accepted later costs itself, not the process.
     this.#server.on('error', nothing);
   }
 
