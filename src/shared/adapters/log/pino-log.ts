@@ -9,8 +9,8 @@ export interface PinoLogOptions {
   base: object;
 }
 
-/** Lines that wait are written when they are so many bytes, at the latest. */
-const GATHER_BYTES = 8_192;
+/** Lines that wait are written when they have so many characters, at the latest. */
+const GATHERED_LENGTH = 32_768;
 
 /** One for each command: written together so often. */
 const GATHERED = 'audit';
@@ -21,45 +21,85 @@ const GATHER_MS = 10;
  * sent and moved is on record also when the process is killed. Only audit lines may wait, for the next line or for 10 ms.
  */
 export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
-  const output = destination({ fd, sync: true, minLength: GATHER_BYTES });
-  process.on('exit', () => output.flushSync());
-  let waiting: NodeJS.Timeout | null = null;
-  const flush = (): void => {
-    if (waiting !== null) clearTimeout(waiting);
-    waiting = null;
-    // Not `flushSync`, which also makes the disk sync.
-    output.flush();
-  };
-  const gather = (): void => {
-    waiting ??= setTimeout(flush, GATHER_MS);
-  };
+  const lines = new GatheredLines(destination({ fd, sync: true }));
+  process.on('exit', () => lines.end());
   const logger = pino(
     {
       level,
       base,
       messageKey: 'event',
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: timeField(),
       formatters: { level: (label) => ({ level: label }) },
       serializers: { error: serializeError },
     },
-    output,
+    lines,
   );
-  return wrap(logger, { gather, flush });
+  return wrap(logger, lines);
 }
 
-function wrap(logger: Logger, written: { gather(): void; flush(): void }): Log {
+/** Lines on their way to the output. Joined here and not there, where each line that waits has all before it measured again. */
+class GatheredLines {
+  readonly #output: ReturnType<typeof destination>;
+  #waiting: string[] = [];
+  #length = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(output: ReturnType<typeof destination>) {
+    this.#output = output;
+  }
+
+  /** Called by the logger, which knows nothing of `gather` and `flush`: one of them follows. */
+  write(line: string): void {
+    this.#waiting.push(line);
+    this.#length += line.length;
+  }
+
+  gather(): void {
+    if (this.#length >= GATHERED_LENGTH) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), GATHER_MS);
+  }
+
+  flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#waiting.length === 0) return;
+    const text = this.#waiting.join('');
+    this.#waiting = [];
+    this.#length = 0;
+    this.#output.write(text);
+  }
+
+  end(): void {
+    this.flush();
+    this.#output.flushSync();
+  }
+}
+
+function wrap(logger: Logger, lines: GatheredLines): Log {
   const at = (level: 'debug' | 'info' | 'warn' | 'error') => (event: string, facts?: object) => {
     if (!logger.isLevelEnabled(level)) return;
     logger[level](facts ?? {}, event);
-    if (event === GATHERED) written.gather();
-    else written.flush();
+    if (event === GATHERED) lines.gather();
+    else lines.flush();
   };
   return {
     debug: at('debug'),
     info: at('info'),
     warn: at('warn'),
     error: at('error'),
-    child: (facts) => wrap(logger.child(facts), written),
+    child: (facts) => wrap(logger.child(facts), lines),
+  };
+}
+
+/** The field of the time, whose text is made once for all lines of a millisecond. */
+function timeField(): () => string {
+  let madeMs = 0;
+  let field = '';
+  return () => {
+    const nowMs = Date.now();
+    if (nowMs !== madeMs) field = `,"time":"${new Date(nowMs).toISOString()}"`;
+    madeMs = nowMs;
+    return field;
   };
 }
 
