@@ -175,6 +175,13 @@ describe('a log that records', () => {
     expect(events).toEqual([{ kind: 'link', event: 'link-down', location: 'berlin', who: null, facts: { peer: 'berlin', reason: 'silent' } }]);
   });
 
+  it('keeps of an audit line who asked whom for what, and who carried it out', () => {
+    const { events, recording } = recorded();
+    const relayed = { what: 'relay', user: 'ada', via: 'berlin', module: 'mod-1', method: 'power', requestId: 'r-1', result: 'ok', servedBy: 'paris' };
+    recording.info('audit', { ...relayed, location: 'paris' });
+    expect(events.map(({ location, facts }) => ({ location, facts }))).toEqual([{ location: 'paris', facts: relayed }]);
+  });
+
   it('lets nothing secret through, wherever it was put', () => {
     const secret = '5ec2e7'.repeat(11);
     const enrolment = 'holdfast-enrol:eyJ0b2tlbiI6InNlY3JldCJ9';

@@ -167,10 +167,12 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     meaning: 'No valid key, or one that may not; the first of a kind in a minute from one address',
   }),
   audit: row('audit', {
+    location: 'location',
     who: 'who',
     facts: [
       'user', 'role', 'what', 'params', 'dryRun', 'changes', 'path', 'edge', 'document', 'key', 'name', 'token', 'tokenRole', 'expiresAt', 'summary',
-      'file', 'action', 'hosts', 'until', 'result', 'status', 'remote', 'requestId',
+      'file', 'bytes', 'commit', 'action', 'hosts', 'until', 'seconds', 'via', 'module', 'modules', 'method', 'nodes', 'failures', 'cancelled',
+      'result', 'status', 'servedBy', 'remote', 'requestId',
     ],
     meaning: 'Who asked for a change, of what, with which result, and from where',
   }),

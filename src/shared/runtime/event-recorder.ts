@@ -24,17 +24,13 @@ export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: o
   };
 }
 
-/** The facts that the table names. */
-const namedFacts: ReadonlyMap<EventRow, ReadonlySet<string>> = new Map(Object.values(eventTable).map((row) => [row, new Set(row.facts)]));
-
 function eventOf(event: string, row: EventRow, facts: Readonly<Record<string, unknown>>): NewEvent {
   const nameIn = (fact: string | null): string | null => {
     const value = fact === null ? undefined : facts[fact];
     return typeof value === 'string' ? redact(value) : null;
   };
-  const named = namedFacts.get(row);
   const kept: JsonObject = {};
-  for (const [name, value] of Object.entries(facts)) if (named?.has(name)) kept[name] = jsonOf(value, 0);
+  for (const name of row.facts) if (Object.hasOwn(facts, name)) kept[name] = jsonOf(facts[name], 0);
   return { kind: row.kind, event, location: nameIn(row.location), who: nameIn(row.who), facts: kept };
 }
 
