@@ -4,6 +4,7 @@ import { Module, type ModuleHost } from '../driver-sdk/module.ts';
 import { compareEpochs } from '../shared/control/epoch.ts';
 import { gateError } from '../shared/control/write-gate.ts';
 import { type Json, jsonEqual } from '../shared/foundation/json.ts';
+import { KeyedTable } from '../shared/foundation/keyed-table.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
@@ -57,7 +58,7 @@ export class DriverHost {
   #lastTurn: Promise<void> = Promise.resolve();
   readonly #tenures = new Map<string, Tenure>();
   readonly #leaseTimers = new Map<string, Timer>();
-  readonly #calls = new Map<number, { call: Call; module: Module }>();
+  readonly #calls = new KeyedTable<number, { call: Call; module: Module }>();
 
   constructor(options: DriverHostOptions) {
     this.#options = options;
@@ -302,7 +303,7 @@ export class DriverHost {
     } catch (error) {
       pipe.send({ t: 'error', id, error: toHoldfastError(error, module).toJSON() });
     } finally {
-      this.#calls.delete(id);
+      this.#calls.take(id);
     }
   }
 }

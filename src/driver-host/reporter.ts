@@ -27,7 +27,7 @@ interface Account {
   location: string;
   module: string;
   spent: number;
-  waiting: Map<string, Extract<FromHost, { t: 'status' }>>;
+  waiting: Map<string, Extract<FromHost, { t: 'status' }>> | null;
   lostLines: number;
 }
 
@@ -39,7 +39,7 @@ export class Reporter {
   readonly #pipe: HostPipe;
   readonly #clock: Clock;
   /** Modules that reported something in this window, or have something waiting. */
-  readonly #accounts = new Map<string, Account>();
+  #accounts = new Map<string, Account>();
   #windowOpen = false;
 
   constructor(pipe: HostPipe, clock: Clock) {
@@ -51,7 +51,7 @@ export class Reporter {
     const message = { t: 'status' as const, location, module, key, value, epoch };
     const account = this.#accountOf(location, module);
     // Once one waits all of the module do: an older value must not overtake a newer one.
-    if (account.waiting.size > 0 || !this.#mayReport(account)) account.waiting.set(key, message);
+    if (account.waiting !== null || !this.#mayReport(account)) (account.waiting ??= new Map()).set(key, message);
     else this.#report(account, message);
   }
 
@@ -69,7 +69,7 @@ export class Reporter {
     const id = `${location}/${module}`;
     const known = this.#accounts.get(id);
     if (known !== undefined) return known;
-    const account: Account = { location, module, spent: 0, waiting: new Map(), lostLines: 0 };
+    const account: Account = { location, module, spent: 0, waiting: null, lostLines: 0 };
     this.#accounts.set(id, account);
     if (!this.#windowOpen) this.#openWindow();
     return account;
@@ -82,20 +82,24 @@ export class Reporter {
 
   #nextWindow(): void {
     this.#windowOpen = false;
-    for (const [id, account] of this.#accounts) {
+    const before = this.#accounts;
+    // A map of its own, for one from which is deleted copies itself: see `NumberedTable`.
+    this.#accounts = new Map();
+    for (const [id, account] of before) {
       account.spent = 0;
       this.#settle(account);
-      if (account.waiting.size === 0 && account.lostLines === 0) this.#accounts.delete(id);
+      if (account.waiting !== null || account.lostLines > 0) this.#accounts.set(id, account);
     }
     if (this.#accounts.size > 0) this.#openWindow();
   }
 
   #settle(account: Account): void {
-    for (const [key, message] of account.waiting) {
+    for (const [key, message] of account.waiting ?? []) {
       if (!this.#mayReport(account)) return;
-      account.waiting.delete(key);
+      account.waiting?.delete(key);
       this.#report(account, message);
     }
+    account.waiting = null;
     if (account.lostLines === 0 || !this.#mayReport(account)) return;
     const { location, module, lostLines } = account;
     account.lostLines = 0;

@@ -1,5 +1,6 @@
 import type { SystemPort } from '../driver-sdk/system.ts';
 import type { Json } from '../shared/foundation/json.ts';
+import { NumberedTable } from '../shared/foundation/numbered-table.ts';
 import { fromWire, HoldfastError } from '../shared/model/errors.ts';
 import type { SystemRequest } from '../shared/ports/device-link.ts';
 import type { FromHost, ToHost } from '../shared/runtime/driver-hosts/messages.ts';
@@ -11,8 +12,7 @@ type Asked = Extract<FromHost, { t: 'system' }>['request'];
 /** What modules of this host ask of their systems: the node answers. The node's end is this host's end too. */
 export class SystemClient {
   readonly #send: (message: FromHost) => void;
-  readonly #waiting = new Map<number, (message: FromNode) => void>();
-  #lastId = 0;
+  readonly #waiting = new NumberedTable<(message: FromNode) => void>();
 
   constructor(send: (message: FromHost) => void) {
     this.#send = send;
@@ -20,14 +20,13 @@ export class SystemClient {
 
   portOf(tenure: Tenure, module: string): SystemPort {
     const open = (request: Asked, receive: (message: FromNode) => void): number => {
-      this.#lastId += 1;
       const { location, epoch } = tenure;
-      this.#send({ t: 'system', id: this.#lastId, location, module, epoch, request });
-      this.#waiting.set(this.#lastId, receive);
-      return this.#lastId;
+      const id = this.#waiting.add(receive);
+      this.#send({ t: 'system', id, location, module, epoch, request });
+      return id;
     };
     const end = (id: number): void => {
-      if (this.#waiting.delete(id)) this.#send({ t: 'system.end', id });
+      if (this.#waiting.take(id) !== undefined) this.#send({ t: 'system.end', id });
     };
     return {
       ask: (request, signal) => this.#ask(request, signal, { open, end }),
@@ -42,7 +41,7 @@ export class SystemClient {
 
   receive(message: FromNode): void {
     const receive = this.#waiting.get(message.id);
-    if (message.t !== 'system.change') this.#waiting.delete(message.id);
+    if (message.t !== 'system.change') this.#waiting.take(message.id);
     receive?.(message);
   }
 

@@ -1,3 +1,4 @@
+import { Canceller, type CancelSignal } from '../shared/foundation/cancel.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 
 /** What became of a command whose answer nobody will see. */
@@ -8,13 +9,9 @@ export class Call {
   readonly user: string;
   /** Monotonic milliseconds. */
   readonly deadlineMs: number;
-  /** Rejects when the call is given up. */
-  readonly abandoned: Promise<never>;
-  /** Resolves when it has a result of any kind. */
-  readonly finished: Promise<void>;
+  readonly #abandoned = new Canceller();
   #abort: AbortController | null = null;
-  #finish: () => void = () => undefined;
-  #reject: (error: HoldfastError) => void = () => undefined;
+  #finished: { promise: Promise<void>; resolve(): void } | null = null;
   #sent = false;
   #ended = false;
   #error: HoldfastError | null = null;
@@ -22,12 +19,29 @@ export class Call {
   constructor(request: { user: string; deadlineMs: number }) {
     this.user = request.user;
     this.deadlineMs = request.deadlineMs;
-    this.abandoned = new Promise<never>((_, reject) => {
-      this.#reject = reject;
-    });
-    this.abandoned.catch(() => undefined);
-    this.finished = new Promise((resolve) => {
-      this.#finish = resolve;
+  }
+
+  /** Aborts when the call is given up. */
+  get abandoned(): CancelSignal {
+    return this.#abandoned.signal;
+  }
+
+  /** Resolves when it has a result of any kind. Made when it is asked for: only who stops or reloads a module waits. */
+  get finished(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    if (this.#finished === null) {
+      let resolve = (): void => undefined;
+      const promise = new Promise<void>((done) => (resolve = done));
+      this.#finished = { promise, resolve };
+    }
+    return this.#finished.promise;
+  }
+
+  /** Settles as the work does, or as soon as the call is given up. */
+  resultOf<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#abandoned.addEventListener('abort', () => reject(this.#abandoned.reason));
+      work.then(resolve, reject);
     });
   }
 
@@ -36,7 +50,7 @@ export class Call {
     return this.#error;
   }
 
-  /** Aborts when the call is given up. Made when it is asked for: most drivers need none. */
+  /** The same for drivers. Made when it is asked for: most drivers need none. */
   get signal(): AbortSignal {
     this.#abort ??= new AbortController();
     if (this.#error !== null) this.#abort.abort(this.#error);
@@ -64,12 +78,12 @@ export class Call {
   abandon(why: (fate: Fate) => HoldfastError): void {
     if (this.#ended || this.#error !== null) return;
     this.#error = why(this.#sent ? 'unknown' : 'not-sent');
-    this.#reject(this.#error);
+    this.#abandoned.abort(this.#error);
     this.#abort?.abort(this.#error);
   }
 
   end(): void {
     this.#ended = true;
-    this.#finish();
+    this.#finished?.resolve();
   }
 }

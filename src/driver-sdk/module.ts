@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setMaxListeners } from 'node:events';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
+import { NumberedTable } from '../shared/foundation/numbered-table.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
@@ -46,7 +47,7 @@ export class Module {
   readonly #stopping = new AbortController();
   readonly #status: StatusMemory;
   readonly #queue: CommandQueue | null;
-  readonly #calls = new Set<Call>();
+  readonly #calls = new NumberedTable<Call>();
   #spec: ModuleSpec;
   /** Connection, queue, status and calls belong to the module, and outlive it. */
   #run: DriverRun;
@@ -148,7 +149,7 @@ export class Module {
     const before = this.#run;
     if (before.methods === null) throw this.#notRunning('it is starting');
     // Most calls end at once, and then the state that is handed over is whole.
-    const ended = Promise.all([...this.#calls].map(({ finished }) => finished));
+    const ended = Promise.all(this.#calls.values().map(({ finished }) => finished));
     await before.within(limits.moduleDrainMs, ended, '').catch(() => undefined);
     const next = this.#runOf(driver, spec, before.takeState());
     try {
@@ -189,17 +190,17 @@ export class Module {
       call.abandon((fate) => new HoldfastError('DEADLINE', { fate }));
       this.#queue?.dropAbandoned();
     };
-    this.#calls.add(call);
+    const number = this.#calls.add(call);
     const timer = clock.after(call.deadlineMs - clock.monotonicMs(), expire);
     try {
-      const result = await Promise.race([call.abandoned, this.#enter(call, async () => method(...args))]);
+      const result = await call.resultOf(this.#enter(call, async () => method(...args)));
       return toJson(result);
     } catch (error) {
       throw toHoldfastError(error, this.#spec.id);
     } finally {
       timer.cancel();
       call.end();
-      this.#calls.delete(call);
+      this.#calls.take(number);
     }
   }
 
@@ -233,7 +234,7 @@ export class Module {
     if (hookMs > 0) await run.within(drainMs, this.#answers(), '').catch(() => undefined);
     const state = run.takeState();
     const notSent = new HoldfastError('GATE_CLOSED', { module: this.#spec.id, reason: 'the module stops' });
-    for (const call of this.#calls) {
+    for (const call of this.#calls.values()) {
       call.abandon((fate) => (fate === 'unknown' ? new HoldfastError('CANCELLED', { fate }) : notSent));
     }
     this.#stopping.abort(this.#stopped());
@@ -248,7 +249,7 @@ export class Module {
 
   /** Commands that have left already: the gate is closed behind them, and devices usually answer at once. */
   #answers(): Promise<unknown> {
-    return Promise.all([...this.#calls].filter(({ sent }) => sent).map(({ finished }) => finished));
+    return Promise.all(this.#calls.values().filter(({ sent }) => sent).map(({ finished }) => finished));
   }
 
   #runOf(driver: Driver, spec: ModuleSpec, handover: Json | null): DriverRun {

@@ -115,7 +115,7 @@ function boundedAsk({ module, port, clock, signal: own, stopping, call }: System
     const giveUp = (): void => ended.abort(caller?.error ?? new HoldfastError('CANCELLED', { fate: 'unknown' }));
     const expire = (): void => ended.abort(new HoldfastError('DEADLINE', { fate: 'unknown' }));
     if (request.kind === 'exec') caller?.markSent();
-    caller?.abandoned.catch(giveUp);
+    caller?.abandoned.addEventListener('abort', giveUp);
     signal.addEventListener('abort', giveUp, { once: true });
     const timer = clock.after(deadlineMs - clock.monotonicMs(), expire);
     pending += 1;
@@ -124,6 +124,7 @@ function boundedAsk({ module, port, clock, signal: own, stopping, call }: System
     } finally {
       pending -= 1;
       timer.cancel();
+      caller?.abandoned.removeEventListener('abort', giveUp);
       signal.removeEventListener('abort', giveUp);
     }
   };

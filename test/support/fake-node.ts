@@ -189,7 +189,11 @@ export class FakeNode implements HoldfastNode {
     this.execs.push(request);
     const method = this.methods.get(request.method);
     if (method === undefined) throw new HoldfastError('METHOD_NOT_FOUND', { module: request.module, method: request.method });
-    return { value: await method(request, signal), servedBy: this.id };
+    // A node lets nobody wait who gave up.
+    const givenUp = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(new HoldfastError('CANCELLED', { fate: 'unknown' })), { once: true });
+    });
+    return { value: await Promise.race([method(request, signal), givenUp]), servedBy: this.id };
   }
 
   async execModule({ id, ...command }: ModuleCommand, signal: AbortSignal): Promise<ExecAnswer> {

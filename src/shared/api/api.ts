@@ -1,5 +1,6 @@
 import { assert, AssertionError } from '../foundation/assert.ts';
 import type { JsonObject } from '../foundation/json.ts';
+import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
@@ -100,7 +101,7 @@ export class Api {
   readonly #refusals: AccessRefusals;
   readonly #closing = new AbortController();
   readonly #cancelling = new AbortController();
-  readonly #requests = new Set<AbortController>();
+  readonly #requests = new NumberedTable<AbortController>();
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
 
   constructor(deps: ApiDeps) {
@@ -168,7 +169,7 @@ export class Api {
     const abort = new AbortController();
     const leave = (): void => abort.abort(input.gone.reason);
     input.gone.addEventListener('abort', leave, { once: true });
-    this.#requests.add(abort);
+    const number = this.#requests.add(abort);
     try {
       if (routes[context.route].answer === 'events' && this.#streams.size >= limits.apiStreams) {
         throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
@@ -193,7 +194,7 @@ export class Api {
       this.#settle(context, reply.kind === 'events' ? 200 : reply.status, 'ok');
       return reply.kind === 'events' ? this.#track(reply, context, input.gone) : reply;
     } finally {
-      this.#requests.delete(abort);
+      this.#requests.take(number);
       input.gone.removeEventListener('abort', leave);
     }
   }
@@ -217,7 +218,7 @@ export class Api {
     this.close();
     this.#cancelling.abort();
     this.sockets.cancel();
-    for (const abort of this.#requests) abort.abort();
+    for (const abort of this.#requests.values()) abort.abort();
   }
 
   async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller, query: unknown): Promise<void> {

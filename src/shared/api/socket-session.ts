@@ -1,4 +1,5 @@
 import { Canceller } from '../foundation/cancel.ts';
+import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { ClientSocket, ClientSocketHandler } from '../ports/client-socket.ts';
@@ -21,7 +22,6 @@ import {
   type SocketRequest,
 } from '../client-api/socket.ts';
 import { hasRole, type Caller } from './auth.ts';
-import { withDeadline } from './deadline.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
 import { textFrame } from '../foundation/text-frame.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -79,7 +79,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   /** Bindings whose newest value waits until the client has read what is on its way. */
   readonly #late = new Set<Topic>();
   readonly #debugs = new Map<string, Debugging>();
-  readonly #pending = new Set<{ abort(): void }>();
+  readonly #pending = new NumberedTable<{ abort(): void }>();
   #droppedLines = 0;
   #heardMs: number;
   #drainedMs: number;
@@ -148,7 +148,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   /** Answers commands under way with CANCELLED, and closes. */
   end(reason: string, code: number = POLICY): void {
     this.finish(reason, code);
-    for (const abort of this.#pending) abort.abort();
+    for (const abort of this.#pending.values()) abort.abort();
   }
 
   // ── Commands ──────────────────────────────────────────────────────────────
@@ -221,39 +221,44 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     this.#succeed('unbind', { id, type: 'success', meta });
   }
 
-  /** Throws when too many are. */
-  #underWay<T extends { abort(): void }>(command: T): T {
+  /** Its number among those under way. Throws when there are too many. */
+  #begin(command: { abort(): void }): number {
     if (this.#pending.size >= limits.clientSocketCommands) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });
     }
-    this.#pending.add(command);
-    return command;
+    return this.#pending.add(command);
+  }
+
+  /** A command under way is over. 0: it never began. */
+  #ended(number: number): void {
+    this.#pending.take(number);
+    this.#closeWhenAnswered();
   }
 
   async #exec(id: RequestId, request: SocketRequest<'exec'>): Promise<void> {
-    const { clock, node, random } = this.#deps;
+    const { node, random } = this.#deps;
     const { sys, mod, index, name, args } = request;
     const requestId = random.hex(8);
     const abort = new Canceller();
+    let number = 0;
     try {
-      this.#underWay(abort);
+      number = this.#begin(abort);
       const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, requestId, timeoutMs: limits.clientSocketExecMs };
-      // The node keeps the deadline; ours is only the net below it.
-      const { value, servedBy } = await withDeadline(clock, limits.clientSocketExecMs + 250, abort.signal, (signal) => node.exec(call, signal));
+      const { value, servedBy } = await node.exec(call, abort.signal);
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request) });
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
       this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
     } finally {
-      this.#pending.delete(abort);
-      this.#closeWhenAnswered();
+      this.#ended(number);
     }
   }
 
   async #request({ id, ...request }: SocketRequest<'request'>): Promise<void> {
     const abort = new AbortController();
+    let number = 0;
     try {
-      this.#underWay(abort);
+      number = this.#begin(abort);
       const { caller } = this;
       const call = { ...request, caller, remote: this.#remote, requestId: this.#deps.random.hex(8), gone: abort.signal };
       const { status, body } = await this.#deps.request(call);
@@ -261,8 +266,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     } catch (error) {
       this.#fail(id, 'request', error);
     } finally {
-      this.#pending.delete(abort);
-      this.#closeWhenAnswered();
+      this.#ended(number);
     }
   }
 
@@ -373,7 +377,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     this.#beat.cancel();
     for (const topic of this.#bindings.values()) this.#deps.topics.leave(topic, this);
     for (const debugging of this.#debugs.values()) debugging.stop();
-    for (const abort of this.#pending) abort.abort();
+    for (const abort of this.#pending.values()) abort.abort();
     this.#bindings.clear();
     this.#debugs.clear();
     this.#late.clear();

@@ -12,7 +12,9 @@ export interface CancelSignal {
  */
 export class Canceller implements CancelSignal {
   #cancelled: { reason: unknown } | null = null;
-  #listeners: Set<() => void> | null = null;
+  /** Most have one listener at a time, which needs no set. */
+  #first: (() => void) | null = null;
+  #others: Set<() => void> | null = null;
 
   get signal(): CancelSignal {
     return this;
@@ -30,16 +32,22 @@ export class Canceller implements CancelSignal {
   abort(reason?: unknown): void {
     if (this.#cancelled !== null) return;
     this.#cancelled = { reason };
-    for (const listener of this.#listeners ?? []) listener();
-    this.#listeners = null;
+    this.#first?.();
+    for (const listener of this.#others ?? []) listener();
+    this.#first = null;
+    this.#others = null;
   }
 
   /** Never called when it is cancelled already, as with an `AbortSignal`. */
   addEventListener(_: 'abort', listener: () => void): void {
-    if (this.#cancelled === null) (this.#listeners ??= new Set()).add(listener);
+    if (this.#cancelled !== null || listener === this.#first) return;
+    // Once there are others, it would be called before these.
+    if (this.#first === null && this.#others === null) this.#first = listener;
+    else (this.#others ??= new Set()).add(listener);
   }
 
   removeEventListener(_: 'abort', listener: () => void): void {
-    this.#listeners?.delete(listener);
+    if (listener === this.#first) this.#first = null;
+    else this.#others?.delete(listener);
   }
 }

@@ -1,4 +1,4 @@
-const FIRST_PLACES = 64;
+const FIRST_PLACES = 8;
 
 /**
  * Values under numbers that it gives out, each number once, so that a late one finds nothing. For what comes and goes all
@@ -42,6 +42,11 @@ export class NumberedTable<T extends object> {
   entries(): [id: number, value: T][] {
     const found = this.#places.flatMap((place): [number, T][] => (place === undefined ? [] : [[place.id, place.value]]));
     return found.sort(([a], [b]) => a - b);
+  }
+
+  /** The oldest first. */
+  values(): T[] {
+    return this.entries().map(([, value]) => value);
   }
 
   /** The number of places is a power of two. */

@@ -1,4 +1,5 @@
 import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
+import { KeyedTable } from '../foundation/keyed-table.ts';
 import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 
@@ -30,7 +31,7 @@ export class IncomingRequest {
 
 /** Requests of the peer that run here: each has a deadline and can be cancelled, and is answered at most once. */
 export class IncomingRequests {
-  readonly #running = new Map<number, IncomingRequest>();
+  readonly #running = new KeyedTable<number, IncomingRequest>();
 
   get size(): number {
     return this.#running.size;
@@ -44,7 +45,7 @@ export class IncomingRequests {
 
   /** True when the answer is still wanted: a session that ended meanwhile has answered for us. */
   finish(id: number, request: IncomingRequest): boolean {
-    return this.#running.get(id) === request && this.#running.delete(id);
+    return this.#running.get(id) === request && this.#running.take(id) !== undefined;
   }
 
   cancel(id: number): void {

@@ -1,4 +1,5 @@
 import { BoundedQueue } from '../foundation/bounded-queue.ts';
+import { KeyedTable } from '../foundation/keyed-table.ts';
 import { encodeFrame, type OutgoingFrame } from './frames.ts';
 import { framesOf, isLong } from './parts.ts';
 
@@ -43,7 +44,7 @@ export class Outbox {
   readonly #limits: OutboxLimits;
   readonly #normal: Lane;
   readonly #bulk: Lane;
-  readonly #conflated = new Map<string, Slot>();
+  readonly #conflated = new KeyedTable<string, Slot>();
   #waitingBytes = 0;
   /** The frames with the numbers from `#acked + 1` to `#lastSeq`. */
   #unacked: BoundedQueue<OutboxItem>;
@@ -149,7 +150,7 @@ export class Outbox {
     const item = queue.shift()?.item;
     if (item === undefined) return null;
     this.#waitingBytes -= item.body.length;
-    if (item.conflateKey !== undefined) this.#conflated.delete(item.conflateKey);
+    if (item.conflateKey !== undefined) this.#conflated.take(item.conflateKey);
     if (!isLong(item.body)) return item;
     begun.push(...framesOf(item));
     return begun.shift() ?? null;

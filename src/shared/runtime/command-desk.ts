@@ -22,6 +22,9 @@ import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions, type TriggerCall } from './proxy.ts';
 import type { StatusBoard, StatusListener } from './status-board.ts';
 
+/** A command as the node at the other end of a link sent it. */
+export type PeerCall = Omit<ProxyCall, 'at' | 'deadlineMs'>;
+
 /** Modules of other locations, of which a node is told only what it asks for. */
 export interface Elsewhere {
   has(location: string): boolean;
@@ -98,14 +101,25 @@ export class CommandDesk {
   }
 
   /** A command that the node at the other end of a link has sent. `forward` false: it is run here or nowhere. */
-  serve(call: Omit<ProxyCall, 'at'>, context: { via: string; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
-    return this.#tracked({ ...call, at: this.#options.nodeId }, context);
+  serve(call: PeerCall, { deadlineMs, ...context }: { via: string; signal: CancelSignal; deadlineMs: number; forward: boolean }): Promise<ProxyAnswer> {
+    const { location, module, method, args, user, entry, requestId } = call;
+    return this.#tracked({ location, module, method, args, user, entry, requestId, deadlineMs, at: this.#options.nodeId }, context);
   }
 
-  #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
+  async #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
+    const { metrics, random } = this.#options;
     // Clients name their requests; two that are under way at once get ids of their own.
-    if (this.inFlight.has(call.requestId)) call.requestId = this.#options.random.hex(8);
-    return this.#counted(this.inFlight.run(call, via, signal, (signal) => this.#proxy.exec(call, signal, forward)));
+    if (this.inFlight.has(call.requestId)) call.requestId = random.hex(8);
+    try {
+      const answer = await this.#proxy.exec(call, this.inFlight.begin(call, via, signal), forward);
+      metrics.add('holdfast_exec_total', { outcome: 'ok' });
+      return answer;
+    } catch (error) {
+      metrics.add('holdfast_exec_total', { outcome: error instanceof HoldfastError ? error.code : 'bug' });
+      throw error;
+    } finally {
+      this.inFlight.end(call);
+    }
   }
 
   /** A client called the webhook of a trigger: whoever drives the location of its system is told. Throws NOT_FOUND. */
@@ -290,18 +304,6 @@ export class CommandDesk {
       return this.#resolve(name);
     } catch {
       return null;
-    }
-  }
-
-  async #counted<T>(answer: Promise<T>): Promise<T> {
-    const { metrics } = this.#options;
-    try {
-      const value = await answer;
-      metrics.add('holdfast_exec_total', { outcome: 'ok' });
-      return value;
-    } catch (error) {
-      metrics.add('holdfast_exec_total', { outcome: error instanceof HoldfastError ? error.code : 'bug' });
-      throw error;
     }
   }
 }

@@ -4,7 +4,7 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { decodeFrame, type Frame, type InvalidFrame, isClaim, isPostType, type Message, postTypes, PROTOCOL } from '../link/frames.ts';
 import type { PostType, RequestKind, SequencedFrame, SessionOffer } from '../link/frames.ts';
-import { Outbox } from '../link/outbox.ts';
+import { Outbox, type OutboxItem } from '../link/outbox.ts';
 import { PartialBodies } from '../link/parts.ts';
 import { Warnings } from '../link/warnings.ts';
 import type { Epoch } from '../model/control.ts';
@@ -137,10 +137,8 @@ export class PeerLink {
   post(type: PostType, body: Json, options: { epoch?: Epoch; conflateKey?: string } = {}): void {
     if (!this.#hasSession) return;
     const ep = postTypes[type].epoch ? (options.epoch ?? this.#options.floor()) : null;
-    const head = `,"type":"${type}","ep":${JSON.stringify(ep)}`;
     const text = JSON.stringify(body);
-    const { conflateKey } = options;
-    const item = { t: 'post', head: () => head, bodyField: 'body', body: text, stillWanted: () => this.#door.isCurrent(ep), conflateKey } as const;
+    const item = new Post(text, { type, ep, door: this.#door, conflateKey: options.conflateKey });
     if (text.length > limits.maxFrameBytes || !this.#outbox.push(item, false)) this.#countDropped(1);
     this.#flush();
   }
@@ -370,5 +368,31 @@ export class PeerLink {
   #ack(): number {
     this.#unackedReceived = 0;
     return this.#socket?.open ? this.#session.received : 0;
+  }
+}
+
+/** What is told without an answer, until the peer has acknowledged it. Of these there are as many as changes of status. */
+class Post implements OutboxItem {
+  readonly t = 'post';
+  readonly bodyField = 'body';
+  readonly body: string;
+  readonly #about: { type: PostType; ep: Epoch | null; door: LinkDoor; conflateKey: string | undefined };
+
+  constructor(body: string, about: { type: PostType; ep: Epoch | null; door: LinkDoor; conflateKey: string | undefined }) {
+    this.body = body;
+    this.#about = about;
+  }
+
+  get conflateKey(): string | undefined {
+    return this.#about.conflateKey;
+  }
+
+  head(): string {
+    const { type, ep } = this.#about;
+    return `,"type":"${type}","ep":${JSON.stringify(ep)}`;
+  }
+
+  stillWanted(): boolean {
+    return this.#about.door.isCurrent(this.#about.ep);
   }
 }

@@ -107,7 +107,7 @@ export class PeerService {
     const { desk, location, log, peer } = this.#options;
     const call = readBody(execBody, body);
     if (call.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `a command for ${location}` });
-    const { value, servedBy } = await desk.serve({ ...call, deadlineMs }, { via: peer, signal, forward: false });
+    const { value, servedBy } = await desk.serve(call, { via: peer, signal, deadlineMs, forward: false });
     const { module, method, user, entry, requestId } = call;
     log.debug('exec-for-peer', { module, method, user, entry, via: peer, servedBy, requestId });
     return { value, servedBy };
@@ -119,9 +119,9 @@ export class PeerService {
     if (!passesOn) throw new HoldfastError('UNKNOWN_TYPE', { type: 'relay' });
     const asked = readBody(execBody, body);
     if (asked.entry !== location) throw new HoldfastError('FORBIDDEN', { needs: `a command of a user of ${location}` });
-    const call = { ...asked, ...desk.target(asked.module), deadlineMs };
+    const call = { ...asked, ...desk.target(asked.module) };
     try {
-      const answer = await desk.serve(call, { via: peer, signal, forward: this.#mayForward(call.location) });
+      const answer = await desk.serve(call, { via: peer, signal, deadlineMs, forward: this.#mayForward(call.location) });
       this.#audit('relay', call, 'ok', answer.servedBy);
       return { value: answer.value, servedBy: answer.servedBy };
     } catch (error) {

@@ -35,9 +35,9 @@ export class StatusBoard {
   }
 
   /** What a driver of this node reports; null: refused. */
-  set(status: StatusValue): StatusReport | null {
-    const { generation, number } = status.epoch;
-    const report: StatusReport = { ...status, revision: [generation, number, (this.#reports += 1)] };
+  set({ location, module, key, value, epoch }: StatusValue): StatusReport | null {
+    const revision: Revision = [epoch.generation, epoch.number, (this.#reports += 1)];
+    const report: StatusReport = { location, module, key, value, epoch, revision };
     return this.hear(report) ? report : null;
   }
 

@@ -1,14 +1,16 @@
 import type { CancelSignal } from '../../foundation/cancel.ts';
 import type { Json } from '../../foundation/json.ts';
 import { NumberedTable } from '../../foundation/numbered-table.ts';
-import { fromWire, HoldfastError } from '../../model/errors.ts';
+import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 import type { ExecCall } from '../../ports/device-link.ts';
 import type { HostProcess } from '../../ports/host-process.ts';
 import type { Log } from '../../ports/log.ts';
+import { EarliestTimer } from '../earliest-timer.ts';
 import { type Answer, fromHostSchema, type LastWords, lastWordsSchema } from './messages.ts';
 import type { LogMessage, StatusMessage, ToHost } from './messages.ts';
+import { type Pending, PendingCall } from './pending-call.ts';
 import { type SystemCaller, type SystemOfCaller, SystemRequests } from './system-requests.ts';
 
 export interface HostPeerEvents {
@@ -30,11 +32,6 @@ export interface HostEnd {
   words: LastWords | null;
 }
 
-interface Pending {
-  answer(message: Answer): void;
-  lost(): void;
-}
-
 /** Messages that are answered, without the id that `ask` adds. */
 type Asked = 'start' | 'stop' | 'update' | 'compile' | 'prepare' | 'reload' | 'writes' | 'functions';
 export type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
@@ -51,6 +48,8 @@ export class HostPeer {
   readonly #log: Log;
   readonly #events: HostPeerEvents;
   readonly #pending = new NumberedTable<Pending>();
+  /** When calls are given up that the host should have answered. */
+  readonly #late: EarliestTimer;
   readonly #systems: SystemRequests;
   #lastPing = 0;
   #ready = false;
@@ -65,6 +64,7 @@ export class HostPeer {
     this.#clock = base.clock;
     this.#log = base.log.child({ driverHost: process.pid });
     this.#events = events;
+    this.#late = new EarliestTimer(base.clock, () => this.#expire());
     this.#systems = new SystemRequests({
       clock: base.clock,
       systemOf: (caller) => events.systemOf(caller),
@@ -102,7 +102,7 @@ export class HostPeer {
     // Whoever waited for something else meanwhile does not know yet.
     if (this.#isGone) return Promise.resolve(null);
     return new Promise((resolve) => {
-      const id = this.#pending.add({ answer: resolve, lost: () => resolve(null) });
+      const id = this.#pending.add({ dueMs: Infinity, answer: resolve, fail: () => resolve(null), lost: () => resolve(null) });
       this.post({ ...question, id });
     });
   }
@@ -113,34 +113,29 @@ export class HostPeer {
       return Promise.reject(new HoldfastError('QUEUE_FULL', { module, limit: limits.pendingRequests }));
     }
     return new Promise((resolve, reject) => {
-      const settle = (outcome: () => void): void => {
-        this.#pending.take(id);
-        late.cancel();
-        signal.removeEventListener('abort', aborted);
-        outcome();
-      };
-      const giveUp = (error: HoldfastError): void => {
-        this.post({ t: 'cancel', id });
-        settle(() => reject(error));
-      };
-      const aborted = (): void => giveUp(new HoldfastError('CANCELLED', { fate: 'unknown' }));
-      const expired = (): void => giveUp(new HoldfastError('DEADLINE', { fate: 'unknown' }));
-      const late = this.#clock.after(deadlineMs - this.#clock.monotonicMs() + LATE_MS, expired);
-      signal.addEventListener('abort', aborted, { once: true });
-      const id = this.#pending.add({
-        answer: (message) =>
-          settle(() => {
-            if (message.t === 'answer') resolve(message.value);
-            else if (message.t === 'error') reject(fromWire(message.error));
-            else reject(new HoldfastError('LINK_PROTOCOL', { problem: `a call was answered by ${message.t}` }));
-          }),
-        lost: () => {
-          const fate = this.#ready ? 'unknown' : 'not-sent';
-          settle(() => reject(new HoldfastError('DRIVER_HOST_LOST', { module, fate })));
-        },
-      });
+      const aborted = (): void => this.#giveUp(id, 'CANCELLED');
+      const dueMs = deadlineMs + LATE_MS;
+      const id = this.#pending.add(new PendingCall({ module, dueMs, signal, aborted, resolve, reject }));
+      this.#late.watch(dueMs);
       this.post({ t: 'exec', id, location, module, method, args, epoch, deadlineMs, user });
     });
+  }
+
+  /** Nobody waits for this call any more. */
+  #giveUp(id: number, code: 'CANCELLED' | 'DEADLINE'): void {
+    this.post({ t: 'cancel', id });
+    this.#pending.take(id)?.fail(new HoldfastError(code, { fate: 'unknown' }));
+  }
+
+  /** Gives up the calls that are not going to be answered; when the next one is due. */
+  #expire(): number | null {
+    const nowMs = this.#clock.monotonicMs();
+    let nextMs = Infinity;
+    for (const [id, { dueMs }] of this.#pending.entries()) {
+      if (dueMs <= nowMs) this.#giveUp(id, 'DEADLINE');
+      else nextMs = Math.min(nextMs, dueMs);
+    }
+    return nextMs === Infinity ? null : nextMs;
   }
 
   kill(reason: string): void {
@@ -206,6 +201,7 @@ export class HostPeer {
   #ended(exit: string, output: string): void {
     this.#isGone = true;
     this.#heartbeat.cancel();
+    this.#late.cancel();
     this.#systems.close();
     const words = readLastWords(output);
     // Its own words know whose code it was, also when the node ended it at the same moment.
@@ -214,7 +210,8 @@ export class HostPeer {
     if (this.#killed !== 'closed') {
       this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output: hide(output) });
     }
-    for (const [id] of this.#pending.entries()) this.#pending.take(id)?.lost();
+    const fate = this.#ready ? 'unknown' : 'not-sent';
+    for (const [id] of this.#pending.entries()) this.#pending.take(id)?.lost(fate);
     this.#events.ended({ reason, words });
   }
 }

@@ -2,6 +2,7 @@ import { Canceller, type CancelSignal } from '../../foundation/cancel.ts';
 import type { Epoch } from '../../model/control.ts';
 import { type HoldfastError, toHoldfastError } from '../../model/errors.ts';
 import type { Json } from '../../foundation/json.ts';
+import { KeyedTable } from '../../foundation/keyed-table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { SystemAccess, SystemRequest } from '../../ports/device-link.ts';
 import type { SystemMessage, ToHost } from './messages.ts';
@@ -35,7 +36,7 @@ type Asked = Extract<SystemMessage, { t: 'system' }>;
 export class SystemRequests {
   readonly #options: SystemRequestsOptions;
   /** How to end each. */
-  readonly #running = new Map<number, () => void>();
+  readonly #running = new KeyedTable<number, () => void>();
 
   constructor(options: SystemRequestsOptions) {
     this.#options = options;
@@ -55,12 +56,12 @@ export class SystemRequests {
   }
 
   close(): void {
-    for (const id of Array.from(this.#running.keys())) this.#end(id);
+    for (const end of this.#running.values()) end();
+    this.#running.clear();
   }
 
   #end(id: number): void {
-    this.#running.get(id)?.();
-    this.#running.delete(id);
+    this.#running.take(id)?.();
   }
 
   #watch({ id, request, ...caller }: Asked): void {
@@ -81,7 +82,7 @@ export class SystemRequests {
     } catch (error) {
       this.#fail(message, error);
     } finally {
-      this.#running.delete(id);
+      this.#running.take(id);
     }
   }
 
