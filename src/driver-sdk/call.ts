@@ -40,7 +40,10 @@ export class Call {
   /** Settles as the work does, or as soon as the call is given up. */
   resultOf<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#abandoned.addEventListener('abort', () => reject(this.#abandoned.reason));
+      const abandoned = (): void => reject(this.#error);
+      this.#abandoned.addEventListener('abort', abandoned);
+      // The code that does the work may have ended the call at once.
+      if (this.#error !== null) abandoned();
       work.then(resolve, reject);
     });
   }

@@ -266,6 +266,22 @@ describe('a call', () => {
     expect(sent).toEqual(['one']);
   });
 
+  it('ends when the code that it runs ends it at once, and never comes back', async () => {
+    const clock = new FakeClock();
+    const call = new Call({ user: 'ada', deadlineMs: 60_000 });
+    const driver = logic(() => ({
+      never: () => {
+        module.cancel(call);
+        return new Promise(() => undefined);
+      },
+    }));
+    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] } satisfies ModuleSpec;
+    const host = { clock, transport: null, http: null, system: noSystem, publish: () => undefined, log: () => undefined, entered: () => undefined };
+    const module: Module = new Module(driver, spec, host, null);
+    await module.start();
+    await expect(module.exec('never', [], call)).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'not-sent' } });
+  });
+
   it('ends when the module stops, saying whether something has left', async () => {
     const { module, call } = await running(60_000);
     const outcome = expect(module.exec('slow', [], call)).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
