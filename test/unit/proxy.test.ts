@@ -60,8 +60,8 @@ function createWorld(first: Route) {
       world.route = route;
       for (const listener of Array.from(listeners)) listener();
     },
-    exec: (method: string, signal: AbortSignal = new AbortController().signal, forward = true): Promise<ProxyAnswer> =>
-      proxy.exec({ location: 'edge-1', module: 'mod-1', method, args: [], user: 'tester', entry: 'here', requestId: 'r', deadlineMs: 60_000, at: '' }, signal, forward),
+    exec: (method: string, signal: AbortSignal = new AbortController().signal, { forward = true, deadlineMs = 60_000 } = {}): Promise<ProxyAnswer> =>
+      proxy.exec({ location: 'edge-1', module: 'mod-1', method, args: [], user: 'tester', entry: 'here', requestId: 'r', deadlineMs, at: '' }, signal, forward),
     watch: (method: string, signal?: AbortSignal) =>
       watchOutcome(world.exec(method, signal).then(({ value, servedBy }) => `${JSON.stringify(value)} by ${servedBy}`)),
   };
@@ -97,7 +97,7 @@ describe('a command for a location', () => {
   it('is not sent back to where it came from', async () => {
     const asked: { kind: string; body: Json }[] = [];
     const world = createWorld(peer(null, asked));
-    await expect(world.exec('on', undefined, false)).rejects.toMatchObject({ code: 'CONTROL_CHANGING' });
+    await expect(world.exec('on', undefined, { forward: false })).rejects.toMatchObject({ code: 'CONTROL_CHANGING' });
     expect(asked).toEqual([]);
   });
 
@@ -140,6 +140,17 @@ describe('a command while control changes hands', () => {
     }
     await expect(command).rejects.toMatchObject({ code: 'CONTROL_CHANGING', facts: { location: 'edge-1', retryAfterMs: 1_000 } });
     expect([world.ran.length, world.listeners.size]).toEqual([0, 0]);
+  });
+
+  it('is told that it did not run before it gives up by itself, which says less', async () => {
+    const world = createWorld(wait);
+    const command = world.exec('on', undefined, { deadlineMs: 1_000 });
+    const watched = watchOutcome(command.then(() => null));
+    await world.clock.advance(999 - limits.changingAnswerMs);
+    expect(watched.outcome).toBe('pending');
+    await world.clock.advance(1);
+    await expect(command).rejects.toMatchObject({ code: 'CONTROL_CHANGING' });
+    await expect(world.exec('on', undefined, { deadlineMs: world.clock.monotonicMs() + 10 })).rejects.toMatchObject({ code: 'CONTROL_CHANGING' });
   });
 
   it('is refused at once when the queue is full, and the queue empties again', async () => {

@@ -45,6 +45,7 @@ export const limits = {
   claimMs: 30_000,
   changingQueue: 1_000,
   changingQueueMs: 5_000,
+  changingAnswerMs: 250,
   historyEntries: 1_000,
 
   // Driver hosts

@@ -213,7 +213,8 @@ export class Proxy {
   async #bring<T>(errand: Bringing<T>, signal: CancelSignal, forward: boolean): Promise<T> {
     const { clock, nodeId, route } = this.#options;
     const { location, deadlineMs } = errand;
-    const patienceMs = Math.min(deadlineMs, clock.monotonicMs() + limits.changingQueueMs);
+    // Who has no time left gives up without knowing that nothing ran.
+    const patienceMs = Math.min(deadlineMs - limits.changingAnswerMs, clock.monotonicMs() + limits.changingQueueMs);
     for (;;) {
       const way = route(location);
       switch (way.via) {
