@@ -147,6 +147,7 @@ class NodeEventLog implements EventLog {
 
   /** Not within the step that recorded it, and once for a burst: readers write to their sockets. */
   #wake(kind: EventKind): void {
+    if (this.#listeners.get(kind)?.size === 0) return;
     const scheduled = this.#awake.size > 0;
     this.#awake.add(kind);
     if (scheduled) return;
