@@ -3,11 +3,8 @@ import type { Clock, Timer } from '../../ports/clock.ts';
 /** Longer timers overflow in Node and would fire at once: those are waited for in parts. */
 const LONGEST_MS = 2_147_483_647;
 
-/** `performance.now()` is the same clock, counted from the start of the process: reading it makes no BigInt. */
-const startMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
-
 /** CLOCK_MONOTONIC, which all processes of one machine share: a lease deadline means the same in a driver host. */
-export const monotonicMs = (): number => startMs + performance.now();
+export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 export function createSystemClock(): Clock {
   const after = (delayMs: number, callback: () => void): Timer => {
