@@ -41,6 +41,10 @@ export class Directory {
   readonly #drivers = new Map<string, DriverDocument>();
   readonly #zones = new Map<string, ZoneDocument>();
   readonly #triggers = new Map<string, TriggerDocument>();
+  /** By kind; null: not looked up here. */
+  readonly #maps: Readonly<Record<DocumentKind, Map<string, AnyDocument> | null>> = {
+    edge: this.#edges, sys: this.#systems, mod: this.#modules, driver: this.#drivers, zone: this.#zones, trigger: this.#triggers, api_key: null, token: null,
+  };
   /** Location of a module that does not name it itself: that of a system that lists it. */
   readonly #listedIn = new Map<string, string>();
   /** The systems that list a module. */
@@ -78,7 +82,7 @@ export class Directory {
 
   /** A system, module, driver, zone or trigger; the other kinds are not looked up here. */
   find(kind: DocumentKind, id: string): AnyDocument | null {
-    return this.#mapOf(kind)?.get(id) ?? null;
+    return this.#maps[kind]?.get(id) ?? null;
   }
 
   /** Everything of which something could be disclosed. */
@@ -376,13 +380,7 @@ export class Directory {
   }
 
   #remove(id: string, but?: DocumentKind): void {
-    for (const kind of documentKinds) if (kind !== but) this.#mapOf(kind)?.delete(id);
-  }
-
-  #mapOf(kind: DocumentKind): Map<string, AnyDocument> | null {
-    const located = { edge: this.#edges, sys: this.#systems, mod: this.#modules };
-    const maps = { ...located, driver: this.#drivers, zone: this.#zones, trigger: this.#triggers, api_key: null, token: null };
-    return maps[kind];
+    for (const kind of documentKinds) if (kind !== but) this.#maps[kind]?.delete(id);
   }
 
   #index(): void {
