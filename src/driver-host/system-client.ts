@@ -22,7 +22,13 @@ export class SystemClient {
     const open = (request: Asked, receive: (message: FromNode) => void): number => {
       const { location, epoch } = tenure;
       const id = this.#waiting.add(receive);
-      this.#send({ t: 'system', id, location, module, epoch, request });
+      try {
+        this.#send({ t: 'system', id, location, module, epoch, request });
+      } catch (error) {
+        // What a driver asks with may be nothing that JSON can say.
+        this.#waiting.take(id);
+        throw error;
+      }
       return id;
     };
     const end = (id: number): void => {

@@ -32,6 +32,18 @@ describe.each([
     expect(calls).toEqual([]);
   });
 
+  it('keeps the order when the first is removed and another comes, and calls nobody twice', () => {
+    const control = create();
+    const calls: string[] = [];
+    const [first, second, third] = ['first', 'second', 'third'].map((name) => () => void calls.push(name)) as [() => void, () => void, () => void];
+    for (const listener of [first, second, second, first]) control.signal.addEventListener('abort', listener);
+    control.signal.removeEventListener('abort', first);
+    control.signal.addEventListener('abort', third);
+    control.signal.addEventListener('abort', first);
+    control.abort();
+    expect(calls).toEqual(['second', 'third', 'first']);
+  });
+
   it('never calls who comes too late', () => {
     const control = create();
     control.abort();

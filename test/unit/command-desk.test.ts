@@ -1,10 +1,13 @@
 import { expect, it } from 'vitest';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
+import { Canceller, type CancelSignal } from '../../src/shared/foundation/cancel.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import type { DeviceLink, ModuleLogLine } from '../../src/shared/ports/device-link.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
+import type { Route } from '../../src/shared/runtime/proxy.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
@@ -16,7 +19,7 @@ const unused = (): never => {
 };
 const epoch = (number: number) => ({ generation: 0, number });
 
-async function makeDesk() {
+async function makeDesk(now: { route?: Route; exec?: DeviceLink['exec'] } = {}) {
   const store = createMemoryStore();
   await store.apply([{ op: 'put', expect: null, document: documentSchemas.driver.parse({ id: 'drv', type: 'driver', name: 'Mock', builtin: 'mock' }) }]);
   await store.apply([{ op: 'put', expect: null, document: documentSchemas.sys.parse({ id: 'sys', type: 'sys', name: 'Room', edge_control_id: 'berlin', modules: ['mod-1'] }) }]);
@@ -35,7 +38,7 @@ async function makeDesk() {
     restamp: unused,
     setLease: unused,
     stop: unused,
-    exec: unused,
+    exec: now.exec ?? unused,
     functions: unused,
     reload: unused,
     serveSystems: unused,
@@ -50,15 +53,15 @@ async function makeDesk() {
   const desk = new CommandDesk({
     nodeId: 'node',
     clock: new FakeClock(),
-    random: { next: unused, hex: unused },
+    random: { next: unused, hex: () => 'r-1' },
     metrics,
     deviceLink,
     directory,
     board,
     lines: new ModuleLines({ nodeId: 'node', deviceLink, peerOf: () => null }),
     callTrigger: unused,
-    route: unused,
-    onControlChange: unused,
+    route: () => now.route ?? unused(),
+    onControlChange: () => () => undefined,
   });
   const say = (module: string, message: string): void => {
     for (const listener of listeners) listener({ location: 'berlin', module, level: 'info', message });
@@ -67,6 +70,8 @@ async function makeDesk() {
     board.set({ location: 'berlin', module, key, value, epoch: epoch(number) }) !== null;
   return { desk, board, addModule, say, set, listeners };
 }
+const whenAborted = (signal: CancelSignal): Promise<never> =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(new HoldfastError('CANCELLED', { fate: 'unknown' }))));
 const power = { system: 'sys', module: 'Display', index: 1, key: 'power' };
 
 it('a binding waits for its module, tells null of what was never set, and each change once', async () => {
@@ -131,4 +136,22 @@ it('log lines of a module, named as in a system or by its id, until it is stoppe
   say('mod-1', 'again');
   expect(lines).toEqual(['by id: hello', 'info: hello', 'by id: again']);
   expect(listeners.size).toBe(1);
+});
+
+it.each<[string, Route]>([
+  ['runs here', { via: 'here', epoch: epoch(1) }],
+  ['runs at the other end of a link', { via: 'peer', peer: 'berlin', request: (_, __, { signal }) => whenAborted(signal) }],
+  ['waits for control', { via: 'wait' }],
+])('a command that %s lets nobody wait who gave up, and is forgotten', async (_, route) => {
+  const { desk, addModule } = await makeDesk({ route, exec: (__, signal) => whenAborted(signal) });
+  await addModule('mod-1', 'Display');
+  await expect.poll(() => desk.count('sys', 'Display')).toBe(1);
+  const abort = new Canceller();
+  const answer = desk.exec({ system: 'sys', module: 'Display', index: 1, method: 'on', args: [], user: 'ada', timeoutMs: 60_000 }, abort.signal);
+  answer.catch(() => undefined);
+  await Promise.resolve();
+  expect(desk.requests()).toHaveLength(1);
+  abort.abort();
+  await expect(answer).rejects.toMatchObject({ code: 'CANCELLED' });
+  expect(desk.requests()).toEqual([]);
 });

@@ -1,8 +1,8 @@
 import { NumberedTable } from './numbered-table.ts';
 
 /**
- * A `NumberedTable` for values whose keys others choose. The copies that a `Map` makes of itself refer to numbers only
- * here, so that no value is kept alive by one.
+ * A `NumberedTable` for values whose keys others choose. The copies that a `Map` makes of itself refer to keys and
+ * numbers only here, so that no value is kept alive by one.
  */
 export class KeyedTable<K extends string | number, T extends object> {
   readonly #values = new NumberedTable<T>();

@@ -23,7 +23,7 @@ import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions, type Trigge
 import type { StatusBoard, StatusListener } from './status-board.ts';
 
 /** A command as the node at the other end of a link sent it. */
-export type PeerCall = Omit<ProxyCall, 'at' | 'deadlineMs'>;
+type PeerCall = Omit<ProxyCall, 'at' | 'deadlineMs'>;
 
 /** Modules of other locations, of which a node is told only what it asks for. */
 export interface Elsewhere {

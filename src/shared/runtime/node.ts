@@ -32,7 +32,7 @@ export interface HoldfastNode {
   /** Master only, which alone asks whether the window is open; throws ORDER_REFUSED, NOT_FOUND. Forgotten when the master restarts. */
   setWindow(request: WindowRequest): OrderResult;
 
-  /** Runs a method of a module wherever it is controlled. Settles by its deadline, and at once when `signal` aborts. */
+  /** Runs a method of a module wherever it is controlled. Settles at its deadline or a moment later, and at once when `signal` aborts. */
   exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer>;
   /** The same for a module that is named by its id. */
   execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer>;

@@ -371,14 +371,21 @@ export class PeerLink {
   }
 }
 
+interface PostAbout {
+  type: PostType;
+  ep: Epoch | null;
+  door: LinkDoor;
+  conflateKey: string | undefined;
+}
+
 /** What is told without an answer, until the peer has acknowledged it. Of these there are as many as changes of status. */
 class Post implements OutboxItem {
   readonly t = 'post';
   readonly bodyField = 'body';
   readonly body: string;
-  readonly #about: { type: PostType; ep: Epoch | null; door: LinkDoor; conflateKey: string | undefined };
+  readonly #about: PostAbout;
 
-  constructor(body: string, about: { type: PostType; ep: Epoch | null; door: LinkDoor; conflateKey: string | undefined }) {
+  constructor(body: string, about: PostAbout) {
     this.body = body;
     this.#about = about;
   }

@@ -213,8 +213,10 @@ export class Proxy {
   async #bring<T>(errand: Bringing<T>, signal: CancelSignal, forward: boolean): Promise<T> {
     const { clock, nodeId, route } = this.#options;
     const { location, deadlineMs } = errand;
-    // Who has no time left gives up without knowing that nothing ran.
-    const patienceMs = Math.min(deadlineMs - limits.changingAnswerMs, clock.monotonicMs() + limits.changingQueueMs);
+    const nowMs = clock.monotonicMs();
+    // Whoever has no time left gives up without knowing that nothing ran.
+    const marginMs = Math.min(limits.changingAnswerMs, (deadlineMs - nowMs) / 2);
+    const patienceMs = Math.min(deadlineMs - marginMs, nowMs + limits.changingQueueMs);
     for (;;) {
       const way = route(location);
       switch (way.via) {

@@ -102,7 +102,7 @@ export class HostPeer {
     // Whoever waited for something else meanwhile does not know yet.
     if (this.#isGone) return Promise.resolve(null);
     return new Promise((resolve) => {
-      const id = this.#pending.add({ dueMs: Infinity, answer: resolve, fail: () => resolve(null), lost: () => resolve(null) });
+      const id = this.#pending.add({ dueMs: Infinity, answer: resolve, giveUp: () => resolve(null), lost: () => resolve(null) });
       this.post({ ...question, id });
     });
   }
@@ -124,7 +124,7 @@ export class HostPeer {
   /** Nobody waits for this call any more. */
   #giveUp(id: number, code: 'CANCELLED' | 'DEADLINE'): void {
     this.post({ t: 'cancel', id });
-    this.#pending.take(id)?.fail(new HoldfastError(code, { fate: 'unknown' }));
+    this.#pending.take(id)?.giveUp(code);
   }
 
   /** Gives up the calls that are not going to be answered; when the next one is due. */

@@ -8,12 +8,13 @@ export interface Pending {
   /** Monotonic milliseconds; `Infinity`: as long as the process lives. */
   readonly dueMs: number;
   answer(message: Answer): void;
-  fail(error: HoldfastError): void;
+  /** Nobody waits any more. */
+  giveUp(code: 'CANCELLED' | 'DEADLINE'): void;
   /** The process is gone. */
   lost(fate: 'not-sent' | 'unknown'): void;
 }
 
-export interface PendingCallOptions {
+interface PendingCallOptions {
   module: string;
   dueMs: number;
   signal: CancelSignal;
@@ -37,19 +38,23 @@ export class PendingCall implements Pending {
   }
 
   answer(message: Answer): void {
-    if (message.t === 'error') return this.fail(fromWire(message.error));
-    if (message.t !== 'answer') return this.fail(new HoldfastError('LINK_PROTOCOL', { problem: `a call was answered by ${message.t}` }));
+    if (message.t === 'error') return this.#fail(fromWire(message.error));
+    if (message.t !== 'answer') return this.#fail(new HoldfastError('LINK_PROTOCOL', { problem: `a call was answered by ${message.t}` }));
     this.#release();
     this.#options.resolve(message.value);
   }
 
-  fail(error: HoldfastError): void {
-    this.#release();
-    this.#options.reject(error);
+  giveUp(code: 'CANCELLED' | 'DEADLINE'): void {
+    this.#fail(new HoldfastError(code, { fate: 'unknown' }));
   }
 
   lost(fate: 'not-sent' | 'unknown'): void {
-    this.fail(new HoldfastError('DRIVER_HOST_LOST', { module: this.#options.module, fate }));
+    this.#fail(new HoldfastError('DRIVER_HOST_LOST', { module: this.#options.module, fate }));
+  }
+
+  #fail(error: HoldfastError): void {
+    this.#release();
+    this.#options.reject(error);
   }
 
   #release(): void {
