@@ -66,6 +66,7 @@ describe('audit', () => {
         role: 'admin',
         what: 'POST /api/engine/v2/edges/:id/pause',
         params: { id: 'edge-1' },
+        location: 'edge-1',
         dryRun: true,
         summary: 'pause of edge-1',
         result: 'ok',

@@ -120,6 +120,7 @@ describe('the audit', () => {
       expect.objectContaining({ ...what, params: { id: 'edge-1' }, result: 'ok', status: 200 }),
       expect.objectContaining({ ...what, params: { id: 'nowhere' }, result: 'NOT_FOUND', status: 404 }),
     ]);
+    expect((await page('?kind=audit&location=edge-1')).events).toEqual([expect.objectContaining({ location: 'edge-1', result: 'ok' })]);
   });
 
   it('sees a scanner, and is not flooded by it', async () => {

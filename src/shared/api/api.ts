@@ -271,6 +271,7 @@ export class Api {
     const route: Route = routes[context.route];
     this.#deps.metrics.add('holdfast_api_requests_total', { route: context.route, status: String(status) });
     if (!route.audited) return;
+    const ofLocation = route.adminOf === 'location' ? byId.safeParse(context.params) : null;
     this.#deps.log.info('audit', {
       who: context.caller?.id ?? 'nobody',
       user: context.caller?.user ?? null,
@@ -278,6 +279,7 @@ export class Api {
       what: `${route.method} ${route.path}`,
       // What is no valid parameter may be anything, such as a key in the wrong place.
       params: route.params.safeParse(context.params).success ? withoutSecret(context.params) : null,
+      ...(ofLocation?.success ? { location: ofLocation.data.id } : {}),
       ...context.facts,
       result,
       status,
