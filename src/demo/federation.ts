@@ -132,7 +132,7 @@ export class Federation {
     await this.#startMaster();
     const client = this.client();
     this.#scope.defer('client', () => client.close());
-    await client.call(routes.apply, { body: { text: siteFile(withPorts, timeoutSeconds), dry_run: false } });
+    await client.call(routes.apply, { body: { text: siteFile(withPorts, timeoutSeconds, new Date()), dry_run: false } });
     signal.throwIfAborted();
     const started = sites.map(async ({ id, name }) => {
       progress(`starting the edge of ${name}`);

@@ -84,7 +84,7 @@ beforeAll(async () => {
   ca = readFileSync(join(folder, 'master', 'tls', 'ca.pem'), 'utf8');
   const atMaster = client(origin);
   const site = { id: 'berlin', name: 'Berlin', policy: 'available' as const, timezone: 'Europe/Berlin', ports: [] };
-  await atMaster.call(routes.apply, { body: { text: siteFile([site], 60), dry_run: false } });
+  await atMaster.call(routes.apply, { body: { text: siteFile([site], 60, new Date()), dry_run: false } });
   enrolment = (await atMaster.call(routes.edgeAdd, { body: { id: 'berlin' } })).enrolment;
 }, 60_000);
 
