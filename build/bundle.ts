@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { z } from 'zod';
@@ -51,6 +51,8 @@ for (const entry of entries) {
   const specifier = target.startsWith('.') ? target : `./${target}`;
   writeFileSync(`dist/${entry}.js`, `${lead}export * from '${specifier}';\n`);
 }
+// npm does so only when it links the command, which it remembers: a build after that would leave one that cannot be run.
+chmodSync('dist/main.js', 0o755);
 
 const manifest = z.object({ name: z.string(), license: z.string().default('no licence is named') });
 

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
@@ -72,8 +72,9 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
     const home = folder();
     const bin = join(home, 'bin');
     mkdirSync(bin);
-    writeFileSync(join(bin, 'holdfast'), `#!/bin/sh\nexec ${process.execPath} ${resolve('dist/main.js')} "$@"\n`);
-    chmodSync(join(bin, 'holdfast'), 0o755);
+    // As npm links it.
+    symlinkSync(resolve('dist/main.js'), join(bin, 'holdfast'));
+    symlinkSync(process.execPath, join(bin, 'node'));
     const [http, link, lamp] = [await freePort(), await freePort(), await freePort()];
     const addresses = { HOLDFAST_HTTP: `127.0.0.1:${http}`, HOLDFAST_LINK: `127.0.0.1:${link}`, HOLDFAST_SERVER: `http://127.0.0.1:${http}` };
     const shell = new Shell(home, { PATH: `${bin}:${process.env['PATH']}`, HOME: home, ...addresses });
