@@ -83,7 +83,7 @@ export class Reporter {
   #nextWindow(): void {
     this.#windowOpen = false;
     const before = this.#accounts;
-    // A map of its own, for one from which is deleted copies itself: see `NumberedTable`.
+    // A new map each time: one from which is deleted copies itself (see `NumberedTable`).
     this.#accounts = new Map();
     for (const [id, account] of before) {
       account.spent = 0;
@@ -94,12 +94,15 @@ export class Reporter {
   }
 
   #settle(account: Account): void {
-    for (const [key, message] of account.waiting ?? []) {
-      if (!this.#mayReport(account)) return;
-      account.waiting?.delete(key);
-      this.#report(account, message);
+    const { waiting } = account;
+    if (waiting !== null) {
+      for (const [key, message] of waiting) {
+        if (!this.#mayReport(account)) return;
+        waiting.delete(key);
+        this.#report(account, message);
+      }
+      account.waiting = null;
     }
-    account.waiting = null;
     if (account.lostLines === 0 || !this.#mayReport(account)) return;
     const { location, module, lostLines } = account;
     account.lostLines = 0;
