@@ -228,12 +228,24 @@ export class DriverRun {
     return refused;
   }
 
-  /** Runs code of the driver; what it throws is logged, never passed on. Its deadline ends the waiting. */
-  async #run(what: string, task: () => void | Promise<void>): Promise<void> {
-    if (this.ended) return;
+  /**
+   * Runs code of the driver; what it throws is logged, never passed on. Its deadline ends the waiting. null: it has ended
+   * (most does at once, and needs no promise).
+   */
+  #run(what: string, task: () => void | Promise<void>): Promise<void> | null {
+    if (this.ended) return null;
     try {
       const done = this.#options.enter(null, task);
-      if (done instanceof Promise) await this.within(limits.driverHandlerMs, done, `it took more than ${limits.driverHandlerMs} ms`);
+      return done instanceof Promise ? this.#finish(what, done) : null;
+    } catch (error) {
+      this.#complain(what, error);
+      return null;
+    }
+  }
+
+  async #finish(what: string, work: Promise<void>): Promise<void> {
+    try {
+      await this.within(limits.driverHandlerMs, work, `it took more than ${limits.driverHandlerMs} ms`);
     } catch (error) {
       this.#complain(what, error);
     }

@@ -34,7 +34,12 @@ export interface ModuleHost {
  * Which driver code is running, and for which call.
  * It follows promises and timers, also those that the driver starts by itself.
  */
-const running = new AsyncLocalStorage<{ module: Module; call: Call | null }>();
+const running = new AsyncLocalStorage<Running>();
+
+interface Running {
+  module: Module;
+  call: Call | null;
+}
 
 /** The module whose code runs now, or whose callback just threw. */
 export const runningModule = (): Module | null => running.getStore()?.module ?? null;
@@ -48,6 +53,8 @@ export class Module {
   readonly #status: StatusMemory;
   readonly #queue: CommandQueue | null;
   readonly #calls = new NumberedTable<Call>();
+  /** What its driver does by itself: one for all of it. */
+  readonly #own: Running = { module: this, call: null };
   #spec: ModuleSpec;
   /** Connection, queue, status and calls belong to the module, and outlive it. */
   #run: DriverRun;
@@ -329,7 +336,7 @@ export class Module {
 
   #enter<T>(call: Call | null, code: () => T): T {
     this.entered();
-    return running.run({ module: this, call }, code);
+    return running.run(call === null ? this.#own : { module: this, call }, code);
   }
 
   #stopped(): HoldfastError {

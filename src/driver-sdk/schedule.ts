@@ -21,8 +21,8 @@ export interface Schedule {
 interface ScheduleOptions {
   clock: Clock;
   signal: AbortSignal;
-  /** Runs a task of the driver; never rejects. */
-  run(task: Task): Promise<void>;
+  /** Runs a task of the driver; never throws. null: it has ended; the promise never rejects. */
+  run(task: Task): Promise<void> | null;
 }
 
 /** A clock that is set notices nobody: it is looked at this often. */
@@ -46,13 +46,14 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
       timer?.cancel();
       signal.removeEventListener('abort', cancel);
     };
-    const fire = async (): Promise<void> => {
+    const due = (): void => {
       if (!again) cancel();
-      await run(task);
-      arm();
+      const work = run(task);
+      if (work === null) arm();
+      else void work.then(arm);
     };
     const arm = (): void => {
-      if (!ended) timer = wait(() => void fire());
+      if (!ended) timer = wait(due);
     };
     running += 1;
     signal.addEventListener('abort', cancel, { once: true });

@@ -50,8 +50,8 @@ interface SystemOptions {
   stopping: AbortSignal;
   /** For whom the code that runs now runs; null in the driver's own work. */
   call(): Call | null;
-  /** Runs a task of the driver; never rejects. */
-  run(task: () => void | Promise<void>): Promise<void>;
+  /** Runs a task of the driver; never throws or rejects. */
+  run(task: () => void | Promise<void>): unknown;
 }
 
 export function createSystem(options: SystemOptions): SystemOfModule {

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { createSchedule } from '../../src/driver-sdk/schedule.ts';
+import { createSchedule, type Task } from '../../src/driver-sdk/schedule.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -13,12 +13,17 @@ class SettableClock extends FakeClock {
   }
 }
 
+const run = (task: Task): Promise<void> | null => {
+  const work = task();
+  return work instanceof Promise ? work : null;
+};
+
 const setUp = (now = '2025-01-01T00:00:00Z') => {
   const clock = new SettableClock(Date.parse(now));
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const ran: string[] = [];
-  const schedule = createSchedule({ clock, signal: stop.signal, run: async (task) => await task() });
+  const schedule = createSchedule({ clock, signal: stop.signal, run });
   const note = () => void ran.push(new Date(clock.wallMs()).toISOString().slice(5, 16));
   return { clock, stop, ran, schedule, note };
 };
@@ -36,6 +41,18 @@ describe('a schedule of a driver', () => {
     clock.offsetMs = -24 * HOUR;
     await clock.advance(1_000);
     expect(ran).toHaveLength(4);
+  });
+
+  it('a run that takes longer than the interval delays the next', async () => {
+    const { clock, ran, schedule, note } = setUp();
+    schedule.every(1_000, async () => {
+      note();
+      await clock.sleep(2_500, new AbortController().signal);
+    });
+    await clock.advance(3_000);
+    expect(ran).toHaveLength(1);
+    await clock.advance(1_000);
+    expect(ran).toHaveLength(2);
   });
 
   it('at goes by the clock on the wall, also when that is set; what has passed runs at once', async () => {

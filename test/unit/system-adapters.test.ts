@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
@@ -45,6 +47,64 @@ describe('the system clock', () => {
     await expect(sleep).rejects.toThrow('enough');
     await expect(clock.sleep(1, abort.signal)).rejects.toThrow('enough');
     expect(fired).toBe(false);
+  });
+
+  /** So many callbacks that are due at the same time; resolves when Node's timer has fired, and what it ran is over. */
+  const dueTogether = async (callbacks: readonly (() => void)[]): Promise<void> => {
+    for (const callback of callbacks) clock.after(1, callback);
+    const until = performance.now() + 5;
+    while (performance.now() < until);
+    await clock.sleep(5, never);
+  };
+
+  it('calls back in order, and does between two what the first made promises do', async () => {
+    const seen: string[] = [];
+    await dueTogether([() => void Promise.resolve().then(() => seen.push('promised')), () => void seen.push('second')]);
+    expect(seen).toEqual(['promised', 'second']);
+  });
+
+  it('calls back no more what a callback cancels that is due as well', async () => {
+    const seen: string[] = [];
+    let other: { cancel(): void } | null = null;
+    clock.after(1, () => other?.cancel());
+    other = clock.after(1, () => void seen.push('cancelled'));
+    await dueTogether([() => void seen.push('kept')]);
+    expect(seen).toEqual(['kept']);
+  });
+
+  it('lets the rest of the program run between callbacks that ask for more at once', async () => {
+    let count = 0;
+    const again = (): void => {
+      if ((count += 1) < 100_000) clock.after(0, again);
+    };
+    clock.after(0, again);
+    await new Promise((done) => setImmediate(done));
+    await new Promise((done) => setTimeout(done, 5));
+    expect(count).toBeLessThan(100);
+    count = Infinity;
+  });
+
+  it('calls back in the name of nobody, whoever runs when a timer is set', async () => {
+    const module = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    await module.run('one', () => clock.sleep(1, never).then(() => undefined));
+    await module.run('two', () => new Promise<void>((done) => void clock.after(1, () => (seen.push(module.getStore()), done()))));
+    expect(seen).toEqual([undefined]);
+  });
+
+  it('goes on after a callback that throws, and lets the process end when nothing is waited for', () => {
+    const program = `
+      import { createSystemClock } from ${JSON.stringify(new URL('../../src/shared/adapters/clock/system-clock.ts', import.meta.url).href)};
+      const clock = createSystemClock();
+      process.on('uncaughtException', (error) => console.log(error.message));
+      clock.after(1, () => { throw new Error('thrown'); });
+      clock.after(1, () => console.log('second'));
+      clock.after(20, () => console.log('third'));
+      const tomorrow = clock.after(86_400_000, () => undefined);
+      setTimeout(() => tomorrow.cancel(), 50);
+    `;
+    const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { encoding: 'utf8', timeout: 10_000 });
+    expect([status, ...stdout.trim().split('\n')]).toEqual([0, 'thrown', 'second', 'third']);
   });
 });
 

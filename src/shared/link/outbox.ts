@@ -84,6 +84,14 @@ export class Outbox {
     return true;
   }
 
+  /** The text of a frame that need not wait, because nothing does; null: `push` it. The socket must have room for it. */
+  pass(item: OutboxItem, ack: () => number): string | null {
+    const { queue, begun } = this.#normal;
+    const waits = this.#handedOver < this.#lastSeq || queue.size > 0 || begun.length > 0;
+    if (waits || isLong(item.body) || item.stillWanted?.() === false) return null;
+    return encodeFrame(this.#numbered(item), this.#handedOver, ack());
+  }
+
   /** The text of the next frame to hand over; null when nothing waits that may go now. What the peer missed goes first, under its old number. */
   next(ack: () => number, bulk = true): string | null {
     const item = this.#handedOver < this.#lastSeq ? this.#missed() : this.#first(bulk);
@@ -130,7 +138,10 @@ export class Outbox {
 
   #first(bulk: boolean): OutboxItem | null {
     const item = this.#take(this.#normal) ?? (bulk ? this.#take(this.#bulk) : null);
-    if (item === null) return null;
+    return item === null ? null : this.#numbered(item);
+  }
+
+  #numbered(item: OutboxItem): OutboxItem {
     this.#lastSeq += 1;
     this.#handedOver = this.#lastSeq;
     this.#keep(item);

@@ -95,7 +95,7 @@ export class PeerLink {
       number: this.#sockets,
       connection,
       clock,
-      ack: () => this.#ack(),
+      ack: this.#ack,
       drop: (reason) => this.#drop(socket, reason),
     });
     this.#socket = socket;
@@ -139,6 +139,7 @@ export class PeerLink {
     const ep = postTypes[type].epoch ? (options.epoch ?? this.#options.floor()) : null;
     const text = JSON.stringify(body);
     const item = new Post(text, { type, ep, door: this.#door, conflateKey: options.conflateKey });
+    if (this.#pass(item)) return;
     if (text.length > limits.maxFrameBytes || !this.#outbox.push(item, false)) this.#countDropped(1);
     this.#flush();
   }
@@ -351,6 +352,16 @@ export class PeerLink {
 
   // ── Sending ───────────────────────────────────────────────────────────────
 
+  /** Past what would wait, as most does: nothing waits. */
+  #pass(item: OutboxItem): boolean {
+    const socket = this.#socket;
+    if (!socket?.open || socket.connection.bufferedBytes() >= limits.socketBytes) return false;
+    const text = this.#outbox.pass(item, this.#ack);
+    if (text === null) return false;
+    socket.send(text);
+    return true;
+  }
+
   /** Hands over what waits, up to what may be with the socket at a time: a heartbeat waits behind no more than that. */
   #flush(): void {
     const socket = this.#socket;
@@ -358,17 +369,17 @@ export class PeerLink {
     while (this.#socket === socket) {
       const buffered = socket.connection.bufferedBytes();
       if (buffered >= limits.socketBytes) return;
-      const text = this.#outbox.next(() => this.#ack(), buffered < limits.bulkSocketBytes);
+      const text = this.#outbox.next(this.#ack, buffered < limits.bulkSocketBytes);
       if (text === null) return;
       socket.send(text);
     }
   }
 
   /** Before the socket is open the peer may be in another session already, whose frames were not heard yet. */
-  #ack(): number {
+  readonly #ack = (): number => {
     this.#unackedReceived = 0;
     return this.#socket?.open ? this.#session.received : 0;
-  }
+  };
 }
 
 interface PostAbout {

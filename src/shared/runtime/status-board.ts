@@ -1,16 +1,40 @@
 import type { Json } from '../foundation/json.ts';
 import { jsonEqual } from '../foundation/json.ts';
-import { isOlder } from '../control/epoch.ts';
+import { isOlder, sameEpoch } from '../control/epoch.ts';
 import type { Epoch, Revision } from '../model/control.ts';
 import type { ControlSnapshot } from '../control/messages.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { StatusReport, StatusValue } from '../ports/device-link.ts';
 
-interface Entry {
+/**
+ * What is known of one variable. Changed in place, and without what its reports came in: of thousands of values each
+ * would be copied by the garbage collector until the next one comes.
+ */
+class Entry {
   value: Json;
   epoch: Epoch;
-  revision: Revision;
+  #generation: number;
+  #number: number;
+  #report: number;
+
+  constructor({ value, epoch, revision }: Reported) {
+    this.value = value;
+    this.epoch = epoch;
+    [this.#generation, this.#number, this.#report] = revision;
+  }
+
+  get revision(): Revision {
+    return [this.#generation, this.#number, this.#report];
+  }
+
+  change({ value, epoch, revision }: Reported): void {
+    this.value = value;
+    if (!sameEpoch(this.epoch, epoch)) this.epoch = epoch;
+    [this.#generation, this.#number, this.#report] = revision;
+  }
 }
+
+type Reported = Pick<StatusReport, 'value' | 'epoch' | 'revision'>;
 
 export type StatusListener = (report: StatusReport) => void;
 
@@ -51,8 +75,10 @@ export class StatusBoard {
     this.raiseFloor(status.location, status.epoch);
     const keys = this.#keysOf(status.location, status.module);
     const known = keys.get(status.key);
-    keys.set(status.key, { value: status.value, epoch: status.epoch, revision: status.revision });
-    if (known === undefined || !jsonEqual(known.value, status.value)) {
+    const changed = known === undefined || !jsonEqual(known.value, status.value);
+    if (known === undefined) keys.set(status.key, new Entry(status));
+    else known.change(status);
+    if (changed) {
       for (const listener of this.#listeners) listener(status);
       for (const listener of this.#watchers.get(watchKey(status.location, status.module)) ?? []) listener(status);
     }
@@ -81,7 +107,7 @@ export class StatusBoard {
 
   valuesOf(location: string, module: string): StatusReport[] {
     const keys = this.#values.get(location)?.get(module) ?? [];
-    return Array.from(keys, ([key, entry]) => ({ location, module, key, ...entry }));
+    return Array.from(keys, ([key, { value, epoch, revision }]) => ({ location, module, key, value, epoch, revision }));
   }
 
   /** Nobody is told of this module any more. */

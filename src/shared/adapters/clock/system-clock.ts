@@ -1,3 +1,7 @@
+import { AsyncResource } from 'node:async_hooks';
+// Not the global ones: those of a driver host are for drivers (`watchTimers`).
+import { clearTimeout, setTimeout } from 'node:timers';
+import { type Due, TimerHeap } from '../../foundation/timer-heap.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 
 /** Longer timers overflow in Node and would fire at once: those are waited for in parts. */
@@ -6,18 +10,100 @@ const LONGEST_MS = 2_147_483_647;
 /** CLOCK_MONOTONIC, which all processes of one machine share: a lease deadline means the same in a driver host. */
 export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
-export function createSystemClock(): Clock {
-  const after = (delayMs: number, callback: () => void): Timer => {
-    const dueMs = monotonicMs() + delayMs;
-    const wait = (): NodeJS.Timeout => setTimeout(fire, Math.min(LONGEST_MS, Math.max(0, Math.ceil(dueMs - monotonicMs()))));
-    // Node's own clock has whole milliseconds, so that a timer may come early by a part of one.
-    const fire = (): void => {
-      if (monotonicMs() < dueMs) timer = wait();
-      else callback();
-    };
-    let timer = wait();
-    return { cancel: () => clearTimeout(timer) };
+/** The timer of Node belongs to nobody: else callbacks would run in the name of the module that happened to set it. */
+const setNodeTimer = AsyncResource.bind((callback: () => void, delayMs: number): NodeJS.Timeout => setTimeout(callback, delayMs));
+
+/**
+ * All timers of a process behind one of Node's. Thousands of modules have one that waits, and each command has its
+ * deadline: what waits for seconds is copied by the garbage collector, and one of Node's is ten times as large.
+ */
+class SystemTimers {
+  readonly #heap = new TimerHeap<SystemTimer>();
+  #nodeTimer: NodeJS.Timeout | null = null;
+  /** When Node's will fire. While callbacks run, whoever runs them sets it afterwards. */
+  #armedMs = Infinity;
+  #firingMs = 0;
+
+  after(delayMs: number, callback: () => void): Timer {
+    const nowMs = monotonicMs();
+    const timer = new SystemTimer(this, nowMs + delayMs, callback);
+    this.#heap.add(timer);
+    if (timer.dueMs < this.#armedMs) this.#arm(timer.dueMs, nowMs);
+    return timer;
+  }
+
+  remove(timer: SystemTimer): void {
+    this.#heap.remove(timer);
+    // A process that waits for nothing may end.
+    if (this.#heap.first === undefined) this.#disarm();
+  }
+
+  #arm(dueMs: number, nowMs: number): void {
+    this.#disarm();
+    // Node's own clock has whole milliseconds.
+    this.#nodeTimer = setNodeTimer(this.#fire, Math.min(LONGEST_MS, Math.max(0, Math.ceil(dueMs - nowMs))));
+    this.#armedMs = dueMs;
+  }
+
+  #disarm(): void {
+    if (this.#nodeTimer !== null) clearTimeout(this.#nodeTimer);
+    this.#nodeTimer = null;
+    this.#armedMs = Infinity;
+  }
+
+  readonly #fire = (): void => {
+    this.#nodeTimer = null;
+    this.#armedMs = -Infinity;
+    this.#firingMs = monotonicMs();
+    this.#next();
   };
+
+  /** What was due when Node's timer fired. What promises wait for in one callback is done before the next. */
+  readonly #next = (): void => {
+    const timer = this.#heap.first;
+    if (timer === undefined) {
+      this.#armedMs = Infinity;
+    } else if (timer.dueMs > this.#firingMs) {
+      this.#arm(timer.dueMs, monotonicMs());
+    } else {
+      this.#heap.remove(timer);
+      try {
+        timer.fire();
+      } finally {
+        queueMicrotask(this.#next);
+      }
+    }
+  };
+}
+
+class SystemTimer implements Timer, Due {
+  readonly dueMs: number;
+  place = -1;
+  readonly #timers: SystemTimers;
+  /** Let go of as soon as it is over: an old timer would keep alive what it refers to. */
+  #callback: (() => void) | null;
+
+  constructor(timers: SystemTimers, dueMs: number, callback: () => void) {
+    this.#timers = timers;
+    this.dueMs = dueMs;
+    this.#callback = callback;
+  }
+
+  cancel(): void {
+    this.#callback = null;
+    this.#timers.remove(this);
+  }
+
+  fire(): void {
+    const callback = this.#callback;
+    this.#callback = null;
+    callback?.();
+  }
+}
+
+export function createSystemClock(): Clock {
+  const timers = new SystemTimers();
+  const after = (delayMs: number, callback: () => void): Timer => timers.after(delayMs, callback);
   return {
     monotonicMs,
     wallMs: () => Date.now(),

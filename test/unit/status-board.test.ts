@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest';
+import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
+import type { Json } from '../../src/shared/foundation/json.ts';
+import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+
+const setUp = () => {
+  const board = new StatusBoard(createPromMetrics());
+  return { board, set: (value: Json, number = 1) => board.set({ location: 'a', module: 'm', key: 'k', value, epoch: { generation: 3, number } }) };
+};
+
+it('what was read of a variable stays as it was when that changes', () => {
+  const { board, set } = setUp();
+  set('off');
+  const [told] = board.valuesOf('a', 'm');
+  const before = structuredClone(told);
+  set('on', 2);
+  expect(told).toEqual(before);
+  expect(board.valuesOf('a', 'm')).toEqual([{ location: 'a', module: 'm', key: 'k', value: 'on', epoch: { generation: 3, number: 2 }, revision: [3, 2, 2] }]);
+});
+
+it('a value keeps when it was reported, also under the epoch that adopts it', () => {
+  const { board, set } = setUp();
+  set('off');
+  board.adopt('a', { generation: 3, number: 4 }, null);
+  expect(board.valuesOf('a', 'm')).toMatchObject([{ value: 'off', epoch: { generation: 3, number: 4 }, revision: [3, 1, 1] }]);
+  expect(board.value('a', 'm', 'k')).toMatchObject({ value: 'off', revision: [3, 1, 1] });
+});
