@@ -11,6 +11,7 @@ import { DriverFolder } from '../driver-tools/driver-files.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
+import { limits } from '../shared/model/limits.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
 import { createDriverSource } from './driver-source.ts';
 import { DriverHost } from './host.ts';
@@ -50,16 +51,19 @@ const folder = setup.driversFolder === null ? null : new DriverFolder(setup.driv
 
 // No driver runs that nobody watches.
 await watching;
-const pipe = new JsonLines(new net.Socket({ fd: PIPE, readable: true, writable: true }), {
-  message: (message) => host.receive(toHostSchema.parse(message)),
+const clock = createSystemClock();
+const handler = {
+  message: (message: unknown) => host.receive(toHostSchema.parse(message)),
   drained: () => host.drained(),
   ended: () => {
     host.abandon();
     endProcess(0);
   },
-});
+};
+const socket = new net.Socket({ fd: PIPE, readable: true, writable: true });
+const pipe = new JsonLines(socket, handler, { clock, restMs: limits.statusRestMs });
 const host = new DriverHost({
-  clock: createSystemClock(),
+  clock,
   random: { next: Math.random },
   drivers: createDriverSource(drivers, folder),
   journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),

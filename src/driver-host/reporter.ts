@@ -1,3 +1,4 @@
+import type { Urgency } from '../shared/foundation/turn-gatherer.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import type { Epoch } from '../shared/model/control.ts';
 import { limits } from '../shared/model/limits.ts';
@@ -12,7 +13,7 @@ const WINDOW_MS = 100;
 const ALLOWANCE = (limits.moduleReportsPerSecond * WINDOW_MS) / 1_000;
 
 export interface HostPipe {
-  send(message: FromHost): void;
+  send(message: FromHost, urgency?: Urgency): void;
   bufferedBytes(): number;
 }
 
@@ -115,6 +116,6 @@ export class Reporter {
 
   #report(account: Account, message: FromHost): void {
     account.spent += 1;
-    this.#pipe.send(message);
+    this.#pipe.send(message, 'soon');
   }
 }

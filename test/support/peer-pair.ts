@@ -1,5 +1,6 @@
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import type { ControlMessage } from '../../src/shared/control/messages.ts';
+import type { Urgency } from '../../src/shared/foundation/turn-gatherer.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import type { Epoch } from '../../src/shared/model/control.ts';
 import type { Connection, ConnectionHandler } from '../../src/shared/ports/transport.ts';
@@ -21,6 +22,8 @@ class End implements Connection {
   /** Bytes a second; 0: no limit. */
   rate = 0;
   readonly sent: string[] = [];
+  /** Of the last. */
+  urgency: Urgency = 'now';
   readonly #clock: FakeClock;
   #handler: ConnectionHandler | null = null;
   #early: string[] = [];
@@ -33,9 +36,10 @@ class End implements Connection {
     this.peerId = peerId;
   }
 
-  send(frame: string): void {
+  send(frame: string, urgency: Urgency = 'now'): void {
     if (this.#closed) return;
     this.sent.push(frame);
+    this.urgency = urgency;
     this.#buffered += frame.length;
     const nowMs = this.#clock.monotonicMs();
     this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs) + (this.rate === 0 ? 0 : (frame.length / this.rate) * 1_000);

@@ -8,6 +8,7 @@ import { DeviceFence, type Tenure } from '../../src/driver-host/tenure.ts';
 import { WriteJournal } from '../../src/driver-host/write-journal.ts';
 import { defineDriver } from '../../src/driver-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
+import type { Urgency } from '../../src/shared/foundation/turn-gatherer.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { FromHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -73,7 +74,15 @@ describe('the write journal', () => {
 describe('what a host reports', () => {
   const setUp = () => {
     const sent: FromHost[] = [];
-    const pipe = { waiting: 0, send: (message: FromHost) => void sent.push(message), bufferedBytes: () => pipe.waiting };
+    const pipe = {
+      waiting: 0,
+      urgency: '',
+      send: (message: FromHost, urgency: Urgency = 'now') => {
+        sent.push(message);
+        pipe.urgency = urgency;
+      },
+      bufferedBytes: () => pipe.waiting,
+    };
     const clock = new FakeClock();
     const reporter = new Reporter(pipe, clock);
     const set = (key: string, value: number) => reporter.status({ location: 'hq', module: 'mod-1', epoch: epoch(2) }, key, value);
@@ -81,10 +90,11 @@ describe('what a host reports', () => {
   };
 
   it('passes every value on while the node keeps up', () => {
-    const { sent, set } = setUp();
+    const { sent, pipe, set } = setUp();
     set('a', 1);
     set('a', 2);
     expect(sent).toMatchObject([{ key: 'a', value: 1 }, { key: 'a', value: 2 }]);
+    expect(pipe.urgency).toBe('soon');
   });
 
   it('keeps the last value of each variable while it does not, and says how many log lines were lost', () => {

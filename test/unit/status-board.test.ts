@@ -5,7 +5,8 @@ import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 
 const setUp = () => {
   const board = new StatusBoard(createPromMetrics());
-  return { board, set: (value: Json, number = 1) => board.set({ location: 'a', module: 'm', key: 'k', value, epoch: { generation: 3, number } }) };
+  const set = (value: Json, number = 1) => board.set({ location: 'a', module: 'm', key: 'k', value, epoch: { generation: 3, number } });
+  return { board, set };
 };
 
 it('what was read of a variable stays as it was when that changes', () => {
@@ -15,7 +16,8 @@ it('what was read of a variable stays as it was when that changes', () => {
   const before = structuredClone(told);
   set('on', 2);
   expect(told).toEqual(before);
-  expect(board.valuesOf('a', 'm')).toEqual([{ location: 'a', module: 'm', key: 'k', value: 'on', epoch: { generation: 3, number: 2 }, revision: [3, 2, 2] }]);
+  const now = { value: 'on', epoch: { generation: 3, number: 2 }, revision: [3, 2, 2] };
+  expect(board.valuesOf('a', 'm')).toEqual([{ location: 'a', module: 'm', key: 'k', ...now }]);
 });
 
 it('a value keeps when it was reported, also under the epoch that adopts it', () => {

@@ -79,7 +79,7 @@ describe('the system clock', () => {
     };
     clock.after(0, again);
     await new Promise((done) => setImmediate(done));
-    await new Promise((done) => setTimeout(done, 5));
+    await clock.sleep(5, never);
     expect(count).toBeLessThan(100);
     count = Infinity;
   });

@@ -26,6 +26,7 @@ export const limits = {
   bulkFrameBytes: 24 * 1024,
   socketBytes: 16 * 1024,
   bulkSocketBytes: 4 * 1024,
+  statusRestMs: 5,
   waitingBytes: 16 * 1024 * 1024,
   pendingRequests: 4_096,
   resumeBufferFrames: 10_000,

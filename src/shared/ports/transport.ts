@@ -1,11 +1,16 @@
+import type { Urgency } from '../foundation/turn-gatherer.ts';
+
 /** A proved connection: ordered, reliable text frames to a peer whose identity is known. TLS and the proof lie below it. */
 export interface Connection {
   /** Id of the edge (seen by the master) or of the master (seen by the edge). */
   readonly peerId: string;
   /** For logs. */
   readonly remote: string;
-  /** Hands a frame to the socket; small frames of one event-loop turn leave together, a lone one at once. Nothing after `close`. */
-  send(frame: string): void;
+  /**
+   * Hands a frame to the socket; small frames of one event-loop turn leave together, a lone one at once, and what need only
+   * leave soon where many such come within the same few milliseconds. Nothing after `close`.
+   */
+  send(frame: string, urgency?: Urgency): void;
   /** Bytes that the socket has not yet passed on. */
   bufferedBytes(): number;
   /** Sets who listens. Frames that arrived earlier are delivered then. `closed` comes exactly once, also after `close`. */

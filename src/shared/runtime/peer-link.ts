@@ -352,13 +352,13 @@ export class PeerLink {
 
   // ── Sending ───────────────────────────────────────────────────────────────
 
-  /** Past what would wait, as most does: nothing waits. */
+  /** Past what would wait, as most does: nothing waits. What a newer one may replace need only leave soon. */
   #pass(item: OutboxItem): boolean {
     const socket = this.#socket;
     if (!socket?.open || socket.connection.bufferedBytes() >= limits.socketBytes) return false;
     const text = this.#outbox.pass(item, this.#ack);
     if (text === null) return false;
-    socket.send(text);
+    socket.send(text, item.conflateKey === undefined ? 'now' : 'soon');
     return true;
   }
 

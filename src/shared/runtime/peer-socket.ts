@@ -1,3 +1,4 @@
+import type { Urgency } from '../foundation/turn-gatherer.ts';
 import type { SessionOffer } from '../link/frames.ts';
 import { Heartbeat } from '../link/heartbeat.ts';
 import { limits } from '../model/limits.ts';
@@ -42,8 +43,8 @@ export class PeerSocket {
   }
 
   /** Ahead of everything that waits: heartbeats and control. */
-  send(text: string): void {
-    if (!this.#closed) this.connection.send(text);
+  send(text: string, urgency: Urgency = 'now'): void {
+    if (!this.#closed) this.connection.send(text, urgency);
   }
 
   /** Sends the heartbeat that is due, whatever else flows, and goes on to do so. */

@@ -252,6 +252,20 @@ describe('a peer that breaks the protocol', () => {
   });
 });
 
+describe('a post', () => {
+  it('need only leave soon when a newer one may take its place', async () => {
+    const pair = new PeerPair();
+    await pair.open();
+    pair.edge.link.post('status', { module: 'm', key: 'k', value: 1 }, { conflateKey: 'm k' });
+    expect(pair.edge.end.urgency).toBe('soon');
+    pair.edge.link.post('log', { text: 'x' });
+    expect(pair.edge.end.urgency).toBe('now');
+    pair.edge.link.post('status', { module: 'm', key: 'k', value: 2 }, { conflateKey: 'm k' });
+    await pair.clock.advance(20);
+    expect(pair.master.posts).toHaveLength(3);
+  });
+});
+
 describe('a peer that reads slowly', () => {
   it('gets the last value of each variable, and memory stays bounded', async () => {
     const pair = new PeerPair();

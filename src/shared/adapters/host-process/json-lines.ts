@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
+import { type Pace, TurnGatherer, type Urgency } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
 
 export interface JsonLinesHandler {
@@ -10,17 +10,21 @@ export interface JsonLinesHandler {
   ended(reason: string): void;
 }
 
-/** One JSON value a line over a byte stream. Messages of one event-loop turn leave together, a lone one at once. */
+/**
+ * One JSON value a line over a byte stream. Messages of one event-loop turn leave together, a lone one at once; `pace`: how
+ * often those leave that may wait.
+ */
 export class JsonLines {
   readonly #stream: Duplex;
   readonly #handler: JsonLinesHandler;
-  readonly #turn = new TurnGatherer(() => this.flush(), setImmediate);
+  readonly #turn: TurnGatherer;
   #outgoing: string[] = [];
   #outgoingLength = 0;
   #partial = '';
   #ended = false;
 
-  constructor(stream: Duplex, handler: JsonLinesHandler) {
+  constructor(stream: Duplex, handler: JsonLinesHandler, pace: Pace | null = null) {
+    this.#turn = new TurnGatherer(() => this.flush(), setImmediate, pace);
     this.#stream = stream;
     this.#handler = handler;
     stream.setEncoding('utf8');
@@ -32,12 +36,12 @@ export class JsonLines {
   }
 
   /** Throws on what JSON cannot say; nothing was sent then. */
-  send(message: object): void {
+  send(message: object, urgency: Urgency = 'now'): void {
     if (this.#ended) return;
     const line = `${JSON.stringify(message)}\n`;
     this.#outgoing.push(line);
     this.#outgoingLength += line.length;
-    this.#turn.sent();
+    this.#turn.sent(urgency);
   }
 
   flush(): void {

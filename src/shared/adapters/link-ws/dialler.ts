@@ -71,7 +71,8 @@ async function attempt(options: LinkDiallerOptions, address: string, proof: Proo
       return null;
     }
     // Listens from now on: the master may speak before our disk has answered.
-    const connection = new SocketConnection(socket, tls, { peerId: master, remote: address, early: channel.release(), dialled: true });
+    const identity = { peerId: master, remote: address, early: channel.release(), dialled: true };
+    const connection = new SocketConnection(socket, tls, { ...identity, clock: options.clock });
     await settle(options, proof.secretId);
     return connection;
   } catch (error) {

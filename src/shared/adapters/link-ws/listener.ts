@@ -141,7 +141,8 @@ class WebSocketListener implements LinkListener {
     });
     if (proved === null) return;
     const { edge, secretId, early } = proved;
-    const connection = new SocketConnection(socket, tls, { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}`, early, dialled: false });
+    const identity = { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}`, early, dialled: false };
+    const connection = new SocketConnection(socket, tls, { ...identity, clock: this.#options.clock });
     this.#remember(edge, connection, socket);
     this.#homes.set(edge, remote);
     // A revocation during the proof found no live link to close.

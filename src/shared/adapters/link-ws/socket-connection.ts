@@ -2,8 +2,9 @@ import { randomFillSync } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { textFrame } from '../../foundation/text-frame.ts';
-import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
+import { TurnGatherer, type Urgency } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { Connection, ConnectionHandler } from '../../ports/transport.ts';
 import { textOf } from './proof-channel.ts';
 
@@ -20,6 +21,7 @@ export interface ConnectionIdentity {
   early: (string | null)[];
   /** This is the end that has dialled: it masks what it sends. */
   dialled: boolean;
+  clock: Clock;
 }
 
 /**
@@ -33,7 +35,7 @@ export class SocketConnection implements Connection {
   readonly #stream: Duplex;
   readonly #early: (string | null)[];
   readonly #masks: Masks | null;
-  readonly #turn = new TurnGatherer(() => this.#write(), setImmediate);
+  readonly #turn: TurnGatherer;
   #handler: ConnectionHandler | null = null;
   /** Of this turn. */
   #frames: Uint8Array[] = [];
@@ -43,7 +45,8 @@ export class SocketConnection implements Connection {
   /** Set once; delivered once, when there is somebody to tell. */
   #closed: string | null = null;
 
-  constructor(socket: WebSocket, stream: Duplex, { peerId, remote, early, dialled }: ConnectionIdentity) {
+  constructor(socket: WebSocket, stream: Duplex, { peerId, remote, early, dialled, clock }: ConnectionIdentity) {
+    this.#turn = new TurnGatherer(() => this.#write(), setImmediate, { clock, restMs: limits.statusRestMs });
     this.#socket = socket;
     this.#stream = stream;
     this.#early = early;
@@ -60,13 +63,13 @@ export class SocketConnection implements Connection {
     socket.on('error', (error) => this.#end(this.#closing ?? errorWord(error)));
   }
 
-  send(text: string): void {
+  send(text: string, urgency: Urgency = 'now'): void {
     if (this.#closing !== null || this.#closed !== null) return;
     const frame = textFrame(text, this.#masks?.next());
     this.#frames.push(frame);
     this.#bytes += frame.length;
     if (this.#bytes >= AT_ONCE_BYTES) this.#write();
-    this.#turn.sent();
+    this.#turn.sent(urgency);
   }
 
   bufferedBytes(): number {
