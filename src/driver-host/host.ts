@@ -13,6 +13,7 @@ import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
 import { type ConnectionSettings, splitSettings } from './connection-settings.ts';
 import { type Connections, connectionsOf } from './connections.ts';
 import type { DriverSource } from './driver-source.ts';
+import { ModuleClock } from './module-clock.ts';
 import { inTime, Reloader } from './reloader.ts';
 import { type HostPipe, Reporter } from './reporter.ts';
 import { SystemClient } from './system-client.ts';
@@ -204,7 +205,9 @@ export class DriverHost {
       const problem = `${spec.systems.join(' and ')} list it; a logic module belongs to one system`;
       throw new HoldfastError('INPUT_INVALID', { field: 'system', problem });
     }
-    const { clock, random } = this.#options;
+    const { random } = this.#options;
+    const entered = (): void => this.#options.entered(key);
+    const clock = new ModuleClock(this.#options.clock, entered);
     const { connection: settings, own } = splitSettings(spec.settings);
     const connections = connectionsOf(driver.transports, spec, settings, {
       clock,
@@ -220,7 +223,7 @@ export class DriverHost {
         this.#reporter.status({ location, module: spec.id, epoch: tenure.epoch }, name, value);
       },
       log: (level, message) => this.#reporter.log({ location, module: spec.id, level, message }),
-      entered: () => this.#options.entered(key),
+      entered,
     };
     const older = this.#modules.get(key);
     const module = new Module(driver, { ...spec, settings: own }, host, handover);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import net from 'node:net';
 import { Writable } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import type { Driver } from '../driver-sdk/index.ts';
@@ -11,6 +12,7 @@ import { DriverFolder } from '../driver-tools/driver-files.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
+import { ALL_BEGIN_YOUNG } from '../shared/foundation/v8-options.ts';
 import { limits } from '../shared/model/limits.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
 import { createDriverSource } from './driver-source.ts';
@@ -18,6 +20,8 @@ import { DriverHost } from './host.ts';
 import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
 import { watchTimers } from './timers.ts';
 import { WriteJournal } from './write-journal.ts';
+
+setFlagsFromString(ALL_BEGIN_YOUNG);
 
 /** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
 const PIPE = 3;
@@ -72,6 +76,12 @@ const host = new DriverHost({
 });
 pipe.send({ t: 'ready' });
 
+/** What was reported before counts. */
+function abandon(): void {
+  pipe.flush();
+  host.abandon();
+}
+
 function sayLast(words: LastWords): void {
   writeSync(2, `\n${JSON.stringify(words)}\n`);
 }
@@ -98,7 +108,7 @@ process.on('uncaughtException', (error) => {
   const module = runningModule();
   const culprit = module === null ? null : host.keyOf(module);
   sayLast({ lastWords: 'crashed', culprit, problem: error.stack ?? error.message });
-  host.abandon();
+  abandon();
   endProcess(1);
 });
 // A process that ends by itself is a driver's doing: it is to be named.
@@ -106,7 +116,7 @@ const exitOf = (name: 'exit' | 'abort') => (): never => {
   const module = runningModule();
   const culprit = module === null ? readCulprit(shared) : host.keyOf(module);
   sayLast({ lastWords: 'exited', culprit, problem: `the driver called process.${name}` });
-  host.abandon();
+  abandon();
   return endProcess(1);
 };
 process.exit = exitOf('exit');

@@ -116,6 +116,6 @@ export class Reporter {
 
   #report(account: Account, message: FromHost): void {
     account.spent += 1;
-    this.#pipe.send(message, 'soon');
+    this.#pipe.send(message, message.t === 'status' ? 'soon' : 'now');
   }
 }

@@ -287,6 +287,8 @@ describe('bad drivers', () => {
       await waitFor(`restart ${time}`, () => hands.metrics.read('holdfast_driver_host_restarts_total', {}) === time);
       await waitFor('the neighbour', () => hands.status.get('mod-1.connected') === true);
     }
+    // What was reported right before counts.
+    expect(hands.status.get('rogue.crash')).toBe('is here');
     expect(hands.log.text()).toContain('rogue crashed');
     expect(hands.log.lines.some(({ event, facts }) => event === 'driver-isolated' && 'driver' in facts && facts.driver === 'rogue')).toBe(true);
     await untilItRuns(hands, 'rogue');

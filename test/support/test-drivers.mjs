@@ -33,9 +33,13 @@ const rogue = defineDriver({
         await new Promise((done) => setTimeout(done, 10));
         for (;;);
       },
-      crash: () => void setTimeout(() => {
-        throw new Error('rogue crashed');
-      }, 0),
+      crash: () => {
+        ctx.status.set('crash', 'is near');
+        setTimeout(() => {
+          ctx.status.set('crash', 'is here');
+          throw new Error('rogue crashed');
+        }, 0);
+      },
       reject: () => void Promise.reject(new Error('nobody caught this')),
       print: method(z.tuple([z.string()]), (text) => console.log(text)),
       exit: () => process.abort(),

@@ -77,6 +77,16 @@ describe('audit', () => {
     ]);
   });
 
+  it('of a key or token that was made for others still says who made it', async () => {
+    await post('/api/engine/v2/api_keys', '{"name":"panel","role":"viewer"}');
+    await post('/api/engine/v2/tokens', '{"user":"anna","role":"viewer"}');
+    const admin = { user: server.keys.admin.split('.')[0], role: 'admin' };
+    expect(audits()).toMatchObject([
+      { ...admin, keyRole: 'viewer', name: 'panel' },
+      { ...admin, tokenUser: 'anna', tokenRole: 'viewer' },
+    ]);
+  });
+
   it('also of what was refused, at whatever step', async () => {
     await post('/api/engine/v2/edges/edge-1/takeover', undefined, {});
     await post('/api/engine/v2/edges/edge-1/takeover', '{}', as('viewer'));

@@ -6,7 +6,7 @@ import { DriverHost } from '../../src/driver-host/host.ts';
 import { Reporter } from '../../src/driver-host/reporter.ts';
 import { DeviceFence, type Tenure } from '../../src/driver-host/tenure.ts';
 import { WriteJournal } from '../../src/driver-host/write-journal.ts';
-import { defineDriver } from '../../src/driver-sdk/index.ts';
+import { defineDriver, method } from '../../src/driver-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import type { Urgency } from '../../src/shared/foundation/turn-gatherer.ts';
 import { limits } from '../../src/shared/model/limits.ts';
@@ -90,11 +90,13 @@ describe('what a host reports', () => {
   };
 
   it('passes every value on while the node keeps up', () => {
-    const { sent, pipe, set } = setUp();
+    const { sent, pipe, reporter, set } = setUp();
     set('a', 1);
     set('a', 2);
     expect(sent).toMatchObject([{ key: 'a', value: 1 }, { key: 'a', value: 2 }]);
     expect(pipe.urgency).toBe('soon');
+    reporter.log({ location: 'hq', module: 'mod-1', level: 'info', message: 'x' });
+    expect(pipe.urgency).toBe('now');
   });
 
   it('keeps the last value of each variable while it does not, and says how many log lines were lost', () => {
@@ -145,14 +147,20 @@ describe('device connections of a host', () => {
     const { port } = device.address() as net.AddressInfo;
     const clock = new FakeClock();
     const sent: FromHost[] = [];
-    const driver = defineDriver({ name: 'plain', role: 'device', settings: z.strictObject({}), setup: () => ({}) });
+    const entered: string[] = [];
+    const driver = defineDriver({
+      name: 'plain',
+      role: 'device',
+      settings: z.strictObject({}),
+      setup: (ctx) => ({ ask: method(z.tuple([]), async () => String(await ctx.send('?', { timeoutMs: 700, retries: 0 }))) }),
+    });
     const host = new DriverHost({
       clock,
       random: { next: () => 0.5 },
       drivers: createDriverSource(new Map([['plain', driver]]), null),
       journal: new WriteJournal({ file: null, nodeId: 'node-1' }),
       pipe: { send: (message) => void sent.push(message), bufferedBytes: () => 0 },
-      entered: () => undefined,
+      entered: (key) => void entered.push(key),
     });
     scope.defer('host', () => host.abandon());
     const gate = (open: boolean, leaseUntilMs: number | null = null) =>
@@ -164,7 +172,11 @@ describe('device connections of a host', () => {
       await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);
     };
     const connected = () => sent.flatMap((message) => (message.t === 'status' && message.key === 'connected' ? [message.value] : []));
-    return { events, device, clock, gate, start, connected };
+    const ask = () => {
+      const call = { location: 'hq', module: 'mod-1', method: 'ask', args: [], epoch: epoch(2), deadlineMs: 5_000, user: 'anna' };
+      host.receive({ t: 'exec', id: 2, ...call });
+    };
+    return { events, device, clock, gate, start, connected, ask, entered, sent };
   };
 
   it('are reported before the start is: a live device is never called dead, a dead one is', async () => {
@@ -177,6 +189,18 @@ describe('device connections of a host', () => {
     dead.gate(true);
     await dead.start();
     expect(dead.connected()).toEqual([false]);
+  });
+
+  it('that stay silent: whose code goes on then is known before it does', async () => {
+    const { clock, gate, start, ask, entered, sent } = await setUp();
+    gate(true);
+    await start();
+    ask();
+    await clock.advance(699);
+    entered.length = 0;
+    await clock.advance(1);
+    expect(entered).toEqual(['hq/mod-1']);
+    await expect.poll(() => sent.at(-1), { interval: 5 }).toMatchObject({ t: 'error', error: { code: 'DEADLINE' } });
   });
 
   it('end with the lease although the gate closed before and the node says no more', async () => {

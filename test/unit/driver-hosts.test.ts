@@ -100,6 +100,22 @@ describe('the gate', () => {
     expect(host().of('gate').at(-1)).toMatchObject({ gate: { open: true, epoch: epoch(4) } });
   });
 
+  it('takes what was under way when the epoch rose for the new one; of an earlier start it stays what it was', async () => {
+    const { start, link, host } = setUp();
+    await start([spec('mod-1')], { epoch: epoch(2) });
+    const told: unknown[] = [];
+    link.onStatus(({ value, epoch }) => told.push([value, epoch.number]));
+    const say = (value: string, number: number) => host().say({ t: 'status', location: 'hq', module: 'mod-1', key: 'power', value, epoch: epoch(number) });
+    link.restamp('hq', epoch(4));
+    link.restamp('hq', epoch(6));
+    say('twice behind', 2);
+    say('behind', 4);
+    say('present', 6);
+    say('of an earlier start', 0);
+    await Promise.resolve();
+    expect(told).toEqual([['twice behind', 6], ['behind', 6], ['present', 6], ['of an earlier start', 0]]);
+  });
+
   it('keeps a lease that was set before the start', async () => {
     const { start, link, call, clock, host } = setUp();
     link.setLease('hq', 500);

@@ -57,10 +57,15 @@ describe('the system clock', () => {
     await clock.sleep(5, never);
   };
 
-  it('calls back in order, and does between two what the first made promises do', async () => {
+  it('calls back in order, and does between two all that the first made promises do', async () => {
     const seen: string[] = [];
-    await dueTogether([() => void Promise.resolve().then(() => seen.push('promised')), () => void seen.push('second')]);
-    expect(seen).toEqual(['promised', 'second']);
+    const first = async (): Promise<void> => {
+      process.nextTick(() => seen.push('tick'));
+      for (const hop of ['one', 'two', 'three']) seen.push(await Promise.resolve(hop));
+    };
+    await dueTogether([() => void first(), () => void seen.push('second'), () => void seen.push('third')]);
+    expect(seen.slice(-2)).toEqual(['second', 'third']);
+    expect(seen.slice(0, 4).toSorted()).toEqual(['one', 'three', 'tick', 'two']);
   });
 
   it('calls back no more what a callback cancels that is due as well', async () => {
@@ -72,14 +77,15 @@ describe('the system clock', () => {
     expect(seen).toEqual(['kept']);
   });
 
-  it('lets the rest of the program run between callbacks that ask for more at once', async () => {
+  it.each([0, -1_000, Number.NaN])('lets the rest of the program run between callbacks that ask for more at once (%d ms)', async (delayMs) => {
     let count = 0;
     const again = (): void => {
-      if ((count += 1) < 100_000) clock.after(0, again);
+      if ((count += 1) < 100_000) clock.after(delayMs, again);
     };
-    clock.after(0, again);
+    clock.after(delayMs, again);
     await new Promise((done) => setImmediate(done));
     await clock.sleep(5, never);
+    expect(count).toBeGreaterThan(0);
     expect(count).toBeLessThan(100);
     count = Infinity;
   });

@@ -1,7 +1,7 @@
 import { assert, AssertionError } from '../foundation/assert.ts';
-import type { JsonObject } from '../foundation/json.ts';
 import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { NotedFacts } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
 import { isRouteName, routes } from '../client-api/routes.ts';
@@ -61,7 +61,7 @@ export interface RequestContext {
   /** Path and query as they came. */
   readonly url: string;
   readonly params: unknown;
-  readonly facts: JsonObject;
+  readonly facts: NotedFacts;
   settled: boolean;
 }
 

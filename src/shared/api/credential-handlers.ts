@@ -16,7 +16,7 @@ export function credentialHandlers({ node: { store }, random, clock }: HandlerDe
     }),
     keyAdd: answer(routes.keyAdd, async ({ body, note }) => {
       const made = await createApiKey(maker, body);
-      note({ key: made.id, name: made.name, role: made.role });
+      note({ key: made.id, name: made.name, keyRole: made.role });
       return { body: made };
     }),
     keyRevoke: answer(routes.keyRevoke, async ({ params: { id } }) => {
@@ -30,7 +30,7 @@ export function credentialHandlers({ node: { store }, random, clock }: HandlerDe
     }),
     tokenIssue: answer(routes.tokenIssue, async ({ body, caller, note }) => {
       const made = await createToken(maker, { ...body, issued_by: caller.id });
-      note({ token: made.id, user: made.user, tokenRole: made.role, expiresAt: made.expires_at });
+      note({ token: made.id, tokenUser: made.user, tokenRole: made.role, expiresAt: made.expires_at });
       return { body: made };
     }),
     tokenRevoke: answer(routes.tokenRevoke, async ({ params: { id } }) => {

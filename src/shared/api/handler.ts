@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import type { Json, JsonObject } from '../foundation/json.ts';
+import type { Json } from '../foundation/json.ts';
+import type { NotedFacts } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
 import type { Route } from '../client-api/route.ts';
@@ -42,7 +43,7 @@ export interface RawCall {
   /** Aborts when the client is gone or the server has to end. */
   signal: AbortSignal;
   /** Adds to the audit line. */
-  note(facts: JsonObject): void;
+  note(facts: NotedFacts): void;
 }
 
 type Call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> = Omit<RawCall, 'params' | 'query' | 'body'> & {

@@ -38,7 +38,7 @@ export function repositoryHandlers({ node, clock, cancelling }: HandlerDeps) {
     }),
     rolloutList: answer(routes.rolloutList, async () => ({ body: node.rollouts.list().map(rolloutOf) })),
     rolloutStart: answer(routes.rolloutStart, async ({ body: { commit, locations, canaries, dry_run: dryRun }, caller, signal, note }) => {
-      note({ dryRun, name: shortCommit(commit) });
+      note({ dryRun, commit: shortCommit(commit) });
       const request = { commit, locations, canaries, dryRun, by: caller.user };
       const rollout = await withDeadline(clock, limits.repositoryMs, signal, (signal) => node.rollouts.start(request, signal));
       note({ summary: rollout.id });

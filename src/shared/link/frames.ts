@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
+import type { Urgency } from '../foundation/turn-gatherer.ts';
 import { type ControlMessage, controlMessageSchemas, type ControlMessageType } from '../control/messages.ts';
 import type { Epoch } from '../model/control.ts';
 import type { WireError } from '../model/errors.ts';
@@ -38,20 +39,20 @@ export const requestKinds = {
 } as const;
 export type RequestKind = keyof typeof requestKinds;
 
-/** What is told without an answer. */
+/** What is told without an answer. `urgency`: what changes all the time need not leave each time. */
 export const postTypes = {
-  status: { epoch: true },
-  watched: { epoch: false },
+  status: { epoch: true, urgency: 'soon' },
+  watched: { epoch: false, urgency: 'soon' },
   // What a side remembers of a trigger: of the past, whose epochs it names.
-  trigger: { epoch: false },
-  commit: { epoch: false },
-  log: { epoch: false },
+  trigger: { epoch: false, urgency: 'now' },
+  commit: { epoch: false, urgency: 'now' },
+  log: { epoch: false, urgency: 'now' },
   // How far a start or stop of modules has come, and which of them run edited code.
-  modules: { epoch: false },
-  ready: { epoch: false },
-  origin: { epoch: false },
-  'replicate.head': { epoch: false },
-} as const;
+  modules: { epoch: false, urgency: 'now' },
+  ready: { epoch: false, urgency: 'now' },
+  origin: { epoch: false, urgency: 'now' },
+  'replicate.head': { epoch: false, urgency: 'now' },
+} as const satisfies Record<string, { epoch: boolean; urgency: Urgency }>;
 export type PostType = keyof typeof postTypes;
 
 export const isRequestKind = (kind: string): kind is RequestKind => Object.hasOwn(requestKinds, kind);

@@ -1,3 +1,4 @@
+import type { Json } from '../foundation/json.ts';
 import type { ApiKeyDocument } from './documents.ts';
 import { limits } from './limits.ts';
 
@@ -46,6 +47,13 @@ const row = (kind: EventKind, { location = null, who = null, facts = [], meaning
   facts,
   meaning,
 });
+/** What the handler of a request may say of it in the audit. Who asked for what, and the result, is said of all. */
+const notedFacts = [
+  'dryRun', 'changes', 'path', 'edge', 'document', 'key', 'keyRole', 'name', 'token', 'tokenUser', 'tokenRole', 'expiresAt', 'summary', 'file', 'bytes',
+  'commit', 'seconds', 'module', 'modules', 'nodes', 'failures', 'cancelled', 'servedBy',
+] as const;
+export type NotedFacts = Partial<Record<(typeof notedFacts)[number] | 'location', Json>>;
+
 const ofEdge = (meaning: string): EventRow => row('enrolment', { location: 'edge', meaning });
 
 /**
@@ -170,9 +178,8 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     location: 'location',
     who: 'who',
     facts: [
-      'user', 'role', 'what', 'params', 'dryRun', 'changes', 'path', 'edge', 'document', 'key', 'name', 'token', 'tokenRole', 'expiresAt', 'summary',
-      'file', 'bytes', 'commit', 'action', 'hosts', 'until', 'seconds', 'via', 'module', 'modules', 'method', 'nodes', 'failures', 'cancelled',
-      'result', 'status', 'servedBy', 'remote', 'requestId',
+      'user', 'role', 'what', 'action', 'params', 'via', 'method', 'hosts', 'until', ...notedFacts,
+      'result', 'status', 'remote', 'requestId',
     ],
     meaning: 'Who asked for a change, of what, with which result, and from where',
   }),

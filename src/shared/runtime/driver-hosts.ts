@@ -38,7 +38,8 @@ import { Progress } from './driver-hosts/progress.ts';
 import type { StatusMessage, ToHost } from './driver-hosts/messages.ts';
 import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
-import { batchesOf, countModules, failedModules, sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
+import { batchesOf, countModules, failedModules, presentEpoch } from './driver-hosts/running-location.ts';
+import { sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -273,6 +274,7 @@ class DriverHosts implements DeviceLink {
     const location: Location = {
       id: order.location,
       run: this.#lastRun,
+      epoch: order.epoch,
       modules: new Map(),
       unopened: new Map(),
       begun: false,
@@ -450,9 +452,11 @@ class DriverHosts implements DeviceLink {
   }
 
   #onStatus(message: StatusMessage): void {
-    const { location, module, key, value, epoch } = message;
-    const placed = this.#locations.get(location)?.modules.get(module);
-    if (placed === undefined) return;
+    const { location, module, key, value } = message;
+    const running = this.#locations.get(location);
+    const placed = running?.modules.get(module);
+    if (running === undefined || placed === undefined) return;
+    const epoch = presentEpoch(running, message.epoch, this.#gate.state(location).epoch);
     if (key === 'connected') placed.connected = value === true;
     if (key !== 'problem' || typeof value !== 'string') return this.#tell({ location, module, key, value, epoch });
     const problem = this.#secrets.hide(value, message);

@@ -2,6 +2,7 @@ import { isOlder } from '../control/epoch.ts';
 import { type ControlMessage, isFromEdge } from '../control/messages.ts';
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
+import type { Urgency } from '../foundation/turn-gatherer.ts';
 import { decodeFrame, type Frame, type InvalidFrame, isClaim, isPostType, type Message, postTypes, PROTOCOL } from '../link/frames.ts';
 import type { PostType, RequestKind, SequencedFrame, SessionOffer } from '../link/frames.ts';
 import { Outbox, type OutboxItem } from '../link/outbox.ts';
@@ -139,7 +140,7 @@ export class PeerLink {
     const ep = postTypes[type].epoch ? (options.epoch ?? this.#options.floor()) : null;
     const text = JSON.stringify(body);
     const item = new Post(text, { type, ep, door: this.#door, conflateKey: options.conflateKey });
-    if (this.#pass(item)) return;
+    if (this.#pass(item, postTypes[type].urgency)) return;
     if (text.length > limits.maxFrameBytes || !this.#outbox.push(item, false)) this.#countDropped(1);
     this.#flush();
   }
@@ -352,13 +353,13 @@ export class PeerLink {
 
   // ── Sending ───────────────────────────────────────────────────────────────
 
-  /** Past what would wait, as most does: nothing waits. What a newer one may replace need only leave soon. */
-  #pass(item: OutboxItem): boolean {
+  /** Past what would wait, as most does: nothing waits. */
+  #pass(item: OutboxItem, urgency: Urgency): boolean {
     const socket = this.#socket;
     if (!socket?.open || socket.connection.bufferedBytes() >= limits.socketBytes) return false;
     const text = this.#outbox.pass(item, this.#ack);
     if (text === null) return false;
-    socket.send(text, item.conflateKey === undefined ? 'now' : 'soon');
+    socket.send(text, urgency);
     return true;
   }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { PostType } from '../../../src/shared/link/frames.ts';
 import { HoldfastError } from '../../../src/shared/model/errors.ts';
 import { PeerPair } from '../../support/peer-pair.ts';
 
@@ -253,16 +254,16 @@ describe('a peer that breaks the protocol', () => {
 });
 
 describe('a post', () => {
-  it('need only leave soon when a newer one may take its place', async () => {
+  it('of status need only leave soon; what a trigger did leaves now, for it is told before it is acted on', async () => {
     const pair = new PeerPair();
     await pair.open();
-    pair.edge.link.post('status', { module: 'm', key: 'k', value: 1 }, { conflateKey: 'm k' });
-    expect(pair.edge.end.urgency).toBe('soon');
-    pair.edge.link.post('log', { text: 'x' });
-    expect(pair.edge.end.urgency).toBe('now');
-    pair.edge.link.post('status', { module: 'm', key: 'k', value: 2 }, { conflateKey: 'm k' });
+    const urgencyOf = (type: PostType) => {
+      pair.edge.link.post(type, { key: 'k' }, { conflateKey: type });
+      return pair.edge.end.urgency;
+    };
+    expect((['status', 'watched', 'trigger', 'log', 'modules'] as const).map(urgencyOf)).toEqual(['soon', 'soon', 'now', 'now', 'now']);
     await pair.clock.advance(20);
-    expect(pair.master.posts).toHaveLength(3);
+    expect(pair.master.posts).toHaveLength(5);
   });
 });
 

@@ -13,6 +13,9 @@ export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 /** The timer of Node belongs to nobody: else callbacks would run in the name of the module that happened to set it. */
 const setNodeTimer = AsyncResource.bind((callback: () => void, delayMs: number): NodeJS.Timeout => setTimeout(callback, delayMs));
 
+/** As Node does it between two timers: what the last one made promises and ticks do is done before the next. */
+const afterPromises = AsyncResource.bind((next: () => void): void => queueMicrotask(() => process.nextTick(next)));
+
 /**
  * All timers of a process behind one of Node's. Thousands of modules have one that waits, and each command has its
  * deadline: what waits for seconds is copied by the garbage collector, and one of Node's is ten times as large.
@@ -26,7 +29,8 @@ class SystemTimers {
 
   after(delayMs: number, callback: () => void): Timer {
     const nowMs = monotonicMs();
-    const timer = new SystemTimer(this, nowMs + delayMs, callback);
+    // Never in the past, where it would be due for as long as it is set again; and no number at all is none.
+    const timer = new SystemTimer(this, nowMs + (delayMs > 0 ? delayMs : 0), callback);
     this.#heap.add(timer);
     if (timer.dueMs < this.#armedMs) this.#arm(timer.dueMs, nowMs);
     return timer;
@@ -58,22 +62,25 @@ class SystemTimers {
     this.#next();
   };
 
-  /** What was due when Node's timer fired. What promises wait for in one callback is done before the next. */
+  /** What was due when Node's timer fired, one after the other. */
   readonly #next = (): void => {
     const timer = this.#heap.first;
-    if (timer === undefined) {
-      this.#armedMs = Infinity;
-    } else if (timer.dueMs > this.#firingMs) {
-      this.#arm(timer.dueMs, monotonicMs());
-    } else {
-      this.#heap.remove(timer);
-      try {
-        timer.fire();
-      } finally {
-        queueMicrotask(this.#next);
-      }
+    if (timer === undefined || timer.dueMs > this.#firingMs) return this.#rest();
+    this.#heap.remove(timer);
+    try {
+      timer.fire();
+    } finally {
+      const { first } = this.#heap;
+      if (first !== undefined && first.dueMs <= this.#firingMs) afterPromises(this.#next);
+      else this.#rest();
     }
   };
+
+  #rest(): void {
+    const { first } = this.#heap;
+    this.#armedMs = Infinity;
+    if (first !== undefined) this.#arm(first.dueMs, monotonicMs());
+  }
 }
 
 class SystemTimer implements Timer, Due {

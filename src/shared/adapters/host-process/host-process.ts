@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { ALL_BEGIN_YOUNG } from '../../foundation/v8-options.ts';
 import { limits } from '../../model/limits.ts';
 import type { HostProcess, HostProcesses, HostProcessHandler, HostProcessOptions } from '../../ports/host-process.ts';
 import { JsonLines } from './json-lines.ts';
@@ -23,8 +22,7 @@ export function createHostProcesses(options: HostProcessesOptions): HostProcesse
   const entry = options.entry ?? fileURLToPath(new URL('../../../driver-host/main.js', import.meta.url));
   const start = (given: HostProcessOptions): HostProcess => {
     const setup = JSON.stringify({ ...given, driversModule: options.driversModule ?? null, driversFolder: options.driversFolder ?? null });
-    const nodeOptions = [`--max-old-space-size=${limits.hostHeapMegabytes}`, ALL_BEGIN_YOUNG, '--enable-source-maps'];
-    const child = spawn(process.execPath, [...nodeOptions, entry, setup], {
+    const child = spawn(process.execPath, [`--max-old-space-size=${limits.hostHeapMegabytes}`, '--enable-source-maps', entry, setup], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       env: bareEnvironment(),
     });

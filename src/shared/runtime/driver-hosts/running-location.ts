@@ -1,6 +1,8 @@
+import { isOlder } from '../../control/epoch.ts';
 import type { CancelSignal } from '../../foundation/cancel.ts';
 import { type Json, jsonEqual } from '../../foundation/json.ts';
 import { limits } from '../../model/limits.ts';
+import type { Epoch } from '../../model/control.ts';
 import type { ModuleSnapshot, ModuleSpec } from '../../ports/device-link.ts';
 import type { Slot } from './host-pool.ts';
 
@@ -22,6 +24,8 @@ export interface Location {
   readonly id: string;
   /** Counts the starts, so that the authority of an earlier one is never taken for this one's. */
   readonly run: number;
+  /** Under which it was started. */
+  readonly epoch: Epoch;
   readonly modules: Map<string, Placed>;
   /** Wanted modules whose settings could not be opened, and why: they are not started, or keep the settings that they have. */
   unopened: ReadonlyMap<string, string>;
@@ -111,3 +115,10 @@ export function untilAborted<T>(work: Promise<T>, signal: CancelSignal): Promise
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
   });
 }
+
+/**
+ * Of a value that a module of this start reported. What was under way when the epoch rose is the holder's all the same:
+ * fence 3 would refuse it, and nobody would say it again.
+ */
+export const presentEpoch = ({ epoch: started }: Location, reported: Epoch, present: Epoch): Epoch =>
+  isOlder(reported, started) || isOlder(present, reported) ? reported : present;
