@@ -1,4 +1,5 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openEmbeddedEvents } from '../../src/shared/adapters/events-embedded/embedded-events.ts';
@@ -30,6 +31,16 @@ eventStoreContract('embedded', async () => {
 });
 
 describe('the file of the events', () => {
+  it.runIf(process.platform === 'linux')('is written by a thread that lets all others go first', async () => {
+    const niceOf = (thread: string): number => Number(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')[16]);
+    const low = (): number => readdirSync('/proc/self/task').filter((thread) => niceOf(thread) === 10).length;
+    const before = low();
+    const store = await openEmbeddedEvents({ path: join(folder(), 'events.db'), log: silentLog });
+    expect(low()).toBe(before + 1);
+    expect(getPriority()).toBe(0);
+    await store.close();
+  });
+
   it('is put aside when it is damaged, and a new log begins', async () => {
     const path = join(folder(), 'events.db');
     writeFileSync(path, 'this is no database, whatever its name says '.repeat(100));
