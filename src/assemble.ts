@@ -11,6 +11,7 @@ import { composeEdge } from './edge/compose.ts';
 import type { EdgeCertificate, ServedCertificate } from './edge/edge-certificate.ts';
 import { composeMaster } from './master/compose.ts';
 import { serveClientSockets } from './shared/adapters/client-ws/serve-sockets.ts';
+import { rateAddress } from './shared/adapters/http/rate-address.ts';
 import { type HttpServer, startHttpServer } from './shared/adapters/http/server.ts';
 import type { PromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
@@ -76,7 +77,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
     const shown = certificate === null ? tls : await certificate.first(signal);
     const http = await startHttpServer({ api, ...config.http, ...(shown === null ? {} : { tls: shown }), clock, random });
     scope.defer('api', () => http.close());
-    serveClientSockets(http.server, api.sockets, clock);
+    serveClientSockets(http.server, api.sockets, { clock, rateAddress });
     node.announceOrigin(config.origin ?? originFromOutside(config, http.origin));
     log.info('listening', { origin: http.origin, pid: process.pid });
     return http;

@@ -6,6 +6,7 @@ import { gateError } from '../shared/control/write-gate.ts';
 import { type Json, jsonEqual } from '../shared/foundation/json.ts';
 import { KeyedTable } from '../shared/foundation/keyed-table.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
@@ -64,7 +65,9 @@ export class DriverHost {
   constructor(options: DriverHostOptions) {
     this.#options = options;
     this.#fence = new DeviceFence(options.clock, options.journal);
-    this.#reporter = new Reporter(options.pipe, options.clock);
+    this.#reporter = new Reporter(options.pipe, options.clock, (location, module) =>
+      this.#modules.get(keyOf(location, module))?.module.fault(`it reports more than ${limits.moduleReportsPerSecond} values and lines a second`),
+    );
     this.#systems = new SystemClient((message) => options.pipe.send(message));
     this.#reloader = new Reloader({
       ...options,

@@ -9,6 +9,8 @@ import type { FromHost } from '../shared/runtime/driver-hosts/messages.ts';
 /** The node does not keep up when this much waits for it. */
 const CONGESTED = limits.hostPipeBytes / 4;
 const WINDOW_MS = 100;
+/** So many windows in a row that are too short are no burst. */
+const FLOOD_WINDOWS = 10;
 /** What one module may report within a window. */
 const ALLOWANCE = (limits.moduleReportsPerSecond * WINDOW_MS) / 1_000;
 
@@ -30,6 +32,8 @@ interface Account {
   spent: number;
   waiting: Map<string, Extract<FromHost, { t: 'status' }>> | null;
   lostLines: number;
+  /** Windows in a row that were too short for it. */
+  overrun: number;
 }
 
 /**
@@ -42,10 +46,13 @@ export class Reporter {
   /** Modules that reported something in this window, or have something waiting. */
   #accounts = new Map<string, Account>();
   #windowOpen = false;
+  readonly #flooded: (location: string, module: string) => void;
 
-  constructor(pipe: HostPipe, clock: Clock) {
+  /** `flooded`: a module reports more than it may, and goes on to do so. */
+  constructor(pipe: HostPipe, clock: Clock, flooded: (location: string, module: string) => void) {
     this.#pipe = pipe;
     this.#clock = clock;
+    this.#flooded = flooded;
   }
 
   status({ location, module, epoch }: Source, key: string, value: Json): void {
@@ -70,7 +77,7 @@ export class Reporter {
     const id = `${location}/${module}`;
     const known = this.#accounts.get(id);
     if (known !== undefined) return known;
-    const account: Account = { location, module, spent: 0, waiting: null, lostLines: 0 };
+    const account: Account = { location, module, spent: 0, waiting: null, lostLines: 0, overrun: 0 };
     this.#accounts.set(id, account);
     if (!this.#windowOpen) this.#openWindow();
     return account;
@@ -87,9 +94,11 @@ export class Reporter {
     // A new map each time: one from which is deleted copies itself (see `NumberedTable`).
     this.#accounts = new Map();
     for (const [id, account] of before) {
+      account.overrun = account.spent < ALLOWANCE ? 0 : account.overrun + 1;
       account.spent = 0;
       this.#settle(account);
-      if (account.waiting !== null || account.lostLines > 0) this.#accounts.set(id, account);
+      if (account.overrun === FLOOD_WINDOWS) this.#flooded(account.location, account.module);
+      if (account.waiting !== null || account.lostLines > 0 || account.overrun > 0) this.#accounts.set(id, account);
     }
     if (this.#accounts.size > 0) this.#openWindow();
   }

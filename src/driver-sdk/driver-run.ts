@@ -27,6 +27,8 @@ export interface DriverRunOptions {
   /** Aborts when the module stops. The run may end before: other code takes its place. */
   stopping: AbortSignal;
   log(level: ModuleLogLine['level'], message: string): void;
+  /** The driver did something wrong. */
+  fault(problem: string): void;
   /** Runs code of the driver, for a call or by itself. */
   enter<T>(call: Call | null, code: () => T): T;
   /** For whom the code that runs now was begun; null: by the driver itself. */
@@ -199,7 +201,7 @@ export class DriverRun {
       id,
       name,
       status: {
-        set: (key, value) => tell(() => status.set(key, value)),
+        set: (key, value) => tell(() => this.sendable(`the status variable ${key}`, () => status.set(key, value))),
         get: (key) => status.get(key),
         signal: (key) => tell(() => status.signal(key)),
       },
@@ -262,6 +264,17 @@ export class DriverRun {
     if (this.ended) return;
     const { message } = toHoldfastError(error, this.#options.spec.id);
     this.#options.log('error', `${what}: ${message}`.slice(0, limits.logLineBytes));
+    this.#options.fault(`${what}: ${message}`.slice(0, limits.logLineBytes));
+  }
+
+  /** What the driver hands out and JSON cannot say, or not within the limits, is its own fault: throws what it is told as well. */
+  sendable<T>(what: string, write: () => T): T {
+    try {
+      return write();
+    } catch (error) {
+      this.#complain(what, error);
+      throw error;
+    }
   }
 
   #stopped(): HoldfastError {

@@ -4,7 +4,7 @@ import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { NumberedTable } from '../shared/foundation/numbered-table.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
-import type { Clock } from '../shared/ports/clock.ts';
+import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import { CommandQueue } from './command-queue.ts';
@@ -59,6 +59,8 @@ export class Module {
   /** Connection, queue, status and calls belong to the module, and outlive it. */
   #run: DriverRun;
   #connected = false;
+  /** While what the driver did wrong is shown. */
+  #fault: { problem: string; timer: Timer } | null = null;
   /** Resolves when other code has been set up, or was refused. */
   #reloading: Promise<void> | null = null;
 
@@ -80,6 +82,24 @@ export class Module {
 
   get driver(): Driver {
     return this.#run.driver;
+  }
+
+  /**
+   * What the driver does wrong shows in status for a while. The first of it: what goes wrong all the time must not change
+   * status all the time.
+   */
+  fault(problem: string): void {
+    if (this.#fault !== null || this.#stopping.signal.aborted || typeof this.#status.get('problem') === 'string') return;
+    const timer = this.#host.clock.after(limits.moduleFaultMs, () => this.#forgetFault());
+    this.#fault = { problem, timer };
+    this.#status.keep('problem', problem);
+  }
+
+  #forgetFault(): void {
+    const fault = this.#fault;
+    this.#fault = null;
+    fault?.timer.cancel();
+    if (fault !== null && this.#status.get('problem') === fault.problem) this.#status.keep('problem', null);
   }
 
   /** Its code is about to run in a way that the module does not see. */
@@ -169,6 +189,7 @@ export class Module {
       throw error;
     }
     before.end();
+    this.#forgetFault();
     this.#run = next;
     this.#spec = spec;
     if (this.#queue !== null) this.#queue.delayMs = driver.delayMs;
@@ -196,12 +217,14 @@ export class Module {
     const expire = (): void => {
       call.abandon((fate) => new HoldfastError('DEADLINE', { fate }));
       this.#queue?.dropAbandoned();
+      // Of a device that is not there this is known.
+      if (this.#connection === null || this.#connected) this.fault(`${name} had not ended at its deadline`);
     };
     const number = this.#calls.add(call);
     const timer = clock.after(call.deadlineMs - clock.monotonicMs(), expire);
     try {
       const result = await call.resultOf(this.#enter(call, async () => method(...args)));
-      return toJson(result);
+      return this.#run.sendable(name, () => toJson(result));
     } catch (error) {
       throw toHoldfastError(error, this.#spec.id);
     } finally {
@@ -245,6 +268,7 @@ export class Module {
       call.abandon((fate) => (fate === 'unknown' ? new HoldfastError('CANCELLED', { fate }) : notSent));
     }
     this.#stopping.abort(this.#stopped());
+    this.#fault?.timer.cancel();
     this.#queue?.close('the module stops');
     await this.#connection?.close();
     return state;
@@ -270,6 +294,7 @@ export class Module {
       handover,
       stopping: this.#stopping.signal,
       log,
+      fault: (problem) => this.fault(problem),
       enter: (call, code) => this.#enter(call, code),
       call: callInProgress,
       send: (data, options) => this.#send(data, options),

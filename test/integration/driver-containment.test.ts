@@ -49,8 +49,8 @@ async function expectNamed({ hands, exec, seen }: World, problem: RegExp): Promi
 }
 
 describe('containment: what a driver does wrong costs its own calls, at most its own process, and never the node', () => {
-  it('throws everywhere: its calls fail with what was thrown, the rest is in its log, nothing ends', async () => {
-    const { hands, exec, start, devices } = await world(moduleSpec('bad', 0, { driver: 'thrower' }));
+  it('throws everywhere: its calls fail with what was thrown, the rest is in its log and named in status, nothing ends', async () => {
+    const { hands, exec, start, devices, seen } = await world(moduleSpec('bad', 0, { driver: 'thrower' }));
     const lines: string[] = [];
     hands.link.onLog(({ module, message }) => void lines.push(`${module} ${message}`));
     for (const name of ['method', 'later', 'reply']) {
@@ -58,6 +58,9 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     }
     await devices.control({ push: { name: 'volume', value: 4 } });
     for (const where of ['received', 'schedule']) await waitFor(where, () => lines.some((line) => line.startsWith(`bad ${where}:`)));
+    const named = seen.flatMap(({ name, value }) => (name === 'bad.problem' && typeof value === 'string' ? [value] : []));
+    // The first of it.
+    expect(named).toEqual([expect.stringMatching(/^connected: .*thrown in connected$/)]);
     expect(await exec('bad', 'hello')).toBe('hello');
     // It throws while it stops, too, and is gone all the same.
     await start([moduleSpec('good', devices.ports[0] ?? 0)]);
@@ -100,16 +103,19 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     // The seconds that are counted began before the flood: one more than it lasted may be touched.
     expect(flooded()).toBeLessThanOrEqual(limits.moduleReportsPerSecond * (Math.ceil(tookMs / 1_000) + 1));
     expect(delay.max / 1e6).toBeLessThan(limits.heartbeatMs);
+    expect(hands.status.get('rogue.problem')).toBe('it reports more than 1000 values and lines a second');
     expect(await exec('good', 'echo', 1)).toBe(1);
     expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
   });
 
   it('never answers: the call ends at its deadline', async () => {
-    const { exec } = await world();
+    const { exec, hands } = await world();
     const beganMs = monotonicMs();
     await expect(exec('rogue', 'never')).rejects.toMatchObject({ code: 'DEADLINE' });
     expect(monotonicMs() - beganMs).toBeLessThan(4_000);
+    await waitFor('it is named', () => hands.status.get('rogue.problem') === 'never had not ended at its deadline');
     expect(await exec('rogue', 'hello')).toBe('hello');
+    expect(await exec('good', 'echo', 1)).toBe(1);
   });
 
   it('returns circular or boundless data: the call fails', async () => {
@@ -117,7 +123,9 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     for (const name of ['circular', 'circularStatus', 'large', 'largeStatus']) {
       await expect(exec('rogue', name)).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { module: 'rogue' } });
     }
+    await waitFor('it is named', () => JSON.stringify(hands.status.get('rogue.problem')).startsWith('"circular: '));
     expect(await exec('rogue', 'hello')).toBe('hello');
+    expect(await exec('good', 'echo', 1)).toBe(1);
     expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
   });
 });

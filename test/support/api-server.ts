@@ -1,4 +1,5 @@
 import { serveClientSockets } from '../../src/shared/adapters/client-ws/serve-sockets.ts';
+import { rateAddress } from '../../src/shared/adapters/http/rate-address.ts';
 import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
 import type { HttpServer } from '../../src/shared/adapters/http/server.ts';
 import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memory-events.ts';
@@ -98,6 +99,7 @@ export interface TestServerOptions {
   role?: 'edge' | 'master';
   tls?: { cert: string; key: string };
   requestsPerMinute?: number;
+  timeouts?: { headersTimeout: number; requestTimeout: number; connectionsCheckingInterval: number };
   origins?: readonly string[];
   sealing?: Sealing;
 }
@@ -136,7 +138,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
     onProgrammerError: (error) => void programmerErrors.push(error),
   });
   const server = await startHttpServer({ api, host: '127.0.0.1', port: 0, clock, random, ...http });
-  serveClientSockets(server.server, api.sockets, clock);
+  serveClientSockets(server.server, api.sockets, { clock, rateAddress });
   const clients: Client[] = [];
   return {
     node,

@@ -164,7 +164,10 @@ describe('systems and modules', () => {
     expect(await (await get(`${API}/modules/mod-1/state/connected`)).json()).toBe(true);
     expect((await send('POST', '/modules/mod-1/exec/add', [1])).body).toBe(2);
     expect((await send('POST', '/modules/mod-1/ping', undefined)).body).toEqual({ host: '192.0.2.7', pingable: true });
-    expect((await get(`${API}/modules/mod-9/state`)).status).toBe(404);
+    expect(await (await get(`${API}/modules/mod-1/error`)).json()).toEqual([]);
+    server.node.setStatus({ system: '', module: 'mod-1', index: 0, key: 'problem', value: 'it throws\nat line 3' });
+    expect(await (await get(`${API}/modules/mod-1/error`)).json()).toEqual(['it throws', 'at line 3']);
+    for (const path of ['state', 'error']) expect((await get(`${API}/modules/mod-9/${path}`)).status).toBe(404);
     expect(await (await get(`${API}/systems/sys-1/functions/Display_1`)).json()).toMatchObject({ power: { arity: 1 } });
   });
 

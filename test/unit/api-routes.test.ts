@@ -16,7 +16,7 @@ const mayBe = {
   ],
   viewer: [
     'metrics', 'userCurrent', 'events', 'eventList', 'edgeList', 'edgeShow', 'edgeHistory', 'watch', 'moduleStatus', 'variable', 'functions', 'systemTypes',
-    'systemCount', 'modulePing', 'moduleState', 'moduleVariable', 'systemList', 'systemShow', 'systemZones', 'systemMetadata',
+    'systemCount', 'modulePing', 'moduleState', 'moduleVariable', 'moduleError', 'systemList', 'systemShow', 'systemZones', 'systemMetadata',
     'moduleList', 'moduleShow', 'driverList', 'driverShow', 'zoneList', 'zoneShow', 'metadataShow', 'metadataChildren',
     'olderUserCurrent', 'olderNodeList', 'olderNodeShow', 'olderZoneList', 'olderZoneShow', 'olderDependencyList', 'olderDependencyShow',
     'olderTriggerList', 'olderSystemList', 'olderSystemShow', 'olderSystemTypes', 'olderSystemCount', 'olderState', 'olderFunctions',

@@ -178,6 +178,26 @@ describe('the HTTP server', () => {
     await server.close();
   });
 
+  it.each([
+    ['headers', 'x-slow: '],
+    ['body', 'content-type: application/json\r\ncontent-length: 1000\r\n\r\n'],
+  ])('cuts off one that sends its %s a byte at a time, says why, and serves the others', async (_, rest) => {
+    const timeouts = { headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 };
+    const server = await startTestServer({ timeouts });
+    const beginning = `POST /api/engine/v2/edges/edge-1/pause HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\n${rest}`;
+    const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(beginning));
+    let text = '';
+    socket.on('data', (data) => (text += data.toString()));
+    socket.on('error', () => undefined);
+    while (!socket.destroyed) {
+      expect((await fetch(`${server.http.origin}/health/live`)).status).toBe(200);
+      if (text === '') socket.write(' ');
+    }
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    expect(text).toContain('request: came too slowly');
+    await server.close();
+  });
+
   it('says which address is taken', async () => {
     const server = await startTestServer();
     const port = Number(new URL(server.http.origin).port);

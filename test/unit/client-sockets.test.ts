@@ -28,6 +28,20 @@ const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
 const power = (value: unknown) => ({ system: 'sys-1', module: 'Display', index: 1, key: 'power', value: value as never });
 
 describe('who may open a WebSocket', () => {
+  it('anybody, so often: by address without a valid key, by key with one', async () => {
+    const open = (address: string, key: string): Promise<string> =>
+      server.api.sockets.admit({ address, headers: { 'x-api-key': key }, query: {} }).then(
+        () => 'open',
+        (error: unknown) => (error instanceof HoldfastError ? error.code : 'unknown'),
+      );
+    for (let i = 0; i < limits.apiRequestsPerMinute; i += 1) await open('192.0.2.1', 'no key');
+    expect(await open('192.0.2.1', 'no key')).toBe('RATE_LIMITED');
+    expect(await open('192.0.2.2', 'no key')).toBe('UNAUTHORISED');
+    expect(await open('192.0.2.1', server.keys.viewer)).toBe('open');
+    await server.clock.advance(60_000);
+    expect(await open('192.0.2.1', 'no key')).toBe('UNAUTHORISED');
+  });
+
   it('needs a credential on either path', async () => {
     expect(await SocketClient.refused(`${server.http.origin}${NEWER}`)).toBe(401);
     expect(await SocketClient.refused(`${server.http.origin}${OLDER}`, { 'x-api-key': 'key-1.wrong' })).toBe(401);
@@ -140,7 +154,8 @@ describe('exec', () => {
     server.node.methods.set('echo', async ({ args, user }) => [...args, user]);
     const client = await open();
     const answer = await client.ask({ id: 3, cmd: 'exec', ...meta, name: 'echo', args: [1, { a: null }] });
-    expect(answer).toEqual({ id: 3, type: 'success', value: [1, { a: null }, server.keys.operator.split('.')[0]], meta: { ...meta, name: 'echo' } });
+    const value = [1, { a: null }, server.keys.operator.split('.')[0]];
+    expect(answer).toEqual({ id: 3, type: 'success', value, served_by: 'master-under-test', meta: { ...meta, name: 'echo' } });
   });
 
   it('answers with coded errors', async () => {
@@ -191,7 +206,7 @@ describe('debug', () => {
     expect(await client.ask({ id: 1, cmd: 'debug', ...target })).toEqual({ id: 1, type: 'success', mod_id: 'mod-1', meta: target });
     server.node.log('mod-1', { level: 'warn', message: 'lamp is old' });
     server.node.log('mod-2', { level: 'warn', message: 'of another module' });
-    expect(await client.next()).toEqual({ type: 'debug', mod: 'mod-1', klass: 'Mock display', level: 'warn', msg: 'lamp is old', meta: target });
+    expect(await client.next()).toEqual({ type: 'debug', mod: 'mod-1', klass: 'Mock display', level: 'warn', msg: 'lamp is old', node: 'master-under-test', meta: target });
     expect(await client.ask({ id: 2, cmd: 'ignore', ...target })).toEqual({ id: 2, type: 'success', meta: target });
     expect(server.node.debuggers).toBe(0);
   });

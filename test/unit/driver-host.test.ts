@@ -84,9 +84,10 @@ describe('what a host reports', () => {
       bufferedBytes: () => pipe.waiting,
     };
     const clock = new FakeClock();
-    const reporter = new Reporter(pipe, clock);
+    const flooded: string[] = [];
+    const reporter = new Reporter(pipe, clock, (location, module) => void flooded.push(`${location}/${module}`));
     const set = (key: string, value: number) => reporter.status({ location: 'hq', module: 'mod-1', epoch: epoch(2) }, key, value);
-    return { sent, pipe, reporter, set, clock };
+    return { sent, pipe, reporter, set, clock, flooded };
   };
 
   it('passes every value on while the node keeps up', () => {
@@ -123,6 +124,22 @@ describe('what a host reports', () => {
     expect(sent.slice(-2)).toMatchObject([{ key: 'a', value: 99_999 }, { message: '50 log lines were dropped' }]);
     await clock.advance(100);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('names a module that goes on to report too much for a second; a burst is none', async () => {
+    const { set, clock, flooded } = setUp();
+    const windows = async (count: number, values: number): Promise<void> => {
+      for (let window = 0; window < count; window += 1) {
+        for (let value = 0; value < values; value += 1) set(`key-${value % 5}`, value);
+        await clock.advance(100);
+      }
+    };
+    await windows(9, 200);
+    await windows(1, 10);
+    await windows(9, 200);
+    expect(flooded).toEqual([]);
+    await windows(1, 200);
+    expect(flooded).toEqual(['hq/mod-1']);
   });
 });
 

@@ -87,6 +87,31 @@ describe('a driver', () => {
     expect(status.get('list')).toEqual([7]);
   });
 
+  it('shows what it does wrong, the first of a minute, and forgets it then', async () => {
+    const clock = new FakeClock();
+    const problems: unknown[] = [];
+    let runs = 0;
+    const driver = logic((ctx) => {
+      ctx.schedule.every(20_000, () => {
+        throw new Error(`run ${(runs += 1)}`);
+      });
+      return {};
+    });
+    const spec = { id: 'm', driver: 'test', role: 'logic' as const, name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', systems: [] };
+    const publish = (key: string, value: unknown): void => void (key === 'problem' && problems.push(value));
+    const host = { clock, transport: null, http: null, system: noSystem, publish, log: () => undefined, entered: () => undefined };
+    const module = new Module(driver, { ...spec, settings: {} }, host, null);
+    await module.start();
+    await clock.advance(79_999);
+    expect(runs).toBe(3);
+    expect(problems).toEqual([null, expect.stringMatching(/^schedule: .*run 1/)]);
+    await clock.advance(1);
+    expect(problems.slice(2)).toEqual([null, expect.stringMatching(/^schedule: .*run 4/)]);
+    await module.stop(0);
+    await clock.advance(60_000);
+    expect(problems).toHaveLength(4);
+  });
+
   it('repeats a schedule after its task, until the module stops; a task that throws is logged', async () => {
     let runs = 0;
     const harness = createHarness(

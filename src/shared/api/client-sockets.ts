@@ -5,6 +5,7 @@ import type { HoldfastNode } from '../runtime/node.ts';
 import type { Authenticator, Caller, RequestHeaders } from './auth.ts';
 import { type BodyReply, errorReply } from './reply.ts';
 import { Redirects } from './redirects.ts';
+import { RequestRates } from './request-rates.ts';
 import { type SessionDeps, SocketSession } from './socket-session.ts';
 import { Topics } from './topics.ts';
 
@@ -20,6 +21,8 @@ export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node'> 
 }
 
 export interface SocketRequestStart {
+  /** Whom attempts without a valid key are counted for. */
+  address: string;
   headers: RequestHeaders;
   query: Record<string, string>;
 }
@@ -29,22 +32,26 @@ export class ClientSockets {
   readonly #deps: ClientSocketsDeps;
   readonly #topics: Topics;
   readonly #sessions = new Set<SocketSession>();
+  readonly #openings: RequestRates;
   #redirects: Redirects | null = null;
   #closing = false;
 
   constructor(deps: ClientSocketsDeps) {
     this.#deps = deps;
     this.#topics = new Topics(deps);
+    this.#openings = new RequestRates(deps.clock, { perMinute: limits.apiRequestsPerMinute, askers: limits.apiRateAskers });
   }
 
   /** Who opens a socket. Throws when nobody may, or not this one. */
-  async admit({ headers, query }: SocketRequestStart): Promise<Caller> {
+  async admit({ address, headers, query }: SocketRequestStart): Promise<Caller> {
     const { node, identify, trusts } = this.#deps;
     if (this.#closing) throw new HoldfastError('SHUTTING_DOWN', {});
     const { ready, waitingFor } = node.readiness();
     if (!ready) throw new HoldfastError('NOT_READY', { waitingFor: waitingFor.join(', ') || 'its start', retryAfterMs: 1_000 });
     if (!trusts(headers)) throw new HoldfastError('FORBIDDEN', { needs: 'a page of this server, or of an allowed origin' });
     const caller = await identify(headers, query);
+    // By key once it is proved, so that nobody can use up the share of somebody else's key.
+    this.#openings.take(caller === null ? address : `key ${caller.id}`);
     if (caller === null) throw new HoldfastError('UNAUTHORISED', {});
     if (this.#sessions.size >= limits.clientSockets) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'WebSockets may be open on one server', limit: limits.clientSockets });

@@ -28,6 +28,10 @@ export function moduleHandlers(deps: HandlerDeps) {
     })),
     moduleState: answer(routes.moduleState, async ({ params: { id } }) => ({ body: (await node.moduleStatus(id)).values })),
     moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => ({ body: valueOf((await node.moduleStatus(id)).values, key) })),
+    moduleError: answer(routes.moduleError, async ({ params: { id } }) => {
+      const problem = valueOf((await node.moduleStatus(id)).values, 'problem');
+      return { body: typeof problem === 'string' ? problem.split('\n') : [] };
+    }),
     watch: stream(routes.watch, 'status', async ({ params: { id, module, key } }, send) =>
       node.watch({ system: id, module: module.name, index: module.index, key }, ({ system, module, index, key, value }) =>
         send({ system, module, index, key, value }, key),

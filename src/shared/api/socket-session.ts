@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
-import type { Debugging, HoldfastNode } from '../runtime/node.ts';
+import type { Debugging, DebugLine, HoldfastNode } from '../runtime/node.ts';
 import {
   isSocketCommand,
   PING,
@@ -245,7 +245,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
       number = this.#begin(abort);
       const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, requestId, timeoutMs: limits.clientSocketExecMs };
       const { value, servedBy } = await node.exec(call, abort.signal);
-      this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request) });
+      this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request), served_by: servedBy });
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
       this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
@@ -279,8 +279,8 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
       if (this.#debugs.size >= limits.clientSocketDebugs) {
         throw new HoldfastError('LIMIT_REACHED', { what: 'modules may be debugged on one socket', limit: limits.clientSocketDebugs });
       }
-      const debugging = await this.#deps.node.debug({ system: request.sys, module: request.mod, index: request.index }, ({ level, message }) => {
-        if (this.#debugs.get(key) === debugging) this.#line(debugging, { level, message, meta });
+      const debugging = await this.#deps.node.debug({ system: request.sys, module: request.mod, index: request.index }, (line) => {
+        if (this.#debugs.get(key) === debugging) this.#line(debugging, { ...line, meta });
       });
       if (this.#over || this.#debugs.has(key)) debugging.stop();
       else this.#debugs.set(key, debugging);
@@ -299,14 +299,14 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   }
 
   /** Lines are the first to go when a client reads too slowly. */
-  #line({ module, driver }: Debugging, line: { level: string; message: string; meta: SocketMeta }): void {
+  #line({ module, driver }: Debugging, { level, message, node, meta }: DebugLine & { meta: SocketMeta }): void {
     if (this.#socket.queuedBytes() > limits.clientSocketBehindBytes) {
       this.#droppedLines += 1;
       return;
     }
     const dropped = this.#droppedLines > 0 ? `(${this.#droppedLines} lines before this one were dropped) ` : '';
     this.#droppedLines = 0;
-    this.#send({ type: 'debug', mod: module, klass: driver, level: line.level, msg: dropped + line.message, meta: line.meta });
+    this.#send({ type: 'debug', mod: module, klass: driver, level, msg: dropped + message, node, meta });
   }
 
   // ── Answers ───────────────────────────────────────────────────────────────

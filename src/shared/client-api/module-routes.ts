@@ -88,6 +88,13 @@ export const moduleRoutes = {
     response: jsonValueSchema,
     description: 'One status variable of a module, by its id.',
   },
+  moduleError: {
+    ...read,
+    path: `${MODULE}/error`,
+    params: schema.byId,
+    response: schema.linesSchema,
+    description: 'Why a module does not work, line by line; empty: nothing is known against it. The same as its status variable `problem`.',
+  },
   moduleExec: {
     ...command,
     path: `${MODULE}/exec/:method`,

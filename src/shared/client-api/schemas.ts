@@ -313,6 +313,9 @@ export const functionsSchema = z.record(
 export const countsSchema = z.record(z.string(), z.number());
 export const countQuery = z.object({ module: moduleName.optional() });
 
+/** Of a text. */
+export const linesSchema = z.array(z.string());
+
 export const pingSchema = z.object({ host: z.string(), pingable: z.boolean() });
 
 /** How many modules got another wanted state, of how many. */

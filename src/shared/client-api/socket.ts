@@ -86,8 +86,8 @@ export interface SocketMeta {
 }
 
 export type SocketFrame =
-  /** `value`: of `exec`. `mod_id`: of `debug`. */
-  | { id: RequestId; type: 'success'; value?: Json; mod_id?: string; meta: SocketMeta }
+  /** `value`, and the node whose driver answered: of `exec`. `mod_id`: of `debug`. */
+  | { id: RequestId; type: 'success'; value?: Json; served_by?: string; mod_id?: string; meta: SocketMeta }
   /** Of `request`: what REST would answer. */
   | { id: RequestId; type: 'success'; status: number; body: unknown }
   /** `id` null: the request had none that could be read. `code` and `error_code` are the same number, for both generations of clients. */
@@ -96,4 +96,5 @@ export type SocketFrame =
   | { type: 'notify'; value: Json; revision: Revision | null; meta: SocketMeta }
   /** Told to clients that are bound to `sys` when another server has control. */
   | { type: 'redirect'; reason: string; location: string; sys: string; origin: string; alternatives: string[]; epoch: string }
-  | { type: 'debug'; mod: string; klass: string; level: string; msg: string; meta: SocketMeta };
+  /** `node`: who drives the module. */
+  | { type: 'debug'; mod: string; klass: string; level: string; msg: string; node: string; meta: SocketMeta };

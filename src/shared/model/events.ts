@@ -74,7 +74,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['remote', 'reason'],
     meaning: 'Somebody was refused at the link port; the first of a kind in a minute',
   }),
-  'module-problem': row('driver', { location: 'location', facts: ['module', 'problem'], meaning: 'A module does not start, or its breaker is open' }),
+  'module-problem': row('driver', {
+    location: 'location',
+    facts: ['module', 'problem'],
+    meaning: 'A module does not start, its breaker is open, or its driver does something wrong (once a minute at most)',
+  }),
   'driver-host-ended': row('driver', { facts: ['reason', 'exit', 'culprit'], meaning: 'A driver host process ended; its modules start in another one' }),
   'driver-isolated': row('driver', { facts: ['driver', 'strikes'], meaning: 'A driver ended its host repeatedly and got one of its own' }),
   'driver-reloaded': row('driver', {

@@ -12,15 +12,20 @@ import { ClientConnection, Flusher } from './client-connection.ts';
 /** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
 const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;
 
-/** Answers the `upgrade` requests of an HTTP server: a WebSocket at the two paths of the client protocol, a refusal anywhere else. */
-export function serveClientSockets(server: Server, sockets: ClientSockets, clock: Clock): void {
+/**
+ * Answers the `upgrade` requests of an HTTP server: a WebSocket at the two paths of the client protocol, a refusal anywhere
+ * else. `rateAddress`: whom attempts from an address are counted for.
+ */
+export function serveClientSockets(server: Server, sockets: ClientSockets, deps: { clock: Clock; rateAddress(address: string): string }): void {
+  const { clock, rateAddress } = deps;
   const webSockets = new WebSocketServer({ noServer: true, clientTracking: false, ...webSocketOptions });
   const flusher = new Flusher(clock);
 
   const accept = async (request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> => {
     const [path = '', search = ''] = (request.url ?? '').split('?', 2);
     if (!socketPaths.includes(path)) throw new HoldfastError('NOT_FOUND', { kind: 'WebSocket', id: path.slice(0, 200) });
-    const caller = await sockets.admit({ headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
+    const address = rateAddress(remoteOf(request));
+    const caller = await sockets.admit({ address, headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
     webSockets.handleUpgrade(request, stream, head, (socket) => {
       const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remoteOf(request));
       socket.on('message', (data, isBinary) => session.receive(isBinary ? null : textOf(data)));

@@ -3,7 +3,7 @@ import type { Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import helmet from '@fastify/helmet';
-import rateLimit, { normalizeIP } from '@fastify/rate-limit';
+import rateLimit from '@fastify/rate-limit';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import type { Api, RequestContext } from '../../api/api.ts';
@@ -16,6 +16,7 @@ import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
 import { sendEvents } from './events.ts';
+import { rateAddress } from './rate-address.ts';
 
 export interface HttpServerOptions {
   api: Api;
@@ -27,6 +28,8 @@ export interface HttpServerOptions {
   clock: Clock;
   random: Random;
   requestsPerMinute?: number;
+  /** Shorter ones, for tests of clients that are too slow. */
+  timeouts?: SlowClients;
 }
 
 export interface HttpServer {
@@ -41,7 +44,8 @@ export interface HttpServer {
 }
 
 /** A client that sends its request slowly, or not at all, is cut off. */
-const timeouts = { headersTimeout: limits.apiHeadersMs, requestTimeout: limits.apiRequestMs, connectionsCheckingInterval: 1_000 };
+type SlowClients = Record<'headersTimeout' | 'requestTimeout' | 'connectionsCheckingInterval', number>;
+const slowClients: SlowClients = { headersTimeout: limits.apiHeadersMs, requestTimeout: limits.apiRequestMs, connectionsCheckingInterval: 1_000 };
 
 const TLS_MIN = 'TLSv1.2';
 
@@ -92,7 +96,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 }
 
 async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
-  const { api, random, tls } = options;
+  const { api, random, timeouts = slowClients, tls } = options;
   const contexts: Contexts = new WeakMap();
   const app = fastify({
     logger: false,
@@ -133,7 +137,7 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
     // By key once it is proved, so that nobody can use up the share of somebody else's key.
     keyGenerator: (request) => {
       const caller = contexts.get(request)?.caller;
-      return caller === undefined || caller === null ? `address ${normalizeIP(request.ip, 64)}` : `key ${caller.id}`;
+      return caller === undefined || caller === null ? rateAddress(request.ip) : `key ${caller.id}`;
     },
     errorResponseBuilder: (_, { ttl }) => new HoldfastError('RATE_LIMITED', { retryAfterMs: ttl }),
   });

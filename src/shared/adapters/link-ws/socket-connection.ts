@@ -11,8 +11,8 @@ import { textOf } from './proof-channel.ts';
 /** `closeTimeout`: a peer that does not answer a close frame, or does not read it, is cut off then. */
 export const webSocketOptions = { maxPayload: limits.maxFrameBytes, perMessageDeflate: false, closeTimeout: limits.linkCloseMs } as const;
 
-/** So much of a turn's frames is not held back for the rest of them: the peer can work on it meanwhile. */
-const AT_ONCE_BYTES = 4_096;
+/** So much is not held back for the rest of a turn, or a rest: the peer can work on it meanwhile, and bulk waits for no more. */
+const AT_ONCE_BYTES = limits.bulkSocketBytes;
 
 export interface ConnectionIdentity {
   peerId: string;
