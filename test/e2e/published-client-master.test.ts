@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { startFederation, type TestFederation } from '../support/federation.ts';
-import { normalSession, power, setUpPanel } from '../support/published-client.ts';
+import { logSession, normalSession, power, setUpPanel } from '../support/published-client.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
 /** The published client, unmodified, against a master while control moves: real processes, killed and started again. */
@@ -18,6 +18,10 @@ afterAll(async () => {
 
 it('lists, pages, shows, binds and executes through a master', async () => {
   await normalSession({ origin: world.federation.master.origin, apiKey: world.federation.apiKey });
+});
+
+it('sees the log lines of drivers at an edge through a master', async () => {
+  await logSession(world);
 });
 
 it('keeps its bindings, with fresh values, while the edge dies, the master takes over and hands back', async () => {

@@ -24,6 +24,12 @@ afterAll(() => scope.close());
 const display = { id: 'sys-berlin', module: 'Display_1' };
 const run = (client: Client, method: string, body: (string | number | boolean)[], signal?: AbortSignal) =>
   client.request(routes.exec, { params: { ...display, method }, query: { timeout_ms: 30_000 }, body }, signal === undefined ? {} : { signal });
+const variable = { sys: 'sys-berlin', mod: 'Display', index: 1, name: 'power' };
+const socketAt = async (origin: string): Promise<SocketClient> => {
+  const socket = await SocketClient.open(`${origin}/api/engine/v2/systems/control`, { 'x-api-key': world.federation.apiKey });
+  scope.defer('socket', () => socket.close());
+  return socket;
+};
 const inFlight = (client: Client) => client.call(routes.requestList, {});
 const cutLine = (mode: 'cut' | 'open'): void => world.federation.edge('berlin')?.relay.set(mode);
 const codeOf = (error: unknown): string => (error instanceof HoldfastError ? error.code : String(error));
@@ -47,23 +53,37 @@ it('commands, status and methods reach the other edge, and say who served them',
   expect(await world.client.call(routes.functions, { params: display })).toHaveProperty('echo');
 }, 90_000);
 
+it('a system of the master reaches a module of an edge: commands, status, bindings', async () => {
+  const text = 'systems: [{id: sys-central, name: Central, modules: [mod-berlin-1]}]';
+  await world.client.call(routes.apply, { body: { text, dry_run: false } });
+  const params = { ...display, id: 'sys-central' };
+  const value = () => world.client.call(routes.variable, { params: { ...params, key: 'power' } }).catch(codeOf);
+  await expect.poll(value, { timeout: 10_000 }).toBe(true);
+  const answer = await world.client.request(routes.exec, { params: { ...params, method: 'power' }, query: { timeout_ms: 30_000 }, body: [false] });
+  expect([answer.body, answer.headers['x-holdfast-served-by']]).toEqual([false, 'berlin']);
+  await expect.poll(value, { timeout: 10_000 }).toBe(false);
+  const socket = await socketAt(world.federation.master.origin);
+  socket.send({ id: 1, cmd: 'bind', ...variable, sys: 'sys-central' });
+  await socket.find(({ type, value }) => type === 'notify' && value === false, 'the value');
+  socket.send({ id: 2, cmd: 'exec', ...variable, sys: 'sys-central', args: [true] });
+  expect(await socket.find(({ id }) => id === 2, 'an answer')).toMatchObject({ type: 'success', value: true, served_by: 'berlin' });
+  await socket.find(({ type, value }) => type === 'notify' && value === true, 'the new value');
+}, 60_000);
+
 it('a WebSocket at one edge is bound to what another drives, and follows its log lines', async () => {
-  const origin = world.federation.edge('lisbon')?.origin ?? '';
-  const socket = await SocketClient.open(`${origin}/api/engine/v2/systems/control`, { 'x-api-key': world.federation.apiKey });
-  scope.defer('socket', () => socket.close());
-  const variable = { sys: 'sys-berlin', mod: 'Display', index: 1, name: 'power' };
+  const socket = await socketAt(world.federation.edge('lisbon')?.origin ?? '');
   const notified = (value: unknown): Promise<unknown> => socket.find((frame) => frame['type'] === 'notify' && frame['value'] === value, `power ${String(value)}`);
   socket.send({ id: 1, cmd: 'bind', ...variable });
   await notified(true);
   socket.send({ id: 2, cmd: 'exec', ...variable, args: [false] });
-  expect(await socket.find(({ id }) => id === 2, 'an answer')).toMatchObject({ type: 'success', value: false });
+  expect(await socket.find(({ id }) => id === 2, 'an answer')).toMatchObject({ type: 'success', value: false, served_by: 'berlin' });
   await notified(false);
 
   socket.send({ id: 3, cmd: 'debug', ...variable, name: 'debug' });
   expect(await socket.find(({ id }) => id === 3, 'an answer')).toMatchObject({ type: 'success' });
   await confuseDevices(world);
   const line = await socket.find(({ type }) => type === 'debug', 'a line');
-  expect(line).toMatchObject({ mod: 'mod-berlin-1', msg: 'not understood: event 9-nonsense 1' });
+  expect(line).toMatchObject({ mod: 'mod-berlin-1', msg: 'not understood: event 9-nonsense 1', node: 'berlin' });
   socket.send({ id: 4, cmd: 'exec', ...variable, args: [true] });
   await socket.find(({ id }) => id === 4, 'an answer');
 }, 60_000);
@@ -97,6 +117,14 @@ it('a cut in the middle of a command is told with its fate; each edge goes on wi
   expect(await lost).toMatchObject({ code: 'LINK_LOST', facts: { fate: 'unknown' } });
   expect(await command(atLisbon, 'lisbon')).toBe('hello');
   expect((await run(atBerlin, 'power', [false])).body).toBe(false);
+  expect(await atBerlin.call(routes.variable, { params: { ...display, key: 'power' } })).toBe(false);
+  const socket = await socketAt(world.federation.edge('berlin')?.origin ?? '');
+  socket.send({ id: 1, cmd: 'bind', ...variable });
+  await socket.find(({ type, value }) => type === 'notify' && value === false, 'the value');
+  socket.send({ id: 2, cmd: 'debug', ...variable, name: 'debug' });
+  await socket.find(({ id }) => id === 2, 'an answer');
+  await confuseDevices(world);
+  expect(await socket.find(({ type }) => type === 'debug', 'a line')).toMatchObject({ mod: 'mod-berlin-1', node: 'berlin' });
   expect(seen.map(({ value }) => value)).toEqual([true]);
 
   cutLine('open');

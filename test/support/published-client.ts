@@ -68,3 +68,19 @@ export async function confuseDevices(world: TestFederation): Promise<void> {
   await new Promise((resolve) => socket.once('data', resolve));
   socket.destroy();
 }
+
+/** Log lines of drivers at the edge, by name and by module id, until they are not wanted any more. The client is set up. */
+export async function logSession(world: TestFederation): Promise<void> {
+  const client = await importPublishedClient(world.federation.apiKey);
+  const lines: string[] = [];
+  client.debug_events.subscribe(({ mod_id, message }) => void lines.push(`${mod_id}: ${message}`));
+  await client.debug({ ...power, name: 'debug' });
+  await client.debug({ ...power, mod: 'mod-berlin-2', name: 'debug' });
+  await confuseDevices(world);
+  const line = (module: string): string => `${module}: not understood: event 9-nonsense 1`;
+  await expect.poll(() => lines.toSorted(), { timeout: 5_000 }).toEqual([line('mod-berlin-1'), line('mod-berlin-2')]);
+  await client.ignore({ ...power, name: 'debug' });
+  await confuseDevices(world);
+  await expect.poll(() => lines.length, { timeout: 5_000 }).toBe(3);
+  expect(lines.at(-1)).toBe(line('mod-berlin-2'));
+}

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import { socketCommands } from '../../src/shared/client-api/socket.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { startTestServer, type TestServer, until } from '../support/api-server.ts';
@@ -197,6 +198,35 @@ describe('exec', () => {
     expect(await client.ask({ id: 9_999, cmd: 'exec', ...meta, name: 'wait' })).toMatchObject({ id: 9_999, code: 3, error: { code: 'LIMIT_REACHED' } });
     client.close();
     await until(() => cancelled === limits.clientSocketCommands, 'all cancelled');
+  });
+});
+
+describe('roles', () => {
+  const least = { bind: 'viewer', unbind: 'viewer', exec: 'operator', debug: 'operator', ignore: 'operator', request: 'viewer' } as const;
+  const roles = ['viewer', 'operator', 'admin'] as const;
+
+  it.each(roles.flatMap((role) => Object.entries(least).map(([cmd, needs]) => [role, cmd, roles.indexOf(role) >= roles.indexOf(needs)] as const)))(
+    '%s, %s: %s',
+    async (role, cmd, allowed) => {
+      server.node.methods.set('power', async () => null);
+      const client = await open(role);
+      const about = cmd === 'request' ? { route: 'edgeList', params: {}, query: {} } : meta;
+      const answer = await client.ask({ id: 1, cmd, ...about });
+      expect(answer).toMatchObject(allowed ? { type: 'success' } : { type: 'error', code: 2, error: { code: 'FORBIDDEN' } });
+    },
+  );
+
+  it('are all walked', () => {
+    expect(Object.keys(least).toSorted()).toEqual(Object.keys(socketCommands).toSorted());
+  });
+
+  it('who ran what is in the audit, with who served', async () => {
+    server.node.methods.set('power', async () => null);
+    const client = await open('operator');
+    await client.ask({ id: 1, cmd: 'exec', ...meta });
+    const audit = server.log.find(({ event }) => event === 'audit')?.facts;
+    const who = server.keys.operator.split('.')[0];
+    expect(audit).toMatchObject({ who, role: 'operator', what: 'socket exec', params: meta, result: 'ok', servedBy: 'master-under-test', remote: '127.0.0.1' });
   });
 });
 

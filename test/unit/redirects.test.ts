@@ -71,7 +71,11 @@ describe('REST', () => {
   it('says in each answer who has control', async () => {
     const answer = await get('/api/engine/v2/edges/edge-1');
     expect([answer.status, answer.headers.get('x-holdfast-origin')]).toEqual([200, EDGE]);
-    expect((await get('/api/engine/v2/systems/sys-1')).headers.get('x-holdfast-origin')).toBe(EDGE);
+    server.node.located.set('mod-1', 'edge-1');
+    for (const path of ['systems/sys-1', 'modules/mod-1/state', 'modules/mod-1']) {
+      expect([path, (await get(`/api/engine/v2/${path}`)).headers.get('x-holdfast-origin')]).toEqual([path, EDGE]);
+    }
+    expect((await get('/api/engine/v2/modules/mod-9/state')).headers.get('x-holdfast-origin')).toBeNull();
     expect((await get('/api/engine/v2/edges')).headers.get('x-holdfast-origin')).toBeNull();
   });
 

@@ -1,5 +1,6 @@
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { RequestHeaders } from './auth.ts';
+import { known } from './modules.ts';
 import type { BodyReply, Headers } from './reply.ts';
 
 /** A request may be sent on so often; then it is served here, by proxy: two servers that disagree must not play ball with it. */
@@ -15,7 +16,7 @@ export interface DirectedRequest {
   url: string;
 }
 
-type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOfSystem'>;
+type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 'locationOfSystem'>;
 
 /** Which server has control of what a request is about: said in each answer, and where to go for a client that asks to be sent. */
 export function holderHeaders(node: Node, request: Pick<DirectedRequest, 'path' | 'params'>): Headers {
@@ -48,7 +49,9 @@ function holderOf(node: Node, { path, params }: Pick<DirectedRequest, 'path' | '
 }
 
 function locationOf(node: Node, path: string, params: unknown): string | null {
-  const [, kind] = /\/(systems|edges)\/:id(?:\/|$)/.exec(path) ?? [];
+  const [, kind] = /\/(systems|edges|modules)\/:id(?:\/|$)/.exec(path) ?? [];
   if (kind === undefined || typeof params !== 'object' || params === null || !('id' in params) || typeof params.id !== 'string') return null;
-  return kind === 'systems' ? node.locationOfSystem(params.id) : params.id;
+  const { id } = params;
+  if (kind === 'modules') return known(() => node.locationOf(id));
+  return kind === 'systems' ? node.locationOfSystem(id) : id;
 }

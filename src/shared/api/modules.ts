@@ -35,7 +35,7 @@ export async function present<K extends DocumentKind>(store: DocumentStore, kind
 const isOfKind = <K extends DocumentKind>(stored: Stored, kind: K): stored is Stored<DocumentOf<K>> => stored.document.type === kind;
 
 /** The directory of a node follows its store: right after a commit it may not know a module yet. */
-function known<T>(ask: () => T): T | null {
+export function known<T>(ask: () => T): T | null {
   try {
     return ask();
   } catch (error) {
