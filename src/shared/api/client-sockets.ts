@@ -2,10 +2,10 @@ import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { ClientSocket } from '../ports/client-socket.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
+import { Refusals } from '../runtime/refusals.ts';
 import type { Authenticator, Caller, RequestHeaders } from './auth.ts';
 import { type BodyReply, errorReply } from './reply.ts';
 import { Redirects } from './redirects.ts';
-import { RequestRates } from './request-rates.ts';
 import { type SessionDeps, SocketSession } from './socket-session.ts';
 import { Topics } from './topics.ts';
 
@@ -32,14 +32,14 @@ export class ClientSockets {
   readonly #deps: ClientSocketsDeps;
   readonly #topics: Topics;
   readonly #sessions = new Set<SocketSession>();
-  readonly #openings: RequestRates;
+  readonly #attempts: Refusals;
   #redirects: Redirects | null = null;
   #closing = false;
 
   constructor(deps: ClientSocketsDeps) {
     this.#deps = deps;
     this.#topics = new Topics(deps);
-    this.#openings = new RequestRates(deps.clock, { perMinute: limits.apiRequestsPerMinute, askers: limits.apiRateAskers });
+    this.#attempts = new Refusals(deps.clock);
   }
 
   /** Who opens a socket. Throws when nobody may, or not this one. */
@@ -51,12 +51,18 @@ export class ClientSockets {
     if (!trusts(headers)) throw new HoldfastError('FORBIDDEN', { needs: 'a page of this server, or of an allowed origin' });
     const caller = await identify(headers, query);
     // By key once it is proved, so that nobody can use up the share of somebody else's key.
-    this.#openings.take(caller === null ? address : `key ${caller.id}`);
+    this.#countAttempt(caller === null ? address : `key ${caller.id}`);
     if (caller === null) throw new HoldfastError('UNAUTHORISED', {});
     if (this.#sessions.size >= limits.clientSockets) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'WebSockets may be open on one server', limit: limits.clientSockets });
     }
     return caller;
+  }
+
+  /** As often as REST allows, and counted as failed proofs at the link port are. */
+  #countAttempt(asker: string): void {
+    if (this.#attempts.count(asker) >= limits.apiRequestsPerMinute) throw new HoldfastError('RATE_LIMITED', { retryAfterMs: limits.proofFailureWindowMs });
+    this.#attempts.note(asker);
   }
 
   /** The answer to who is not let in. */

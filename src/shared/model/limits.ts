@@ -154,7 +154,6 @@ export const limits = {
   listMax: 500,
   requestIdLength: 140,
   apiRequestsPerMinute: 6_000,
-  apiRateAskers: 5_000,
   apiHeadersMs: 10_000,
   apiRequestMs: 30_000,
   apiConnections: 4_096,
