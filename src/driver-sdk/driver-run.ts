@@ -201,7 +201,7 @@ export class DriverRun {
       id,
       name,
       status: {
-        set: (key, value) => tell(() => this.sendable(`the status variable ${key}`, () => status.set(key, value))),
+        set: (key, value) => tell(() => this.#set(key, value)),
         get: (key) => status.get(key),
         signal: (key) => tell(() => status.signal(key)),
       },
@@ -267,14 +267,18 @@ export class DriverRun {
     this.#options.fault(`${what}: ${message}`.slice(0, limits.logLineBytes));
   }
 
-  /** What the driver hands out and JSON cannot say, or not within the limits, is its own fault: throws what it is told as well. */
-  sendable<T>(what: string, write: () => T): T {
+  #set(key: string, value: Json): void {
     try {
-      return write();
+      this.#options.status.set(key, value);
     } catch (error) {
-      this.#complain(what, error);
-      throw error;
+      this.unsendable(`the status variable ${key}`, error);
     }
+  }
+
+  /** What the driver hands out and JSON cannot say, or not within the limits, is its own fault. Throws what it is told. */
+  unsendable(what: string, error: unknown): never {
+    this.#complain(what, error);
+    throw error;
   }
 
   #stopped(): HoldfastError {

@@ -224,13 +224,21 @@ export class Module {
     const timer = clock.after(call.deadlineMs - clock.monotonicMs(), expire);
     try {
       const result = await call.resultOf(this.#enter(call, async () => method(...args)));
-      return this.#run.sendable(name, () => toJson(result));
+      return this.#sendable(name, result);
     } catch (error) {
       throw toHoldfastError(error, this.#spec.id);
     } finally {
       timer.cancel();
       call.end();
       this.#calls.take(number);
+    }
+  }
+
+  #sendable(name: string, result: unknown): Json {
+    try {
+      return toJson(result);
+    } catch (error) {
+      return this.#run.unsendable(name, error);
     }
   }
 
