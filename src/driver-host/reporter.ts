@@ -94,7 +94,9 @@ export class Reporter {
     // A new map each time: one from which is deleted copies itself (see `NumberedTable`).
     this.#accounts = new Map();
     for (const [id, account] of before) {
-      account.overrun = account.spent < ALLOWANCE ? 0 : account.overrun + 1;
+      // A node that does not keep up makes them wait too: that is not the module's doing.
+      const isOver = account.spent >= ALLOWANCE && (account.waiting !== null || account.lostLines > 0);
+      account.overrun = isOver ? account.overrun + 1 : 0;
       account.spent = 0;
       this.#settle(account);
       if (account.overrun === FLOOD_WINDOWS) this.#flooded(account.location, account.module);

@@ -134,6 +134,7 @@ describe('what a host reports', () => {
         await clock.advance(100);
       }
     };
+    await windows(20, 100);
     await windows(9, 200);
     await windows(1, 10);
     await windows(9, 200);
