@@ -24,7 +24,7 @@ import { HoldfastError } from './shared/model/errors.ts';
 import type { EventLog } from './shared/ports/event-log.ts';
 import type { HoldfastNode } from './shared/runtime/node.ts';
 import type { NodeParts } from './shared/runtime/node-parts.ts';
-import { createSiteFiles } from './shared/runtime/site-plan.ts';
+import { createSiteFiles, type PlanOptions } from './shared/runtime/site-plan.ts';
 
 /** What a server has opened before its node is made. */
 export interface ServerParts extends NodeParts {
@@ -42,7 +42,7 @@ export interface Running {
 /** Node and API over the opened files, started. What it opens belongs to the scope. Throws CONFIG_INVALID, and the reason of `signal`. */
 export async function assemble(config: Config, parts: ServerParts, { scope, signal }: { scope: Scope; signal: AbortSignal }): Promise<Running> {
   const files = dataFiles(config.data);
-  const { clock, random, log, metrics, store, events, settingsKeys } = parts;
+  const { clock, random, log, metrics, store, events } = parts;
   log.info('drivers', { names: driverNames(config) });
   const { node, tls, certificate } = await composeNode(config, parts);
   scope.defer('node', () => node.stop());
@@ -55,13 +55,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
     log,
     metrics,
     metricsText: () => metrics.text(),
-    siteFiles: createSiteFiles(store, {
-      sealing: { keys: settingsKeys, random },
-      // Read each time: a driver may have been added since.
-      get builtins() {
-        return driverNames(config);
-      },
-    }),
+    siteFiles: createSiteFiles(store, siteOptions(config, parts), () => node.caughtUp()),
     staleMs: () => store.staleMs(),
     version: await packageVersion(),
     origins: config.origins,
@@ -96,8 +90,16 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
   return { node, origin: http.origin };
 }
 
+const siteOptions = (config: Config, { settingsKeys, random }: ServerParts): PlanOptions => ({
+  sealing: { keys: settingsKeys, random },
+  // Read each time: a driver may have been added since.
+  get builtins() {
+    return driverNames(config);
+  },
+});
+
 interface ComposedNode {
-  node: HoldfastNode & { start(): Promise<void>; stop(): Promise<void> };
+  node: HoldfastNode & { start(): Promise<void>; stop(): Promise<void>; caughtUp(): Promise<void> };
   /** What the API shows; null: plain HTTP on loopback, or an edge, which has its `certificate`. */
   tls: ServedCertificate | null;
   certificate: EdgeCertificate | null;

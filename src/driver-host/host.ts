@@ -172,10 +172,10 @@ export class DriverHost {
     for (const { spec } of modules) this.#due.set(keyOf(location, spec.id), order);
     await this.#ownTurn();
     await Promise.all(
-      modules.map(async ({ spec, handover, edited }) => {
+      modules.map(async ({ spec, handover, edited, fault }) => {
         try {
           const driver = await this.#driverFor(order, spec, edited);
-          await this.#startModule(driver, tenure, { spec, handover });
+          await this.#startModule(driver, tenure, { spec, handover, fault });
         } catch (error) {
           const problem = toHoldfastError(error, spec.id).message;
           failed.push({ module: spec.id, problem });
@@ -201,7 +201,7 @@ export class DriverHost {
     return tenure;
   }
 
-  async #startModule(driver: Driver, tenure: Tenure, { spec, handover }: Omit<Of<'start'>['modules'][number], 'edited'>): Promise<void> {
+  async #startModule(driver: Driver, tenure: Tenure, { spec, handover, fault }: Omit<Of<'start'>['modules'][number], 'edited'>): Promise<void> {
     const { location } = tenure;
     const key = keyOf(location, spec.id);
     if (spec.systems.length > 1) {
@@ -235,7 +235,7 @@ export class DriverHost {
     // Started twice (the node lost count while another host died): the older one must let go of the device first.
     await older?.module.stop(0);
     try {
-      await hosted.module.start();
+      await hosted.module.start(fault);
     } catch (error) {
       if (this.#modules.get(key) === hosted) this.#modules.delete(key);
       await hosted.module.stop(0);

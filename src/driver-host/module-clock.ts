@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../shared/ports/clock.ts';
+import type { Alarm, Clock, Timer } from '../shared/ports/clock.ts';
 
 /**
  * The clock of one module. Its timers end what code of the driver waits for, and that goes on then without anybody being
@@ -23,6 +23,13 @@ export class ModuleClock implements Clock {
 
   after(delayMs: number, callback: () => void): Timer {
     return this.#clock.after(delayMs, () => {
+      this.#entered();
+      callback();
+    });
+  }
+
+  alarm(callback: () => void): Alarm {
+    return this.#clock.alarm(() => {
       this.#entered();
       callback();
     });

@@ -1,5 +1,6 @@
+import { createAlarm } from '../shared/foundation/alarm.ts';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
-import type { Clock, Timer } from '../shared/ports/clock.ts';
+import type { Alarm, Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import { Call } from './call.ts';
 import type { Driver } from './driver.ts';
@@ -241,6 +242,10 @@ class ManualClock implements Clock {
     const entry = { atMs: this.#nowMs + Math.max(0, delayMs), callback };
     this.#due.add(entry);
     return { cancel: () => void this.#due.delete(entry) };
+  }
+
+  alarm(callback: () => void): Alarm {
+    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

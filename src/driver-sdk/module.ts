@@ -112,10 +112,14 @@ export class Module {
     return describeMethods(Object.fromEntries(this.#run.methods ?? []));
   }
 
-  /** Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. */
-  async start(): Promise<void> {
+  /**
+   * Sets the driver up and tries to connect once. Throws when the driver fails; a dead device is no failure. `fault`: what it
+   * did wrong when it ran before.
+   */
+  async start(fault: string | null = null): Promise<void> {
     // The value of an earlier holder must not stay.
-    this.#status.keep('problem', null);
+    if (fault === null) this.#status.keep('problem', null);
+    else this.fault(fault);
     try {
       await this.#run.setUp();
     } catch (error) {

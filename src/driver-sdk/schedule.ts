@@ -25,6 +25,12 @@ interface ScheduleOptions {
   run(task: Task): Promise<void> | null;
 }
 
+/** Waits for the next run, each time that it is armed. */
+interface Wait {
+  arm(): void;
+  cancel(): void;
+}
+
 /** A clock that is set notices nobody: it is looked at this often. */
 const LOOK_MS = 30_000;
 /** A clock set back by less runs nothing twice. */
@@ -33,28 +39,26 @@ const SET_BACK_MS = 3_600_000;
 export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedule {
   let running = 0;
 
-  /** `wait` arms the next timer, and gets the way to run the task; it is called again after each run. */
-  const plan = (task: Task, again: boolean, wait: (due: () => void) => Timer | null): Timer => {
+  const plan = (task: Task, again: boolean, createWait: (due: () => void) => Wait): Timer => {
     if (running >= limits.moduleSchedules) throw new RangeError(`more than ${limits.moduleSchedules} schedules`);
     if (signal.aborted) return { cancel: () => undefined };
-    let timer: Timer | null = null;
     let ended = false;
     const cancel = (): void => {
       if (ended) return;
       ended = true;
       running -= 1;
-      timer?.cancel();
+      wait.cancel();
       signal.removeEventListener('abort', cancel);
     };
-    const due = (): void => {
+    const arm = (): void => {
+      if (!ended) wait.arm();
+    };
+    const wait = createWait(() => {
       if (!again) cancel();
       const work = run(task);
       if (work === null) arm();
       else void work.then(arm);
-    };
-    const arm = (): void => {
-      if (!ended) timer = wait(due);
-    };
+    });
     running += 1;
     signal.addEventListener('abort', cancel, { once: true });
     arm();
@@ -64,47 +68,66 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
   return {
     every: (intervalMs, task) => {
       requireDelay(intervalMs, 1);
-      let nextMs = clock.monotonicMs();
-      return plan(task, true, (due) => {
-        nextMs = Math.max(nextMs + intervalMs, clock.monotonicMs());
-        return clock.after(nextMs - clock.monotonicMs(), due);
-      });
+      return plan(task, true, (due) => interval(clock, intervalMs, due));
     },
     in: (delayMs, task) => {
       requireDelay(delayMs, 0);
-      return plan(task, false, (due) => clock.after(delayMs, due));
+      return plan(task, false, (due) => {
+        const alarm = clock.alarm(due);
+        return { arm: () => alarm.set(delayMs), cancel: () => alarm.cancel() };
+      });
     },
     at: (time, task) => {
       const dueMs = new Date(time).getTime();
       if (!Number.isFinite(dueMs)) throw new RangeError(`${String(time)} is no time`);
-      return plan(task, false, (due) => untilWall(clock, dueMs, due));
+      return plan(task, false, (due) => untilWall(clock, () => dueMs, due));
     },
     cron: (expression, task, { timezone = 'UTC' } = {}) => {
       const times = parseCronTimes(expression, timezone, 'cron');
       let lastMs = -Infinity;
-      return plan(task, true, (due) => {
+      let nextMs: number | null = null;
+      const next = (): number | null => {
         const nowMs = clock.wallMs();
-        const nextMs = timeAfter(times, lastMs - nowMs < SET_BACK_MS ? Math.max(nowMs, lastMs) : nowMs);
-        if (nextMs === null) return null;
-        return untilWall(clock, nextMs, () => {
-          lastMs = nextMs;
+        nextMs = timeAfter(times, lastMs - nowMs < SET_BACK_MS ? Math.max(nowMs, lastMs) : nowMs);
+        return nextMs;
+      };
+      return plan(task, true, (due) =>
+        untilWall(clock, next, () => {
+          lastMs = nextMs ?? lastMs;
           due();
-        });
-      });
+        }),
+      );
     },
   };
 }
 
-/** Waits until the clock on the wall says `dueMs`, in parts, for it may be set meanwhile. */
-function untilWall(clock: Clock, dueMs: number, due: () => void): Timer {
-  let part: Timer | null = null;
-  const look = (): void => {
-    const leftMs = dueMs - clock.wallMs();
-    part = leftMs <= LOOK_MS ? clock.after(leftMs, arrive) : clock.after(LOOK_MS, look);
+function interval(clock: Clock, intervalMs: number, due: () => void): Wait {
+  let nextMs = clock.monotonicMs();
+  const alarm = clock.alarm(due);
+  return {
+    arm() {
+      const nowMs = clock.monotonicMs();
+      nextMs = Math.max(nextMs + intervalMs, nowMs);
+      alarm.set(nextMs - nowMs);
+    },
+    cancel: () => alarm.cancel(),
   };
-  const arrive = (): void => (clock.wallMs() < dueMs ? look() : due());
-  look();
-  return { cancel: () => part?.cancel() };
+}
+
+/** Waits until the clock on the wall says `next()`, in parts, for it may be set meanwhile. null: for nothing. */
+function untilWall(clock: Clock, next: () => number | null, due: () => void): Wait {
+  let dueMs = 0;
+  const wait = (): void => alarm.set(Math.min(LOOK_MS, dueMs - clock.wallMs()));
+  const alarm = clock.alarm(() => (clock.wallMs() < dueMs ? wait() : due()));
+  return {
+    arm() {
+      const nextMs = next();
+      if (nextMs === null) return;
+      dueMs = nextMs;
+      wait();
+    },
+    cancel: () => alarm.cancel(),
+  };
 }
 
 function requireDelay(delayMs: number, leastMs: number): void {

@@ -225,6 +225,11 @@ export class EdgeNode implements HoldfastNode {
     return { started, ready: waitingFor.length === 0, waitingFor };
   }
 
+  /** Resolves when commands find what is in the store now. */
+  caughtUp(): Promise<void> {
+    return this.#directory.caughtUp();
+  }
+
   locations(): LocationView[] {
     const view = this.location(this.id);
     return view === null ? [] : [view];

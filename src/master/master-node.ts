@@ -176,6 +176,11 @@ export class MasterNode implements HoldfastNode {
     return { started: this.#booted, ready: this.#booted, waitingFor: this.#waitingFor };
   }
 
+  /** Resolves when commands find what is in the store now. */
+  caughtUp(): Promise<void> {
+    return this.#directory.caughtUp();
+  }
+
   locations(): LocationView[] {
     return [...this.#locations.values()].map((location) => location.view());
   }

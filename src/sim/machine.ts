@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../shared/ports/clock.ts';
+import { createAlarm } from '../shared/foundation/alarm.ts';
+import type { Alarm, Clock, Timer } from '../shared/ports/clock.ts';
 import type { Timeline } from './timeline.ts';
 
 /** One run of the program on a machine. Once it is dead nothing that it asked for reaches it any more. */
@@ -122,7 +123,13 @@ export class Machine {
         this.deliver(this.#process, run);
       });
     };
-    return { monotonicMs: () => this.monotonicMs(), wallMs: () => this.wallMs(), after, sleep: () => Promise.reject(new Error('a disk does not sleep')) };
+    return {
+      monotonicMs: () => this.monotonicMs(),
+      wallMs: () => this.wallMs(),
+      after,
+      alarm: (callback) => createAlarm(after, callback),
+      sleep: () => Promise.reject(new Error('a disk does not sleep')),
+    };
   }
 }
 
@@ -157,6 +164,10 @@ class ProcessClock implements Clock {
         timer.cancel();
       },
     };
+  }
+
+  alarm(callback: () => void): Alarm {
+    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

@@ -13,6 +13,7 @@ const historyEntries = 5;
 /** The disk answers in the next turn. */
 const eagerClock: Clock = {
   monotonicMs: () => 0,
+  alarm: () => ({ set: () => undefined, cancel: () => undefined }),
   wallMs: () => 0,
   after: (_, callback) => {
     const immediate = setImmediate(callback);

@@ -35,7 +35,7 @@ async function world(bad: ModuleSpec = rogue): Promise<World> {
   return { hands, devices, exec, start, seen };
 }
 
-/** The bad module ended their host: it is named, and the good one is back within a second. */
+/** The bad module ended their host: it is named, also when it runs again, and the good one is back within a second. */
 async function expectNamed({ hands, exec, seen }: World, problem: RegExp): Promise<void> {
   await waitFor('the culprit to be named', () => seen.some(({ name, value }) => name === 'rogue.problem' && problem.test(JSON.stringify(value))), 30_000);
   await waitFor('the good module', () => seen.filter(({ name, value }) => name === 'good.connected' && value === true).length >= 2);
@@ -46,6 +46,8 @@ async function expectNamed({ hands, exec, seen }: World, problem: RegExp): Promi
   expect(await exec('good', 'echo', 1)).toBe(1);
   expect(hands.status.get('good.problem')).toBeNull();
   expect(hands.log.text()).toContain('"culprit":"hq/rogue"');
+  await expect.poll(() => exec('rogue', 'hello').catch(() => null), { timeout: 20_000, interval: 50 }).toBe('hello');
+  expect(hands.status.get('rogue.problem')).toMatch(problem);
 }
 
 describe('containment: what a driver does wrong costs its own calls, at most its own process, and never the node', () => {

@@ -1,5 +1,6 @@
 import { setImmediate as settle } from 'node:timers/promises';
-import type { Clock, Timer } from '../../src/shared/ports/clock.ts';
+import { createAlarm } from '../../src/shared/foundation/alarm.ts';
+import type { Alarm, Clock, Timer } from '../../src/shared/ports/clock.ts';
 
 interface Due {
   atMs: number;
@@ -37,6 +38,10 @@ export class FakeClock implements Clock {
     const due: Due = { atMs: this.#nowMs + Math.max(0, delayMs), callback };
     this.#timers.add(due);
     return { cancel: () => this.#timers.delete(due) };
+  }
+
+  alarm(callback: () => void): Alarm {
+    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

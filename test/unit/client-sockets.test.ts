@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { revokeCredential } from '../../src/shared/api/credentials.ts';
 import { socketCommands } from '../../src/shared/client-api/socket.ts';
@@ -275,6 +276,26 @@ describe('request', () => {
     expect(await client.ask({ id: 2, cmd: 'request', route: 'moduleList', query: { limit: '1' } })).toMatchObject({ type: 'success', status: 200 });
   });
 
+  it('is held to the rate of its key, over all sockets of it', async () => {
+    const sockets = [await open(), await open()];
+    const asking = async (client: SocketClient, times: number): Promise<unknown> => {
+      let last: unknown = null;
+      for (let id = 1; id <= times; id += 1) {
+        client.send({ id, cmd: 'request', route: 'nothing' });
+        if (id % limits.clientSocketCommands === 0 || id === times) last = (await client.find((frame) => frame['id'] === id, 'an answer'))['error'];
+      }
+      return last;
+    };
+    // To open each was an attempt, too.
+    for (const socket of sockets) expect(await asking(socket, limits.apiRequestsPerMinute / 2 - 1)).toMatchObject({ code: 'INPUT_INVALID' });
+    const another = await open('viewer');
+    expect(await asking(another, 1)).toMatchObject({ code: 'INPUT_INVALID' });
+    for (const socket of sockets) {
+      socket.send({ id: 'more', cmd: 'request', route: 'nothing' });
+      expect(await socket.find(({ id }) => id === 'more', 'an answer')).toMatchObject({ error: { code: 'RATE_LIMITED' } });
+    }
+  });
+
   it('counts as a command under way, and is cancelled when its client leaves', async () => {
     let cancelled = 0;
     server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => {
@@ -322,15 +343,33 @@ describe('what is malformed', () => {
     expect(answer).toMatchObject({ error: { code: 'INPUT_INVALID', facts: { field: 'request.name' } } });
   });
 
-  it('a binary frame is an error; an oversized one, or one that is not UTF-8, ends the socket with the code for it', async () => {
-    const [binary, oversized, garbled] = [await open(), await open(), await open()];
-    binary.socket.send(Buffer.from('{"id":1}'));
-    expect(await binary.next()).toMatchObject({ type: 'error', code: 0 });
-    oversized.send('x'.repeat(limits.clientSocketFrameBytes + 1));
-    expect((await oversized.untilClosed()).code).toBe(1009);
-    garbled.socket.send(Buffer.from([0xff, 0xfe]), { binary: false });
-    expect((await garbled.untilClosed()).code).toBe(1007);
-    expect(await binary.ask('ping')).toBe('pong');
+  it('a binary frame is an error, and the socket lives on', async () => {
+    const client = await open();
+    client.socket.send(Buffer.from('{"id":1}'));
+    expect(await client.next()).toMatchObject({ type: 'error', code: 0 });
+    expect(await client.ask('ping')).toBe('pong');
+  });
+
+  /** Past the library, which sends nothing that breaks the protocol. */
+  const sendBytes = ({ socket }: SocketClient, ...bytes: number[]): void => {
+    const stream: unknown = Reflect.get(socket, '_socket');
+    if (stream instanceof Socket) stream.write(Buffer.from(bytes));
+  };
+  it.each<[problem: string, code: number, send: (client: SocketClient) => void]>([
+    ['frame-too-large', 1009, (client) => client.send('x'.repeat(limits.clientSocketFrameBytes + 1))],
+    ['not-utf-8', 1007, ({ socket }) => socket.send(Buffer.from([0xff, 0xfe]), { binary: false })],
+    ['protocol-error', 1002, (client) => sendBytes(client, 0x83, 0x80, 0, 0, 0, 0)],
+  ])('%s ends the socket with code %i, once what is under way is answered; others see nothing', async (problem, code, send) => {
+    server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () =>
+      setImmediate(() => reject(new HoldfastError('CANCELLED', { fate: 'unknown' }))),
+    )));
+    const [client, other] = [await open(), await open()];
+    for (const id of [1, 2]) client.send({ id, cmd: 'exec', ...meta, name: 'wait' });
+    await until(() => server.node.execs.length === 2, 'both run');
+    send(client);
+    for (const id of [1, 2]) expect(await client.next()).toMatchObject({ id, type: 'error', error: { code: 'CANCELLED' } });
+    expect(await client.untilClosed()).toEqual({ code, reason: problem });
+    expect(await other.ask('ping')).toBe('pong');
   });
 });
 

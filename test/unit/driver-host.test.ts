@@ -183,10 +183,10 @@ describe('device connections of a host', () => {
     scope.defer('host', () => host.abandon());
     const gate = (open: boolean, leaseUntilMs: number | null = null) =>
       host.receive({ t: 'gate', location: 'hq', run: 1, gate: { epoch: epoch(2), open, leaseUntilMs } });
-    const start = async () => {
+    const start = async (fault: string | null = null) => {
       const flags = { tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] };
       const spec = { id: 'mod-1', driver: 'plain', role: 'device' as const, name: 'M', ip: '127.0.0.1', port, ...flags };
-      host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null, edited: false }] });
+      host.receive({ t: 'start', id: 1, location: 'hq', run: 1, modules: [{ spec, handover: null, edited: false, fault }] });
       await expect.poll(() => sent.some(({ t }) => t === 'started'), { interval: 5 }).toBe(true);
     };
     const connected = () => sent.flatMap((message) => (message.t === 'status' && message.key === 'connected' ? [message.value] : []));
@@ -219,6 +219,17 @@ describe('device connections of a host', () => {
     await clock.advance(1);
     expect(entered).toEqual(['hq/mod-1']);
     await expect.poll(() => sent.at(-1), { interval: 5 }).toMatchObject({ t: 'error', error: { code: 'DEADLINE' } });
+  });
+
+  it('of a module that ended its last host: status says so for a minute', async () => {
+    const { clock, gate, start, sent } = await setUp();
+    gate(true);
+    await start('it ended its driver host: boom');
+    const problems = () => sent.flatMap((message) => (message.t === 'status' && message.key === 'problem' ? [message.value] : []));
+    await clock.advance(limits.moduleFaultMs - 1);
+    expect(problems()).toEqual(['it ended its driver host: boom']);
+    await clock.advance(1);
+    expect(problems()).toEqual(['it ended its driver host: boom', null]);
   });
 
   it('end with the lease although the gate closed before and the node says no more', async () => {

@@ -78,6 +78,7 @@ describe('a host that ends', () => {
   it('whose culprit is known: the modules of others start at once on a host that runs', async () => {
     const { start, startedAt, host, clock, link } = setUp(2);
     const problems: [string, unknown][] = [];
+    const faultsAt = (index: number) => host(index).of('start').flatMap(({ modules }) => modules.map(({ fault }) => fault));
     link.onStatus(({ module, key, value }) => void (key === 'problem' && problems.push([module, value])));
     // These two drivers go to the first host.
     await start([spec('mod-1', { driver: 'good' }), spec('mod-2', { driver: 'bad' })]);
@@ -91,6 +92,12 @@ describe('a host that ends', () => {
     ]);
     await clock.advance(300);
     expect(startedAt(2)).toEqual(['mod-2']);
+    // It is told what it did, to show that for a while; once.
+    expect(faultsAt(1)).toEqual([null]);
+    expect(faultsAt(2)).toEqual(['it ended its driver host: boom']);
+    host(2).die('killed');
+    await clock.advance(5_000);
+    expect(faultsAt(3)).toEqual([null]);
   });
 
   it('of a driver that has one of its own already: what else it lost goes there, and starts at once', async () => {

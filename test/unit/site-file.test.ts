@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
@@ -6,6 +7,7 @@ import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { exportSite } from '../../src/shared/runtime/site-file.ts';
+import { Directory } from '../../src/shared/runtime/directory.ts';
 import { createSiteFiles, planApply, problemLine, runApply } from '../../src/shared/runtime/site-plan.ts';
 
 const site = `edges:
@@ -421,6 +423,28 @@ zones:
     expect(text).not.toContain('panel');
     expect(text).not.toContain('aaaa');
     expect(await problems(text)).toEqual([]);
+  });
+
+  it('what was applied, put or removed is known to commands before it is answered', async () => {
+    const store = createMemoryStore();
+    const changesSince = store.changesSince.bind(store);
+    store.changesSince = async (...asked) => {
+      await nextTurn();
+      return changesSince(...asked);
+    };
+    const directory = new Directory(store);
+    const stop = await directory.open();
+    const files = createSiteFiles(store, {}, () => directory.caughtUp());
+    const known = (id: string) => directory.find('sys', id) !== null;
+    await (await files.plan('systems: [{id: sys-1, name: One}]')).run();
+    expect(known('sys-1')).toBe(true);
+    const stored = await store.get('sys-1');
+    if (stored?.document.type !== 'sys') throw new Error('it is a system');
+    const version = await files.put({ ...stored.document, id: 'sys-2' }, null);
+    expect(known('sys-2')).toBe(true);
+    await files.remove('sys-2', version);
+    expect(known('sys-2')).toBe(false);
+    stop();
   });
 
   it('round trip: apply finds nothing to change, and makes the same documents in an empty store', async () => {

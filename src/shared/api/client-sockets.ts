@@ -59,6 +59,12 @@ export class ClientSockets {
     return caller;
   }
 
+  /** What REST does for a key is held to its rate over all its sockets, too. */
+  readonly #request: SessionDeps['request'] = async (call) => {
+    this.#countAttempt(`key ${call.caller.id}`);
+    return await this.#deps.request(call);
+  };
+
   /** As often as REST allows, and counted as failed proofs at the link port are. */
   #countAttempt(asker: string): void {
     if (this.#attempts.count(asker) >= limits.apiRequestsPerMinute) throw new HoldfastError('RATE_LIMITED', { retryAfterMs: limits.proofFailureWindowMs });
@@ -75,7 +81,8 @@ export class ClientSockets {
   open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {
     // Not earlier: a node that is being built cannot be listened to.
     this.#redirects ??= new Redirects(this.#deps.node, this.#topics);
-    const session = new SocketSession({ ...this.#deps, topics: this.#topics }, { caller, socket, remote }, () => {
+    const deps = { ...this.#deps, topics: this.#topics, request: this.#request };
+    const session = new SocketSession(deps, { caller, socket, remote }, () => {
       this.#sessions.delete(session);
       this.#count();
     });

@@ -318,7 +318,7 @@ class DriverHosts implements DeviceLink {
 
   #place(location: Location, spec: ModuleSpec, at?: Slot): Placed {
     const slot = at === undefined ? this.#pool.place(spec.driver) : this.#pool.placeAt(at, spec.driver);
-    const placed: Placed = { spec, slot, connected: false, leaving: false, edited: null, problem: null };
+    const placed: Placed = { spec, slot, connected: false, leaving: false, edited: null, problem: null, fault: null };
     location.modules.set(spec.id, placed);
     return placed;
   }
@@ -414,7 +414,8 @@ class DriverHosts implements DeviceLink {
       const lost = [...location.modules.values()].filter((placed) => placed.slot === slot);
       for (const placed of lost) {
         const guilty = location.id === culpritLocation && placed.spec.id === culpritModule;
-        placed.problem = guilty ? `it ended its driver host: ${firstLine(end.reason)}` : LOST;
+        placed.fault = guilty ? `it ended its driver host: ${firstLine(end.reason)}` : null;
+        placed.problem = placed.fault ?? LOST;
         placed.edited = null;
         // The host cannot say it any more.
         this.#publish(location.id, placed.spec.id, 'problem', placed.problem);

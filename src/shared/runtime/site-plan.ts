@@ -72,8 +72,8 @@ export async function runApply(plan: ApplyPlan, store: DocumentStore): Promise<V
   return plan.writes.length === 0 ? [] : store.apply(plan.writes);
 }
 
-/** What the API serves. */
-export function createSiteFiles(store: DocumentStore, options: PlanOptions = {}): SiteFiles {
+/** What the API serves. `settled`: resolves when everybody knows what was stored; who asked hears of it then. */
+export function createSiteFiles(store: DocumentStore, options: PlanOptions = {}, settled = async (): Promise<void> => undefined): SiteFiles {
   return {
     plan: async (text) => {
       const plan = await planApply(text, store, options);
@@ -83,12 +83,20 @@ export function createSiteFiles(store: DocumentStore, options: PlanOptions = {})
         plan: { changes, unchanged, warnings },
         run: async () => {
           await runApply(plan, store);
+          await settled();
         },
       };
     },
     export: () => exportSite(store),
-    put: (document, expect) => putDocument(document, expect, store, options),
-    remove: (id, expect) => removeDocument(id, expect, store),
+    put: async (document, expect) => {
+      const version = await putDocument(document, expect, store, options);
+      await settled();
+      return version;
+    },
+    remove: async (id, expect) => {
+      await removeDocument(id, expect, store);
+      await settled();
+    },
     sealed: () => sealedSummary(store, options.sealing ?? noSealing),
     rekey: () => planRekey(store, options.sealing ?? noSealing),
   };

@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../../../src/shared/ports/clock.ts';
+import { createAlarm } from '../../../src/shared/foundation/alarm.ts';
+import type { Alarm, Clock, Timer } from '../../../src/shared/ports/clock.ts';
 
 /** The clock of another machine: its own zero, and a rate that a story may bend. */
 export class SkewedClock implements Clock {
@@ -26,6 +27,10 @@ export class SkewedClock implements Clock {
 
   after(delayMs: number, callback: () => void): Timer {
     return this.#base.after(this.#true(delayMs), callback);
+  }
+
+  alarm(callback: () => void): Alarm {
+    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
 import type { ClientSocket } from '../../ports/client-socket.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { ClientWebSocket } from './client-web-socket.ts';
 import { DutyCycle } from './duty-cycle.ts';
 
 type Flushed = Pick<ClientConnection, 'flush'>;
@@ -65,13 +66,13 @@ export class Flusher {
  * the library, without compression, writes each of its own frames in one go.
  */
 export class ClientConnection implements ClientSocket {
-  readonly #socket: WebSocket;
+  readonly #socket: ClientWebSocket;
   readonly #stream: Duplex;
   readonly #flusher: Flusher;
   #frames: Uint8Array[] = [];
   #bytes = 0;
 
-  constructor(socket: WebSocket, stream: Duplex, flusher: Flusher) {
+  constructor(socket: ClientWebSocket, stream: Duplex, flusher: Flusher) {
     this.#socket = socket;
     this.#stream = stream;
     this.#flusher = flusher;
@@ -100,7 +101,7 @@ export class ClientConnection implements ClientSocket {
 
   close(code: number, reason: string): void {
     this.flush();
-    this.#socket.close(code, reason);
+    this.#socket.finish(code, reason);
   }
 
   flush(): void {

@@ -8,6 +8,7 @@ import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { ClientConnection, Flusher } from './client-connection.ts';
+import { ClientWebSocket } from './client-web-socket.ts';
 
 /** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
 const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;
@@ -18,7 +19,7 @@ const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessage
  */
 export function serveClientSockets(server: Server, sockets: ClientSockets, deps: { clock: Clock; rateAddress(address: string): string }): void {
   const { clock, rateAddress } = deps;
-  const webSockets = new WebSocketServer({ noServer: true, clientTracking: false, ...webSocketOptions });
+  const webSockets = new WebSocketServer({ WebSocket: ClientWebSocket, noServer: true, clientTracking: false, ...webSocketOptions });
   const flusher = new Flusher(clock);
 
   const accept = async (request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> => {
@@ -28,11 +29,12 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
     const caller = await sockets.admit({ address, headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
     webSockets.handleUpgrade(request, stream, head, (socket) => {
       const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remoteOf(request));
+      socket.onBroken = (code, problem) => session.end(problem, code);
       socket.on('message', (data, isBinary) => session.receive(isBinary ? null : textOf(data)));
       socket.on('pong', () => session.heard());
       stream.on('drain', () => session.drained());
       socket.on('close', () => session.closed());
-      // The library closes the socket with the matching code, and `close` follows.
+      // `onBroken` was told of it, and `close` follows.
       socket.on('error', () => undefined);
     });
   };

@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 // Not the global ones: those of a driver host are for drivers (`watchTimers`).
 import { clearTimeout, setTimeout } from 'node:timers';
 import { type Due, TimerHeap } from '../../foundation/timer-heap.ts';
-import type { Clock, Timer } from '../../ports/clock.ts';
+import type { Alarm, Clock, Timer } from '../../ports/clock.ts';
 
 /** Longer timers overflow in Node and would fire at once: those are waited for in parts. */
 const LONGEST_MS = 2_147_483_647;
@@ -21,22 +21,22 @@ const afterPromises = AsyncResource.bind((next: () => void): void => queueMicrot
  * deadline: what waits for seconds is copied by the garbage collector, and one of Node's is ten times as large.
  */
 class SystemTimers {
-  readonly #heap = new TimerHeap<SystemTimer>();
+  readonly #heap = new TimerHeap<SystemTimer | SystemAlarm>();
   #nodeTimer: NodeJS.Timeout | null = null;
   /** When Node's will fire. While callbacks run, whoever runs them sets it afterwards. */
   #armedMs = Infinity;
   #firingMs = 0;
 
-  after(delayMs: number, callback: () => void): Timer {
+  /** `timer` waits for nothing yet. */
+  add(timer: SystemTimer | SystemAlarm, delayMs: number): void {
     const nowMs = monotonicMs();
     // Never in the past, where it would be due for as long as it is set again; and no number at all is none.
-    const timer = new SystemTimer(this, nowMs + (delayMs > 0 ? delayMs : 0), callback);
+    timer.dueMs = nowMs + (delayMs > 0 ? delayMs : 0);
     this.#heap.add(timer);
     if (timer.dueMs < this.#armedMs) this.#arm(timer.dueMs, nowMs);
-    return timer;
   }
 
-  remove(timer: SystemTimer): void {
+  remove(timer: SystemTimer | SystemAlarm): void {
     this.#heap.remove(timer);
     // A process that waits for nothing may end.
     if (this.#heap.first === undefined) this.#disarm();
@@ -84,15 +84,14 @@ class SystemTimers {
 }
 
 class SystemTimer implements Timer, Due {
-  readonly dueMs: number;
+  dueMs = 0;
   place = -1;
   readonly #timers: SystemTimers;
   /** Let go of as soon as it is over: an old timer would keep alive what it refers to. */
   #callback: (() => void) | null;
 
-  constructor(timers: SystemTimers, dueMs: number, callback: () => void) {
+  constructor(timers: SystemTimers, callback: () => void) {
     this.#timers = timers;
-    this.dueMs = dueMs;
     this.#callback = callback;
   }
 
@@ -108,13 +107,43 @@ class SystemTimer implements Timer, Due {
   }
 }
 
+class SystemAlarm implements Alarm, Due {
+  dueMs = 0;
+  place = -1;
+  readonly #timers: SystemTimers;
+  readonly #callback: () => void;
+
+  constructor(timers: SystemTimers, callback: () => void) {
+    this.#timers = timers;
+    this.#callback = callback;
+  }
+
+  set(delayMs: number): void {
+    this.#timers.remove(this);
+    this.#timers.add(this, delayMs);
+  }
+
+  cancel(): void {
+    this.#timers.remove(this);
+  }
+
+  fire(): void {
+    this.#callback();
+  }
+}
+
 export function createSystemClock(): Clock {
   const timers = new SystemTimers();
-  const after = (delayMs: number, callback: () => void): Timer => timers.after(delayMs, callback);
+  const after = (delayMs: number, callback: () => void): Timer => {
+    const timer = new SystemTimer(timers, callback);
+    timers.add(timer, delayMs);
+    return timer;
+  };
   return {
     monotonicMs,
     wallMs: () => Date.now(),
     after,
+    alarm: (callback) => new SystemAlarm(timers, callback),
     sleep(delayMs, signal) {
       return new Promise((resolve, reject) => {
         if (signal.aborted) {

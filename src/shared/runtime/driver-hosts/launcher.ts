@@ -77,7 +77,7 @@ export class Launcher {
     }
     for (const placed of batch) placed.problem = null;
     if (batch.length === 0) return 0;
-    const modules = batch.map(({ spec, edited }) => ({ spec, handover: handover[spec.id] ?? null, edited: edited !== null }));
+    const modules = batch.map(({ spec, edited, fault }) => ({ spec, handover: handover[spec.id] ?? null, edited: edited !== null, fault }));
     const answer = await peer.ask({ t: 'start', location: location.id, run: location.run, modules });
     if (answer?.t !== 'started') return 0;
     const { hide } = this.#options;

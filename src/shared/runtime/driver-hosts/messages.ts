@@ -74,8 +74,8 @@ export const toHostSchema = z.discriminatedUnion('t', [
     id,
     location: text,
     run: id,
-    /** `edited`: with the code that was tried live last. */
-    modules: z.array(z.object({ spec: moduleSpec, handover: json, edited: z.boolean() })),
+    /** `edited`: with the code that was tried live last. `fault`: what it did wrong before, to be shown for a while. */
+    modules: z.array(z.object({ spec: moduleSpec, handover: json, edited: z.boolean(), fault: text.nullable() })),
   }),
   /** Stops these modules; `hookMs` is how long their own clean-up may take. */
   z.object({ t: z.literal('stop'), id, location: text, modules: z.array(text), hookMs: z.number() }),

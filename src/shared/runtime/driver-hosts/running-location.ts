@@ -17,6 +17,8 @@ export interface Placed {
   edited: string | null;
   /** Why it does not run; null: it does, or is being started. */
   problem: string | null;
+  /** How it ended its last host; null: it did not. */
+  fault: string | null;
 }
 
 /** A location from its start to its stop. */
