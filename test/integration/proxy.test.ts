@@ -133,3 +133,32 @@ it('a cut in the middle of a command is told with its fate; each edge goes on wi
   await expect.poll(() => seen.map(({ value }) => value), { timeout: 10_000 }).toEqual([true, false, true]);
   abort.abort();
 }, 90_000);
+
+it('a bearer token of the master is good at an edge, without a line as well; what is under way for it is answered when it is revoked', async () => {
+  const berlin = world.federation.edge('berlin')?.origin ?? '';
+  const { id, token } = await world.client.call(routes.tokenIssue, { body: { user: 'olga', role: 'operator', expires_in: 600 } });
+  const bearer = { authorization: `Bearer ${token}` };
+  const whoAsks = async (): Promise<unknown> => {
+    const response = await fetch(`${berlin}/api/engine/v2/users/current`, { headers: bearer });
+    const body: unknown = await response.json();
+    return [response.status, typeof body === 'object' && body !== null && 'id' in body ? body.id : null];
+  };
+  await expect.poll(whoAsks, { timeout: 10_000 }).toEqual([200, 'olga']);
+  cutLine('cut');
+  await expect.poll(async () => (await world.atEdge('berlin')).link.state, { timeout: 10_000 }).not.toBe('up');
+  expect(await whoAsks()).toEqual([200, 'olga']);
+  const socket = await SocketClient.open(`${berlin}/api/engine/v2/systems/control`, bearer);
+  scope.defer('socket of olga', () => socket.close());
+  socket.send({ id: 1, cmd: 'exec', ...variable, name: 'echo', args: ['alone'] });
+  expect(await socket.find((frame) => frame['id'] === 1, 'an answer')).toMatchObject({ type: 'success', value: 'alone', served_by: 'berlin' });
+
+  await world.client.call(routes.tokenRevoke, { params: { id } });
+  // Nobody has told the edge yet.
+  expect(await whoAsks()).toEqual([200, 'olga']);
+  socket.send({ id: 2, cmd: 'exec', ...variable, name: 'slow', args: [20_000] });
+  await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
+  cutLine('open');
+  expect(await socket.find((frame) => frame['id'] === 2, 'an answer')).toMatchObject({ type: 'error', error: { code: 'CANCELLED' } });
+  expect(await socket.untilClosed()).toEqual({ code: 1008, reason: 'key-revoked' });
+  expect(await whoAsks()).toEqual([401, null]);
+}, 90_000);

@@ -76,10 +76,16 @@ describe('who may open a WebSocket', () => {
     expect(await client.ask('ping')).toBe('pong');
   });
 
-  it('ends with the key', async () => {
+  it('ends with the key, once what is under way is answered', async () => {
     const revoked = await open('operator');
     const other = await open('viewer');
+    server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () =>
+      reject(new HoldfastError('CANCELLED', { fate: 'unknown' })),
+    )));
+    revoked.send({ id: 1, cmd: 'exec', ...meta, name: 'wait' });
+    await until(() => server.node.execs.length === 1, 'it runs');
     await revokeCredential(server.node.store, 'api_key', server.keys.operator.split('.')[0] ?? '');
+    expect(await revoked.next()).toMatchObject({ id: 1, error: { code: 'CANCELLED' } });
     expect(await revoked.untilClosed()).toEqual({ code: 1008, reason: 'key-revoked' });
     expect(await other.ask('ping')).toBe('pong');
   });
