@@ -7,7 +7,7 @@ import { afterEach } from 'vitest';
 export function tempFolders(): () => string {
   const folders: string[] = [];
   afterEach(() => {
-    for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+    for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   });
   return () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-'));
