@@ -245,7 +245,7 @@ class ManualClock implements Clock {
   }
 
   alarm(callback: () => void): Alarm {
-    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
+    return createAlarm(this, callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

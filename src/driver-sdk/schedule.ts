@@ -85,15 +85,13 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
     cron: (expression, task, { timezone = 'UTC' } = {}) => {
       const times = parseCronTimes(expression, timezone, 'cron');
       let lastMs = -Infinity;
-      let nextMs: number | null = null;
       const next = (): number | null => {
         const nowMs = clock.wallMs();
-        nextMs = timeAfter(times, lastMs - nowMs < SET_BACK_MS ? Math.max(nowMs, lastMs) : nowMs);
-        return nextMs;
+        return timeAfter(times, lastMs - nowMs < SET_BACK_MS ? Math.max(nowMs, lastMs) : nowMs);
       };
       return plan(task, true, (due) =>
-        untilWall(clock, next, () => {
-          lastMs = nextMs ?? lastMs;
+        untilWall(clock, next, (dueMs) => {
+          lastMs = dueMs;
           due();
         }),
       );
@@ -115,10 +113,10 @@ function interval(clock: Clock, intervalMs: number, due: () => void): Wait {
 }
 
 /** Waits until the clock on the wall says `next()`, in parts, for it may be set meanwhile. null: for nothing. */
-function untilWall(clock: Clock, next: () => number | null, due: () => void): Wait {
+function untilWall(clock: Clock, next: () => number | null, due: (dueMs: number) => void): Wait {
   let dueMs = 0;
   const wait = (): void => alarm.set(Math.min(LOOK_MS, dueMs - clock.wallMs()));
-  const alarm = clock.alarm(() => (clock.wallMs() < dueMs ? wait() : due()));
+  const alarm = clock.alarm(() => (clock.wallMs() < dueMs ? wait() : due(dueMs)));
   return {
     arm() {
       const nextMs = next();

@@ -127,7 +127,7 @@ export class Machine {
       monotonicMs: () => this.monotonicMs(),
       wallMs: () => this.wallMs(),
       after,
-      alarm: (callback) => createAlarm(after, callback),
+      alarm: (callback) => createAlarm({ after }, callback),
       sleep: () => Promise.reject(new Error('a disk does not sleep')),
     };
   }
@@ -167,7 +167,7 @@ class ProcessClock implements Clock {
   }
 
   alarm(callback: () => void): Alarm {
-    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
+    return createAlarm(this, callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { join } from 'node:path';
 import { openEmbeddedJournal } from '../../src/shared/adapters/journal-embedded/embedded-journal.ts';
 import { createMemoryJournal } from '../../src/shared/adapters/store-memory/memory-journal.ts';
+import { createAlarm } from '../../src/shared/foundation/alarm.ts';
 import type { Clock } from '../../src/shared/ports/clock.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { tempFolders } from '../support/temp-folder.ts';
@@ -13,12 +14,12 @@ const historyEntries = 5;
 /** The disk answers in the next turn. */
 const eagerClock: Clock = {
   monotonicMs: () => 0,
-  alarm: () => ({ set: () => undefined, cancel: () => undefined }),
   wallMs: () => 0,
   after: (_, callback) => {
     const immediate = setImmediate(callback);
     return { cancel: () => clearImmediate(immediate) };
   },
+  alarm: (callback) => createAlarm(eagerClock, callback),
   sleep: async () => nextTurn(),
 };
 

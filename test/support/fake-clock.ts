@@ -41,7 +41,7 @@ export class FakeClock implements Clock {
   }
 
   alarm(callback: () => void): Alarm {
-    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
+    return createAlarm(this, callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

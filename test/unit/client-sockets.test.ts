@@ -365,6 +365,10 @@ describe('what is malformed', () => {
     ['frame-too-large', 1009, (client) => client.send('x'.repeat(limits.clientSocketFrameBytes + 1))],
     ['not-utf-8', 1007, ({ socket }) => socket.send(Buffer.from([0xff, 0xfe]), { binary: false })],
     ['protocol-error', 1002, (client) => sendBytes(client, 0x83, 0x80, 0, 0, 0, 0)],
+    ['too-many-fragments', 1008, (client) => {
+      sendBytes(client, 0x01, 0x80, 0, 0, 0, 0);
+      for (let more = 0; more < 16_384; more += 1) sendBytes(client, 0x00, 0x80, 0, 0, 0, 0);
+    }],
   ])('%s ends the socket with code %i, once what is under way is answered; others see nothing', async (problem, code, send) => {
     server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () =>
       setImmediate(() => reject(new HoldfastError('CANCELLED', { fate: 'unknown' }))),

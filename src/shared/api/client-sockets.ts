@@ -59,7 +59,7 @@ export class ClientSockets {
     return caller;
   }
 
-  /** What REST does for a key is held to its rate over all its sockets, too. */
+  /** Requests of a key over all its sockets are held to the rate that REST has, and counted with its attempts. */
   readonly #request: SessionDeps['request'] = async (call) => {
     this.#countAttempt(`key ${call.caller.id}`);
     return await this.#deps.request(call);

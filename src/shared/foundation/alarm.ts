@@ -1,13 +1,17 @@
+interface Cancellable {
+  cancel(): void;
+}
+
 /** An `Alarm` for a clock that makes a timer for each time. */
 export function createAlarm(
-  after: (delayMs: number, callback: () => void) => { cancel(): void },
+  clock: { after(delayMs: number, callback: () => void): Cancellable },
   callback: () => void,
-): { set(delayMs: number): void; cancel(): void } {
-  let timer: { cancel(): void } | null = null;
+): Cancellable & { set(delayMs: number): void } {
+  let timer: Cancellable | null = null;
   return {
     set(delayMs) {
       timer?.cancel();
-      timer = after(delayMs, callback);
+      timer = clock.after(delayMs, callback);
     },
     cancel() {
       timer?.cancel();

@@ -15,6 +15,7 @@ export interface Clock {
   wallMs(): number;
   /** Calls back once, not before `delayMs` have passed. */
   after(delayMs: number, callback: () => void): Timer;
+  /** It rings when it is set, not before. */
   alarm(callback: () => void): Alarm;
   /** Resolves after `delayMs`, rejects with the signal's reason when it aborts first. */
   sleep(delayMs: number, signal: AbortSignal): Promise<void>;

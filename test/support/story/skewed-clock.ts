@@ -30,7 +30,7 @@ export class SkewedClock implements Clock {
   }
 
   alarm(callback: () => void): Alarm {
-    return createAlarm((delayMs, due) => this.after(delayMs, due), callback);
+    return createAlarm(this, callback);
   }
 
   sleep(delayMs: number, signal: AbortSignal): Promise<void> {

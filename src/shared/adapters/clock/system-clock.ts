@@ -21,14 +21,14 @@ const afterPromises = AsyncResource.bind((next: () => void): void => queueMicrot
  * deadline: what waits for seconds is copied by the garbage collector, and one of Node's is ten times as large.
  */
 class SystemTimers {
-  readonly #heap = new TimerHeap<SystemTimer | SystemAlarm>();
+  readonly #heap = new TimerHeap<SystemTimer>();
   #nodeTimer: NodeJS.Timeout | null = null;
   /** When Node's will fire. While callbacks run, whoever runs them sets it afterwards. */
   #armedMs = Infinity;
   #firingMs = 0;
 
   /** `timer` waits for nothing yet. */
-  add(timer: SystemTimer | SystemAlarm, delayMs: number): void {
+  add(timer: SystemTimer, delayMs: number): void {
     const nowMs = monotonicMs();
     // Never in the past, where it would be due for as long as it is set again; and no number at all is none.
     timer.dueMs = nowMs + (delayMs > 0 ? delayMs : 0);
@@ -36,7 +36,7 @@ class SystemTimers {
     if (timer.dueMs < this.#armedMs) this.#arm(timer.dueMs, nowMs);
   }
 
-  remove(timer: SystemTimer | SystemAlarm): void {
+  remove(timer: SystemTimer): void {
     this.#heap.remove(timer);
     // A process that waits for nothing may end.
     if (this.#heap.first === undefined) this.#disarm();
@@ -83,39 +83,17 @@ class SystemTimers {
   }
 }
 
-class SystemTimer implements Timer, Due {
+class SystemTimer implements Alarm, Due {
   dueMs = 0;
   place = -1;
   readonly #timers: SystemTimers;
-  /** Let go of as soon as it is over: an old timer would keep alive what it refers to. */
+  readonly #once: boolean;
   #callback: (() => void) | null;
 
-  constructor(timers: SystemTimers, callback: () => void) {
+  constructor(timers: SystemTimers, callback: () => void, once: boolean) {
     this.#timers = timers;
     this.#callback = callback;
-  }
-
-  cancel(): void {
-    this.#callback = null;
-    this.#timers.remove(this);
-  }
-
-  fire(): void {
-    const callback = this.#callback;
-    this.#callback = null;
-    callback?.();
-  }
-}
-
-class SystemAlarm implements Alarm, Due {
-  dueMs = 0;
-  place = -1;
-  readonly #timers: SystemTimers;
-  readonly #callback: () => void;
-
-  constructor(timers: SystemTimers, callback: () => void) {
-    this.#timers = timers;
-    this.#callback = callback;
+    this.#once = once;
   }
 
   set(delayMs: number): void {
@@ -124,18 +102,26 @@ class SystemAlarm implements Alarm, Due {
   }
 
   cancel(): void {
+    this.#over();
     this.#timers.remove(this);
   }
 
   fire(): void {
-    this.#callback();
+    const callback = this.#callback;
+    this.#over();
+    callback?.();
+  }
+
+  /** An old timer would keep alive what its callback refers to. */
+  #over(): void {
+    if (this.#once) this.#callback = null;
   }
 }
 
 export function createSystemClock(): Clock {
   const timers = new SystemTimers();
   const after = (delayMs: number, callback: () => void): Timer => {
-    const timer = new SystemTimer(timers, callback);
+    const timer = new SystemTimer(timers, callback, true);
     timers.add(timer, delayMs);
     return timer;
   };
@@ -143,7 +129,7 @@ export function createSystemClock(): Clock {
     monotonicMs,
     wallMs: () => Date.now(),
     after,
-    alarm: (callback) => new SystemAlarm(timers, callback),
+    alarm: (callback) => new SystemTimer(timers, callback, false),
     sleep(delayMs, signal) {
       return new Promise((resolve, reject) => {
         if (signal.aborted) {

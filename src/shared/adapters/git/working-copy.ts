@@ -11,7 +11,7 @@ import { createGit, type Git } from './git-program.ts';
 import { isSymlink, parseTree, refuseTree, type TreeEntry } from './tree-rules.ts';
 
 /** A git of a killed server may still write into what it left: then it is tried again. */
-const whole = { recursive: true, force: true, maxRetries: 10, retryDelay: 20 } as const;
+const wholeFolder = { recursive: true, force: true, maxRetries: 10, retryDelay: 20 } as const;
 
 export interface WorkingCopyOptions {
   /** Of this working copy alone; made if it is not there. */
@@ -98,11 +98,11 @@ class GitWorkingCopy implements WorkingCopy {
       try {
         await this.#fetchInto(fresh, signal);
         await onDisk(this.#folder, async () => {
-          await rm(this.#places.mirror, whole);
+          await rm(this.#places.mirror, wholeFolder);
           await rename(fresh, this.#places.mirror);
         });
       } catch (again) {
-        await rm(fresh, whole);
+        await rm(fresh, wholeFolder);
         throw again;
       }
     }
@@ -190,7 +190,7 @@ class GitWorkingCopy implements WorkingCopy {
       });
       return name;
     } catch (error) {
-      await rm(making, whole);
+      await rm(making, wholeFolder);
       await rm(join(this.#places.indexes, name), { force: true });
       throw error;
     }
@@ -245,7 +245,7 @@ class GitWorkingCopy implements WorkingCopy {
   }
 
   async #removeTree(name: string): Promise<void> {
-    await rm(join(this.#places.trees, name), whole);
+    await rm(join(this.#places.trees, name), wholeFolder);
     await rm(join(this.#places.indexes, name), { force: true });
   }
 
@@ -292,14 +292,14 @@ async function onDisk<T>(folder: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function removeMatching(folder: string, matches: (name: string) => boolean): Promise<void> {
-  for (const name of (await readdir(folder)).filter(matches)) await rm(join(folder, name), whole);
+  for (const name of (await readdir(folder)).filter(matches)) await rm(join(folder, name), wholeFolder);
 }
 
 /** Locks, and packs that were not received to their end. */
 async function removeLocks(folder: string): Promise<void> {
   const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
   const left = names.filter((name) => name.endsWith('.lock') || /(?:^|\/)tmp_(?:pack|idx|obj|rev)_\w+$/.test(name));
-  for (const name of left) await rm(join(folder, name), whole);
+  for (const name of left) await rm(join(folder, name), wholeFolder);
 }
 
 /** Before a tree counts as whole its files are on the disk: a power cut must not leave empty ones. */
