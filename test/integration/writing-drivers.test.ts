@@ -15,8 +15,12 @@ interface Block {
   text: string;
 }
 
+const block = /^```(\w+)(?: (\S+))?\n([\s\S]*?)^```$/gm;
+/** Also within lists and quotations, and of the rarer form; with the line after it, to find it by. */
+const fence = /^[\s>*+\-\d.]*(?:`{3,}|~{3,}).*\n?.*/gm;
+
 const blocksOf = (page: string): Block[] =>
-  [...page.matchAll(/^```(\w+)(?: (\S+))?\n([\s\S]*?)^```$/gm)].map(([, language = '', file = null, text = '']) => ({ language, file, text }));
+  [...page.matchAll(block)].map(([, language = '', file = null, text = '']) => ({ language, file, text }));
 
 /** Commands with the output that the page shows. */
 const commandsOf = (text: string): { command: string; shown: string }[] =>
@@ -81,6 +85,8 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
     scope.defer('shell', () => shell.close());
     // The ports of the page may be taken on this machine. Nothing else is changed.
     const page = readFileSync('docs/writing-drivers.md', 'utf8').replaceAll('4001', String(lamp));
+    // Nothing that a reader may type goes unchecked: every block is a file or commands.
+    expect(page.replaceAll(block, '').match(fence)).toBeNull();
     let ran = 0;
     for (const { language, file, text } of blocksOf(page)) {
       if (file !== null) {
@@ -90,7 +96,7 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
         mkdirSync(dirname(path), { recursive: true });
         writeFileSync(path, text);
       } else {
-        expect(language).toBe('sh');
+        expect([language, text]).toEqual(['sh', expect.stringMatching(/^\$ /)]);
         for (const { command, shown } of commandsOf(text)) {
           expect(await shell.run(command), command).toMatch(asPattern(shown));
           ran += 1;
