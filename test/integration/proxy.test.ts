@@ -68,6 +68,7 @@ it('a system of the master reaches a module of an edge: commands, status, bindin
   socket.send({ id: 2, cmd: 'exec', ...variable, sys: 'sys-central', args: [true] });
   expect(await socket.find(({ id }) => id === 2, 'an answer')).toMatchObject({ type: 'success', value: true, served_by: 'berlin' });
   await socket.find(({ type, value }) => type === 'notify' && value === true, 'the new value');
+  expect(await value()).toBe(true);
 }, 60_000);
 
 it('a WebSocket at one edge is bound to what another drives, and follows its log lines', async () => {
