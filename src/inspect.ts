@@ -33,7 +33,8 @@ import { dataFiles, driversFolderOf } from './data-files.ts';
 export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal }) => {
   const files = dataFiles(folder);
   const { config, configuration } = readConfiguration(env, folder);
-  const documents = read(config?.store == null ? files.documents : files.copy, 'documents.db', storeFile, siteDocuments);
+  const documents =
+    config?.store == null ? read(files.documents, 'documents.db', storeFile, siteDocuments) : read(files.copy, 'documents-copy.db', storeFile, siteDocuments);
   const journal = read(files.journal, 'control.db', journalFile, () => null);
   const credentials = read(files.credentials, 'credentials.db', credentialsFile, (db) => new Map(credentialRows(db).map(({ key, value }) => [key, value])));
   const identity = credentials.value === null ? null : edgeAccess(credentials.value.get('identity') ?? null);
@@ -192,12 +193,15 @@ function siteDocuments(db: Database): AnyDocument[] {
   return documents;
 }
 
+/** What only a server that runs knows. */
+const unheard = { connected: null, location: null, edited: false } as const;
+
 function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
   const of = <K extends DocumentKind>(kind: K): DocumentOf<K>[] => documents.filter((document): document is DocumentOf<K> => document.type === kind);
   return {
     windows: of('edge').map(({ id, window_start, window_length, timezone }) => ({ location: id, start: window_start, length: window_length, timezone })),
     systems: of('sys').map(({ id, modules }) => ({ id, modules })),
-    modules: of('mod').map(({ id, driver_id, ip, port, udp, makebreak, running }) => ({ id, driver_id, ip, port, udp, makebreak, running, connected: null })),
+    modules: of('mod').map(({ id, driver_id, ip, port, udp, makebreak, running }) => ({ id, driver_id, ip, port, udp, makebreak, running, ...unheard })),
     drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
     builtins,
     keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),
@@ -232,11 +236,11 @@ async function brokenDrivers(config: Config | null): Promise<DataFacts['drivers'
   const folder = ownDrivers(config);
   if (folder === null) return [];
   const { problem } = driversOf(config);
-  if (problem !== null) return [{ name: folder, problem }];
+  if (problem !== null) return [{ name: folder, file: null, problem }];
   const broken: DataFacts['drivers'] = [];
   for (const [name, { entry }] of driverFiles(folder)) {
     await checkDriver(entry, {}).catch((error: unknown) => {
-      if (!(error instanceof HoldfastError && error.code === 'INPUT_INVALID')) broken.push({ name, problem: messageOf(error) });
+      if (!(error instanceof HoldfastError && error.code === 'INPUT_INVALID')) broken.push({ name, file: entry, problem: messageOf(error) });
     });
   }
   return broken;

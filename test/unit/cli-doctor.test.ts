@@ -1,13 +1,15 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Redactor } from '../../src/cli/redact.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { inspect } from '../../src/inspect.ts';
+import { localCommands } from '../../src/local-commands.ts';
 import { credentialsFile } from '../../src/shared/adapters/credentials-embedded/file-kind.ts';
+import { journalFile } from '../../src/shared/adapters/journal-embedded/file-kind.ts';
 import { openDatabase } from '../../src/shared/adapters/sqlite/open.ts';
 import { storeFile } from '../../src/shared/adapters/store-embedded/file-kind.ts';
 import { startTestServer } from '../support/api-server.ts';
@@ -15,6 +17,7 @@ import type { TestServer } from '../support/api-server.ts';
 import { addSite } from '../support/api-site.ts';
 import { cli } from '../support/cli-run.ts';
 import type { CliResult, CliSetting } from '../support/cli-run.ts';
+import { badOf, linesRunBy, Mender } from '../support/doctor-fixes.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { locationView, SINCE_MS } from '../support/fake-node.ts';
 import { tempFolders } from '../support/temp-folder.ts';
@@ -32,7 +35,7 @@ afterEach(() => server.close());
 const env = (): Record<string, string> => ({ HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.admin });
 const run = (setting: Partial<CliSetting>, ...argv: string[]): Promise<CliResult> => cli({ clock, env: env(), inspect, ...setting }, ...argv);
 const findings = async (setting: Partial<CliSetting>, ...argv: string[]): Promise<Finding[]> => JSON.parse((await run(setting, 'doctor', '-o', 'json', ...argv)).out) as Finding[];
-const bad = (found: Finding[]): string[] => found.filter(({ verdict }) => verdict !== 'ok').map(({ check, found: text }) => `${check}: ${text}`);
+const bad = badOf;
 
 describe('holdfast doctor with a server', () => {
   it('healthy: a table, and exit code 0', async () => {
@@ -45,8 +48,8 @@ describe('holdfast doctor with a server', () => {
     server.node.views.set('edge-2', locationView('edge-2', { ...healthy, link: 'down', reason: 'never-held' }));
     const { code, out, err } = await run({}, 'doctor');
     expect([code, err]).toEqual([1, 'error: 1 problem\nnext: the last column says what mends each; then holdfast doctor again\n']);
-    expect(out).toMatch(/^problem +location edge-2 +no edge has ever connected +holdfast edge add edge-2/m);
-    expect(await findings({})).toContainEqual({ check: 'location edge-2', verdict: 'problem', found: 'no edge has ever connected', fix: 'holdfast edge add edge-2, and start the edge with what it prints' });
+    expect(out).toMatch(/^problem +location edge-2 +no edge has ever connected +`holdfast edge add edge-2`/m);
+    expect(await findings({})).toContainEqual({ check: 'location edge-2', verdict: 'problem', found: 'no edge has ever connected', fix: '`holdfast edge add edge-2`, and start the edge with what it prints' });
   });
 
   it('a warning leaves the exit code alone', async () => {
@@ -114,6 +117,84 @@ describe('holdfast doctor with a data directory', () => {
       `ports: ${HOLDFAST_HTTP} is taken by another program`.slice(0, 40),
       'master: 127.0.0.1:1 cannot be reached: c',
     ]);
+  });
+});
+
+describe('what the doctor prints, run word for word, mends it', () => {
+  const mender = new Mender();
+  const asServer = { HOLDFAST_ROLE: 'master', HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_LINK: '127.0.0.1:0' };
+  /** With a space in its name: a shell must not take it for two words. */
+  const spaced = (name: string): string => join(folders(), `a ${name}`);
+
+  /** Somebody is at the terminal, and says yes. */
+  const holdfast = async (setting: Partial<CliSetting>, words: readonly string[]): Promise<CliResult> => {
+    const written = new Map<string, Uint8Array>();
+    const result = await run({ ...localCommands, ...setting, written, answers: ['y'] }, ...words);
+    for (const [path, content] of written) writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
+    return result;
+  };
+  type Looked = Partial<CliSetting> & { data?: string; first?: () => void };
+  const mend = (mendings: Parameters<Mender['mend']>[0], { data = folders(), first = () => undefined, ...setting }: Looked = {}): Promise<void> =>
+    mender.mend(mendings, {
+      look: () => findings(setting, '--data', data),
+      holdfast: (words) => {
+        first();
+        return holdfast(setting, words);
+      },
+    });
+
+  it('a data directory that is gone, or that others may read', async () => {
+    const data = spaced('folder');
+    await mend([{ fault: 'the data directory is gone', found: /does not exist/ }], { data, env: {} });
+    chmodSync(data, 0o755);
+    await mend([{ fault: 'others may read the data directory', found: /mode 755/ }], { data, env: {} });
+  });
+
+  it('a copy of the documents of a database that is damaged', async () => {
+    const data = spaced('folder');
+    mkdirSync(data, { mode: 0o700 });
+    for (const name of ['documents-copy.db', 'documents-copy.db-wal']) writeFileSync(join(data, name), 'no database '.repeat(1_000));
+    const env = { ...asServer, HOLDFAST_STORE: 'couchbase://user@127.0.0.1:1/bucket', HOLDFAST_STORE_PASSWORD_FILE: join(data, 'none') };
+    await mend([{ fault: 'the copy of a database is damaged', found: /^documents-copy\.db: damaged/ }], { data, env });
+    expect(readdirSync(data)).toEqual([]);
+  });
+
+  it('settings keys that are not there, or that others may read', async () => {
+    const keys = spaced('file');
+    const env = { ...asServer, HOLDFAST_SETTINGS_KEYS_FILE: keys };
+    await mend([{ fault: 'the file of settings keys is not there', found: /^sealed settings: / }], { env });
+    chmodSync(keys, 0o640);
+    await mend([{ fault: 'others may read the settings keys', found: /mode 640/ }], { env });
+  });
+
+  it('a driver that does not load: the check says why until it is corrected', async () => {
+    const drivers = spaced('folder');
+    mkdirSync(drivers);
+    const write = (text: string): void => writeFileSync(join(drivers, 'lamp.ts'), text);
+    write('export default {');
+    const env = { ...asServer, HOLDFAST_DRIVERS: drivers };
+    const broken = [{ fault: 'a driver of the folder is broken', found: /^drivers: lamp: / }] as const;
+    await expect(mend(broken, { env })).rejects.toThrow('lamp.ts:1');
+    // The SDK by its source, and not made part of the driver: `holdfast/driver` is that of the compiled program.
+    const sdk = JSON.stringify(resolve('src/driver-sdk/index.ts'));
+    const sound = `const sdk = ${sdk};\nconst { defineDriver, z } = await import(sdk);\nexport default defineDriver({ name: 'lamp', role: 'logic', settings: z.object({}), setup: () => ({}) });\n`;
+    await mend(broken, { env, first: () => write(sound) });
+  });
+
+  it("the first administrator's key, once there is another one", async () => {
+    const data = spaced('folder');
+    mkdirSync(data, { mode: 0o700 });
+    openDatabase(join(data, 'credentials.db'), credentialsFile).close();
+    openDatabase(join(data, 'control.db'), journalFile).close();
+    writeFileSync(join(data, 'admin.key'), `${server.keys.admin}\n`);
+    const own = (await run({}, 'key', 'add', '--name', 'mine', '--role', 'admin')).out.trim();
+    const env = { ...asServer, HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: own };
+    await mend([{ fault: "the first administrator's key still lies about", found: /^administrators: / }], { data, env });
+    expect((await run({}, 'status')).code).toBe(4);
+  });
+
+  it('and nothing that is to be run here was left out', () => {
+    expect([...mender.ran].toSorted()).toEqual(linesRunBy('here').toSorted());
   });
 });
 

@@ -1,19 +1,24 @@
+import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import type { Location } from '../../src/client-sdk/index.ts';
 import { checkData } from '../../src/cli/doctor/data-checks.ts';
-import type { DataFacts, EdgeFacts, FederationFacts, ModuleFacts, SiteFacts, StoreFacts } from '../../src/cli/doctor/facts.ts';
+import type { DatabaseFacts, DataFacts, EdgeFacts, FederationFacts, ModuleFacts, SiteFacts, StoreFacts } from '../../src/cli/doctor/facts.ts';
 import { checkFederation } from '../../src/cli/doctor/federation-checks.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { checkSite } from '../../src/cli/doctor/site-checks.ts';
 import { locationOf } from '../../src/shared/api/views.ts';
+import { commandsIn, type Fault, hasPlaceholder, linesFor, mending, shellWords } from '../support/doctor-fixes.ts';
 import { locationView } from '../support/fake-node.ts';
+import { codeOf } from '../tidy/support/code.ts';
+import { programForDocs } from '../tidy/support/program.ts';
+import { filesOf, read } from '../tidy/support/sources.ts';
 
 const NOW = Date.parse('2026-06-01T00:00Z');
 const DAY = 86_400_000;
 
 // What is healthy
 
-const display: ModuleFacts = { id: 'mod-1', driver_id: 'driver-mock', ip: '192.0.2.1', port: 23, udp: false, makebreak: false, running: true, connected: true };
+const display: ModuleFacts = { id: 'mod-1', driver_id: 'driver-mock', ip: '192.0.2.1', port: 23, udp: false, makebreak: false, running: true, connected: true, location: 'berlin', edited: false };
 const site: SiteFacts = {
   windows: [{ location: 'berlin', start: '0 4 * * *', length: 3_600, timezone: 'Europe/Berlin' }],
   systems: [{ id: 'sys-1', modules: ['mod-1', 'mod-2'] }],
@@ -68,22 +73,25 @@ const ofSite = (facts: Partial<SiteFacts>): Finding[] => checkSite({ ...site, ..
 const ofLocation = (facts: Partial<Location>): Finding[] => checkFederation({ ...federation, locations: [{ ...berlin, ...facts }], edges: [] });
 const ofEdge = (facts: Partial<EdgeFacts>, location: Partial<Location> = {}): Finding[] =>
   checkFederation({ ...federation, locations: [{ ...berlin, ...location }], edges: [{ ...edge, ...facts }] });
-const damaged = (name: 'documents.db' | 'control.db' | 'credentials.db', role: 'master' | 'edge' = 'master'): Finding[] =>
+const damaged = (name: DatabaseFacts['name'], role: 'master' | 'edge' = 'master'): Finding[] =>
   ofData({ databases: [{ name, state: 'damaged', problem: 'page 3' }] }, role === 'edge' ? edgeData : data);
 const atMaster = { holder: 'master', state: 'waiting-window', reason: 'edge-lost' } as const;
 
 /** Each planted fault: what the doctor finds, what it says of it, and what it says to do. */
-const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem', found: RegExp, fix: RegExp][] = [
+const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem', found: RegExp, fix: RegExp][] = [
   ['Node is too old', ofData({ node: { version: '20.9.0', wanted: '20.19' } }), 'problem', /20\.9\.0 is too old/, /install Node 20\.19/],
   ['a variable is misspelled', ofData({ configuration: { problem: 'HOLDFAST_ROEL: is unknown; did you mean HOLDFAST_ROLE?', described: null } }), 'problem', /HOLDFAST_ROEL/, /environment/],
-  ['the data directory is gone', ofData({ directory: null }), 'problem', /does not exist/, /mkdir -m 700 \/data/],
+  ['the data directory is gone', ofData({ directory: null }), 'problem', /does not exist/, /mkdir -p -m 700 \/data/],
   ['the data directory cannot be written to', ofData({ directory: { mode: 0o700, writable: false, freeBytes: 10 ** 10 } }), 'problem', /cannot be written/, /chown/],
   ['others may read the data directory', ofData({ directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }), 'warning', /mode 755/, /chmod 700 \/data/],
   ['the disk is nearly full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 10 ** 7 } }), 'problem', /nearly full: 9 MB/, /free space/],
+  ['the disk gets full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 4 * 10 ** 8 } }), 'warning', /little space: 381 MB/, /free space/],
   ['the documents of a master are damaged', damaged('documents.db'), 'problem', /page 3/, /holdfast restore \/data\/backups\/monday\.db --data \/data/],
-  ['the documents of an edge are damaged', damaged('documents.db', 'edge'), 'problem', /page 3/, /rm \/data\/documents\.db/],
+  ['the documents of an edge are damaged', damaged('documents.db', 'edge'), 'problem', /page 3/, /`rm \/data\/documents\.db\*`/],
+  ['the copy of a database is damaged', damaged('documents-copy.db'), 'problem', /page 3/, /`rm \/data\/documents-copy\.db\*`/],
   ['the journal is damaged', damaged('control.db'), 'problem', /page 3/, /give no order/],
   ['the credentials of an edge are damaged', damaged('credentials.db', 'edge'), 'problem', /page 3/, /holdfast edge rotate/],
+  ['the credentials of a master are damaged', damaged('credentials.db'), 'problem', /page 3/, /put a copy .* back.*`holdfast edge add <id>`/],
   [
     'the journal is gone while there are credentials',
     ofData({ databases: [{ name: 'control.db', state: 'absent', problem: '' }, { name: 'credentials.db', state: 'sound', problem: '' }] }),
@@ -94,16 +102,17 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ['the certificate of an edge ends', ofData({ certificates: [{ name: 'edge.pem', endsMs: NOW + 5 * DAY }] }, edgeData), 'warning', /ends on 2026-06-06/, /link to the master/],
   ['the certificate of a master has ended', ofData({ certificates: [{ name: 'server.pem', endsMs: NOW - 1 }] }), 'problem', /has ended/, /restart the master/],
   ['the CA cannot be read', ofData({ certificates: [{ name: 'ca.pem', endsMs: null }] }), 'problem', /ca\.pem cannot be read/, /\/data\/tls/],
+  ['the CA ends', ofData({ certificates: [{ name: 'ca.pem', endsMs: NOW + 5 * DAY }] }), 'problem', /the CA ends on 2026-06-06/, /new CA/],
   ['a location has no enrolled edge', ofData({ credentials: { enrolled: [], edge: null } }), 'problem', /no edge may connect for the location berlin/, /holdfast edge add berlin/],
   ['an enrolled edge has no location', ofData({ credentials: { enrolled: ['berlin', 'rome'], edge: null } }), 'warning', /edge rome may connect/, /holdfast edge revoke rome/],
-  ['an edge was never enrolled', ofData({ credentials: { enrolled: [], edge: null } }, edgeData), 'problem', /never enrolled/, /HOLDFAST_ENROL/],
+  ['an edge was never enrolled', ofData({ credentials: { enrolled: [], edge: null } }, edgeData), 'problem', /never enrolled/, /`holdfast edge add <id>` at the master/],
   ['no administrator is left', ofData({ site: { ...site, keys: [{ id: 'key-1', role: 'admin', revoked: true }] } }), 'problem', /no key of an administrator/, /holdfast restore/],
   [
     "the first administrator's key still lies about",
     ofData({ site: { ...site, keys: [...(site.keys ?? []), { id: 'key-2', role: 'admin', revoked: false }] } }),
     'warning',
     /admin\.key/,
-    /holdfast key revoke key-1, then rm \/data\/admin\.key/,
+    /`holdfast key revoke key-1`, then `rm \/data\/admin\.key`/,
   ],
   [
     'a server with sealed values has no key',
@@ -120,7 +129,14 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
     /put the line of 0a0b0c0d into \/etc\/settings\.keys.*holdfast apply/,
   ],
   ['others may read the settings keys', ofData({ settingsKeys: { file: { ...keyFile, mode: 0o644 }, problem: null, keys: ['0a0b0c0d'] } }), 'problem', /mode 644/, /chmod 600 \/etc\/settings\.keys/],
-  ['the settings keys cannot be read', ofData({ settingsKeys: { file: { ...keyFile, mode: null }, problem: 'ENOENT', keys: [] } }), 'problem', /ENOENT/, /HOLDFAST_SETTINGS_KEYS_FILE/],
+  ['the file of settings keys is not there', ofData({ settingsKeys: { file: { ...keyFile, mode: null }, problem: 'ENOENT', keys: [] } }), 'problem', /ENOENT/, /HOLDFAST_SETTINGS_KEYS_FILE.*--file \/etc\/settings\.keys/],
+  [
+    'the settings keys cannot be read',
+    ofData({ settingsKeys: { file: keyFile, problem: 'line 1 is no key', keys: [] } }),
+    'problem',
+    /line 1 is no key/,
+    /correct the file.*`holdfast settings new-key` prints/,
+  ],
   ...(
     [
       ['the SDK is not installed', 'sdk', /npm install couchbase@/],
@@ -131,20 +147,23 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
       ['replicas make durable writes impossible', 'durability', /bucket-edit --bucket-replica 0/],
       ['nothing is replicated to the database', 'replication', /holdfast xdcr status/],
       ['the disk of the database is full', 'room', /free disk space on the data nodes/],
+      ['the database refuses for another reason', 'other', /docs\/couchbase\.md/],
     ] as const
   ).map(([fault, trouble, fix]): (typeof faults)[number] => [fault, ofStore({ trouble, problem: 'why' }), 'problem', /db\/holdfast: why/, fix]),
   ['an index disagrees with the documents', ofStore({ index: { documents: 9, differences: 1, hidden: 3, damaged: [] } }), 'problem', /1 index disagrees.*3 are hidden/, /holdfast index rebuild/],
   ['a document in the database is damaged', ofStore({ index: { documents: 9, differences: 0, hidden: 0, damaged: ['document mod-1: bad'] } }), 'problem', /mod-1: bad/, /holdfast apply/],
-  ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /holdfast driver check/],
+  ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', file: '/drivers/lamp.ts', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /`holdfast driver check \/drivers\/lamp\.ts`/],
+  ['the folder of drivers cannot be read', ofData({ drivers: [{ name: '/drivers', file: null, problem: 'ENOENT' }] }), 'problem', /\/drivers: ENOENT/, /HOLDFAST_DRIVERS/],
   ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
   ['the master cannot be reached', ofData({ masters: [{ address: 'm:7443', outcome: 'unreachable', problem: 'refused' }] }, edgeData), 'problem', /m:7443 cannot be reached/, /HOLDFAST_MASTERS/],
   ['the master is another one', ofData({ masters: [{ address: 'm:7443', outcome: 'foreign', problem: 'foreign-ca' }] }, edgeData), 'problem', /not the master that this edge trusts/, /holdfast edge add/],
 
   ['a window is in no time zone', ofSite({ windows: [{ location: 'berlin', start: '0 4 * * *', length: 60, timezone: 'Europe/Berlun' }] }), 'problem', /berlin never opens: .*Europe\/Berlun/, /holdfast window next --cron/],
-  ['a system lists a missing module', ofSite({ systems: [{ id: 'sys-1', modules: ['mod-1', 'mod-2', 'mod-9'] }] }), 'problem', /lists the module mod-9/, /holdfast apply with the module mod-9/],
+  ['a system lists a missing module', ofSite({ systems: [{ id: 'sys-1', modules: ['mod-1', 'mod-2', 'mod-9'] }] }), 'problem', /lists the module mod-9/, /`holdfast apply -f <file>`, which has the module mod-9/],
   ['a module is in no system', ofSite({ systems: [{ id: 'sys-1', modules: ['mod-1'] }] }), 'warning', /no system lists mod-2/, /holdfast apply/],
-  ['a driver document is missing', ofSite({ drivers: [] }), 'problem', /mod-1 needs the driver driver-mock/, /holdfast apply with the driver driver-mock/],
+  ['a driver document is missing', ofSite({ drivers: [] }), 'problem', /mod-1 needs the driver driver-mock/, /`holdfast apply -f <file>`, which has the driver driver-mock/],
   ['a driver document names an unknown driver', ofSite({ drivers: [{ id: 'driver-mock', builtin: 'mokc' }] }), 'problem', /names "mokc"/, /set builtin to mock/],
+  ['a driver document names a driver that is like no other', ofSite({ drivers: [{ id: 'driver-mock', builtin: 'thermostat' }] }), 'problem', /names "thermostat"/, /HOLDFAST_DRIVERS/],
   ['two modules keep a connection to one device', ofSite({ modules: [display, { ...display, id: 'mod-2' }] }), 'warning', /mod-1, mod-2 .* 192\.0\.2\.1:23/, /makebreak: true/],
   ['a device is not connected', ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2', connected: false }] }), 'problem', /mod-2 \(192\.0\.2\.2:23\) is not connected/, /holdfast get/],
 
@@ -156,12 +175,36 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ['the link is down', ofLocation({ link: { state: 'down' } }), 'problem', /edge is not connected/, /start the edge/],
   ['the link is down, seen from the edge', checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down' } }], edges: [] }), 'problem', /no link to a master/, /holdfast doctor --data/],
   ['nobody holds', ofLocation({ holder: 'none' }), 'problem', /nobody holds it/, /holdfast location takeover berlin/],
-  ['control waits at the master', ofLocation(atMaster), 'warning', /the master holds it while its edge is connected/, /holdfast location handback berlin/],
+  ['nobody holds while failover is off', ofLocation({ holder: 'none', failover: false }), 'problem', /nobody holds it/, /^start the edge.*failover: false/],
+  ['control waits at the master', ofLocation(atMaster), 'warning', /the master holds it while its edge is connected/, /`holdfast location handback berlin`, or `holdfast window open berlin --for 2m`/],
+  [
+    'control waits at the master, seen from the edge',
+    checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, ...atMaster }], edges: [] }),
+    'warning',
+    /the master holds it while its edge is connected/,
+    /^`holdfast location handback berlin`$/,
+  ],
+  ['control waits at the master during a hold-down', ofLocation({ ...atMaster, hold_down: 90 }), 'warning', /the master holds it while/, /^`holdfast location handback berlin`$/],
   ['a location is paused', ofLocation({ paused: true }), 'warning', /paused/, /holdfast location resume berlin/],
-  ['a hold-down runs', ofLocation({ hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /mend the line/],
+  ['a hold-down runs', ofLocation({ hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /^mend the line; it ends by itself$/],
+  ['a hold-down runs while the master holds', ofLocation({ ...atMaster, hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /mend the line; `holdfast location handback berlin`/],
   ['modules fail', ofLocation({ modules: { total: 2, running: 1, failing: 1 } }), 'problem', /1 module of 2 failing/, /holdfast get/],
+  [
+    'the drivers are not those of the wanted commit',
+    ofLocation({ commit: { wanted: 'c'.repeat(40), actual: null, busy: false, problem: 'no such commit' } }),
+    'problem',
+    /wanted commit: no such commit/,
+    /`holdfast driver repository berlin`/,
+  ],
   ['a window never opens', ofLocation({ window: { open: false, closes: null, next: null, schedule: { start: '0 0 30 2 *', length: 60, timezone: 'UTC' } } }), 'problem', /never opens/, /window_start/],
-  ['edited code', ofLocation({ edited: 2 }), 'warning', /2 modules run code that was edited and not committed/, /--revert/],
+  [
+    'edited code',
+    checkFederation({ ...federation, site: { ...site, modules: site.modules.map((module) => ({ ...module, edited: true })) }, locations: [{ ...berlin, edited: 2 }], edges: [] }),
+    'warning',
+    /2 modules run code that was edited and not committed/,
+    /take it back: `holdfast driver reload driver-mock --revert --location berlin`$/,
+  ],
+  ['edited code that no module names yet', ofLocation({ edited: 2 }), 'warning', /2 modules run code that was edited/, /`holdfast driver reload <id> --revert --location berlin`/],
   ['both sides held', ofLocation({ dual_control_seconds: 4 }), 'warning', /both held it for 4s/, /holdfast location history berlin/],
   ['both sides hold now', ofEdge({}, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
   ['the clock of an edge is wrong', ofEdge({ clockAheadMs: -120_000 }), 'warning', /its clock is 2m0s behind.*who controls does not depend on it/, /timedatectl set-ntp true/],
@@ -171,6 +214,41 @@ const faults: [fault: string, findings: Finding[], verdict: 'warning' | 'problem
   ['the API of an edge is not reached', ofEdge({ outcome: 'unreachable', problem: 'nothing listens there' }), 'warning', /nothing listens there/, /HOLDFAST_ORIGIN/],
   ['an edge announces an address of its own machine', ofEdge({ outcome: 'not-asked', problem: 'it is an address of its own machine' }), 'warning', /not for clients elsewhere/, /HOLDFAST_HTTP/],
 ];
+
+// What is in the source, and what the program takes
+
+const checks = filesOf(['src/cli/doctor'], /-checks\.ts$/);
+
+/** What each call of `problem` or `warning` finds, where it is written there as a text. */
+function findingsIn(source: string): RegExp[] {
+  const code = codeOf(source);
+  return [...code.matchAll(/\b(?:problem|warning)\(/g)].flatMap(({ index }) => textAt(source.slice(code.indexOf(',', index) + 1).trimStart()));
+}
+
+function textAt(source: string): RegExp[] {
+  const quote = source[0] ?? '';
+  if (quote !== "'" && quote !== '`') return [];
+  let pattern = '';
+  let depth = 0;
+  for (let at = 1; at < source.length && (depth > 0 || source[at] !== quote); at += 1) {
+    if (source.startsWith('${', at)) pattern += depth === 0 ? '.*' : '';
+    else if (depth === 0) pattern += (source[at] ?? '').replace(/[\\^$.*+?()[\]{}|]/, '\\$&');
+    if (source.startsWith('${', at)) [depth, at] = [depth + 1, at + 1];
+    else if (source[at] === '}' && depth > 0) depth -= 1;
+  }
+  return [new RegExp(`^${pattern}$`)];
+}
+
+/** Why the program does not take these words; null: it does. Nothing is run. */
+async function problemOf(words: readonly string[]): Promise<string | null> {
+  const program = programForDocs();
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+  for (const command of all(program)) if (command.commands.length === 0) command.action(() => undefined);
+  return program.parseAsync(words, { from: 'user' }).then(
+    () => null,
+    (error: unknown) => String(error),
+  );
+}
 
 describe('the doctor', () => {
   it.each(faults)('%s: it is found, and nothing else is', (_, findings, verdict, found, fix) => {
@@ -194,5 +272,50 @@ describe('the doctor', () => {
     const found = [...first, ...ofSite({ windows: [{ location: 'berlin', start: null, length: 60, timezone: 'UTC' }], modules: site.modules.map((module) => ({ ...module, connected: null })) })];
     expect(found.filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
     expect(ofLocation({ window: { open: false, closes: null, next: null, schedule: null } }).filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+  });
+});
+
+describe('what the doctor says to do', () => {
+  const rows = faults.map(([fault, findings, , found, fix]) => {
+    const said = findings.find((finding) => found.test(finding.found) && fix.test(finding.fix ?? ''));
+    return { fault, findings, lines: commandsIn(said?.fix ?? '') };
+  });
+
+  it('is run by a test for every fault, or a reason is given', () => {
+    expect(rows.map(({ fault }) => fault).toSorted()).toEqual(Object.keys(mending).toSorted());
+    const run = rows.filter(({ fault }) => linesFor(fault).length > 0);
+    expect(run.filter(({ fault, lines }) => !linesFor(fault).every((begin) => lines.some((line) => line.startsWith(begin))))).toEqual([]);
+    // What is left out of such a fix is what a person has to fill in.
+    const leftOut = run.flatMap(({ fault, lines }) => lines.filter((line) => !linesFor(fault).some((begin) => line.startsWith(begin))));
+    expect(leftOut.filter((line) => !hasPlaceholder(line))).toEqual([]);
+  });
+
+  it('is planted for every finding in the source', () => {
+    const all = rows.flatMap(({ findings }) => findings);
+    const calls = checks.flatMap((file) => findingsIn(read(file)).map((pattern) => ({ file, pattern })));
+    expect(calls.length).toBeGreaterThan(45);
+    const unplanted = calls.filter(({ pattern }) => !all.some(({ verdict, found }) => verdict !== 'ok' && pattern.test(found)));
+    // Every rule that the configuration takes has a next time; what else its reader says is planted.
+    expect(unplanted.map(({ pattern }) => String(pattern))).toEqual([String.raw`/^that of .* never opens: ".*"$/`]);
+  });
+
+  it('names no command outside backticks, and none that the program does not take', async () => {
+    // In the source, so that no branch is left out; and as printed, for what is put together.
+    const sources = checks.map((file) => read(file).replaceAll('\\`', '`').replaceAll(/^ *(?:\/\*\*|\*|\/\/).*$/gm, '').replaceAll(/\$\{[^{}]*\}/g, 'x'));
+    const texts = [...sources, ...rows.flatMap(({ findings }) => findings.map(({ fix }) => fix ?? ''))];
+    const marked = /`(holdfast [^`\n]*)`/g;
+    expect(texts.filter((text) => /holdfast [a-z-]/.test(text.replaceAll(marked, '')))).toEqual([]);
+    const lines = [...new Set(texts.flatMap((text) => [...text.matchAll(marked)].map(([, line = '']) => line.replaceAll(/<[a-z]+>/g, 'x'))))];
+    expect(lines.length).toBeGreaterThan(30);
+    for (const line of lines) expect([line, await problemOf(shellWords(line).slice(1))]).toEqual([line, null]);
+    expect(await Promise.all([['frobnicate'], ['edge', 'remove', 'x'], ['edge', 'add'], ['apply'], ['status', '--wait'], ['edge', 'add', 'x', 'y']].map(problemOf))).not.toContain(null);
+  });
+
+  it('has paths that are one word of a shell, whatever is in them', () => {
+    const folder = "/srv/hold fast's $HOME";
+    const [bad] = ofData({ folder, directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }).filter(({ verdict }) => verdict !== 'ok');
+    expect(commandsIn(bad?.fix ?? '').map(shellWords)).toEqual([['chmod', '700', folder]]);
+    const [damagedOne] = ofData({ folder, newestBackup: `${folder}/b.db`, databases: [{ name: 'documents.db', state: 'damaged', problem: '' }] }).filter(({ verdict }) => verdict !== 'ok');
+    expect(commandsIn(damagedOne?.fix ?? '').map(shellWords)).toEqual([['holdfast', 'restore', `${folder}/b.db`, '--data', folder]]);
   });
 });

@@ -1,6 +1,7 @@
+import { join } from 'node:path';
 import { instant, plural } from '../format.ts';
 import type { DatabaseFacts, DataFacts, SiteFacts } from './facts.ts';
-import { type Finding, ok, orOk, problem, warning } from './finding.ts';
+import { type Finding, ok, orOk, problem, shellWord, warning } from './finding.ts';
 import { checkSettingsKeys } from './settings-checks.ts';
 import { checkStore } from './store-checks.ts';
 
@@ -47,18 +48,18 @@ function configuration({ configuration: found }: DataFacts): Finding[] {
 }
 
 function directory({ folder, directory: found }: DataFacts): Finding[] {
-  if (found === null) return [problem('data directory', `${folder} does not exist`, `mkdir -m 700 ${folder}, or correct HOLDFAST_DATA`)];
+  if (found === null) return [problem('data directory', `${folder} does not exist`, `\`mkdir -p -m 700 ${shellWord(folder)}\`, or correct HOLDFAST_DATA`)];
   const findings: Finding[] = [];
   if (!found.writable) findings.push(problem(
     'data directory',
     `${folder} cannot be written to by this user`,
-    `chown the folder to the user of the server: chown -R holdfast ${folder}`,
+    `give the folder to the user of the server: \`chown -R <user> ${shellWord(folder)}\``,
   ));
   if ((found.mode & 0o077) !== 0) {
     findings.push(warning(
       'data directory',
       `others may read ${folder} (mode ${found.mode.toString(8)}), and secrets are in it`,
-      `chmod 700 ${folder}`,
+      `\`chmod 700 ${shellWord(folder)}\``,
     ));
   }
   const free = `${Math.floor(found.freeBytes / MEGABYTE)} MB free`;
@@ -94,33 +95,38 @@ function journalIsMissing({ databases: found }: DataFacts): boolean {
 }
 
 function cure({ folder, role, newestBackup }: DataFacts, { name }: DatabaseFacts): string {
-  if (name === 'control.db') return `move ${folder}/control.db away, start the server, and give no order before \`holdfast status\` shows the link up`;
+  // With its log: a server refuses to start a new file beside the log of an old one.
+  const files = shellWord(join(folder, name));
+  const aside = shellWord(join(folder, 'damaged'));
+  const moveAway = `\`mkdir -p ${aside} && mv ${files}* ${aside}\``;
+  if (name === 'control.db') return `${moveAway}, start the server, and give no order before \`holdfast status\` shows the link up`;
   if (name === 'credentials.db') {
     return role === 'edge'
-      ? `move ${folder}/credentials.db away, and enrol the edge anew: holdfast edge rotate <id> at the master`
-      : `put a copy of credentials.db back, or move it away and enrol every edge anew: holdfast edge add <id>`;
+      ? `${moveAway}, then \`holdfast edge rotate <id>\` at the master, and start the edge with what it prints`
+      : `put a copy of credentials.db back, or ${moveAway} and enrol every edge anew: \`holdfast edge add <id>\``;
   }
-  if (role === 'edge') return `rm ${folder}/documents.db*: the edge pulls a fresh copy from its master`;
-  return `holdfast restore ${newestBackup ?? '<backup>'} --data ${folder}`;
+  if (name === 'documents-copy.db') return `\`rm ${files}*\`: the server reads its documents from the database anew`;
+  if (role === 'edge') return `\`rm ${files}*\`: the edge pulls a fresh copy from its master`;
+  return `\`holdfast restore ${newestBackup === null ? '<backup>' : shellWord(newestBackup)} --data ${shellWord(folder)}\``;
 }
 
 function certificates({ certificates: found, role, folder }: DataFacts, nowMs: number): Finding[] {
   const mend =
     role === 'edge'
-      ? 'mend the link to the master, which renews it: holdfast status at the master'
+      ? 'mend the link to the master, which renews it: `holdfast status` at the master shows it'
       : 'restart the master: it renews its certificate when it starts';
   const late = RENEWAL_LATE_MS[role ?? 'master'];
   const bad = found.flatMap(({ name, endsMs }): Finding[] => {
     if (endsMs === null) return [problem(
       'certificate',
       `${name} cannot be read`,
-      name === 'ca.pem' ? `put the copy of ${folder}/tls back: edges pin this CA` : mend,
+      name === 'ca.pem' ? `put the copy of ${shellWord(join(folder, 'tls'))} back: edges pin this CA` : mend,
     )];
     const end = instant(endsMs / 1_000);
     if (name === 'ca.pem') return endsMs < nowMs + late ? [problem(
       'certificate',
       `the CA ends on ${end}`,
-      'enrol every edge anew under a new CA: holdfast edge add <id>',
+      'enrol every edge anew under a new CA: `holdfast edge add <id>`',
     )] : [];
     if (endsMs <= nowMs) return [problem('certificate', `${name} has ended on ${end}: clients refuse it`, mend)];
     return endsMs < nowMs + late ? [warning('certificate', `${name} ends on ${end}, and should have been renewed`, mend)] : [];
@@ -133,18 +139,22 @@ function enrolment({ role, credentials, site }: DataFacts): Finding[] {
   if (credentials === null) return [];
   if (role === 'edge') {
     if (credentials.edge !== null) return [ok('enrolment', `this is the edge ${credentials.edge}`)];
-    return [problem('enrolment', 'this edge was never enrolled', 'holdfast edge add <id> at the master, and start this edge with HOLDFAST_ENROL')];
+    return [problem('enrolment', 'this edge was never enrolled', '`holdfast edge add <id>` at the master, and start this edge with what it prints')];
   }
   if (site === null) return [];
   const locations = site.windows.map(({ location }) => location);
   const without = locations.filter((id) => !credentials.enrolled.includes(id));
   const lost = credentials.enrolled.filter((id) => !locations.includes(id));
   const bad = [
-    ...without.map((id) => problem('enrolment', `no edge may connect for the location ${id}`, `holdfast edge add ${id}`)),
+    ...without.map((id) => problem(
+      'enrolment',
+      `no edge may connect for the location ${id}`,
+      `\`holdfast edge add ${id}\`, and start the edge with what it prints`,
+    )),
     ...lost.map((id) => warning(
       'enrolment',
       `the edge ${id} may connect, but there is no location of that id`,
-      `holdfast apply with the location ${id}, or holdfast edge revoke ${id}`,
+      `\`holdfast edge revoke ${id}\`, or make the location with \`holdfast apply -f <file>\``,
     )),
   ];
   return orOk(bad, 'enrolment', plural(credentials.enrolled.length, 'edge'));
@@ -157,7 +167,7 @@ function administrators({ role, adminKey, folder }: DataFacts, keys: SiteFacts['
     return [problem(
       'administrators',
       'no key of an administrator is valid',
-      `holdfast restore <backup> --data ${folder}, with a backup from before the last one was revoked`,
+      `\`holdfast restore <backup> --data ${shellWord(folder)}\`, with a backup from before the last one was revoked`,
     )];
   }
   // The only key there is must lie somewhere.
@@ -165,24 +175,24 @@ function administrators({ role, adminKey, folder }: DataFacts, keys: SiteFacts['
     return [warning(
       'administrators',
       `the first administrator's key still lies in ${folder}/admin.key, and you have keys of your own`,
-      `holdfast key revoke ${adminKey}, then rm ${folder}/admin.key`,
+      `\`holdfast key revoke ${adminKey}\`, then \`rm ${shellWord(join(folder, 'admin.key'))}\``,
     )];
   }
   return [ok('administrators', plural(admins.length, 'key'))];
 }
 
 const drivers = ({ drivers: found }: DataFacts): Finding[] =>
-  found.map(({ name, problem: what }) => problem(
+  found.map(({ name, file, problem: what }) => problem(
     'drivers',
     `${name}: ${what}`,
-    `correct it until holdfast driver check accepts it; HOLDFAST_DRIVERS names its folder`,
+    file === null ? 'correct the folder, or HOLDFAST_DRIVERS, which names it' : `correct it until \`holdfast driver check ${shellWord(file)}\` accepts it`,
   ));
 
 const ports = ({ takenPorts }: DataFacts): Finding[] =>
   takenPorts.map(({ variable, address }) => problem(
     'ports',
     `${address} is taken by another program`,
-    `stop that program (ss -ltnp shows it), or set ${variable} to a free port`,
+    `stop that program (\`ss -ltnp\` shows it), or set ${variable} to a free port`,
   ));
 
 const masters = ({ masters: found }: DataFacts): Finding[] =>
@@ -192,7 +202,7 @@ const masters = ({ masters: found }: DataFacts): Finding[] =>
       return problem(
         'master',
         `${address} is not the master that this edge trusts: ${what}`,
-        'correct HOLDFAST_MASTERS, or enrol this edge at that master: holdfast edge add <id>',
+        'correct HOLDFAST_MASTERS, or enrol this edge at that master: `holdfast edge add <id>`',
       );
     }
     return problem(

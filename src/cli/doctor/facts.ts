@@ -27,8 +27,8 @@ export interface DataFacts {
   settingsKeys: SettingsKeyFacts | null;
   /** The database that the environment names; null: none, or it is not known. */
   store: StoreFacts | null;
-  /** Own drivers that do not load. */
-  drivers: { name: string; problem: string }[];
+  /** Own drivers that do not load. `file` null: their folder cannot be read at all. */
+  drivers: { name: string; file: string | null; problem: string }[];
   /** Addresses on which a server could not listen now; looked at only while no server uses the directory. */
   takenPorts: { variable: string; address: string }[];
   masters: MasterFacts[];
@@ -61,7 +61,8 @@ export interface SealedFacts {
 }
 
 export interface DatabaseFacts {
-  name: 'documents.db' | 'control.db' | 'credentials.db';
+  /** `documents-copy.db`: of the documents in a database. */
+  name: 'documents.db' | 'documents-copy.db' | 'control.db' | 'credentials.db';
   /** `in-use`: a server has it open. */
   state: 'absent' | 'sound' | 'in-use' | 'damaged';
   problem: string;
@@ -110,6 +111,10 @@ export interface ModuleFacts {
   running: boolean;
   /** null: nobody has heard of it. */
   connected: boolean | null;
+  /** Where it belongs; null: at the master, or it is not known from here. */
+  location: string | null;
+  /** It runs code that was edited and not committed. */
+  edited: boolean;
 }
 
 /** A federation, through the server that was asked. */

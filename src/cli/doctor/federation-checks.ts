@@ -1,9 +1,10 @@
 import type { Location } from '../../client-sdk/index.ts';
 import { limits } from '../../shared/model/limits.ts';
 import { duration, plural } from '../format.ts';
-import type { EdgeFacts, FederationFacts } from './facts.ts';
+import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
 import { type Finding, ok, orOk, problem, warning } from './finding.ts';
 import { checkSealed, unopenedValues } from './settings-checks.ts';
+import { TRY_WINDOW } from './site-checks.ts';
 
 /** Checks of a federation that runs, as the server that was asked sees it, and its edges themselves. */
 export function checkFederation(facts: FederationFacts): Finding[] {
@@ -16,50 +17,57 @@ export function checkFederation(facts: FederationFacts): Finding[] {
     ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'wait; longer than a minute: see its log');
   const old = checkAge('server', facts.ageSeconds);
   const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
-  const locations = facts.locations.flatMap((location) => checkLocation(location, role));
+  const locations = facts.locations.flatMap((location) => checkLocation(location, facts));
   return [server, ...old, ...sealed, ...locations, ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
 }
 
-function checkLocation(location: Location, role: 'master' | 'edge'): Finding[] {
+function checkLocation(location: Location, { role, site }: FederationFacts): Finding[] {
   const { id, holder, state, reason, modules } = location;
   const check = `location ${id}`;
-  const bad = [...linkOf(location, role), ...holderOf(location), ...pausesOf(location)];
+  const bad = [...linkOf(location, role), ...holderOf(location, role), ...pausesOf(location)];
   if (modules.failing > 0) {
     bad.push(problem(
       check,
       `${plural(modules.failing, 'module')} of ${modules.total} failing`,
-      'holdfast get <system> <module> shows the `problem` of each; holdfast driver check tests a driver of your own',
+      '`holdfast get <system> <module>` shows the problem of each; `holdfast driver check <file>` tests a driver of your own',
     ));
   }
   if (location.commit.problem !== null) {
     bad.push(problem(
       check,
       `its drivers are not those of the wanted commit: ${location.commit.problem}`,
-      `holdfast driver repository ${id}; the code before runs on`,
+      `\`holdfast driver repository ${id}\` shows it; the code before runs on`,
     ));
   }
   if (location.window.schedule !== null && location.window.next === null) {
     bad.push(problem(
       check,
       `its restore window never opens: "${location.window.schedule.start}"`,
-      `correct window_start with holdfast apply; holdfast window next --cron tries it out`,
+      `correct window_start and timezone with \`holdfast apply -f <file>\`; ${TRY_WINDOW}`,
     ));
   }
   if (location.edited > 0) {
     bad.push(warning(
       check,
       `${plural(location.edited, 'module')} ${location.edited === 1 ? 'runs' : 'run'} code that was edited and not committed: the next restart drops it`,
-      'bring the change into the files of the driver and holdfast driver reload it, or take it back with --revert',
+      `bring the change into the files of the driver and \`holdfast driver reload <id>\`, or take it back: ${revertOf(id, site)}`,
     ));
   }
   if (location.dual_control_seconds > 0) {
     bad.push(warning(
       check,
       `edge and master both held it for ${duration(location.dual_control_seconds)} in all`,
-      `holdfast location history ${id}; policy: exclusive rules it out, at its price (docs/operations.md)`,
+      `\`holdfast location history ${id}\` shows when; policy: exclusive rules it out, at its price (docs/operations.md)`,
     ));
   }
   return orOk(bad, check, `the ${holder} holds it (${state}, ${reason})`);
+}
+
+/** A command for each driver of which code was edited; which those are is known a moment later than how many modules run it. */
+function revertOf(location: string, site: SiteFacts | null): string {
+  const edited = (site?.modules ?? []).filter((module) => module.edited && module.location === location);
+  const drivers = edited.length === 0 ? ['<id>'] : [...new Set(edited.map(({ driver_id }) => driver_id))];
+  return drivers.map((driver) => `\`holdfast driver reload ${driver} --revert --location ${location}\``).join(', ');
 }
 
 function linkOf({ id, link, reason }: Location, role: 'master' | 'edge'): Finding[] {
@@ -68,45 +76,50 @@ function linkOf({ id, link, reason }: Location, role: 'master' | 'edge'): Findin
   if (role === 'edge') return [problem(
     check,
     'this edge has no link to a master',
-    'holdfast doctor --data <directory> on this machine tries each master',
+    '`holdfast doctor --data <directory>` on this machine tries each master',
   )];
   if (reason === 'never-held') return [problem(
     check,
     'no edge has ever connected',
-    `holdfast edge add ${id}, and start the edge with what it prints`,
+    `\`holdfast edge add ${id}\`, and start the edge with what it prints`,
   )];
   return [problem(
     check,
     'its edge is not connected',
-    'start the edge, or mend its line; holdfast doctor --data <directory> on its machine says which',
+    'start the edge, or mend its line; `holdfast doctor --data <directory>` on its machine says which',
   )];
 }
 
-function holderOf({ id, holder, state, reason, link, window, paused }: Location): Finding[] {
+function holderOf({ id, holder, state, reason, link, window, paused, failover, hold_down }: Location, role: 'master' | 'edge'): Finding[] {
   const check = `location ${id}`;
   if (holder === 'none') return [problem(
     check,
     `nobody holds it (${state}, ${reason})`,
-    `holdfast location takeover ${id}, or wait if \`holdfast status\` shows a time`,
+    // A master refuses to take over then, whoever asks.
+    !failover && role === 'master'
+      ? 'start the edge, or mend its line: with failover: false only the edge holds it'
+      : `\`holdfast location takeover ${id}\`, or wait if \`holdfast status\` shows a time`,
   )];
   if (holder !== 'master' || link.state === 'down' || paused) return [];
   const soon = window.schedule === null ? 'it has no restore window' : 'it waits for its restore window';
+  // Windows are the master's, and none has an effect during a hold-down.
+  const byWindow = role === 'edge' || hold_down > 0 ? '' : `, or \`holdfast window open ${id} --for 2m\``;
   return [warning(
     check,
     `the master holds it while its edge is connected; ${soon}`,
-    `holdfast location handback ${id}, or holdfast window open ${id} --for 2m`,
+    `\`holdfast location handback ${id}\`${byWindow}`,
   )];
 }
 
-function pausesOf({ id, paused, hold_down }: Location): Finding[] {
+function pausesOf({ id, holder, paused, hold_down }: Location): Finding[] {
   const check = `location ${id}`;
   const findings: Finding[] = [];
-  if (paused) findings.push(warning(check, 'it is paused: nothing moves by itself', `holdfast location resume ${id}`));
+  if (paused) findings.push(warning(check, 'it is paused: nothing moves by itself', `\`holdfast location resume ${id}\``));
   if (hold_down > 0) {
     findings.push(warning(
       check,
       `a hold-down runs for another ${duration(hold_down)}: its line broke too often`,
-      `mend the line; holdfast location handback ${id} goes before it`,
+      holder === 'master' ? `mend the line; \`holdfast location handback ${id}\` goes before it` : 'mend the line; it ends by itself',
     ));
   }
   return findings;
@@ -120,7 +133,7 @@ function checkAge(check: string, ageSeconds: number | null): Finding[] {
   return [problem(
     check,
     `its documents are ${duration(ageSeconds)} old: its database is away, or a copy to which nothing is replicated`,
-    'holdfast doctor --data <directory>, on its machine; holdfast xdcr status shows replication by the database',
+    '`holdfast doctor --data <directory>`, on its machine; `holdfast xdcr status --centre <address>` shows replication by the database',
   )];
 }
 
@@ -150,7 +163,7 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
     bad.push(warning(
       check,
       `its clock is ${apart}: certificates, tokens and times in logs are wrong; who controls does not depend on it`,
-      'timedatectl set-ntp true, on the machine whose clock is wrong',
+      '`timedatectl set-ntp true`, on the machine whose clock is wrong',
     ));
   }
   bad.push(...checkAge(check, edge.ageSeconds));
@@ -158,7 +171,7 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
     bad.push(problem(
       check,
       `its documents are ${plural(sequence - edge.sequence, 'change')} behind those of the master`,
-      'see `replication` in its log; after a restart of the edge it pulls them anew',
+      'see "replication" in its log; after a restart of the edge it pulls them anew',
     ));
   }
   return orOk(bad, check, `${origin} answers, its clock and documents agree`);

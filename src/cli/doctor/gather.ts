@@ -37,12 +37,13 @@ async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
 }
 
 async function gatherSite(client: Client, sealed: SiteFacts['sealed']): Promise<SiteFacts> {
-  const [systems, modules, drivers] = [
+  const [systems, found, drivers] = [
     await client.all(routes.systemList, '', QUICK),
     await client.all(routes.moduleList, '', QUICK),
     await client.all(routes.driverList, '', QUICK),
   ];
   const keys = await asAdministrator(client.all(routes.keyList, '', QUICK));
+  const modules = found.map(({ edge_id, edited, ...module }) => ({ ...module, location: edge_id, edited: edited !== null }));
   return { windows: [], systems, modules, drivers, builtins: null, keys, sealed };
 }
 

@@ -4,6 +4,9 @@ import type { ModuleFacts, SiteFacts } from './facts.ts';
 import { plural } from '../format.ts';
 import { type Finding, orOk, problem, warning } from './finding.ts';
 
+/** Tries out what may become a restore window. */
+export const TRY_WINDOW = '`holdfast window next --cron "<rule>" --timezone <zone>` tries them out';
+
 /** Checks of documents: what a file may say, and what nobody can have meant. */
 export function checkSite(site: SiteFacts, nowMs: number): Finding[] {
   const bad = [...windows(site, nowMs), ...systems(site), ...drivers(site), ...sharedDevices(site)];
@@ -13,7 +16,7 @@ export function checkSite(site: SiteFacts, nowMs: number): Finding[] {
 
 function windows({ windows: found }: SiteFacts, nowMs: number): Finding[] {
   return found.flatMap(({ location, start, length, timezone }): Finding[] => {
-    const fix = `correct window_start and timezone of ${location} with holdfast apply; holdfast window next --cron tries them out`;
+    const fix = `correct window_start and timezone of ${location} with \`holdfast apply -f <file>\`; ${TRY_WINDOW}`;
     try {
       const window = parseRestoreWindow({ window_start: start, window_length: length, timezone });
       if (window === null || upcoming(window, nowMs, 1).length > 0) return [];
@@ -34,7 +37,7 @@ function systems({ systems: found, modules }: SiteFacts): Finding[] {
         .map((id) => problem(
           'systems',
           `${system.id} lists the module ${id}, which does not exist`,
-          `holdfast apply with the module ${id}, or without it in the system ${system.id}`,
+          `\`holdfast apply -f <file>\`, which has the module ${id}, or the system ${system.id} without it`,
         )),
     ),
     ...modules
@@ -42,7 +45,7 @@ function systems({ systems: found, modules }: SiteFacts): Finding[] {
       .map(({ id }) => warning(
         'modules',
         `no system lists ${id}: nobody can call it by name`,
-        `list ${id} in the modules of a system with holdfast apply, or remove it`,
+        `list ${id} in the modules of a system with \`holdfast apply -f <file>\`, or remove it`,
       )),
   ];
 }
@@ -54,13 +57,13 @@ function drivers({ drivers: found, modules, builtins }: SiteFacts): Finding[] {
     .map(({ id, driver_id }) => problem(
       'drivers',
       `${id} needs the driver ${driver_id}, which does not exist`,
-      `holdfast apply with the driver ${driver_id}`,
+      `\`holdfast apply -f <file>\`, which has the driver ${driver_id}`,
     ));
   const unknown = found
     .filter(({ builtin }) => builtins !== null && !builtins.includes(builtin))
     .map(({ id, builtin }) => {
       const meant = closest(builtin, builtins ?? []);
-      const fix = meant === null ? 'put its file into HOLDFAST_DRIVERS' : `set builtin to ${meant} with holdfast apply`;
+      const fix = meant === null ? 'put its file into HOLDFAST_DRIVERS' : `set builtin to ${meant} with \`holdfast apply -f <file>\``;
       return problem('drivers', `${id} names "${builtin}", which is neither built in nor in HOLDFAST_DRIVERS`, fix);
     });
   return [...missing, ...unknown];
@@ -78,7 +81,7 @@ function sharedDevices({ modules }: SiteFacts): Finding[] {
       return warning(
         'modules',
         `${names} keep a connection each to ${address}`,
-        'use one module for the device, or set makebreak: true with holdfast apply if it takes only one connection',
+        'use one module for the device, or set makebreak: true with `holdfast apply -f <file>` if it takes only one connection',
       );
     });
 }
@@ -91,6 +94,6 @@ const devices = ({ modules }: SiteFacts): Finding[] =>
       return problem(
         'devices',
         `${id}${where} is not connected`,
-        `check power and network of the device; holdfast get <system> <module> shows its \`problem\``,
+        'check power and network of the device; `holdfast get <system> <module>` shows its problem',
       );
     });

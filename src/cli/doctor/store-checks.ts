@@ -11,17 +11,23 @@ export function checkStore({ address, replicated, trouble, problem: found, index
   if (index !== null && index.differences > 0) {
     const indexes = plural(index.differences, 'index', 'indexes');
     const verb = index.differences === 1 ? 'disagrees' : 'disagree';
-    bad.push(problem(CHECK, `${indexes} ${verb} with the documents, of which ${index.hidden} are hidden`, 'holdfast index rebuild, then restart the servers'));
+    bad.push(problem(
+      CHECK,
+      `${indexes} ${verb} with the documents, of which ${index.hidden} are hidden`,
+      '`holdfast index rebuild` with the environment of the server, then restart the servers',
+    ));
   }
-  for (const damaged of index?.damaged ?? []) bad.push(problem(CHECK, damaged, 'write the document anew with holdfast apply, or remove it in the database'));
+  const anew = 'write the document anew with `holdfast apply -f <file>`, or remove it in the database';
+  for (const damaged of index?.damaged ?? []) bad.push(problem(CHECK, damaged, anew));
   if (replicated) return [ok(CHECK, `${address}, a copy; heartbeats of the master arrive`)];
   return orOk(bad, CHECK, `${address}, ${index === null ? 'servers are writing' : plural(index.documents, 'document')}`);
 }
 
 const fixes: Record<NonNullable<StoreFacts['trouble']>, string> = {
-  sdk: 'npm install couchbase@4.7.1, in the folder of Holdfast',
+  sdk: '`npm install couchbase@4.7.1`, in the folder of Holdfast',
   away: 'see whether the database runs and can be reached from here; until then the server goes on without it',
-  replication: 'holdfast xdcr status, at the centre, says why; holdfast xdcr setup makes what is missing',
+  replication:
+    '`holdfast xdcr status --centre <address>` says why; `holdfast xdcr setup --centre <address> --site <address> --name <name>` makes what is missing',
   credentials: 'correct the user in HOLDFAST_STORE or the password in HOLDFAST_STORE_PASSWORD_FILE: couchbase-cli user-manage --list shows the users',
   bucket: 'make the bucket, or correct HOLDFAST_STORE: couchbase-cli bucket-create --bucket-replica 0; docs/couchbase.md has the steps',
   scope: 'make the two scopes and their collections: couchbase-cli collection-manage --create-scope; docs/couchbase.md lists them',
