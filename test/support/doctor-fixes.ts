@@ -152,9 +152,11 @@ interface World {
   /** One line of `holdfast …`, as the words that a shell makes of it. */
   holdfast(words: readonly string[]): Promise<CliResult>;
   /** What a person does with what was printed. */
-  then?(printed: string[]): Promise<void>;
+  meanwhile?(printed: string[]): Promise<void>;
   /** Findings that go with the ones named: the same fault, seen from elsewhere. */
   alsoGone?: RegExp;
+  /** What was found before the damage was done that hid it. */
+  hidden?: readonly string[];
 }
 
 /** Runs what the doctor prints, word for word, and remembers what it ran. */
@@ -162,7 +164,7 @@ export class Mender {
   readonly ran = new Set<string>();
 
   /** Afterwards each of these findings is gone, and there is no other than before. */
-  async mend(mendings: readonly Mending[], { look, holdfast, then, alsoGone }: World): Promise<void> {
+  async mend(mendings: readonly Mending[], { look, holdfast, meanwhile, alsoGone, hidden = [] }: World): Promise<void> {
     const before = (await look()).filter(isBad);
     const printed: string[] = [];
     const gone = new Set(before.filter((finding) => alsoGone?.test(textOf(finding))).map(textOf));
@@ -175,16 +177,15 @@ export class Mender {
         printed.push(await this.#run({ fault, line, fix: finding.fix ?? '', fill }, holdfast));
       }
     }
-    await then?.(printed);
-    const left = before.map(textOf).filter((text) => !gone.has(text));
+    await meanwhile?.(printed);
+    const left = [...hidden, ...before.map(textOf).filter((text) => !gone.has(text))];
     await expect.poll(async () => badOf(await look()), { timeout: 60_000, interval: 100 }).toEqual(left);
   }
 
   async #run({ fault, line, fix, fill }: { fault: Fault; line: string; fix: string; fill: Readonly<Record<string, string>> }, holdfast: World['holdfast']): Promise<string> {
-    const found = commandsIn(fix).find((command) => command.startsWith(line)) ?? '';
-    expect(found, `${line} in ${fix}`).not.toBe('');
-    const whole = Object.entries(fill).reduce((text, [name, value]) => text.replaceAll(name, value), found);
-    expect(hasPlaceholder(whole), whole).toBe(false);
+    const filled = commandsIn(fix).map((command) => Object.entries(fill).reduce((text, [name, value]) => text.replaceAll(name, value), command));
+    const whole = filled.find((command) => command.startsWith(line) && !hasPlaceholder(command)) ?? '';
+    expect(whole, `${line} in ${fix}`).not.toBe('');
     this.ran.add(key(fault, line));
     if (!whole.startsWith('holdfast ')) return execFileSync('sh', ['-c', whole], { encoding: 'utf8' });
     const { code, out, err } = await holdfast(shellWords(whole).slice(1));
