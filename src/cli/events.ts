@@ -104,7 +104,8 @@ function pointInTime(text: string): { agoSeconds: number } | { point: string } {
   const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
   if (count !== undefined && unit !== undefined) return { agoSeconds: Number(count) * (units[unit] ?? 1) };
   if (/^[0-9a-f]{8}\.\d+\.\d+$/.test(text)) return { point: text };
-  const atMs = Date.parse(text);
+  // Of any other text the runtime makes some date or other: 5 would be in May 2001.
+  const atMs = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : NaN;
   if (Number.isNaN(atMs) || atMs < 0) {
     throw new InvalidArgumentError('It must be such as 15m, 2h or 3d, a date such as 2026-01-31T03:00Z, or the id of an event.');
   }

@@ -71,6 +71,17 @@ describe('events over the API', () => {
     }
   });
 
+  it('have the time of the server in unix seconds, in the page and in the stream', async () => {
+    await server.clock.advance(1_234);
+    down();
+    await server.clock.advance(2_000);
+    down();
+    // The clock of tests begins with the year 2025.
+    const times = [1_735_689_601.234, 1_735_689_603.234];
+    expect((await page()).events.map(({ time }) => time)).toEqual(times);
+    expect((await read(2, '?since=0')).map(({ data }) => data['time'])).toEqual(times);
+  });
+
   it('are a page too, which says where the stream goes on', async () => {
     down();
     down('edge-2');
@@ -170,6 +181,54 @@ describe('holdfast events', () => {
     expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([expect.objectContaining({ event: 'link-down', location: 'edge-2' })]);
     expect((await cli({ clock, env: env() }, 'events', '--since', 'lately')).code).toBe(2);
     expect(await cli({ clock, env: env() }, 'events', '--kind', 'links')).toMatchObject({ code: 1 });
+  });
+
+  it('takes those of a location, and those since a duration, a date or an id', async () => {
+    const said = ['edge-1', 'edge-2', 'edge-1', 'edge-2'];
+    for (const location of said) {
+      down(location);
+      await server.clock.advance(60_000);
+    }
+    const clock = new FakeClock(server.clock.wallMs());
+    /** Which of those four, by their times: each a minute after the one before. */
+    const shown = async (...argv: string[]): Promise<[indexes: number[], notes: string]> => {
+      const { out, err } = await cli({ clock, env: env() }, '-o', 'json', 'events', ...argv);
+      const lines = out.trimEnd().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { time: number; location: string });
+      const indexes = lines.map(({ time }) => (time * 1_000 - Date.UTC(2025, 0, 1)) / 60_000);
+      expect(lines.map(({ location }) => location)).toEqual(indexes.map((index) => said[index]));
+      return [indexes, err];
+    };
+    const ids = (await page()).events.map(({ id }) => String(id));
+    expect(await shown('--location', 'edge-2')).toEqual([[1, 3], '']);
+    expect(await shown('--location', 'edge-2', '--since', '150s')).toEqual([[3], '']);
+    expect(await shown('--location', 'edge-3')).toEqual([[], '']);
+    // What happened at that very moment counts; an id is what one has already.
+    for (const date of ['2025-01-01T00:02:00Z', '2025-01-01T01:02:00+01:00', '2025-01-01T00:01:00.001Z']) expect([date, await shown('--since', date)]).toEqual([date, [[2, 3], '']]);
+    expect(await shown('--since', '2025-01-01')).toEqual([[0, 1, 2, 3], '']);
+    expect(await shown('--since', ids[1] ?? '')).toEqual([[2, 3], '']);
+    expect(await shown('--since', ids[1] ?? '', '--location', 'edge-1')).toEqual([[2], '']);
+    expect(await shown('--since', ids[0] ?? '', '-n', '2')).toEqual([[2, 3], '']);
+    expect(await shown('--since', ids[3] ?? '')).toEqual([[], '']);
+    expect(await shown('--since', 'ffffffff.1.1')).toEqual([[0, 1, 2, 3], 'the log of this server does not have that place: what follows is all that it keeps\n']);
+    for (const when of ['1969-12-31', '2025-13-01', 'ffffffff.1', '5', 'May 5', '1.5h']) expect([when, (await cli({ clock, env: env() }, 'events', '--since', when)).code]).toEqual([when, 2]);
+  });
+
+  it('reads all pages since a place, and goes on with the same location', async () => {
+    const abort = new AbortController();
+    down();
+    const { next } = await page('?limit=1');
+    for (let i = 0; i < 601; i += 1) down(i < 600 ? 'edge-1' : 'edge-2');
+    const argv = ['-o', 'json', 'events', '--since', next, '--location', 'edge-1'];
+    expect((await cli({ clock: new FakeClock(), env: env() }, ...argv)).out.trimEnd().split('\n')).toHaveLength(600);
+    const running = startCli({ clock: new FakeClock(), env: env(), signal: abort.signal }, ...argv, '-f');
+    const locations = (): string[] => running.out().trimEnd().split('\n').filter((line) => line !== '').map((line) => (JSON.parse(line) as { location: string }).location);
+    await until(() => locations().length === 600, 'both pages');
+    down('edge-2');
+    down('edge-1');
+    await until(() => locations().length > 600, 'what happens');
+    abort.abort();
+    await running.done;
+    expect(locations()).toEqual(Array.from({ length: 601 }, () => 'edge-1'));
   });
 
   it('follows, and after an interruption goes on where it was', async () => {
