@@ -6,6 +6,7 @@ import type { StreamEvent } from '../../src/client-sdk/index.ts';
 import { parseEvents } from '../../src/client-sdk/event-parser.ts';
 import { EventBuffer } from '../../src/shared/api/event-buffer.ts';
 import { startHttpServer } from '../../src/shared/adapters/http/server.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { startTestServer, until } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
@@ -195,6 +196,52 @@ describe('the HTTP server', () => {
     }
     expect(text).toMatch(/^HTTP\/1\.1 408 /);
     expect(text).toContain('request: came too slowly');
+    await server.close();
+  });
+
+  it('takes some requests of a client that does not wait for answers, and gives all of them up when it leaves', async () => {
+    const server = await startTestServer();
+    let [begun, givenUp] = [0, 0];
+    server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => {
+      begun += 1;
+      signal.addEventListener('abort', () => {
+        givenUp += 1;
+        reject(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+      });
+    }));
+    const line = `POST /api/engine/v2/systems/sys-1/Display_1/wait HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\ncontent-length: 0\r\n\r\n`;
+    const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(line.repeat(limits.apiPipelined + 50)));
+    await until(() => begun === limits.apiPipelined, 'as many as may run');
+    // Another one is served, and those are not more.
+    expect((await fetch(`${server.http.origin}/health/live`)).status).toBe(200);
+    expect([begun, givenUp]).toEqual([limits.apiPipelined, 0]);
+    socket.destroy();
+    await until(() => givenUp === limits.apiPipelined, 'all are given up');
+    // Nor is the shutdown waiting for one of them: it would take until the clock says so.
+    await server.close();
+  });
+
+  it('takes large bodies of so many bytes at a time, small ones always, and others again when those are answered or gone', async () => {
+    const server = await startTestServer();
+    const post = (length: number | null): Promise<Socket> => new Promise((resolve) => {
+      const size = length === null ? 'transfer-encoding: chunked' : `content-length: ${length}`;
+      const head = `POST /api/engine/v2/documents/apply HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\ncontent-type: application/json\r\n${size}\r\n\r\n`;
+      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(head, () => resolve(socket)));
+    });
+    const answerOf = (socket: Socket): Promise<string> => new Promise((resolve) => socket.once('data', (data: Buffer) => resolve(data.toString())));
+    const many = Math.floor(limits.largeBodiesBytes / limits.bodyBytes);
+    const large = await Promise.all(Array.from({ length: many }, (_, n) => post(n % 2 === 0 ? limits.bodyBytes : null)));
+    const refusal = await answerOf(await post(limits.smallRequestBytes + 1));
+    expect(refusal).toMatch(/^HTTP\/1\.1 503 /);
+    expect(refusal).toContain('bytes of large requests may be under way on one server');
+    const apply = (text: string): Promise<Response> => fetch(`${server.http.origin}/api/engine/v2/documents/apply`, {
+      method: 'POST', headers: { 'x-api-key': server.keys.admin, 'content-type': 'application/json' }, body: JSON.stringify({ text, dry_run: true }),
+    });
+    expect((await apply('small')).status).toBe(200);
+    for (const socket of large) socket.destroy();
+    const long = 'x'.repeat(limits.bodyBytes - 100);
+    await expect.poll(async () => (await apply(long)).status).toBe(200);
+    for (let n = 0; n <= many; n += 1) expect((await apply(long)).status).toBe(200);
     await server.close();
   });
 

@@ -383,65 +383,6 @@ describe('what is malformed', () => {
   });
 });
 
-describe('limits', () => {
-  it('a thousand binds are fine; beyond the limit there is a coded error', async () => {
-    const client = await open();
-    for (let n = 0; n < 1_000; n += 1) client.send({ id: n, cmd: 'bind', ...meta, name: `variable-${n}` });
-    await client.find((frame) => frame['id'] === 999 && frame['type'] === 'success', 'the last bind');
-    expect(server.node.watchers).toBe(1_000);
-    for (let n = 1_000; n <= limits.clientSocketBindings; n += 1) client.send({ id: n, cmd: 'bind', ...meta, name: `variable-${n}` });
-    const refused = await client.find((frame) => frame['id'] === limits.clientSocketBindings, 'the refusal');
-    expect(refused).toMatchObject({ type: 'error', code: 3, error: { code: 'LIMIT_REACHED' } });
-    client.close();
-    await until(() => server.node.watchers === 0, 'nobody watches');
-  });
-
-  it('commands that come too fast get an error each, and later ones are answered again', async () => {
-    const client = await open();
-    const unbind = { cmd: 'unbind', ...meta };
-    for (let id = 1; id <= limits.clientSocketCommandBurst; id += 1) client.send({ id, ...unbind });
-    client.send({ id: 'too-fast', ...unbind });
-    expect(await client.find((frame) => frame['id'] === 'too-fast', 'the refusal')).toMatchObject({ code: 3, error: { code: 'RATE_LIMITED' } });
-    await server.clock.advance(1_000);
-    client.send({ id: 'later', ...unbind });
-    expect(await client.find((frame) => frame['id'] === 'later', 'the answer')).toMatchObject({ type: 'success' });
-  });
-
-  it('a client that reads nothing keeps one value of each variable, is cut off with a reason, and delays nobody', async () => {
-    const [deaf, reader] = [await open(), await open()];
-    for (const client of [deaf, reader]) {
-      await client.ask({ id: 1, cmd: 'bind', ...meta });
-      await client.next();
-    }
-    deaf.socket.pause();
-    const long = 'x'.repeat(100_000);
-    for (let n = 0; n < 200; n += 1) {
-      server.node.setStatus(power(`${n} ${long}`));
-      await reader.find((frame) => String(frame['value']).startsWith(`${n} `), `value ${n}`);
-    }
-    await server.clock.advance(limits.clientSocketStalledMs + limits.clientSocketBeatMs);
-    deaf.socket.resume();
-    expect(await deaf.untilClosed()).toMatchObject({ code: 1008, reason: 'reads-nothing' });
-    expect(deaf.frames.length).toBeLessThan(150);
-    await reader.alive();
-    expect(server.node.watchers).toBe(1);
-  });
-
-  it('a client that falls behind and catches up has the newest value', async () => {
-    const client = await open();
-    await client.ask({ id: 1, cmd: 'bind', ...meta });
-    client.socket.pause();
-    const long = 'x'.repeat(100_000);
-    for (let n = 0; n < 200; n += 1) {
-      server.node.setStatus(power(`${n} ${long}`));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    client.socket.resume();
-    await client.find((frame) => String(frame['value']).startsWith('199 '), 'the newest value');
-    expect(client.frames.length).toBeLessThan(150);
-  });
-});
-
 describe('the life of a socket', () => {
   it('says pong unasked every 80 s to a client that answers pings', async () => {
     const client = await open();

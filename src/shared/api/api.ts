@@ -22,6 +22,7 @@ import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
 import { holderHeaders, redirectOf } from './holder-origin.ts';
+import { LargeRequests } from './large-requests.ts';
 import { locationsTouched } from './modules.ts';
 import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
@@ -89,7 +90,7 @@ const LONGEST_TIMER_MS = 2_000_000_000;
 
 /**
  * The REST API without its server: who may do what, readiness, audit, errors.
- * Order of calls: `begin`, (rate limit), `admit`, (read the body), `run`; `fail` when any step in between throws.
+ * Order of calls: `begin`, (rate limit), `admit`, `admitBody`, (read the body), `run`; `fail` when any step in between throws.
  */
 export class Api {
   /** The WebSockets of clients. */
@@ -102,6 +103,7 @@ export class Api {
   readonly #closing = new AbortController();
   readonly #cancelling = new AbortController();
   readonly #requests = new NumberedTable<AbortController>();
+  readonly #largeBodies = new LargeRequests({ limitBytes: limits.largeBodiesBytes, where: 'server' });
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
 
   constructor(deps: ApiDeps) {
@@ -153,6 +155,12 @@ export class Api {
     }
     if (route.role !== null) requireRole(context.caller, route.role);
     if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
+  }
+
+  /** A body of so many bytes is to be read. Throws when too much is under way; call what it returns when the request is over. */
+  admitBody(bytes: number): () => void {
+    this.#largeBodies.begin(bytes);
+    return () => this.#largeBodies.ended(bytes);
   }
 
   /** Carries the request out. Never throws: a failure is a reply too. */

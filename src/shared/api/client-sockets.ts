@@ -4,12 +4,13 @@ import type { ClientSocket } from '../ports/client-socket.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import { Refusals } from '../runtime/refusals.ts';
 import type { Authenticator, Caller, RequestHeaders } from './auth.ts';
+import { LargeRequests } from './large-requests.ts';
 import { type BodyReply, errorReply } from './reply.ts';
 import { Redirects } from './redirects.ts';
 import { type SessionDeps, SocketSession } from './socket-session.ts';
 import { Topics } from './topics.ts';
 
-export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node'> {
+export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' | 'largeCommands'> {
   node: HoldfastNode;
   auth: Pick<Authenticator, 'stillValid'>;
   /** Whose credential a request carries; null: none, or not a valid one. */
@@ -33,6 +34,7 @@ export class ClientSockets {
   readonly #topics: Topics;
   readonly #sessions = new Set<SocketSession>();
   readonly #attempts: Refusals;
+  readonly #largeCommands = new LargeRequests({ limitBytes: limits.largeCommandsBytes, where: 'server' });
   #redirects: Redirects | null = null;
   #closing = false;
 
@@ -81,7 +83,7 @@ export class ClientSockets {
   open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {
     // Not earlier: a node that is being built cannot be listened to.
     this.#redirects ??= new Redirects(this.#deps.node, this.#topics);
-    const deps = { ...this.#deps, topics: this.#topics, request: this.#request };
+    const deps = { ...this.#deps, topics: this.#topics, largeCommands: this.#largeCommands, request: this.#request };
     const session = new SocketSession(deps, { caller, socket, remote }, () => {
       this.#sessions.delete(session);
       this.#count();

@@ -22,6 +22,7 @@ import {
   type SocketRequest,
 } from '../client-api/socket.ts';
 import { hasRole, type Caller } from './auth.ts';
+import { LargeRequests } from './large-requests.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
 import { textFrame } from '../foundation/text-frame.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -35,6 +36,8 @@ export interface SessionDeps {
   metrics: Metrics;
   topics: Topics;
   commandsPerSecond: number;
+  /** Of all sockets. */
+  largeCommands: LargeRequests;
   /** Carries a REST request out, with its authorisation and audit. Throws what REST would answer. */
   request(call: SocketCall): Promise<{ status: number; body: unknown }>;
   /** What is no operating error becomes one that tells a client nothing, and is logged. */
@@ -80,6 +83,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   readonly #late = new Set<Topic>();
   readonly #debugs = new Map<string, Debugging>();
   readonly #pending = new NumberedTable<{ abort(): void }>();
+  readonly #large: LargeRequests;
   #droppedLines = 0;
   #heardMs: number;
   #drainedMs: number;
@@ -96,6 +100,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     this.#remote = remote;
     this.#onClosed = onClosed;
     this.#rate = new TokenBucket(deps.clock, { perSecond: deps.commandsPerSecond, burst: limits.clientSocketCommandBurst });
+    this.#large = new LargeRequests({ limitBytes: limits.clientSocketLargeBytes, where: 'socket', within: deps.largeCommands });
     const nowMs = deps.clock.monotonicMs();
     this.#heardMs = nowMs;
     this.#drainedMs = nowMs;
@@ -166,13 +171,14 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
       id = idOf(input);
       if (this.#ending !== null) throw new HoldfastError('SHUTTING_DOWN', {});
       if (!this.#rate.take()) throw new HoldfastError('RATE_LIMITED', { retryAfterMs: 1_000 });
-      this.#run(identified(input, id), input);
+      this.#run(identified(input, id), input, text.length);
     } catch (error) {
       this.#fail(id, 'none', error);
     }
   }
 
-  #run({ id, cmd }: Identified, input: unknown): void {
+  /** `length`: of the whole frame. */
+  #run({ id, cmd }: Identified, input: unknown, length: number): void {
     if (!isSocketCommand(cmd)) throw new HoldfastError('UNKNOWN_TYPE', { type: cmd.slice(0, 100) });
     const { role } = socketCommands[cmd];
     try {
@@ -183,13 +189,13 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
         case 'unbind':
           return this.#unbind(id, read(socketCommands.unbind.request, input));
         case 'exec':
-          return void this.#exec(id, read(socketCommands.exec.request, input));
+          return void this.#exec(id, read(socketCommands.exec.request, input), length);
         case 'debug':
           return void this.#debug(id, read(socketCommands.debug.request, input));
         case 'ignore':
           return this.#ignore(id, read(socketCommands.ignore.request, input));
         case 'request':
-          return void this.#request(read(socketCommands.request.request, input));
+          return void this.#request(read(socketCommands.request.request, input), length);
       }
     } catch (error) {
       this.#fail(id, cmd, error);
@@ -221,28 +227,29 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     this.#succeed('unbind', { id, type: 'success', meta });
   }
 
-  /** Its number among those under way. Throws when there are too many. */
-  #begin(command: { abort(): void }): number {
+  /** Its number among those under way. Throws when there are too many, or too large ones. */
+  #begin(command: { abort(): void }, length: number): number {
     if (this.#pending.size >= limits.clientSocketCommands) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way on one socket', limit: limits.clientSocketCommands });
     }
+    this.#large.begin(length);
     return this.#pending.add(command);
   }
 
   /** A command under way is over. 0: it never began. */
-  #ended(number: number): void {
-    this.#pending.take(number);
+  #ended(number: number, length: number): void {
+    if (this.#pending.take(number) !== undefined) this.#large.ended(length);
     this.#closeWhenAnswered();
   }
 
-  async #exec(id: RequestId, request: SocketRequest<'exec'>): Promise<void> {
+  async #exec(id: RequestId, request: SocketRequest<'exec'>, length: number): Promise<void> {
     const { node, random } = this.#deps;
     const { sys, mod, index, name, args } = request;
     const requestId = random.hex(8);
     const abort = new Canceller();
     let number = 0;
     try {
-      number = this.#begin(abort);
+      number = this.#begin(abort, length);
       const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, requestId, timeoutMs: limits.clientSocketExecMs };
       const { value, servedBy } = await node.exec(call, abort.signal);
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request), served_by: servedBy });
@@ -250,15 +257,15 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     } catch (error) {
       this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
     } finally {
-      this.#ended(number);
+      this.#ended(number, length);
     }
   }
 
-  async #request({ id, ...request }: SocketRequest<'request'>): Promise<void> {
+  async #request({ id, ...request }: SocketRequest<'request'>, length: number): Promise<void> {
     const abort = new AbortController();
     let number = 0;
     try {
-      number = this.#begin(abort);
+      number = this.#begin(abort, length);
       const { caller } = this;
       const call = { ...request, caller, remote: this.#remote, requestId: this.#deps.random.hex(8), gone: abort.signal };
       const { status, body } = await this.#deps.request(call);
@@ -266,7 +273,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
     } catch (error) {
       this.#fail(id, 'request', error);
     } finally {
-      this.#ended(number);
+      this.#ended(number, length);
     }
   }
 

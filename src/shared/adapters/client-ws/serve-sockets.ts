@@ -9,6 +9,7 @@ import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { ClientConnection, Flusher } from './client-connection.ts';
 import { ClientWebSocket } from './client-web-socket.ts';
+import { FairReading } from './fair-reading.ts';
 
 /** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
 const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;
@@ -21,6 +22,7 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
   const { clock, rateAddress } = deps;
   const webSockets = new WebSocketServer({ WebSocket: ClientWebSocket, noServer: true, clientTracking: false, ...webSocketOptions });
   const flusher = new Flusher(clock);
+  const reading = new FairReading(clock, setImmediate);
 
   const accept = async (request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> => {
     const [path = '', search = ''] = (request.url ?? '').split('?', 2);
@@ -30,7 +32,8 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
     webSockets.handleUpgrade(request, stream, head, (socket) => {
       const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remoteOf(request));
       socket.onBroken = (code, problem) => session.end(problem, code);
-      socket.on('message', (data, isBinary) => session.receive(isBinary ? null : textOf(data)));
+      const inTurn = reading.reader(socket);
+      socket.on('message', (data, isBinary) => inTurn(() => session.receive(isBinary ? null : textOf(data))));
       socket.on('pong', () => session.heard());
       stream.on('drain', () => session.drained());
       socket.on('close', () => session.closed());

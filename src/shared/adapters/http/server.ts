@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { Server, ServerResponse } from 'node:http';
+import type { Server } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import helmet from '@fastify/helmet';
@@ -16,6 +16,7 @@ import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
 import { sendEvents } from './events.ts';
+import { OpenResponses } from './open-responses.ts';
 import { rateAddress } from './rate-address.ts';
 
 export interface HttpServerOptions {
@@ -69,12 +70,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const problem = `${host} is not a loopback address: plain HTTP is not served there`;
     throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_HTTP', problem });
   }
-  const app = await createApp(options);
-  const open = new Set<ServerResponse>();
-  app.server.on('request', (_, response: ServerResponse) => {
-    open.add(response);
-    response.once('close', () => open.delete(response));
-  });
+  const { app, open } = await createApp(options);
   try {
     await app.listen({ host, port });
   } catch (error) {
@@ -95,7 +91,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   };
 }
 
-async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
+async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInstance; open: OpenResponses }> {
   const { api, random, timeouts = slowClients, tls } = options;
   const contexts: Contexts = new WeakMap();
   const app = fastify({
@@ -124,9 +120,14 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
     clientErrorHandler: refuseSocket,
   });
 
+  const open = new OpenResponses(app.server);
   takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
-  app.addHook('onRequest', async (request, reply) => setCommonHeaders(api, request, reply));
+  app.addHook('onRequest', async (request, reply) => {
+    setCommonHeaders(api, request, reply);
+    if (open.countOn(request.socket) <= limits.apiPipelined) return;
+    throw new HoldfastError('LIMIT_REACHED', { what: 'requests may be under way on one connection', limit: limits.apiPipelined });
+  });
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     hsts: tls !== undefined,
@@ -148,7 +149,7 @@ async function createApp(options: HttpServerOptions): Promise<FastifyInstance> {
   });
   app.route(preflight(api));
   for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, contexts));
-  return app;
+  return { app, open };
 }
 
 function takeJsonOnly(app: FastifyInstance): void {
@@ -180,8 +181,11 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
       contexts.set(request, context);
       void reply.headers(api.headersFor(context));
     },
-    preParsing: async (request) => {
+    preParsing: async (request, reply) => {
       api.admit(contextOf(request));
+      const over = api.admitBody(bodyBytesOf(request));
+      if (reply.raw.closed) over();
+      else reply.raw.once('close', over);
     },
     handler: async (request, reply) => {
       const gone = new AbortController();
@@ -193,6 +197,12 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
       return reply;
     },
   };
+}
+
+/** As the client declares it; in chunks it may be as long as any. */
+function bodyBytesOf({ headers }: FastifyRequest): number {
+  const declared = headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : limits.bodyBytes;
+  return Math.min(declared, limits.bodyBytes);
 }
 
 function setCommonHeaders({ origins }: Api, request: FastifyRequest, reply: FastifyReply): void {
@@ -253,13 +263,13 @@ function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
   socket.end(`${head}\r\nconnection: close\r\n\r\n${body}`);
 }
 
-async function closeGently(app: FastifyInstance, { api, clock }: HttpServerOptions, open: ReadonlySet<ServerResponse>): Promise<void> {
+async function closeGently(app: FastifyInstance, { api, clock }: HttpServerOptions, open: OpenResponses): Promise<void> {
   api.close();
   // Connections without a request would otherwise hold the server open: browsers make them in advance.
   const cutIdle = (): void => {
     if (open.size === 0) app.server.closeAllConnections();
   };
-  for (const response of open) response.once('close', cutIdle);
+  open.onClose(cutIdle);
   const patience = clock.after(limits.shutdownStepMs, () => {
     api.cancel();
     // One turn, so that those who were cancelled hear of it.

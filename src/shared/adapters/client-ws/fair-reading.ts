@@ -1,0 +1,79 @@
+import { limits } from '../../model/limits.ts';
+import type { Clock } from '../../ports/clock.ts';
+
+/** What can be made to wait with reading. */
+export interface Readable {
+  pause(): void;
+  resume(): void;
+}
+
+/** Messages of one client that wait, in order. */
+interface Lane {
+  source: Readable;
+  waiting: (() => void)[];
+}
+
+/**
+ * What clients say is done in turns. The event loop reads from a socket while there is more to read, and then from the next:
+ * a few dozen clients that send as fast as they can would keep it from heartbeats, and links would be lost. So only some
+ * messages of one turn of the event loop are done at once. The others wait, their clients are not read meanwhile, and in each
+ * further turn comes one of each client after the other, until `clientTurnMs` have passed.
+ */
+export class FairReading {
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #endOfTurn: (callback: () => void) => void;
+  /** Those with messages that wait; the first one is next. */
+  #lanes: Lane[] = [];
+  /** Done at once in this turn. */
+  #done = 0;
+  #beganMs = 0;
+  #turning = false;
+
+  /** `endOfTurn`: calls back when everything else of this turn is done (`setImmediate`). */
+  constructor(clock: Pick<Clock, 'monotonicMs'>, endOfTurn: (callback: () => void) => void) {
+    this.#clock = clock;
+    this.#endOfTurn = endOfTurn;
+  }
+
+  /** Takes what each message of this client asks for. */
+  reader(source: Readable): (work: () => void) => void {
+    const lane: Lane = { source, waiting: [] };
+    return (work) => {
+      this.#turn();
+      if (lane.waiting.length === 0 && this.#hasTime()) {
+        this.#done += 1;
+        work();
+        return;
+      }
+      if (lane.waiting.push(work) > 1) return;
+      source.pause();
+      this.#lanes.push(lane);
+    };
+  }
+
+  #turn(): void {
+    if (this.#turning) return;
+    this.#turning = true;
+    this.#done = 0;
+    this.#beganMs = this.#clock.monotonicMs();
+    this.#endOfTurn(() => void this.#goOn());
+  }
+
+  #hasTime(): boolean {
+    return this.#done < limits.clientTurnMessages && this.#clock.monotonicMs() - this.#beganMs < limits.clientTurnMs;
+  }
+
+  async #goOn(): Promise<void> {
+    this.#turning = false;
+    const beganMs = this.#clock.monotonicMs();
+    for (let lane = this.#lanes.shift(); lane !== undefined; lane = this.#lanes.shift()) {
+      lane.waiting.shift()?.();
+      if (lane.waiting.length > 0) this.#lanes.push(lane);
+      else lane.source.resume();
+      // What it began goes on now, so that its time counts.
+      await Promise.resolve();
+      if (this.#clock.monotonicMs() - beganMs >= limits.clientTurnMs) break;
+    }
+    if (this.#lanes.length > 0) this.#turn();
+  }
+}

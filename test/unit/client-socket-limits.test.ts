@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { socketPaths } from '../../src/shared/client-api/socket.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import { startTestServer, type TestServer, until } from '../support/api-server.ts';
+import { SocketClient } from '../support/socket-client.ts';
+
+let server: TestServer;
+let clients: SocketClient[];
+beforeEach(async () => {
+  server = await startTestServer();
+  clients = [];
+});
+afterEach(async () => {
+  for (const client of clients) client.close();
+  await server.close();
+});
+
+const open = async (): Promise<SocketClient> => {
+  const client = await SocketClient.open(`${server.http.origin}${socketPaths[0] ?? ''}`, { 'x-api-key': server.keys.operator });
+  clients.push(client);
+  return client;
+};
+const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
+const power = (value: unknown) => ({ system: 'sys-1', module: 'Display', index: 1, key: 'power', value: value as never });
+
+describe('limits of WebSockets', () => {
+  it('a thousand binds are fine; beyond the limit there is a coded error', async () => {
+    const client = await open();
+    for (let n = 0; n < 1_000; n += 1) client.send({ id: n, cmd: 'bind', ...meta, name: `variable-${n}` });
+    await client.find((frame) => frame['id'] === 999 && frame['type'] === 'success', 'the last bind');
+    expect(server.node.watchers).toBe(1_000);
+    for (let n = 1_000; n <= limits.clientSocketBindings; n += 1) client.send({ id: n, cmd: 'bind', ...meta, name: `variable-${n}` });
+    const refused = await client.find((frame) => frame['id'] === limits.clientSocketBindings, 'the refusal');
+    expect(refused).toMatchObject({ type: 'error', code: 3, error: { code: 'LIMIT_REACHED' } });
+    client.close();
+    await until(() => server.node.watchers === 0, 'nobody watches');
+  });
+
+  it('commands that come too fast get an error each, and later ones are answered again', async () => {
+    const client = await open();
+    const unbind = { cmd: 'unbind', ...meta };
+    for (let id = 1; id <= limits.clientSocketCommandBurst; id += 1) client.send({ id, ...unbind });
+    client.send({ id: 'too-fast', ...unbind });
+    expect(await client.find((frame) => frame['id'] === 'too-fast', 'the refusal')).toMatchObject({ code: 3, error: { code: 'RATE_LIMITED' } });
+    await server.clock.advance(1_000);
+    client.send({ id: 'later', ...unbind });
+    expect(await client.find((frame) => frame['id'] === 'later', 'the answer')).toMatchObject({ type: 'success' });
+  });
+
+  it('large commands under way are bounded by their bytes, on a socket and on the server; small ones are not counted', async () => {
+    const finish: (() => void)[] = [];
+    server.node.methods.set('wait', () => new Promise((resolve) => finish.push(() => resolve(null))));
+    const bytes = 200_000;
+    const large = (id: number) => ({ id, cmd: 'exec', ...meta, name: 'wait', args: ['x'.repeat(bytes)] });
+    const perSocket = Math.floor(limits.clientSocketLargeBytes / bytes);
+    const onServer = Math.floor(limits.largeCommandsBytes / bytes);
+    const several: SocketClient[] = [];
+    for (let n = 0; n < onServer; n += 1) {
+      if (n % perSocket === 0) several.push(await open());
+      several.at(-1)?.send(large(n));
+    }
+    await until(() => server.node.execs.length === onServer, 'all run');
+    const refused = (where: string) => ({ type: 'error', code: 3, error: { code: 'LIMIT_REACHED', facts: { what: `bytes of large requests may be under way on one ${where}` } } });
+    const [first, last] = [several[0], await open()];
+    expect(await first?.ask(large(-1))).toMatchObject({ id: -1, ...refused('socket') });
+    expect(await last.ask(large(-2))).toMatchObject({ id: -2, ...refused('server') });
+    last.send({ ...large(-3), args: ['x'.repeat(limits.smallRequestBytes - 200)] });
+    await until(() => server.node.execs.length === onServer + 1, 'the small one runs');
+    // Answered, or given up because their client has gone: their place is free.
+    for (const end of finish) end();
+    for (let n = 0; n < perSocket; n += 1) await first?.next();
+    first?.close();
+    await last.next();
+    const again = await open();
+    for (let n = 0; n < perSocket; n += 1) again.send(large(n));
+    await until(() => server.node.execs.length === onServer + 1 + perSocket, 'they run');
+    again.close();
+    const after = await open();
+    for (let n = 0; n < perSocket; n += 1) after.send(large(n));
+    await until(() => server.node.execs.length === onServer + 1 + 2 * perSocket, 'they run too');
+  });
+
+  it('a client that reads nothing keeps one value of each variable, is cut off with a reason, and delays nobody', async () => {
+    const [deaf, reader] = [await open(), await open()];
+    for (const client of [deaf, reader]) {
+      await client.ask({ id: 1, cmd: 'bind', ...meta });
+      await client.next();
+    }
+    deaf.socket.pause();
+    const long = 'x'.repeat(100_000);
+    for (let n = 0; n < 200; n += 1) {
+      server.node.setStatus(power(`${n} ${long}`));
+      await reader.find((frame) => String(frame['value']).startsWith(`${n} `), `value ${n}`);
+    }
+    await server.clock.advance(limits.clientSocketStalledMs + limits.clientSocketBeatMs);
+    deaf.socket.resume();
+    expect(await deaf.untilClosed()).toMatchObject({ code: 1008, reason: 'reads-nothing' });
+    expect(deaf.frames.length).toBeLessThan(150);
+    await reader.alive();
+    expect(server.node.watchers).toBe(1);
+  });
+
+  it('a client that falls behind and catches up has the newest value', async () => {
+    const client = await open();
+    await client.ask({ id: 1, cmd: 'bind', ...meta });
+    client.socket.pause();
+    const long = 'x'.repeat(100_000);
+    for (let n = 0; n < 200; n += 1) {
+      server.node.setStatus(power(`${n} ${long}`));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    client.socket.resume();
+    await client.find((frame) => String(frame['value']).startsWith('199 '), 'the newest value');
+    expect(client.frames.length).toBeLessThan(150);
+  });
+});
