@@ -1,3 +1,4 @@
+import { splitSettings } from '../driver-host/connection-settings.ts';
 import { type Driver, createHarness } from '../driver-sdk/index.ts';
 import { describeSchema } from '../driver-sdk/functions.ts';
 import type { JsonObject } from '../shared/foundation/json.ts';
@@ -31,7 +32,8 @@ export function requireDriverFile(path: string): DriverFile {
 export async function checkDriver(path: string, settings: JsonObject): Promise<CheckedDriver> {
   const file = requireDriverFile(path);
   const driver = await loadDriver(file);
-  const harness = createHarness(driver, { settings });
+  // As a module has them: `connection` is none of the driver's.
+  const harness = createHarness(driver, { settings: splitSettings(settings).own });
   try {
     // A setup that waits for ever ends by its deadline, for the clock of the harness is moved past that.
     await Promise.all([harness.start(), harness.advance(limits.driverSetupMs)]);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
@@ -18,18 +18,21 @@ export interface DriverTest {
   problem: string | null;
 }
 
-const lineSchema = z.object({ name: z.string(), file: z.string(), nesting: z.int(), left: z.string().nullable(), problem: z.string().nullable() });
+const lineSchema = z.object({ name: z.string(), file: z.string(), left: z.string().nullable(), problem: z.string().nullable() });
 type EndedTest = z.output<typeof lineSchema>;
 
 const reporter = fileURLToPath(new URL('./json-reporter.js', import.meta.url));
+const noExit = new URL('./no-exit.js', import.meta.url).href;
 
 /**
  * Runs every `*.test.ts` and `*.test.js` below a folder with the test runner of Node. Throws DRIVER_INVALID for one that
- * cannot be compiled, NOT_FOUND when there is none.
+ * cannot be compiled, INPUT_INVALID when there is none or no such folder.
  */
 export async function runDriverTests(folder: string, signal: AbortSignal): Promise<DriverTest[]> {
+  const wrong = (problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field: 'folder', problem: `${folder} ${problem}` });
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) throw wrong('is no folder');
   const sources = testFiles(resolve(folder));
-  if (sources.length === 0) throw new HoldfastError('NOT_FOUND', { kind: 'test', id: `${folder}: tests are files such as driver.test.ts` });
+  if (sources.length === 0) throw wrong('has no tests: they are files such as driver.test.ts');
   const home = resolve(folder);
   const place = await mkdtemp(join(tmpdir(), 'holdfast-driver-test-'));
   try {
@@ -57,7 +60,7 @@ function testFiles(folder: string): string[] {
 async function run(files: ReadonlyMap<string, string>, place: string, signal: AbortSignal): Promise<EndedTest[]> {
   // A test runner within a test runner would be told to report to the outer one.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const flags = ['--enable-source-maps', '--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
+  const flags = ['--enable-source-maps', `--import=${noExit}`, '--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
   const child = spawn(process.execPath, [...flags, ...files.keys()], { cwd: place, env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<void>((done, fail) => child.once('error', fail).once('close', () => done()));
   const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
@@ -67,10 +70,14 @@ async function run(files: ReadonlyMap<string, string>, place: string, signal: Ab
 }
 
 function toTest({ name, file, left, problem }: EndedTest, files: ReadonlyMap<string, string>, home: string): DriverTest {
-  const outcome = problem !== null ? 'failed' : left === null ? 'passed' : 'skipped';
-  // With source maps the runner names the source. A file that ended before its tests could begin counts as one.
-  const source = files.get(file) ?? files.get(name) ?? (file === '' ? '' : relative(home, file));
-  return { name: files.get(name) ?? name, file: source, outcome, problem: problem === null ? null : ownFrames(problem, home) };
+  // A file counts as a test when it failed as a whole, or when it ended, in whatever good order, before any of its tests had.
+  const whole = files.get(name);
+  const why = problem ?? (whole === undefined ? null : 'none of its tests ended');
+  // Also for the runner one that is to do does not fail.
+  const outcome = left !== null ? 'skipped' : why === null ? 'passed' : 'failed';
+  // With source maps the runner names the source.
+  const source = files.get(file) ?? whole ?? (file === '' ? '' : relative(home, file));
+  return { name: whole ?? name, file: source, outcome, problem: outcome === 'failed' && why !== null ? ownFrames(why, home) : null };
 }
 
 /** The stack without what lies outside of the folder: that is Holdfast or Node, and no help. */
