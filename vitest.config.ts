@@ -4,7 +4,8 @@ const report = process.env['TEST_REPORT'];
 const patience = { testTimeout: 90_000, hookTimeout: 90_000 };
 const integration = [
   'couchbase', 'couchbase-xdcr', 'device-transports', 'doctor', 'driver-repository', 'driver-rollout', 'driver-tools', 'edge-https', 'events',
-  'hand-back-faults', 'live-reload', 'logic-modules', 'proxy', 'real-devices', 'requests', 'sealed-settings', 'triggers', 'writing-drivers',
+  'hand-back-faults', 'link-enrolment', 'link-port', 'link-security', 'link-transport', 'live-reload', 'logic-modules', 'proxy', 'real-devices',
+  'requests', 'sealed-settings', 'triggers', 'writing-drivers',
 ];
 const waiting = ['test/e2e/**/*.test.ts', ...integration.map((name) => `test/integration/${name}.test.ts`)];
 /** They make their process look like a browser. */

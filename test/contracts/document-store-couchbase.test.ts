@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import { storeAddressSchema } from '../../src/shared/model/store-address.ts';
 import { holdfastNode, openOn } from '../support/couchbase/couchbase-world.ts';
 import { StoreProcess } from '../support/couchbase/store-process.ts';
-import { documentStoreContract } from './document-store.contract.ts';
+import { documentStoreContract, type StoreOptions, type StoreUnderTest } from './document-store.contract.ts';
 
 let process: StoreProcess;
 beforeAll(() => {
@@ -10,7 +10,10 @@ beforeAll(() => {
 });
 afterAll(() => process.close());
 
-documentStoreContract('couchbase, on the stand-in', async (options) => {
+/** With more the stand-in is what is tested. */
+const MANY_FOR_THE_STAND_IN = 20_000;
+
+const onStandIn = async (options: StoreOptions): Promise<StoreUnderTest> => {
   const node = holdfastNode();
   await node.start();
   const store = await openOn(process, node, options);
@@ -22,7 +25,8 @@ documentStoreContract('couchbase, on the stand-in', async (options) => {
       expect(node.unknown).toEqual([]);
     },
   };
-});
+};
+documentStoreContract('couchbase, on the stand-in', onStandIn, MANY_FOR_THE_STAND_IN);
 
 // On a real cluster, where somebody has one: docs/couchbase.md.
 const { CB_CONNSTR: real, CB_PASSWORD: password = '' } = globalThis.process.env;
