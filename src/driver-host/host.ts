@@ -55,6 +55,8 @@ export class DriverHost {
   readonly #systems: SystemClient;
   readonly #reloader: Reloader;
   readonly #modules = new Map<string, Hosted>();
+  /** Also of those that were stopped: what they leave behind may still throw. */
+  readonly #keys = new WeakMap<Module, string>();
   /** Modules that wait for their turn or for their driver, and the order to start them: a stop in between must be seen. */
   readonly #due = new Map<string, Of<'start'>>();
   #lastTurn: Promise<void> = Promise.resolve();
@@ -132,8 +134,7 @@ export class DriverHost {
 
   /** Whose code may be running: `location/module` of a module. */
   keyOf(module: Module): string | null {
-    for (const [key, hosted] of this.#modules) if (hosted.module === module) return key;
-    return null;
+    return this.#keys.get(module) ?? null;
   }
 
   /** The orphan rule: without a node no device connection lives on. Synchronous: the process exits right after. */
@@ -232,6 +233,7 @@ export class DriverHost {
     const module = new Module(driver, { ...spec, settings: own }, host, handover);
     const hosted: Hosted = { module, tenure, settings, connection: connections.transport ?? connections.http };
     this.#modules.set(key, hosted);
+    this.#keys.set(module, key);
     // Started twice (the node lost count while another host died): the older one must let go of the device first.
     await older?.module.stop(0);
     try {
@@ -289,9 +291,19 @@ export class DriverHost {
 
   #functions({ id, location, module }: Of<'functions'>): void {
     const { pipe } = this.#options;
+    try {
+      // Its schemas may throw when they are described.
+      pipe.send({ t: 'functions', id, functions: this.#hosted(location, module).functions() });
+    } catch (error) {
+      pipe.send({ t: 'error', id, error: toHoldfastError(error, module).toJSON() });
+    }
+  }
+
+  /** Throws MODULE_NOT_RUNNING. */
+  #hosted(location: string, module: string): Module {
     const hosted = this.#modules.get(keyOf(location, module));
-    if (hosted !== undefined) pipe.send({ t: 'functions', id, functions: hosted.module.functions() });
-    else pipe.send({ t: 'error', id, error: new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it did not start' }).toJSON() });
+    if (hosted === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it did not start' });
+    return hosted.module;
   }
 
   async #exec({ id, location, module, method, args, epoch, deadlineMs, user }: Of<'exec'>): Promise<void> {
@@ -300,11 +312,10 @@ export class DriverHost {
       const floor = this.#fence.gate.state(location).epoch;
       const refusal = this.#fence.gate.check(location, epoch, clock.monotonicMs());
       if (refusal !== null) throw gateError(refusal, { location, module, epoch, floor });
-      const hosted = this.#modules.get(keyOf(location, module));
-      if (hosted === undefined) throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'it did not start' });
+      const hosted = this.#hosted(location, module);
       const call = new Call({ user, deadlineMs });
-      this.#calls.set(id, { call, module: hosted.module });
-      const value = await hosted.module.exec(method, args, call);
+      this.#calls.set(id, { call, module: hosted });
+      const value = await hosted.exec(method, args, call);
       pipe.send({ t: 'answer', id, value });
     } catch (error) {
       pipe.send({ t: 'error', id, error: toHoldfastError(error, module).toJSON() });

@@ -13,6 +13,7 @@ import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
 import { ALL_BEGIN_YOUNG } from '../shared/foundation/v8-options.ts';
+import { textOfThrown } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
 import { createDriverSource } from './driver-source.ts';
@@ -104,10 +105,10 @@ const printed = (level: 'info' | 'warn') =>
 globalThis.console = new Console(printed('info'), printed('warn'));
 
 // The state of a driver that threw out of a callback is unknown, and it shares this process: start clean.
-process.on('uncaughtException', (error) => {
+process.on('uncaughtException', (error: unknown) => {
   const module = runningModule();
   const culprit = module === null ? null : host.keyOf(module);
-  sayLast({ lastWords: 'crashed', culprit, problem: error.stack ?? error.message });
+  sayLast({ lastWords: 'crashed', culprit, problem: (error instanceof Error ? error.stack : null) ?? textOfThrown(error) });
   abandon();
   endProcess(1);
 });
@@ -122,8 +123,7 @@ const exitOf = (name: 'exit' | 'abort') => (): never => {
 process.exit = exitOf('exit');
 process.abort = exitOf('abort');
 process.on('unhandledRejection', (reason) => {
-  const problem = reason instanceof Error ? reason.message : String(reason);
-  pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${problem}` });
+  pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${textOfThrown(reason)}` });
 });
 // Terminals and supervisors signal every process of the group. The node decides, and the end of the pipe tells.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);

@@ -17,6 +17,10 @@ export type Verdict<T> =
   /** Answered; the command resolves with it. */
   | { value: T };
 
+/** Drivers need not have been compiled: a handler may forget to say anything, or promise to. */
+const isVerdict = (given: unknown): boolean =>
+  given === 'done' || given === 'ignore' || given === 'retry' || (typeof given === 'object' && given !== null && ('abort' in given || 'value' in given));
+
 export interface SendOptions {
   /** A newer command of that name takes the place of a queued one. Named commands wait while the device is offline. */
   name?: string;
@@ -110,6 +114,7 @@ export class CommandQueue {
     let verdict: Verdict<unknown>;
     try {
       verdict = command.reply(message);
+      if (!isVerdict(verdict)) throw new TypeError('its reply handler gave no verdict');
     } catch (error) {
       this.#settle(() => command.reject(toHoldfastError(error, this.#options.module)));
       return true;

@@ -43,7 +43,7 @@ const savedSchema = z.object({ version: z.int(), state: z.json() });
 /** The code of a driver at work in a module: from its setup until the module stops, or other code takes its place. */
 export class DriverRun {
   readonly driver: Driver;
-  readonly tokeniser: Tokeniser | null;
+  readonly #tokeniser: Tokeniser | null;
   readonly #options: DriverRunOptions;
   readonly #abort = new AbortController();
   readonly #handlers: { [E in keyof EventHandlers]: EventHandlers[E][] } = {
@@ -66,7 +66,7 @@ export class DriverRun {
     setMaxListeners(0, this.#abort.signal);
     this.#options = options;
     this.driver = options.driver;
-    this.tokeniser = options.driver.tokeniser?.() ?? null;
+    this.#tokeniser = options.driver.tokeniser?.() ?? null;
     options.stopping.addEventListener('abort', this.#onStop, { once: true });
   }
 
@@ -121,9 +121,22 @@ export class DriverRun {
 
   /** The messages that the chunk completes. null: the device broke the framing. */
   cut(chunk: Uint8Array): Buffer[] | null {
-    if (this.tokeniser === null) return [Buffer.from(chunk)];
+    return this.#tokeniser === null ? [Buffer.from(chunk)] : this.#tokenise((tokeniser) => tokeniser.push(chunk));
+  }
+
+  /** What a connection that has ended left unfinished is forgotten. */
+  forgetRest(): void {
+    this.#tokenise((tokeniser) => this.#options.enter(null, () => tokeniser.reset()));
+  }
+
+  /** Takes away the beginning of a message whose end has not come; null: there is none. */
+  takeRest(): Buffer | null {
+    return this.#tokenise((tokeniser) => this.#options.enter(null, () => tokeniser.takeRest?.())) ?? null;
+  }
+
+  #tokenise<T>(work: (tokeniser: Tokeniser) => T): T | null {
     try {
-      return this.tokeniser.push(chunk);
+      return this.#tokeniser === null ? null : work(this.#tokeniser);
     } catch (error) {
       this.#complain('tokeniser', error);
       return null;
@@ -157,7 +170,8 @@ export class DriverRun {
   /** Its schedules, subscriptions and handlers run no more. Calls go on as far as the module lets them. */
   end(): void {
     this.#options.stopping.removeEventListener('abort', this.#onStop);
-    this.#abort.abort(this.#stopped());
+    // The driver may listen.
+    this.#options.enter(null, () => this.#abort.abort(this.#stopped()));
   }
 
   /** Its deadline ends the waiting, as does the end of the run. */

@@ -144,7 +144,7 @@ export class Module {
       transport?.open({
         ...handler,
         interrupted: () => {
-          this.#run.tokeniser?.reset();
+          this.#run.forgetRest();
           this.#queue?.interrupted();
         },
         received: (chunk) => this.#onReceived(chunk),
@@ -206,8 +206,8 @@ export class Module {
       this.#connection?.renew();
       return;
     }
-    const begun = before.tokeniser?.takeRest?.();
-    if (begun !== undefined && begun.length > 0) this.#onReceived(begun);
+    const begun = before.takeRest();
+    if (begun !== null && begun.length > 0) this.#onReceived(begun);
   }
 
   /** Runs a public method. Settles by the deadline of the call, whatever the driver does. */
@@ -347,7 +347,7 @@ export class Module {
 
   #onConnected(): void {
     this.#connected = true;
-    this.#run.tokeniser?.reset();
+    this.#run.forgetRest();
     this.#status.keep('connected', true);
     this.#queue?.connected();
     this.#run.connected();

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { limits } from '../../src/shared/model/limits.ts';
-import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
+import type { ModuleSpec, StartReport, SystemAccess } from '../../src/shared/ports/device-link.ts';
 import { type Devices, epoch, type Hands, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
 import { testScope } from '../support/test-scope.ts';
@@ -13,26 +13,44 @@ const scope = testScope();
 
 const rogue = moduleSpec('rogue', 0, { driver: 'rogue', role: 'logic' });
 
+const thrower = (level: number) => moduleSpec('bad', 0, { driver: 'thrower', systems: ['sys-1'], settings: { level } });
+
+/** What modules may ask of their system: one variable that has a value. */
+const oneValue: SystemAccess = {
+  exec: async () => ({ value: null }),
+  status: () => ({ values: {} }),
+  count: () => 1,
+  follow: (_, listener) => {
+    listener({ value: true });
+    return () => undefined;
+  },
+};
+
 interface World {
   hands: Hands;
   devices: Devices;
   exec(module: string, method: string, ...args: Json[]): Promise<Json>;
-  start(modules: ModuleSpec[]): Promise<unknown>;
+  start(modules: ModuleSpec[]): Promise<StartReport>;
   /** Each value of a status variable, in order. */
   seen: { name: string; value: Json; atMs: number }[];
+  /** What the modules log: `module message`. */
+  lines: string[];
 }
 
 /** A good module and a bad one in the same driver host, and another host that the good one can go to. */
 async function world(bad: ModuleSpec = rogue): Promise<World> {
   const devices = await startDevices(scope(), folder());
   const hands = startHands(scope(), { hosts: 2 });
+  const lines: string[] = [];
+  hands.link.serveSystems(oneValue);
+  hands.link.onLog(({ module, message }) => void lines.push(`${module} ${message}`));
   const seen: World['seen'] = [];
   hands.link.onStatus(({ module, key, value }) => seen.push({ name: `${module}.${key}`, value, atMs: monotonicMs() }));
   const start = (modules: ModuleSpec[]) => hands.link.start({ location: 'hq', epoch, modules, handover: {} }, never());
   const exec = (module: string, method: string, ...args: Json[]): Promise<Json> =>
     hands.link.exec({ location: 'hq', module, method, args, epoch, deadlineMs: monotonicMs() + 3_000, requestId: 'r', user: 'ada' }, never());
   await start([moduleSpec('good', devices.ports[0] ?? 0), { ...bad, port: bad.role === 'device' ? (devices.ports[0] ?? 0) : 0 }]);
-  return { hands, devices, exec, start, seen };
+  return { hands, devices, exec, start, seen, lines };
 }
 
 /** The bad module ended their host: it is named, also when it runs again, and the good one is back within a second. */
@@ -52,23 +70,53 @@ async function expectNamed({ hands, exec, seen }: World, problem: RegExp): Promi
 
 describe('containment: what a driver does wrong costs its own calls, at most its own process, and never the node', () => {
   it('throws everywhere: its calls fail with what was thrown, the rest is in its log and named in status, nothing ends', async () => {
-    const { hands, exec, start, devices, seen } = await world(moduleSpec('bad', 0, { driver: 'thrower' }));
-    const lines: string[] = [];
-    hands.link.onLog(({ module, message }) => void lines.push(`${module} ${message}`));
-    for (const name of ['method', 'later', 'reply']) {
-      await expect(exec('bad', name)).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { problem: `thrown in ${name}` } });
+    const { hands, exec, start, devices, seen, lines } = await world(thrower(1));
+    const good = moduleSpec('good', devices.ports[0] ?? 0);
+    const logged = (what: string, where: string) =>
+      waitFor(`${what}: ${where}`, () => lines.some((line) => line.startsWith(`bad ${what}: `) && line.endsWith(`thrown in ${where}`)));
+    for (const name of ['method', 'later', 'reply', 'schema']) {
+      await expect(exec('bad', name, 1)).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { problem: `thrown in ${name}` } });
     }
+    await expect(exec('bad', 'noVerdict')).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { problem: 'its reply handler gave no verdict' } });
+    await expect(hands.link.functions('hq', 'bad')).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
     await devices.control({ push: { name: 'volume', value: 4 } });
-    for (const where of ['received', 'schedule']) await waitFor(where, () => lines.some((line) => line.startsWith(`bad ${where}:`)));
+    for (const where of ['connected', 'received']) await logged(where, where);
+    for (const where of ['every', 'in', 'at']) await logged('schedule', where);
+    await logged('subscription', 'listener');
+    await devices.control({ push: { name: 'push', value: 4 } });
+    for (const where of ['reset', 'push']) await logged('tokeniser', where);
+    await logged('disconnected', 'disconnected');
     const named = seen.flatMap(({ name, value }) => (name === 'bad.problem' && typeof value === 'string' ? [value] : []));
     // The first of it.
-    expect(named).toEqual([expect.stringMatching(/^connected: .*thrown in connected$/)]);
+    expect(named).toEqual([expect.stringMatching(/^\w+: .*thrown in \w+$/)]);
     expect(await exec('bad', 'hello')).toBe('hello');
+    // It does not take other settings, and starts anew.
+    const early = ['settings', 'tokeniser', 'setup'].map((where) => moduleSpec(where, good.port, { driver: `${where}-thrower` }));
+    const { failed } = await start([good, { ...thrower(2), port: good.port }, ...early]);
+    await logged('update', 'update');
+    // What throws before it runs does not start.
+    expect(failed).toHaveLength(early.length);
+    for (const { id } of early) expect(hands.status.get(`${id}.problem`)).toMatch(`thrown in ${id}`);
     // It throws while it stops, too, and is gone all the same.
-    await start([moduleSpec('good', devices.ports[0] ?? 0)]);
+    for (const [what, where] of [['stop', 'stop'], ['handover', 'save']] as const) await logged(what, where);
+    expect(await exec('bad', 'hello')).toBe('hello');
+    await start([good]);
     await expect(exec('bad', 'hello')).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
     expect(await exec('good', 'echo', 1)).toBe(1);
+    expect(seen.filter(({ name }) => name === 'good.connected' || name === 'good.problem').map(({ value }) => value)).toEqual([null, true]);
+    expect(lines.filter((line) => line.startsWith('good'))).toEqual([]);
     expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
+  });
+
+  it('throws what has no text out of a callback of its own, and when its signal aborts: its process ends', async () => {
+    const bad = await world();
+    await bad.exec('rogue', 'crashBare');
+    await expectNamed(bad, /it ended its driver host: something without a text was thrown/);
+    await bad.exec('rogue', 'crashAtEnd');
+    await bad.start([moduleSpec('good', bad.devices.ports[0] ?? 0)]);
+    // Gone from its node, and named all the same.
+    await waitFor('it is named', () => /thrown in abort.*"culprit":"hq\/rogue"/.test(bad.hands.log.text()));
+    expect(await bad.exec('good', 'echo', 1)).toBe(1);
   });
 
   it('loops for ever: its process is ended', async () => {

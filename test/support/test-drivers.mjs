@@ -5,6 +5,10 @@ import { defineDriver, delimiter, method } from '../../dist/driver-sdk/index.js'
 
 const none = z.strictObject({});
 
+const fail = (where) => {
+  throw new Error(`thrown in ${where}`);
+};
+
 /** Writes down when it starts and stops. */
 const recorder = defineDriver({
   name: 'recorder',
@@ -39,6 +43,15 @@ const rogue = defineDriver({
           ctx.status.set('crash', 'is here');
           throw new Error('rogue crashed');
         }, 0);
+      },
+      /** What it throws has neither a stack nor a text. */
+      crashBare: () => {
+        setTimeout(() => {
+          throw Object.create(null);
+        }, 0);
+      },
+      crashAtEnd: () => {
+        ctx.signal.addEventListener('abort', () => fail('abort'));
       },
       reject: () => void Promise.reject(new Error('nobody caught this')),
       print: method(z.tuple([z.string()]), (text) => console.log(text)),
@@ -115,18 +128,30 @@ const web = defineDriver({
   }),
 });
 
-/** Throws wherever it can. */
+/** Each throws from one thing that is needed before a module runs. */
+const settingsThrower = defineDriver({ name: 'settings-thrower', role: 'device', settings: none.refine(() => fail('settings')), setup: () => ({}) });
+const tokeniserThrower = defineDriver({ name: 'tokeniser-thrower', role: 'device', settings: none, tokeniser: () => fail('tokeniser'), setup: () => ({}) });
+const setupThrower = defineDriver({ name: 'setup-thrower', role: 'device', settings: none, setup: () => fail('setup') });
+
+/** Throws from everything else that a driver may give; a reload, which takes the rest of a message, has its own test. */
 const thrower = defineDriver({
   name: 'thrower',
   role: 'device',
-  settings: none,
-  tokeniser: () => delimiter('\n'),
-  setup(ctx) {
-    const fail = (where) => {
-      throw new Error(`thrown in ${where}`);
+  settings: z.strictObject({ level: z.int() }),
+  tokeniser: () => {
+    const lines = delimiter('\n');
+    return {
+      push: (chunk) => (String(chunk).startsWith('event push') ? fail('push') : lines.push(chunk)),
+      reset: () => fail('reset'),
     };
+  },
+  setup(ctx) {
     for (const event of ['connected', 'disconnected', 'received', 'stop']) ctx.on(event, () => fail(event));
-    ctx.schedule.every(20, () => fail('schedule'));
+    const { schedule } = ctx;
+    schedule.every(20, () => fail('every'));
+    schedule.in(0, async () => fail('in'));
+    schedule.at(0, () => fail('at'));
+    ctx.system.get('Display_1').subscribe('power', () => fail('listener'));
     ctx.handover.save(() => fail('save'));
     ctx.onUpdate(() => fail('update'));
     return {
@@ -135,7 +160,9 @@ const thrower = defineDriver({
         await Promise.resolve();
         fail('later');
       },
+      schema: method(z.tuple([z.lazy(() => fail('schema'))]), () => null),
       reply: () => ctx.send('echo 1\n', { reply: () => fail('reply') }),
+      noVerdict: () => ctx.send('echo 1\n', { reply: () => undefined }),
       hello: () => 'hello',
     };
   },
@@ -168,4 +195,4 @@ const login = defineDriver({
   },
 });
 
-export const drivers = [recorder, rogue, flood, badSetup, web, login, thrower, tunable];
+export const drivers = [recorder, rogue, flood, badSetup, web, login, settingsThrower, tokeniserThrower, setupThrower, thrower, tunable];

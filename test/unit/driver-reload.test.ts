@@ -26,7 +26,7 @@ const spec = (settings: ModuleSpec['settings'] = {}): ModuleSpec =>
   ({ id: 'm', driver: 'test', role: 'device', name: 'M', ip: 'x', port: 1, tls: false, udp: false, makebreak: false, uri: '', settings, systems: [] });
 
 /** A module that runs, connected, and the other end of its line. */
-async function running(setup: Setup) {
+async function running(first: Setup | Driver) {
   const clock = new FakeClock();
   const sent: string[] = [];
   const published: string[] = [];
@@ -57,7 +57,7 @@ async function running(setup: Setup) {
     log: (_: string, message: string) => void log.push(message),
     entered: () => undefined,
   };
-  const module = new Module(code(setup), spec(), host, null);
+  const module = new Module(typeof first === 'function' ? code(first) : first, spec(), host, null);
   await module.start();
   const exec = (name: string, ...args: string[]) =>
     module.exec(name, args, new Call({ user: 'ada', deadlineMs: clock.monotonicMs() + 60_000 }));
@@ -256,5 +256,17 @@ describe('the connection at a reload', () => {
     await reload(listener('new'));
     receive('lo\n');
     expect(received).toEqual(['new: hello']);
+  });
+
+  it('takes place although the old code throws when it gives that message away', async () => {
+    const tokeniser = () => ({
+      ...delimiter('\n'),
+      takeRest: () => {
+        throw new Error('not mine');
+      },
+    });
+    const { reload, exec } = await running({ ...code(sender('old')), tokeniser });
+    await reload(sender('new'));
+    expect(await exec('who')).toBe('new');
   });
 });

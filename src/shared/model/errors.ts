@@ -365,7 +365,16 @@ export function fromWire(error: WireError): HoldfastError {
 /** Any thrown thing as an operating error; what is not one already came out of driver code. */
 export function toHoldfastError(error: unknown, module: string): HoldfastError {
   if (error instanceof HoldfastError) return error;
-  return new HoldfastError('DRIVER_FAILED', { module, problem: error instanceof Error ? error.message : String(error) }, { cause: error });
+  return new HoldfastError('DRIVER_FAILED', { module, problem: textOfThrown(error) }, { cause: error });
+}
+
+/** What a driver throws need not be an error, nor have a text. */
+export function textOfThrown(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return 'something without a text was thrown';
+  }
 }
 
 export const isLinkLoss = (error: unknown): boolean => error instanceof HoldfastError && (error.code === 'LINK_LOST' || error.code === 'LINK_DOWN');
