@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { driversFolderIn, openWorkingCopy } from '../../../src/shared/adapters/git/working-copy.ts';
 import { createSystemClock } from '../../../src/shared/adapters/clock/system-clock.ts';
 import { limits } from '../../../src/shared/model/limits.ts';
@@ -33,6 +35,17 @@ async function setUp(more: Partial<Repository> = {}): Promise<Site> {
   };
   return { origin, folder, copy: await reopen(), reopen, read };
 }
+
+/** A program that fills a folder, says so, and once something is removed from it writes more into it for a while. */
+const writer = `
+  const { readdirSync, writeFileSync } = require('node:fs');
+  const [, folder] = process.argv;
+  for (let file = 0; file < 500; file += 1) writeFileSync(folder + '/' + file, '');
+  process.stdout.write('full');
+  while (readdirSync(folder).length === 500);
+  const endMs = Date.now() + 100;
+  for (let file = 500; Date.now() < endMs; file += 1) writeFileSync(folder + '/' + file, '');
+`;
 
 /** Puts a commit in place for good. */
 async function checkOut(copy: WorkingCopy, commit: string | null, discard = false): Promise<string> {
@@ -140,6 +153,17 @@ describe('a working copy', () => {
     const third = origin.commit({ 'lamp.ts': 'three' });
     expect(await checkOut(await reopen(), null)).toBe(third);
     expect(read('lamp.ts')).toBe('three');
+  });
+
+  it('removes what another process still writes into, as a git of a killed server does', async () => {
+    const { folder, reopen } = await setUp();
+    const making = join(folder, 'trees', 'making-0-1');
+    mkdirSync(making);
+    const child = spawn(process.execPath, ['-e', writer, making], { stdio: ['ignore', 'pipe', 'ignore'] });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    await reopen();
+    expect(readdirSync(join(folder, 'trees'))).toEqual(['empty']);
   });
 
   it('keeps a bounded number of trees', async () => {
