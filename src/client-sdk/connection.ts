@@ -20,7 +20,7 @@ export interface ConnectionOptions {
   number: number;
   origin: string;
   credential: Credential;
-  platform: Pick<Platform, 'http' | 'sockets'>;
+  platform: Pick<Platform, 'http' | 'sockets' | 'nowMs'>;
 }
 
 const PATH = socketPaths[0] ?? '';
@@ -34,6 +34,7 @@ export class Connection {
   readonly #socket: OpenSocket;
   readonly #pending = new Map<number, (outcome: Outcome) => void>();
   #lastId = 0;
+  #heardMs: number;
   #isReady = false;
   #isOver = false;
   #stopTimers: (() => void)[] = [];
@@ -43,6 +44,7 @@ export class Connection {
     this.origin = options.origin;
     this.#options = options;
     this.#listener = listener;
+    this.#heardMs = options.platform.nowMs();
     this.#socket = options.platform.sockets.open(
       { origin: options.origin, path: PATH, credential: options.credential },
       { opened: () => void this.#socket.send(PING), message: (text) => this.#message(text), closed: (problem) => this.#end(problem) },
@@ -52,6 +54,11 @@ export class Connection {
 
   get isReady(): boolean {
     return this.#isReady && !this.#isOver;
+  }
+
+  /** Unix milliseconds of the last frame of the server. */
+  get heardMs(): number {
+    return this.#heardMs;
   }
 
   get pending(): number {
@@ -73,6 +80,7 @@ export class Connection {
 
   #message(text: string): void {
     if (this.#isOver) return;
+    this.#heardMs = this.#options.platform.nowMs();
     this.#expect(limits.sdkSilentMs, `silent for ${limits.sdkSilentMs} ms`);
     if (!this.#isReady) {
       this.#isReady = true;

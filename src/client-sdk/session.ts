@@ -28,6 +28,8 @@ export interface SessionState {
   sinceMs: number;
   /** Values may be older than what the devices are: there is no server, or not everything is bound at it yet. */
   stale: boolean;
+  /** Unix milliseconds until when values were known to be what the devices are: of its server nothing was heard since. null: they still are. */
+  staleSinceMs: number | null;
   /** Why the last attempt to reach a server failed, for people; null while one serves. */
   problem: string | null;
 }
@@ -84,7 +86,7 @@ class LiveSession implements Session {
     this.#options = options;
     this.#members = members;
     this.#commands = new Commands(platform.http.after);
-    this.#state = { origin: null, servedBy: null, sinceMs: platform.nowMs(), stale: true, problem: null };
+    this.#state = { origin: null, servedBy: null, sinceMs: platform.nowMs(), stale: true, staleSinceMs: platform.nowMs(), problem: null };
   }
 
   get state(): SessionState {
@@ -187,7 +189,7 @@ class LiveSession implements Session {
     if (this.#closing.signal.aborted) return;
     // A move that failed: the server that pointed there serves on.
     if (this.#active !== null) return;
-    this.#changed(`${connection.origin}: ${problem}`);
+    this.#changed(`${connection.origin}: ${problem}`, connection.heardMs);
     void this.#learn(connection.origin);
     this.dial();
   }
@@ -270,8 +272,11 @@ class LiveSession implements Session {
     });
   }
 
-  /** Works out the state anew, tells it when it is another, and lets go of connections that are done. */
-  #changed(problem: string | null = this.#state.problem): void {
+  /**
+   * Works out the state anew, tells it when it is another, and lets go of connections that are done. `freshMs`: until when
+   * values were what the devices are, should they be stale now.
+   */
+  #changed(problem: string | null = this.#state.problem, freshMs = this.#platform.nowMs()): void {
     const active = this.#active;
     const isComplete = active !== null && this.#variables.isComplete(active.number);
     if (isComplete) for (const connection of this.#leaving) if (connection.pending === 0) connection.close();
@@ -282,6 +287,7 @@ class LiveSession implements Session {
       servedBy: origin === null ? null : this.#members.roleOf(origin),
       sinceMs: origin === before.origin ? before.sinceMs : this.#platform.nowMs(),
       stale: !isComplete,
+      staleSinceMs: isComplete ? null : (before.staleSinceMs ?? freshMs),
       problem,
     };
     if (JSON.stringify(after) === JSON.stringify(before)) return;

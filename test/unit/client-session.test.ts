@@ -20,7 +20,7 @@ describe('where a session is', () => {
     world.edge.value = true;
     await world.start();
     expect(world.values).toEqual([true]);
-    expect(world.session?.state).toEqual({ origin: EDGE, servedBy: 'edge', sinceMs: world.clock.wallMs(), stale: false, problem: null });
+    expect(world.session?.state).toEqual({ origin: EDGE, servedBy: 'edge', sinceMs: world.clock.wallMs(), stale: false, staleSinceMs: null, problem: null });
     expect(world.states[0]).toMatchObject({ origin: null, servedBy: null, stale: true });
   });
 
@@ -58,6 +58,37 @@ describe('where a session is', () => {
     expect(world.session?.state).toMatchObject({ stale: true, problem: expect.stringContaining('silent') });
     await world.clock.advance(limits.sdkConnectMs);
     expect(world.session?.state).toMatchObject({ origin: MASTER, stale: false });
+  });
+
+  it('says since when values may be old: since the server was last heard from, until all is bound again', async () => {
+    const beganMs = world.clock.wallMs();
+    world.edge.mode = 'refuses';
+    const session = await world.start();
+    await world.clock.advance(3_000);
+    expect(session.state).toMatchObject({ stale: true, staleSinceMs: beganMs });
+    world.edge.mode = 'up';
+    await world.clock.advance(limits.sdkRedialMaxMs * 1.5);
+    expect(session.state).toMatchObject({ stale: false, staleSinceMs: null });
+    world.edge.socket.notify(1);
+    const heardMs = world.clock.wallMs();
+    world.edge.mode = 'mute';
+    world.master.mode = 'refuses';
+    await world.clock.advance(limits.sdkSilentMs);
+    expect(session.state).toMatchObject({ stale: true, staleSinceMs: heardMs });
+    // A server that is tried in vain makes nothing fresh.
+    await world.clock.advance(30_000);
+    expect(session.state).toMatchObject({ stale: true, staleSinceMs: heardMs });
+    world.edge.mode = 'up';
+    await world.clock.advance(limits.sdkRedialMaxMs * 1.5 + limits.sdkConnectMs);
+    expect(session.state).toMatchObject({ origin: EDGE, stale: false, staleSinceMs: null });
+  });
+
+  it('says the same of a binding that its server has not answered', async () => {
+    const session = await world.start();
+    world.edge.mode = 'mute';
+    await world.clock.advance(10);
+    session.bind({ ...power, name: 'volume' }, () => undefined);
+    expect(session.state).toMatchObject({ origin: EDGE, stale: true, staleSinceMs: world.clock.wallMs() });
   });
 
   it('pauses between rounds, longer each time and no longer than the limit, and comes back', async () => {
