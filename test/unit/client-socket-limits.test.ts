@@ -100,6 +100,31 @@ describe('limits of WebSockets', () => {
     expect(server.node.watchers).toBe(1);
   });
 
+  it('of many clients that do not read, the one goes for which most waits, before it is too much for the server', () => {
+    const megabyte = 1024 * 1024;
+    const caller = { id: 'key-1', user: 'key-1', name: 'panel', role: 'operator', expiresMs: null } as const;
+    const closed: string[] = [];
+    /** A client for whom so much waits. */
+    const behind = (name: string, bytes: number) => {
+      const quiet = (): void => undefined;
+      const close = (_: number, reason: string): void => void closed.push(`${name} ${reason}`);
+      return server.api.sockets.open(caller, { send: quiet, sendStatus: quiet, ping: quiet, queuedBytes: () => bytes, close }, 'here');
+    };
+    const most = limits.clientSocketsQueueBytes / megabyte;
+    const sessions = Array.from({ length: most / 2 - 2 }, (_, n) => behind(String(n), 2 * megabyte));
+    const slowest = behind('slowest', 3 * megabyte);
+    for (const session of [...sessions, slowest]) session.receive('ping');
+    // Who was behind and has caught up counts no more, nor who has gone.
+    sessions[0]?.drained();
+    sessions[1]?.closed();
+    expect(closed).toEqual([]);
+    for (const name of ['one more', 'two']) behind(name, 2 * megabyte).receive('ping');
+    expect(closed).toEqual([]);
+    behind('three', 2 * megabyte).receive('ping');
+    expect(closed).toEqual(['slowest reads-too-slowly']);
+    for (const session of sessions.slice(2)) session.closed();
+  });
+
   it('a client that falls behind and catches up has the newest value', async () => {
     const client = await open();
     await client.ask({ id: 1, cmd: 'bind', ...meta });

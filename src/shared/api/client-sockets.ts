@@ -7,10 +7,11 @@ import type { Authenticator, Caller, RequestHeaders } from './auth.ts';
 import { LargeRequests } from './large-requests.ts';
 import { type BodyReply, errorReply } from './reply.ts';
 import { Redirects } from './redirects.ts';
+import { SlowReaders } from './slow-readers.ts';
 import { type SessionDeps, SocketSession } from './socket-session.ts';
 import { Topics } from './topics.ts';
 
-export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' | 'largeCommands'> {
+export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' | 'largeCommands' | 'slowReaders'> {
   node: HoldfastNode;
   auth: Pick<Authenticator, 'stillValid'>;
   /** Whose credential a request carries; null: none, or not a valid one. */
@@ -34,6 +35,7 @@ export class ClientSockets {
   readonly #topics: Topics;
   readonly #sessions = new Set<SocketSession>();
   readonly #attempts: Refusals;
+  readonly #slowReaders = new SlowReaders();
   readonly #largeCommands = new LargeRequests({ limitBytes: limits.largeCommandsBytes, where: 'server' });
   #redirects: Redirects | null = null;
   #closing = false;
@@ -83,7 +85,7 @@ export class ClientSockets {
   open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {
     // Not earlier: a node that is being built cannot be listened to.
     this.#redirects ??= new Redirects(this.#deps.node, this.#topics);
-    const deps = { ...this.#deps, topics: this.#topics, largeCommands: this.#largeCommands, request: this.#request };
+    const deps = { ...this.#deps, topics: this.#topics, largeCommands: this.#largeCommands, slowReaders: this.#slowReaders, request: this.#request };
     const session = new SocketSession(deps, { caller, socket, remote }, () => {
       this.#sessions.delete(session);
       this.#count();

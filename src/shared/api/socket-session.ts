@@ -24,6 +24,7 @@ import {
 import { hasRole, type Caller } from './auth.ts';
 import { LargeRequests } from './large-requests.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
+import type { SlowReader, SlowReaders } from './slow-readers.ts';
 import { textFrame } from '../foundation/text-frame.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Topic, TopicMember, Topics } from './topics.ts';
@@ -38,6 +39,7 @@ export interface SessionDeps {
   commandsPerSecond: number;
   /** Of all sockets. */
   largeCommands: LargeRequests;
+  slowReaders: SlowReaders;
   /** Carries a REST request out, with its authorisation and audit. Throws what REST would answer. */
   request(call: SocketCall): Promise<{ status: number; body: unknown }>;
   /** What is no operating error becomes one that tells a client nothing, and is logged. */
@@ -71,7 +73,7 @@ const GOING_AWAY = 1001;
 const POLICY = 1008;
 
 /** One client on one WebSocket: its bindings, its commands under way, its log lines. Knows no socket library. */
-export class SocketSession implements ClientSocketHandler, TopicMember {
+export class SocketSession implements ClientSocketHandler, SlowReader, TopicMember {
   readonly caller: Caller;
   readonly #deps: SessionDeps;
   readonly #socket: ClientSocket;
@@ -128,6 +130,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
 
   drained(): void {
     this.#drainedMs = this.#deps.clock.monotonicMs();
+    this.#deps.slowReaders.upToDate(this);
     for (const topic of this.#late) {
       if (this.#socket.queuedBytes() > limits.clientSocketBehindBytes) return;
       this.#late.delete(topic);
@@ -342,7 +345,13 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   #say(text: string): void {
     if (this.#over) return;
     this.#socket.send(textFrame(text));
-    if (this.#socket.queuedBytes() > limits.clientSocketQueueBytes) this.#close(POLICY, 'reads-too-slowly');
+    const waiting = this.#socket.queuedBytes();
+    if (waiting > limits.clientSocketQueueBytes) this.tooSlow();
+    else if (waiting > limits.clientSocketBehindBytes) this.#deps.slowReaders.behind(this, waiting);
+  }
+
+  tooSlow(): void {
+    this.#close(POLICY, 'reads-too-slowly');
   }
 
   #audit(what: SocketCommandName, { sys, mod, index, name }: SocketRequest<'exec' | 'debug'>, outcome: AuditOutcome): void {
@@ -382,6 +391,7 @@ export class SocketSession implements ClientSocketHandler, TopicMember {
   #cleanUp(): void {
     this.#over = true;
     this.#beat.cancel();
+    this.#deps.slowReaders.upToDate(this);
     for (const topic of this.#bindings.values()) this.#deps.topics.leave(topic, this);
     for (const debugging of this.#debugs.values()) debugging.stop();
     for (const abort of this.#pending.values()) abort.abort();

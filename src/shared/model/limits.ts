@@ -171,6 +171,7 @@ export const limits = {
   clientSocketFrameBytes: 256 * 1024,
   clientSocketBehindBytes: 256 * 1024,
   clientSocketQueueBytes: 4 * 1024 * 1024,
+  clientSocketsQueueBytes: 128 * 1024 * 1024,
   clientSocketStalledMs: 30_000,
   clientSocketCloseMs: 1_000,
   clientSocketBeatMs: 20_000,
