@@ -31,9 +31,9 @@ const noExit = new URL('./no-exit.js', import.meta.url).href;
 export async function runDriverTests(folder: string, signal: AbortSignal): Promise<DriverTest[]> {
   const wrong = (problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field: 'folder', problem: `${folder} ${problem}` });
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) throw wrong('is no folder');
-  const sources = testFiles(resolve(folder));
-  if (sources.length === 0) throw wrong('has no tests: they are files such as driver.test.ts');
   const home = resolve(folder);
+  const sources = testFiles(home);
+  if (sources.length === 0) throw wrong('has no tests: they are files such as driver.test.ts');
   const place = await mkdtemp(join(tmpdir(), 'holdfast-driver-test-'));
   try {
     const compiled = new Map<string, string>();
@@ -62,10 +62,14 @@ async function run(files: ReadonlyMap<string, string>, place: string, signal: Ab
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const flags = ['--enable-source-maps', `--import=${noExit}`, '--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
   const child = spawn(process.execPath, [...flags, ...files.keys()], { cwd: place, env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
-  const ended = new Promise<void>((done, fail) => child.once('error', fail).once('close', () => done()));
-  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  const ended = new Promise<string>((done, fail) => child.once('error', fail).once('close', (code, by) => done(by ?? `exit code ${code}`)));
+  const [output, errors, how] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   const tests = output.split('\n').filter((line) => line.startsWith('{')).map((line) => lineSchema.parse(JSON.parse(line)));
-  if (tests.length === 0) throw new HoldfastError('DRIVER_INVALID', { place: [...files.values()].join(', '), problem: errors.trim() || 'no test in it ran' });
+  // Those that it did not come to would not be missed.
+  if (how !== 'exit code 0' && tests.every(({ left, problem }) => left !== null || problem === null)) {
+    const problem = `the test runner ended before its tests did (${how})\n${errors}`.trim();
+    throw new HoldfastError('DRIVER_INVALID', { place: [...files.values()].join(', '), problem });
+  }
   return tests;
 }
 

@@ -221,6 +221,38 @@ describe('the HTTP server', () => {
     await server.close();
   });
 
+  it('does not count the bodies of clients that left before their keys were looked up', async () => {
+    const server = await startTestServer();
+    const { store } = server.node;
+    const lookUp = store.get.bind(store);
+    let [asked, goOn] = [0, (): void => undefined];
+    const held = new Promise<void>((resolve) => (goOn = resolve));
+    store.get = async (id) => {
+      asked += 1;
+      await held;
+      return lookUp(id);
+    };
+    const apply = '/api/engine/v2/documents/apply';
+    const request = (length: number): string =>
+      `POST ${apply} HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`;
+    const many = Math.floor(limits.largeBodiesBytes / limits.bodyBytes);
+    // Node says nothing of the second request of a connection: its turn never came.
+    const clients = await Promise.all(Array.from({ length: many + 1 }, async () => {
+      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1');
+      socket.write(request(0) + request(limits.bodyBytes));
+      return socket;
+    }));
+    await until(() => asked >= 2 * clients.length, 'all keys are looked up');
+    for (const socket of clients) socket.destroy();
+    await expect.poll(() => new Promise((resolve) => server.http.server.getConnections((_, count) => resolve(count)))).toBe(0);
+    goOn();
+    store.get = lookUp;
+    const body = JSON.stringify({ text: 'x'.repeat(limits.smallRequestBytes), dry_run: true });
+    const headers = { 'x-api-key': server.keys.admin, 'content-type': 'application/json' };
+    expect((await fetch(`${server.http.origin}${apply}`, { method: 'POST', headers, body })).status).toBe(200);
+    await server.close();
+  });
+
   it('takes large bodies of so many bytes at a time, small ones always, and others again when those are answered or gone', async () => {
     const server = await startTestServer();
     const post = (length: number | null): Promise<Socket> => new Promise((resolve) => {

@@ -13,19 +13,16 @@ export class SlowReaders {
 
   /** So much waits for this one now. */
   behind(reader: SlowReader, bytes: number): void {
-    this.#set(reader, bytes);
+    this.upToDate(reader);
+    this.#waiting.set(reader, bytes);
+    this.#bytes += bytes;
     if (this.#bytes > limits.clientSocketsQueueBytes) this.#slowest()?.tooSlow();
   }
 
   /** It has read everything, or has gone. */
   upToDate(reader: SlowReader): void {
-    this.#set(reader, 0);
+    this.#bytes -= this.#waiting.get(reader) ?? 0;
     this.#waiting.delete(reader);
-  }
-
-  #set(reader: SlowReader, bytes: number): void {
-    this.#bytes += bytes - (this.#waiting.get(reader) ?? 0);
-    this.#waiting.set(reader, bytes);
   }
 
   #slowest(): SlowReader | null {

@@ -23,7 +23,7 @@ export class FairReading {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #endOfTurn: (callback: () => void) => void;
   /** Those with messages that wait; the first one is next. */
-  #lanes: Lane[] = [];
+  readonly #lanes: Lane[] = [];
   /** Done at once in this turn. */
   #done = 0;
   #beganMs = 0;

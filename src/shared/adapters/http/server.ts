@@ -183,13 +183,11 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
     },
     preParsing: async (request, reply) => {
       api.admit(contextOf(request));
-      const over = api.admitBody(bodyBytesOf(request));
-      if (reply.raw.closed) over();
-      else reply.raw.once('close', over);
+      whenClosed(reply, api.admitBody(bodyBytesOf(request)));
     },
     handler: async (request, reply) => {
       const gone = new AbortController();
-      reply.raw.once('close', () => gone.abort());
+      whenClosed(reply, () => gone.abort());
       const result = await api.run(contextOf(request), { query: request.query, body: request.body, gone: gone.signal });
       if (result.kind !== 'events') return send(reply, result);
       reply.hijack();
@@ -197,6 +195,12 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
       return reply;
     },
   };
+}
+
+/** Also when that was before: the client may have left while it was found out who asks. */
+function whenClosed({ raw }: FastifyReply, callback: () => void): void {
+  if (raw.closed || raw.req.socket.destroyed) callback();
+  else raw.once('close', callback);
 }
 
 /** As the client declares it; in chunks it may be as long as any. */
