@@ -83,6 +83,15 @@ test('blinks', { skip: true }, () => assert.fail('never'));
     ]);
   });
 
+  it('is not content with a runner that was killed', () => {
+    const folder = folderWith({
+      'first.test.ts': `${head}test('passes', () => {});\n`,
+      'kills.test.ts': `${head}test('kills', () => process.kill(process.ppid, 'SIGKILL'));\n`,
+    });
+    const { code, out, err } = holdfast(folder, 'driver', 'test');
+    expect([code, out, err.split('\n')[0]]).toEqual([1, '', 'error: first.test.ts, kills.test.ts: the test runner ended before its tests did (SIGKILL)']);
+  });
+
   it('says what is wrong with the folder', async () => {
     const folder = folderWith({ 'lamp.ts': '' });
     for (const [path, problem] of [['nowhere', 'is no folder'], ['lamp.ts', 'is no folder'], ['.', 'has no tests: they are files such as driver.test.ts']] as const) {

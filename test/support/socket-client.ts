@@ -1,5 +1,9 @@
 import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { afterEach } from 'vitest';
 import { WebSocket } from 'ws';
+import { socketPaths } from '../../src/shared/client-api/socket.ts';
+import type { TestServer } from './api-server.ts';
 
 export type Frame = Record<string, unknown>;
 
@@ -45,6 +49,13 @@ export class SocketClient {
         socket.terminate();
       });
     });
+  }
+
+  /** Below the library, which sends nothing that breaks the protocol. */
+  get stream(): Socket {
+    const stream: unknown = Reflect.get(this.socket, '_socket');
+    if (!(stream instanceof Socket)) throw new Error('the WebSocket has no socket any more');
+    return stream;
   }
 
   send(frame: object | string): void {
@@ -106,4 +117,18 @@ export class SocketClient {
   #wakeAll(): void {
     for (const wake of this.#wake.splice(0)) wake();
   }
+}
+
+/** Opens clients of a test server, which end with the test. */
+export function socketClientsOf(server: () => TestServer) {
+  const clients: SocketClient[] = [];
+  afterEach(() => {
+    for (const client of clients.splice(0)) client.close();
+  });
+  return async (role: keyof TestServer['keys'] = 'operator', path = socketPaths[0] ?? '', options: object = {}): Promise<SocketClient> => {
+    const { http, keys } = server();
+    const client = await SocketClient.open(`${http.origin}${path}`, { 'x-api-key': keys[role] }, options);
+    clients.push(client);
+    return client;
+  };
 }

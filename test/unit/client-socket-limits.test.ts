@@ -1,25 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { socketPaths } from '../../src/shared/client-api/socket.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { startTestServer, type TestServer, until } from '../support/api-server.ts';
-import { SocketClient } from '../support/socket-client.ts';
+import { type SocketClient, socketClientsOf } from '../support/socket-client.ts';
 
 let server: TestServer;
-let clients: SocketClient[];
 beforeEach(async () => {
   server = await startTestServer();
-  clients = [];
 });
-afterEach(async () => {
-  for (const client of clients) client.close();
-  await server.close();
-});
+afterEach(() => server.close());
+const open = socketClientsOf(() => server);
 
-const open = async (): Promise<SocketClient> => {
-  const client = await SocketClient.open(`${server.http.origin}${socketPaths[0] ?? ''}`, { 'x-api-key': server.keys.operator });
-  clients.push(client);
-  return client;
-};
 const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
 const power = (value: unknown) => ({ system: 'sys-1', module: 'Display', index: 1, key: 'power', value: value as never });
 

@@ -1,31 +1,21 @@
-import { Socket } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { revokeCredential } from '../../src/shared/api/credentials.ts';
 import { socketCommands } from '../../src/shared/client-api/socket.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { startTestServer, type TestServer, until } from '../support/api-server.ts';
-import { SocketClient } from '../support/socket-client.ts';
+import { SocketClient, socketClientsOf } from '../support/socket-client.ts';
 
 const NEWER = '/api/engine/v2/systems/control';
 const OLDER = '/control/websocket';
 
 let server: TestServer;
-let clients: SocketClient[];
 beforeEach(async () => {
   server = await startTestServer();
-  clients = [];
 });
-afterEach(async () => {
-  for (const client of clients) client.close();
-  await server.close();
-});
+afterEach(() => server.close());
+const open = socketClientsOf(() => server);
 
-const open = async (role: keyof TestServer['keys'] = 'operator', path = NEWER, options: object = {}): Promise<SocketClient> => {
-  const client = await SocketClient.open(`${server.http.origin}${path}`, { 'x-api-key': server.keys[role] }, options);
-  clients.push(client);
-  return client;
-};
 const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
 const power = (value: unknown) => ({ system: 'sys-1', module: 'Display', index: 1, key: 'power', value: value as never });
 
@@ -72,7 +62,7 @@ describe('who may open a WebSocket', () => {
     const as = (origin: string) => ({ 'x-api-key': server.keys.viewer, origin });
     expect(await SocketClient.refused(`${server.http.origin}${NEWER}`, as('https://evil.example.org'))).toBe(403);
     const client = await SocketClient.open(`${server.http.origin}${NEWER}`, as(server.http.origin));
-    clients.push(client);
+    onTestFinished(() => client.close());
     expect(await client.ask('ping')).toBe('pong');
   });
 
@@ -356,18 +346,13 @@ describe('what is malformed', () => {
     expect(await client.ask('ping')).toBe('pong');
   });
 
-  /** Past the library, which sends nothing that breaks the protocol. */
-  const sendBytes = ({ socket }: SocketClient, ...bytes: number[]): void => {
-    const stream: unknown = Reflect.get(socket, '_socket');
-    if (stream instanceof Socket) stream.write(Buffer.from(bytes));
-  };
   it.each<[problem: string, code: number, send: (client: SocketClient) => void]>([
     ['frame-too-large', 1009, (client) => client.send('x'.repeat(limits.clientSocketFrameBytes + 1))],
     ['not-utf-8', 1007, ({ socket }) => socket.send(Buffer.from([0xff, 0xfe]), { binary: false })],
-    ['protocol-error', 1002, (client) => sendBytes(client, 0x83, 0x80, 0, 0, 0, 0)],
+    ['protocol-error', 1002, (client) => client.stream.write(Buffer.of(0x83, 0x80, 0, 0, 0, 0))],
     ['too-many-fragments', 1008, (client) => {
-      sendBytes(client, 0x01, 0x80, 0, 0, 0, 0);
-      for (let more = 0; more < 16_384; more += 1) sendBytes(client, 0x00, 0x80, 0, 0, 0, 0);
+      client.stream.write(Buffer.of(0x01, 0x80, 0, 0, 0, 0));
+      for (let more = 0; more < 16_384; more += 1) client.stream.write(Buffer.of(0x00, 0x80, 0, 0, 0, 0));
     }],
   ])('%s ends the socket with code %i, once what is under way is answered; others see nothing', async (problem, code, send) => {
     server.node.methods.set('wait', (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () =>
