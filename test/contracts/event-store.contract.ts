@@ -48,6 +48,14 @@ export function eventStoreContract(name: string, make: () => Promise<EventsUnder
       expect(forgotten).toEqual(new Map([['link', { epoch: 1, sequence: 3 }]]));
     });
 
+    it('keeps no more when many came at a time', async () => {
+      await made.store.load();
+      for (const first of [1, 4, 7]) await made.store.append([0, 1, 2].map((i) => eventEntry(first + i)), none);
+      const { events, forgotten } = await (await made.reopen()).load();
+      expect(sequences(events)).toEqual([5, 6, 7, 8, 9]);
+      expect(forgotten).toEqual(new Map([['link', { epoch: 1, sequence: 4 }]]));
+    });
+
     it('remembers what was lost on the way', async () => {
       await made.store.load();
       await made.store.append([eventEntry(9)], new Map([['audit', { epoch: 1, sequence: 8 }]]));

@@ -3,6 +3,8 @@ import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openEmbeddedEvents } from '../../src/shared/adapters/events-embedded/embedded-events.ts';
+import { eventsFile } from '../../src/shared/adapters/events-embedded/file-kind.ts';
+import { checksum, Database } from '../../src/shared/adapters/sqlite/sqlite.ts';
 import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memory-events.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { silentLog } from '../support/silent-log.ts';
@@ -50,6 +52,43 @@ describe('the file of the events', () => {
     expect(log.lines.map(({ event }) => event)).toEqual(['events-put-aside']);
     expect(existsSync(`${path}.damaged`)).toBe(true);
     await store.close();
+  });
+
+  it('of version 1, which had a row for each event, is taken over', async () => {
+    const path = join(folder(), 'events.db');
+    const { body } = eventEntry(7);
+    const db = new Database(path);
+    db.exec(`
+      CREATE TABLE opened (log TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;
+      INSERT INTO opened VALUES ('0123abcd', 3);
+      CREATE TABLE events (
+        kind TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (kind, epoch, sequence)
+      ) STRICT, WITHOUT ROWID;
+      CREATE TABLE forgotten (kind TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+      PRAGMA application_id = ${eventsFile.applicationId}; PRAGMA user_version = 1`);
+    db.prepare('INSERT INTO events VALUES (?, ?, ?, ?, ?)').run('link', 1, 7, body, checksum('link', 1, 7, body));
+    db.close();
+    const store = await openEmbeddedEvents({ path, log: silentLog });
+    expect(await store.load()).toEqual({ log: '0123abcd', epoch: 4, events: [eventEntry(7)], forgotten: new Map() });
+    await store.append([eventEntry(8, { epoch: 4 }), eventEntry(9, { epoch: 4 })], new Map());
+    await store.close();
+    const again = await openEmbeddedEvents({ path, log: silentLog });
+    expect((await again.load()).events.map(({ sequence }) => sequence)).toEqual([7, 8, 9]);
+    await again.close();
+  });
+
+  it('has one row for events of one kind that follow each other', async () => {
+    const path = join(folder(), 'events.db');
+    const store = await openEmbeddedEvents({ path, log: silentLog });
+    await store.load();
+    await store.append([1, 2, 3, 5].map((sequence) => eventEntry(sequence)), new Map());
+    await store.append([eventEntry(6, { kind: 'audit' }), eventEntry(7)], new Map());
+    await store.close();
+    const db = new Database(path);
+    const rows = db.query<{ kind: string; sequence: number; count: number }>('SELECT kind, sequence, count FROM events ORDER BY sequence');
+    db.close();
+    expect(rows.map(({ kind, sequence, count }) => [kind, sequence, count])).toEqual([['link', 1, 3], ['link', 5, 1], ['audit', 6, 1], ['link', 7, 1]]);
   });
 
   it('refuses what does not fit, keeps what it has, and takes more once there is space', async () => {

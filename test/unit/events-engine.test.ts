@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { eventsEngine } from '../../src/shared/adapters/events-embedded/engine.ts';
-import { eventsFile, type EventTuple } from '../../src/shared/adapters/events-embedded/file-kind.ts';
+import { eventsFile, type RunTuple } from '../../src/shared/adapters/events-embedded/file-kind.ts';
 import { openDatabase } from '../../src/shared/adapters/sqlite/open.ts';
 import { tempFolders } from '../support/temp-folder.ts';
 
@@ -13,7 +13,8 @@ it('the file of the events does not grow without end while it is open: each kind
   writes.open();
   const kinds = ['audit', 'control', 'of a later version'];
   for (let from = 0; from < 3_000; from += 100) {
-    writes.append(Array.from({ length: 100 }, (_, i): EventTuple => [kinds[i % 3] ?? '', 1, from + i, '{}']), []);
+    const runs = Array.from({ length: 100 }, (_, i): RunTuple => [kinds[i % 3] ?? '', 1, from + i, '{}', 1]);
+    db.transaction(() => writes.append(runs, []));
   }
   // The last 1,000 came after the last removal.
   const before = reads.all().filter(({ sequence }) => sequence < 2_000);

@@ -97,11 +97,11 @@ class NodeEventLog implements EventLog {
     return { log: this.#log, epoch: this.#epoch, sequence: this.#sequence };
   }
 
-  record({ kind, ...said }: NewEvent): void {
+  record({ kind, event, location, who, facts }: NewEvent): void {
     const { clock, metrics } = this.#options;
     this.#sequence += 1;
-    const body: EventBody = { ...said, wallMs: clock.wallMs() };
-    const { location, wallMs } = body;
+    const wallMs = clock.wallMs();
+    const body: EventBody = { event, location, who, facts, wallMs };
     const entry = { kind, epoch: this.#epoch, sequence: this.#sequence, location, wallMs, body: JSON.stringify(body) };
     metrics.add('holdfast_events_total', { kind });
     this.#keep(entry);

@@ -10,10 +10,12 @@ import type { Log } from '../ports/log.ts';
  * place. Only the facts that the table names go along, whatever the level of the log.
  */
 export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: object = {}): Log {
+  const hasBase = Object.keys(base).length > 0;
   const at = (level: 'debug' | 'info' | 'warn' | 'error') => (event: string, facts: object = {}) => {
     log[level](event, facts);
-    const row = Object.hasOwn(eventTable, event) ? eventTable[event] : undefined;
-    if (row !== undefined) events.record(eventOf(event, row, { ...base, ...facts }));
+    const row = rows.get(event);
+    // One for each command: what is not copied here, counts.
+    if (row !== undefined) events.record(eventOf(event, row, hasBase ? { ...base, ...facts } : facts));
   };
   return {
     debug: at('debug'),
@@ -24,15 +26,23 @@ export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: o
   };
 }
 
-function eventOf(event: string, row: EventRow, facts: Readonly<Record<string, unknown>>): NewEvent {
-  const nameIn = (fact: string | null): string | null => {
-    const value = fact === null ? undefined : facts[fact];
-    return typeof value === 'string' ? redact(value) : null;
-  };
+/** The event table, with the facts as sets: most of those that a row names are not there. */
+const rows = new Map(Object.entries(eventTable).map(([event, { facts, ...row }]) => [event, { ...row, facts: new Set(facts) }]));
+type Row = Omit<EventRow, 'facts'> & { facts: ReadonlySet<string> };
+
+function eventOf(event: string, row: Row, facts: object): NewEvent {
+  let location: string | null = null;
+  let who: string | null = null;
   const kept: JsonObject = {};
-  for (const name of row.facts) if (Object.hasOwn(facts, name)) kept[name] = jsonOf(facts[name], 0);
-  return { kind: row.kind, event, location: nameIn(row.location), who: nameIn(row.who), facts: kept };
+  for (const [name, value] of Object.entries(facts) as [string, unknown][]) {
+    if (name === row.location) location = nameOf(value);
+    if (name === row.who) who = nameOf(value);
+    if (row.facts.has(name)) kept[name] = jsonOf(value, 0);
+  }
+  return { kind: row.kind, event, location, who, facts: kept };
 }
+
+const nameOf = (value: unknown): string | null => (typeof value === 'string' ? redact(value) : null);
 
 const MAX_DEPTH = 3;
 const MAX_ITEMS = 50;
@@ -44,8 +54,15 @@ function jsonOf(value: unknown, depth: number): Json {
   if (value instanceof Error) return value instanceof HoldfastError ? redact(value.message) : value.name;
   if (typeof value !== 'object' || depth >= MAX_DEPTH) return '…';
   if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => jsonOf(item, depth + 1));
-  const entries = Object.entries(value).slice(0, MAX_ITEMS);
-  return Object.fromEntries(entries.map(([name, item]) => [name, jsonOf(item, depth + 1)]));
+  const json: JsonObject = {};
+  let left = MAX_ITEMS;
+  for (const [name, item] of Object.entries(value)) {
+    if (left === 0) break;
+    // As a key this would be the prototype.
+    if (name !== '__proto__') json[name] = jsonOf(item, depth + 1);
+    left -= 1;
+  }
+  return json;
 }
 
 const ENROLMENT = 'holdfast-enrol:';

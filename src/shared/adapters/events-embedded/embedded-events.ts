@@ -7,7 +7,7 @@ import type { Log } from '../../ports/log.ts';
 import { hasCode } from '../sqlite/sqlite.ts';
 import { SqlThread, threadEntry } from '../sqlite/sql-thread.ts';
 import type { EventsEngine } from './engine.ts';
-import { isKnownKind, toKept, toTuple } from './entries.ts';
+import { isKnownKind, toKept, toRuns } from './entries.ts';
 import type { EventsThreadOptions } from './events-thread.ts';
 import type { PositionRow } from './file-kind.ts';
 
@@ -34,33 +34,48 @@ export async function openEmbeddedEvents({ path, log, kept = eventsKept, maxPage
   };
   const start = (): Promise<SqlThread<EventsEngine>> => SqlThread.start<EventsEngine>(path, threadEntry(import.meta.url, 'events-thread'), options);
   try {
-    return new SqliteEvents(await start());
+    return new SqliteEvents(await start(), kept);
   } catch (error) {
     if (!hasCode(error, 'STORE_DAMAGED')) throw error;
     log.warn('events-put-aside', { path: `${path}.damaged`, error });
     for (const end of ['', '-wal', '-shm', '-journal']) if (existsSync(path + end)) renameSync(path + end, `${path}.damaged${end}`);
-    return new SqliteEvents(await start());
+    return new SqliteEvents(await start(), kept);
   }
 }
 
 class SqliteEvents implements EventStore {
   readonly #thread: SqlThread<EventsEngine>;
+  readonly #kept: (kind: EventKind) => number;
 
-  constructor(thread: SqlThread<EventsEngine>) {
+  constructor(thread: SqlThread<EventsEngine>, kept: (kind: EventKind) => number) {
     this.#thread = thread;
+    this.#kept = kept;
   }
 
   async load(): Promise<{ log: string; epoch: number; events: KeptEvent[]; forgotten: Forgotten }> {
     const opened = await this.#thread.write('open');
     assert(opened !== undefined, 'the file is made with its row');
     const [rows, gone] = await Promise.all([this.#thread.read('all'), this.#thread.read('forgotten')]);
-    const events = rows.flatMap((row) => (isKnownKind(row.kind) ? [toKept(row, row.kind)] : []));
-    return { ...opened, events, forgotten: positionsOf(gone) };
+    const stored = rows.flatMap((row) => (isKnownKind(row.kind) ? toKept(row, row.kind) : []));
+    return { ...opened, ...this.#newest(stored, positionsOf(gone)) };
+  }
+
+  /** The oldest run that the file keeps may begin with events that are too many. */
+  #newest(stored: readonly KeptEvent[], forgotten: Map<EventKind, EventPosition>): { events: KeptEvent[]; forgotten: Forgotten } {
+    const over = new Map(kindNames.map((kind) => [kind, stored.filter((event) => event.kind === kind).length - this.#kept(kind)]));
+    const events = stored.filter(({ kind, epoch, sequence }) => {
+      const left = over.get(kind) ?? 0;
+      if (left <= 0) return true;
+      over.set(kind, left - 1);
+      forgotten.set(kind, { epoch, sequence });
+      return false;
+    });
+    return { events, forgotten };
   }
 
   async append(events: readonly KeptEvent[], forgotten: Forgotten): Promise<void> {
     const gone = [...forgotten].map(([kind, position]): PositionRow => ({ kind, ...position }));
-    await this.#thread.write('append', events.map(toTuple), gone);
+    await this.#thread.write('append', toRuns(events), gone);
   }
 
   close(): Promise<void> {

@@ -11,6 +11,8 @@ export interface FileKind {
   version: number;
   /** What an empty file of this kind is made with. */
   schema: string;
+  /** What makes of a file of a former version, by its number, one of the next. */
+  upgrades?: Readonly<Record<number, string>>;
   /** Damage that SQLite itself does not see, such as a wrong checksum. Empty: none. */
   problems(db: Database): string[];
 }
@@ -39,6 +41,7 @@ export function openDatabase(path: string, kind: FileKind, options: OpenOptions 
     useLog(db);
     db.exec(`PRAGMA wal_autocheckpoint = ${LOG_PAGES}; PRAGMA journal_size_limit = ${LOG_PAGES * 4_096}`);
     if (typeof options.maxPages === 'number') db.exec(`PRAGMA max_page_count = ${options.maxPages}`);
+    upgrade(db, kind);
     checkKind(db, kind);
     const [problem] = damage(db, kind);
     if (problem !== undefined) throw damaged(path, problem);
@@ -102,15 +105,28 @@ export function inspectDatabase<T>(path: string, kind: FileKind, read: (db: Data
   }
 }
 
+function upgrade(db: Database, kind: FileKind): void {
+  if (!isOfKind(db, kind)) return;
+  for (let version = versionOf(db); version < kind.version; version += 1) {
+    const change = kind.upgrades?.[version];
+    if (change === undefined) return;
+    db.transaction(() => db.exec(`${change}; PRAGMA user_version = ${version + 1}`));
+  }
+}
+
 /** Refuses a file of another kind, or of a newer version of the program. */
 export function checkKind(db: Database, kind: FileKind): void {
-  const [id] = db.query<{ application_id: number }>('PRAGMA application_id');
-  if (id?.application_id !== kind.applicationId) throw damaged(db.path, 'it is not a file of this kind');
-  const [found] = db.query<{ user_version: number }>('PRAGMA user_version');
-  if (found?.user_version === kind.version) return;
-  const problem = `it has format ${found?.user_version}, and this version of Holdfast reads format ${kind.version}`;
+  if (!isOfKind(db, kind)) throw damaged(db.path, 'it is not a file of this kind');
+  const version = versionOf(db);
+  if (version === kind.version) return;
+  const problem = `it has format ${version}, and this version of Holdfast reads format ${kind.version}`;
   throw new HoldfastError('STORE_FAILED', { path: db.path, problem });
 }
+
+const isOfKind = (db: Database, kind: FileKind): boolean =>
+  db.query<{ application_id: number }>('PRAGMA application_id')[0]?.application_id === kind.applicationId;
+
+const versionOf = (db: Database): number => db.query<{ user_version: number }>('PRAGMA user_version')[0]?.user_version ?? 0;
 
 /** What is wrong inside the file; empty when sound. */
 export function damage(db: Database, kind: FileKind): string[] {
