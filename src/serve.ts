@@ -19,7 +19,7 @@ import { createMemoryEvents } from './shared/adapters/store-memory/memory-events
 import { openKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { nodeWebhooks } from './shared/adapters/webhooks/node-webhooks.ts';
 import { Scope } from './shared/foundation/scope.ts';
-import { ALL_BEGIN_YOUNG } from './shared/foundation/v8-options.ts';
+import { V8_OPTIONS } from './shared/foundation/v8-options.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 import type { Clock } from './shared/ports/clock.ts';
@@ -42,7 +42,7 @@ export interface RunningServer extends Running {
 
 /** Starts the server that the environment describes. Throws CONFIG_INVALID, STORE_BUSY, STORE_DAMAGED, and the reason of `signal` when it aborts first. */
 export async function startServer(env: Readonly<Record<string, string | undefined>>, signal: AbortSignal): Promise<RunningServer> {
-  setFlagsFromString(ALL_BEGIN_YOUNG);
+  for (const option of V8_OPTIONS) setFlagsFromString(option);
   const config = parseConfig(env, { cores: availableParallelism(), hostname: hostname() });
   const log = createPinoLog({ level: config.log, fd: 1, base: { server: config.role } });
   log.info('starting', { config: describeConfig(config) });

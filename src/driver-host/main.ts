@@ -12,7 +12,7 @@ import { DriverFolder } from '../driver-tools/driver-files.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
-import { ALL_BEGIN_YOUNG } from '../shared/foundation/v8-options.ts';
+import { V8_OPTIONS } from '../shared/foundation/v8-options.ts';
 import { textOfThrown } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
@@ -22,7 +22,7 @@ import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
 import { watchTimers } from './timers.ts';
 import { WriteJournal } from './write-journal.ts';
 
-setFlagsFromString(ALL_BEGIN_YOUNG);
+for (const option of V8_OPTIONS) setFlagsFromString(option);
 
 /** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
 const PIPE = 3;
