@@ -4,6 +4,7 @@ import { checksum, type Database } from '../sqlite/sqlite.ts';
 /**
  * `log` is drawn with the file, so that a place in it cannot be taken for one in another. A row of `events` holds a run:
  * events of one kind whose sequences follow each other, the first of which is its `sequence`; `body` has a line for each.
+ * `count` is before it, where it is read without the pages of a long body.
  */
 export const eventsFile: FileKind = {
   applicationId: 0x48_46_45_56,
@@ -15,9 +16,9 @@ export const eventsFile: FileKind = {
       kind TEXT NOT NULL,
       epoch INTEGER NOT NULL,
       sequence INTEGER NOT NULL,
+      count INTEGER NOT NULL,
       body TEXT NOT NULL,
       checksum INTEGER NOT NULL,
-      count INTEGER NOT NULL DEFAULT 1,
       PRIMARY KEY (kind, epoch, sequence)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE forgotten (
