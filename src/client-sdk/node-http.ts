@@ -4,10 +4,13 @@ import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { HttpAnswer, HttpRequest, HttpTransport } from './transport.ts';
 
+/** An idle connection is given up so soon: a request on one that the server is just closing would end without an answer. */
+const IDLE_MS = 5_000;
+
 /** HTTP and HTTPS of Node. `ca` is the PEM of the only authority that is trusted; without it, those of Node. */
 export function createNodeTransport(ca: string | undefined): HttpTransport {
-  const agent = new Agent({ keepAlive: true });
-  const tlsAgent = new TlsAgent({ keepAlive: true, ...(ca === undefined ? {} : { ca }) });
+  const agent = new Agent({ keepAlive: true, timeout: IDLE_MS });
+  const tlsAgent = new TlsAgent({ keepAlive: true, timeout: IDLE_MS, ...(ca === undefined ? {} : { ca }) });
   return {
     showsRedirects: true,
     send: (request) => send(request, agent, tlsAgent),

@@ -99,6 +99,7 @@ export interface TestServerOptions {
   role?: 'edge' | 'master';
   tls?: { cert: string; key: string };
   requestsPerMinute?: number;
+  unreadBytes?: number;
   timeouts?: { headersTimeout: number; requestTimeout: number; connectionsCheckingInterval: number };
   origins?: readonly string[];
   sealing?: Sealing;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FairReading } from '../../src/shared/adapters/client-ws/fair-reading.ts';
+import { FairReading } from '../../src/shared/api/fair-reading.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 

@@ -22,7 +22,9 @@ import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
 import { holderHeaders, redirectOf } from './holder-origin.ts';
+import { KeptLists } from './kept-lists.ts';
 import { LargeRequests } from './large-requests.ts';
+import { ListTurns } from './list-turns.ts';
 import { locationsTouched } from './modules.ts';
 import { Origins } from './origins.ts';
 import { errorReply } from './reply.ts';
@@ -104,6 +106,8 @@ export class Api {
   readonly #cancelling = new AbortController();
   readonly #requests = new NumberedTable<AbortController>();
   readonly #largeBodies = new LargeRequests({ limitBytes: limits.largeBodiesBytes, where: 'server' });
+  readonly #lists: ListTurns;
+  readonly #kept: KeptLists;
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
 
   constructor(deps: ApiDeps) {
@@ -113,6 +117,7 @@ export class Api {
       this.sockets.checkKeys(isTouched);
     });
     this.#refusals = new AccessRefusals(deps);
+    this.#lists = new ListTurns(deps.clock, setImmediate);
     this.origins = new Origins(deps.origins);
     this.sockets = new ClientSockets({
       ...deps,
@@ -125,7 +130,8 @@ export class Api {
       request: (call) => this.#request(call),
       asOperatingError: (error) => this.#known(error, deps.random.hex(8)),
     });
-    this.#handlers = createHandlers({ ...deps, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
+    this.#kept = new KeptLists(deps.node.store, deps.clock);
+    this.#handlers = createHandlers({ ...deps, lists: this.#kept, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
   }
 
   /** Finds out who asks. Refuses nothing yet: the rate limit comes first. */
@@ -179,6 +185,8 @@ export class Api {
     input.gone.addEventListener('abort', leave, { once: true });
     const number = this.#requests.add(abort);
     try {
+      // It waited for its turn: nobody is there for the answer any more.
+      if (input.gone.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
       if (routes[context.route].answer === 'events' && this.#streams.size >= limits.apiStreams) {
         throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
       }
@@ -189,16 +197,18 @@ export class Api {
         this.#settle(context, redirect.status, 'redirected');
         return redirect;
       }
-      const reply = await this.#handlers[context.route]({
-        params: context.params,
-        query: input.query,
-        body: input.body,
-        headers: context.headers,
-        requestId: context.requestId,
-        caller,
-        signal: abort.signal,
-        note: (facts) => Object.assign(context.facts, facts),
-      });
+      const reply = await this.#inTurn(context.route, caller, abort.signal, () =>
+        this.#handlers[context.route]({
+          params: context.params,
+          query: input.query,
+          body: input.body,
+          headers: context.headers,
+          requestId: context.requestId,
+          caller,
+          signal: abort.signal,
+          note: (facts) => Object.assign(context.facts, facts),
+        }),
+      );
       this.#settle(context, reply.kind === 'events' ? 200 : reply.status, 'ok');
       return reply.kind === 'events' ? this.#track(reply, context, input.gone) : reply;
     } finally {
@@ -217,6 +227,7 @@ export class Api {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new HoldfastError('SHUTTING_DOWN', {}));
     this.#auth.close();
+    this.#kept.close();
     this.sockets.close();
     for (const reply of this.#streams.keys()) reply.stop();
   }
@@ -227,6 +238,16 @@ export class Api {
     this.#cancelling.abort();
     this.sockets.cancel();
     for (const abort of this.#requests.values()) abort.abort();
+  }
+
+  async #inTurn<T>(route: RouteName, caller: Caller, signal: AbortSignal, handle: () => Promise<T>): Promise<T> {
+    if (!routes[route].list) return await handle();
+    const ended = await this.#lists.begin(caller.id, signal);
+    try {
+      return await handle();
+    } finally {
+      ended();
+    }
   }
 
   async #requireLocationAdmin({ route, params }: RequestContext, caller: Caller, query: unknown): Promise<void> {

@@ -8,8 +8,8 @@ import type { HoldfastNode } from '../runtime/node.ts';
 import { documentOf, fieldsOf, versionOf } from './document-bodies.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
-import { listStored, moduleNames, pageOf } from './lists.ts';
-import { findDocument, moduleFacts, present } from './modules.ts';
+import { moduleNames, pageOf } from './lists.ts';
+import { findDocument, isConnected, locationOfModule, moduleFacts, present } from './modules.ts';
 import { listHeaders } from './reply.ts';
 import type { ListQuery } from './reply.ts';
 import { driverOf, moduleOf, roleNumber, systemOf, zoneOf } from './views.ts';
@@ -32,15 +32,16 @@ interface CollectionRoutes<V, Q> {
 interface Collection<K extends Kind, V, Q> {
   kind: K;
   view(stored: Stored<DocumentOf<K>>): V | Promise<V>;
-  fits(document: DocumentOf<K>, query: Q): Promise<boolean>;
+  /** Which documents a query asks for. */
+  filter(query: Q): Promise<(document: DocumentOf<K>) => boolean>;
   /** The document with the fields that a client sent; absent: each replaces the whole field. */
   changed?(document: DocumentOf<K>, fields: Fields): Fields;
 }
 
 export function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
-  { node, siteFiles, random }: HandlerDeps,
+  { node, lists, siteFiles, random }: HandlerDeps,
   route: CollectionRoutes<V, Q>,
-  { kind, view, fits, changed = (document, fields) => ({ ...document, ...fields }) }: Collection<K, V, Q>,
+  { kind, view, filter, changed = (document, fields) => ({ ...document, ...fields }) }: Collection<K, V, Q>,
 ) {
   /** What is there, in the version that the client changed. */
   const current = async (id: string, version: string | null): Promise<Stored<DocumentOf<K>>> => {
@@ -62,9 +63,8 @@ export function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
     });
   return {
     list: answer(route.list, async ({ query }) => {
-      const all = await listStored(node.store, kind);
-      const fitting = await Promise.all(all.map(({ document }) => fits(document, query)));
-      const found = all.filter((_, i) => fitting[i] === true);
+      const fits = await filter(query);
+      const found = (await lists.all(kind)).filter(({ document }) => fits(document));
       const { items, total } = pageOf(found, query, ({ document }) => textsOf(document));
       return { body: await Promise.all(items.map(view)), headers: listHeaders(route.list.path, query, items.length, total) };
     }),
@@ -104,7 +104,7 @@ function systemHandlers(deps: HandlerDeps) {
     {
       kind: 'sys',
       view: systemOf,
-      fits: async (system, query) =>
+      filter: async (query) => (system) =>
         among(query.zone_id, ...system.zones) &&
         among(query.module_id, ...system.modules) &&
         among(query.email, system.email) &&
@@ -142,12 +142,15 @@ function moduleDocumentHandlers(deps: HandlerDeps) {
     {
       kind: 'mod',
       view,
-      fits: async (module, query) => {
-        if (!among(query.driver_id, module.driver_id) || !equals(query.running, module.running)) return false;
-        const { location, connected } = await moduleFacts(node, module);
-        if (!among(query.edge_id, location) || !equals(query.connected, connected)) return false;
-        if (query.control_system_id === undefined) return true;
-        return (await present(store, 'sys', query.control_system_id)).some(({ document }) => document.modules.includes(module.id));
+      filter: async (query) => {
+        const systems = await present(store, 'sys', query.control_system_id ?? []);
+        const listed = new Set(systems.flatMap(({ document }) => document.modules));
+        return (module) =>
+          among(query.driver_id, module.driver_id) &&
+          equals(query.running, module.running) &&
+          (query.edge_id === undefined || among(query.edge_id, locationOfModule(node, module))) &&
+          (query.connected === undefined || query.connected === isConnected(node, module)) &&
+          (query.control_system_id === undefined || listed.has(module.id));
       },
     },
   );
@@ -165,7 +168,7 @@ function driverHandlers(deps: HandlerDeps) {
   const { list, add, update, replace, remove } = collectionHandlers(
     deps,
     { list: routes.driverList, add: routes.driverAdd, update: routes.driverUpdate, replace: routes.driverReplace, remove: routes.driverRemove },
-    { kind: 'driver', view: driverOf, fits: async (driver, query) => among(query.role, driver.role, String(roleNumber(driver.role))) },
+    { kind: 'driver', view: driverOf, filter: async (query) => (driver) => among(query.role, driver.role, String(roleNumber(driver.role))) },
   );
   return {
     driverList: list,
@@ -181,7 +184,7 @@ function zoneHandlers(deps: HandlerDeps) {
   const { list, add, update, replace, remove } = collectionHandlers(
     deps,
     { list: routes.zoneList, add: routes.zoneAdd, update: routes.zoneUpdate, replace: routes.zoneReplace, remove: routes.zoneRemove },
-    { kind: 'zone', view: zoneOf, fits: async (zone, query) => among(query.tags, ...zone.tags) && among(query.parent_id, zone.parent_id) },
+    { kind: 'zone', view: zoneOf, filter: async (query) => (zone) => among(query.tags, ...zone.tags) && among(query.parent_id, zone.parent_id) },
   );
   return {
     zoneList: list,

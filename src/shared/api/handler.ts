@@ -10,11 +10,13 @@ import type { Random } from '../ports/random.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { Caller, RequestHeaders } from './auth.ts';
 import { bufferSource, EventBuffer } from './event-buffer.ts';
+import type { KeptLists } from './kept-lists.ts';
 import type { ApiReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 
 export interface HandlerDeps {
   node: HoldfastNode;
+  lists: KeptLists;
   events: EventLog;
   clock: Clock;
   random: Random;

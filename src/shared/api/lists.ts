@@ -3,15 +3,22 @@ import { limits } from '../model/limits.ts';
 import type { DocumentStore, Stored } from '../ports/document-store.ts';
 import type { Page } from './reply.ts';
 
-/** All documents of a kind, with their versions, read page by page so that others get their turn. */
+/** All documents of a kind, with their versions, page by page so that others get their turn. */
+export async function* pagesOf<K extends DocumentKind>(store: DocumentStore, kind: K, limit: number): AsyncGenerator<Stored<DocumentOf<K>>[]> {
+  for (let after = ''; ; ) {
+    const page = await store.list(kind, { limit, after });
+    const last = page.at(-1);
+    if (last === undefined) return;
+    yield page;
+    if (page.length < limit) return;
+    after = last.document.id;
+  }
+}
+
 export async function listStored<K extends DocumentKind>(store: DocumentStore, kind: K): Promise<Stored<DocumentOf<K>>[]> {
   const all: Stored<DocumentOf<K>>[] = [];
-  for (;;) {
-    const after = all.at(-1)?.document.id;
-    const page = await store.list(kind, { limit: limits.listMax, ...(after === undefined ? {} : { after }) });
-    all.push(...page);
-    if (page.length < limits.listMax) return all;
-  }
+  for await (const page of pagesOf(store, kind, limits.listMax)) all.push(...page);
+  return all;
 }
 
 export async function listAll<K extends DocumentKind>(store: DocumentStore, kind: K): Promise<DocumentOf<K>[]> {

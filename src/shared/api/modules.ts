@@ -46,14 +46,24 @@ export function known<T>(ask: () => T): T | null {
 
 export async function moduleFacts(node: HoldfastNode, module: ModuleDocument): Promise<ModuleFacts> {
   const driver = await node.store.get(module.driver_id);
-  const location = known(() => node.locationOf(module.id));
-  const connected = known(() => node.knownStatus(module.id))?.values['connected'];
   return {
-    location: location === null || location === MASTER_LOCATION ? module.edge_control_id : location,
+    location: locationOfModule(node, module),
     role: driver?.document.type === 'driver' ? driver.document.role : 'device',
-    connected: typeof connected === 'boolean' ? connected : null,
+    connected: isConnected(node, module),
     edited: known(() => node.editedOf(module.id)),
   };
+}
+
+/** null: it is the master's. */
+export function locationOfModule(node: HoldfastNode, { id, edge_control_id }: ModuleDocument): string | null {
+  const location = known(() => node.locationOf(id));
+  return location === null || location === MASTER_LOCATION ? edge_control_id : location;
+}
+
+/** null: nobody knows. */
+export function isConnected(node: HoldfastNode, { id }: ModuleDocument): boolean | null {
+  const connected = known(() => node.knownStatus(id))?.values['connected'];
+  return typeof connected === 'boolean' ? connected : null;
 }
 
 /** The locations that a request about `id` touches: those whose `admins` are asked. Throws NOT_FOUND. */

@@ -9,7 +9,7 @@ import type { Stored, Version } from '../ports/document-store.ts';
 import { versionOf } from './document-bodies.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
-import { listStored, pageOf } from './lists.ts';
+import { pageOf } from './lists.ts';
 import { findDocument } from './modules.ts';
 import { listHeaders } from './reply.ts';
 import { zoneOf } from './views.ts';
@@ -25,7 +25,7 @@ export function settingsHandlers(deps: HandlerDeps) {
   })) };
 }
 
-function settingsOnly({ node: { store }, siteFiles }: HandlerDeps) {
+function settingsOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
   const find = async (id: string) => expectKind(await store.get(id), id, hasSettings, 'settings of');
   const update = (route: typeof routes.settingsUpdate | typeof routes.settingsReplace) =>
     answer(route, async ({ params: { id }, query, body, headers }) => {
@@ -35,7 +35,7 @@ function settingsOnly({ node: { store }, siteFiles }: HandlerDeps) {
     });
   return {
     settingsList: answer(routes.settingsList, async ({ query }) => {
-      const kinds = await Promise.all((['sys', 'mod', 'driver', 'zone'] as const).map((kind) => listStored(store, kind)));
+      const kinds = await Promise.all((['sys', 'mod', 'driver', 'zone'] as const).map((kind) => lists.all(kind)));
       const all = kinds.flat<Stored<WithSettings>[][]>().filter(({ document: { id } }) => query.parent_id === undefined || query.parent_id.includes(id));
       const { items, total } = pageOf(all, query, ({ document }) => [document.id, document.name]);
       return { body: items.map(settingsOf), headers: listHeaders(routes.settingsList.path, query, items.length, total) };
@@ -55,12 +55,12 @@ function settingsOnly({ node: { store }, siteFiles }: HandlerDeps) {
   };
 }
 
-function metadataOnly({ node: { store }, siteFiles }: HandlerDeps) {
+function metadataOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
   const find = async (id: string) => expectKind(await store.get(id), id, hasMetadata, 'metadata of');
   return {
     metadataShow: answer(routes.metadataShow, async ({ params, query }) => ({ body: metadataOf(await find(params.id), query.name) })),
     metadataChildren: answer(routes.metadataChildren, async ({ params, query }) => {
-      const children = (await listStored(store, 'zone')).filter(({ document }) => document.parent_id === params.id);
+      const children = (await lists.all('zone')).filter(({ document }) => document.parent_id === params.id);
       return { body: children.map((stored) => ({ zone: zoneOf(stored), metadata: metadataOf(stored, query.name) })) };
     }),
     metadataPut: answer(routes.metadataPut, async ({ params: { id }, query, body, headers }) => {

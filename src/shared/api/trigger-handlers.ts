@@ -21,7 +21,7 @@ export function triggerHandlers(deps: HandlerDeps) {
     {
       kind: 'trigger',
       view: triggerOf,
-      fits: () => Promise.resolve(true),
+      filter: async () => () => true,
       // What a client has not seen, it does not send: the webhooks stay unless new ones are given.
       changed: (document, fields) => ({ ...document, ...fields, actions: { ...document.actions, ...Object(fields['actions']) } }),
     },

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import * as document from './document-schemas.ts';
-import { API, documents, read } from './route.ts';
+import { API, documents, list, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
@@ -14,7 +14,7 @@ export function collection<V extends z.ZodType, D extends z.ZodType, Q extends z
   const one = { params: schema.byId, path: `${path}/:id` } as const;
   const update = { ...documents, ...one, query: document.versionQuery, body: shapes.changes, response: shapes.view } as const;
   return {
-    list: { ...read, path, query: shapes.query, response: z.array(shapes.view), description: `The ${name}; \`q\` searches id, name and description.` },
+    list: { ...list, path, query: shapes.query, response: z.array(shapes.view), description: `The ${name}; \`q\` searches id, name and description.` },
     show: { ...read, ...one, response: shapes.detail, description: `One ${what}.` },
     add: { ...documents, path, status: 201, body: shapes.body, response: shapes.view, description: `A new ${what}; without \`id\` it gets one.` },
     update: {
@@ -122,7 +122,7 @@ export const documentRoutes = {
     description: 'Settings of a module, then those of its driver.',
   },
   settingsList: {
-    ...read,
+    ...list,
     role: 'admin',
     path: `${API}/settings`,
     query: document.settingsQuery,
@@ -141,6 +141,7 @@ export const documentRoutes = {
   metadataShow: { ...metadata, path: `${API}/metadata/:id`, description: 'Metadata of a system or zone, by name.' },
   metadataChildren: {
     ...metadata,
+    list: true,
     path: `${API}/metadata/:id/children`,
     response: document.childMetadataSchema,
     description: 'The zones of which this one is the parent, each with its metadata.',

@@ -1,4 +1,4 @@
-import { API, read } from './route.ts';
+import { API, list, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './event-schemas.ts';
 
@@ -13,7 +13,7 @@ export const eventRoutes = {
     description: 'Server-sent events: what happens, or what happened after `since` or the header `Last-Event-ID`; `gap` says how many are missing.',
   },
   eventList: {
-    ...read,
+    ...list,
     path: `${API}/events/log`,
     query: schema.eventListQuery,
     response: schema.eventPageSchema,

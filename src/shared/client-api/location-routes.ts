@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { API, change, documents, read } from './route.ts';
+import { API, change, documents, list, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
@@ -15,7 +15,7 @@ const order = {
 /** Locations: who holds them, orders, enrolment. Published clients call them edges. */
 export const locationRoutes = {
   edgeList: {
-    ...read,
+    ...list,
     path: `${API}/edges`,
     query: schema.listQuery,
     response: z.array(schema.locationSchema),
@@ -23,7 +23,7 @@ export const locationRoutes = {
   },
   edgeShow: { ...read, path: `${API}/edges/:id`, params: schema.byId, response: schema.locationSchema, description: 'One location.' },
   edgeHistory: {
-    ...read,
+    ...list,
     path: `${API}/edges/:id/history`,
     params: schema.byId,
     query: schema.historyQuery,

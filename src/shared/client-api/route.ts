@@ -26,6 +26,8 @@ export interface Route<
   readonly masterOnly: boolean;
   /** Answered before the node is ready, and not limited in rate. */
   readonly whileStarting: boolean;
+  /** Made of many documents or events: few such requests are carried out at a time. None of them may wait for other nodes. */
+  readonly list: boolean;
   readonly answer: 'json' | 'text' | 'html' | 'events';
   /** HTTP status of success. */
   readonly status: 200 | 201 | 202;
@@ -47,12 +49,14 @@ export const read = {
   audited: false,
   masterOnly: false,
   whileStarting: false,
+  list: false,
   answer: 'json',
   status: 200,
   params: schema.nothing,
   query: z.object({}),
   body: schema.nothing,
 } as const;
+export const list = { ...read, list: true } as const;
 export const open = { ...read, role: null } as const;
 export const change = { ...read, method: 'POST', role: 'admin', audited: true } as const;
 /** Runs a method of a module. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { API, change, command, documents, open, read } from './route.ts';
+import { API, change, command, documents, list, open, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 import { jsonValueSchema } from './parse.ts';
@@ -12,7 +12,7 @@ export const serverRoutes = {
   ready: { ...health, path: '/health/ready', description: '200 when API requests are accepted; 503 says what is missing.' },
   startup: { ...health, path: '/health/startup', description: '200 once the node has started.' },
   metrics: {
-    ...read,
+    ...list,
     path: '/metrics',
     whileStarting: true,
     answer: 'text',
@@ -28,7 +28,7 @@ export const serverRoutes = {
     description: 'Where clients of each location, or of that of a `system`, can be served: the origins to which a redirect may send them.',
   },
   requestList: {
-    ...read,
+    ...list,
     path: `${API}/requests`,
     role: 'operator',
     response: z.array(schema.requestSchema),
@@ -70,7 +70,7 @@ export const serverRoutes = {
     description: 'Makes the documents what the text says; `dry_run` only plans.',
   },
   export: {
-    ...read,
+    ...list,
     path: `${API}/documents/export`,
     role: 'admin',
     // An edge knows less, and applying what it knows would empty settings.
@@ -79,7 +79,7 @@ export const serverRoutes = {
     description: 'All documents as one text that `apply` accepts.',
   },
   settingsKeys: {
-    ...read,
+    ...list,
     path: `${API}/settings_keys`,
     role: 'admin',
     response: schema.settingsKeysSchema,
@@ -102,7 +102,7 @@ export const serverRoutes = {
   },
 
   keyList: {
-    ...read,
+    ...list,
     path: `${API}/api_keys`,
     role: 'admin',
     query: schema.listQuery,
@@ -126,7 +126,7 @@ export const serverRoutes = {
     description: 'Revokes an API key; its open streams end.',
   },
   tokenList: {
-    ...read,
+    ...list,
     path: `${API}/tokens`,
     role: 'admin',
     query: schema.listQuery,

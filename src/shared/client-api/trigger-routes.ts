@@ -3,7 +3,7 @@ import { instanceIdSchema, triggerSchema } from '../model/trigger.ts';
 import { changedBody, newBody } from './document-schemas.ts';
 import { collection } from './document-routes.ts';
 import { jsonValueSchema } from './parse.ts';
-import { API, open, read } from './route.ts';
+import { API, list, open } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
@@ -65,7 +65,7 @@ const triggers = collection('triggers', 'trigger', {
   body: newBody(triggerSchema, { actions: clientActions.optional() }),
   changes: changedBody(triggerSchema, { actions: clientActions.optional() }),
 });
-const instances = { ...read, query: schema.listQuery, response: z.array(triggerInstanceView) } as const;
+const instances = { ...list, query: schema.listQuery, response: z.array(triggerInstanceView) } as const;
 
 const HOOK = `${API}/webhook/:id/notify`;
 const hook = {

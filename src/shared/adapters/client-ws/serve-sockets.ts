@@ -9,7 +9,7 @@ import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { ClientConnection, Flusher } from './client-connection.ts';
 import { ClientWebSocket } from './client-web-socket.ts';
-import { FairReading } from './fair-reading.ts';
+import { FairReading } from '../../api/fair-reading.ts';
 
 /** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
 const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;

@@ -6,6 +6,7 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+import { FairReading } from '../../api/fair-reading.ts';
 import type { Api, RequestContext } from '../../api/api.ts';
 import { errorReply } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
@@ -29,6 +30,8 @@ export interface HttpServerOptions {
   clock: Clock;
   random: Random;
   requestsPerMinute?: number;
+  /** Less, for tests of clients that read nothing. */
+  unreadBytes?: number;
   /** Shorter ones, for tests of clients that are too slow. */
   timeouts?: SlowClients;
 }
@@ -109,7 +112,8 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
       return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
     },
     serverFactory: (handler) => {
-      const server = tls === undefined ? createServer(timeouts, handler) : createTlsServer({ ...timeouts, ...tls, minVersion: TLS_MIN }, handler);
+      const patience = { ...timeouts, keepAliveTimeout: limits.apiIdleMs };
+      const server = tls === undefined ? createServer(patience, handler) : createTlsServer({ ...patience, ...tls, minVersion: TLS_MIN }, handler);
       server.maxConnections = limits.apiConnections;
       return server;
     },
@@ -120,7 +124,7 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
     clientErrorHandler: refuseSocket,
   });
 
-  const open = new OpenResponses(app.server);
+  const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
   takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
   app.addHook('onRequest', async (request, reply) => {
@@ -147,8 +151,9 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
     const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
     return send(reply, api.fail(null, new HoldfastError('NOT_FOUND', { kind: 'route', id }), request.id));
   });
+  const shared = { contexts, open, inTurn: turnsOf(new FairReading(options.clock, setImmediate)) };
   app.route(preflight(api));
-  for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, contexts));
+  for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, shared));
   return { app, open };
 }
 
@@ -162,7 +167,26 @@ function takeJsonOnly(app: FastifyInstance): void {
   });
 }
 
-function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contexts: Contexts): RouteOptions {
+/** Of all routes. */
+interface Shared {
+  contexts: Contexts;
+  open: OpenResponses;
+  inTurn: (socket: Socket) => Promise<void>;
+}
+
+/** Resolves when a request of this connection may be carried out. Hundreds may come at once: those of others, and heartbeats, go in between. */
+function turnsOf(reading: FairReading): Shared['inTurn'] {
+  const lanes = new WeakMap<Socket, (work: () => void) => void>();
+  // How many wait is bounded already, and Node looks after what it reads itself.
+  const source = { pause: () => undefined, resume: () => undefined };
+  return (socket) => {
+    const lane = lanes.get(socket) ?? reading.reader(source);
+    lanes.set(socket, lane);
+    return new Promise(lane);
+  };
+}
+
+function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, inTurn }: Shared): RouteOptions {
   const route: Route = routes[name];
   const contextOf = (request: FastifyRequest): RequestContext => {
     const context = contexts.get(request);
@@ -188,8 +212,9 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, contex
     handler: async (request, reply) => {
       const gone = new AbortController();
       whenClosed(reply, () => gone.abort());
+      await inTurn(request.socket);
       const result = await api.run(contextOf(request), { query: request.query, body: request.body, gone: gone.signal });
-      if (result.kind !== 'events') return send(reply, result);
+      if (result.kind !== 'events') return send(reply, result, open);
       reply.hijack();
       sendEvents(reply.raw, textHeaders(reply), result, clock);
       return reply;
@@ -229,8 +254,11 @@ const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
   html: 'text/html; charset=utf-8',
 };
 
-function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply): FastifyReply {
-  return reply.status(status).type(contentTypes[kind]).headers(headers).send(kind === 'json' ? JSON.stringify(body) : String(body));
+/** `open`: counts it; errors are short. */
+function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply, open?: OpenResponses): FastifyReply {
+  const text = kind === 'json' ? JSON.stringify(body) : String(body);
+  open?.written(reply.raw, text.length);
+  return reply.status(status).type(contentTypes[kind]).headers(headers).send(text);
 }
 
 /** Headers set so far; a hijacked reply does not send them by itself. */

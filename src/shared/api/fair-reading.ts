@@ -1,5 +1,5 @@
-import { limits } from '../../model/limits.ts';
-import type { Clock } from '../../ports/clock.ts';
+import { limits } from '../model/limits.ts';
+import type { Clock } from '../ports/clock.ts';
 
 /** What can be made to wait with reading. */
 export interface Readable {
