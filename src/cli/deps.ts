@@ -62,7 +62,7 @@ export interface CheckedDriver {
 export interface DriverTest {
   name: string;
   file: string;
-  outcome: 'passed' | 'failed' | 'skipped';
+  outcome: 'passed' | 'failed' | 'skipped' | 'todo';
   problem: string | null;
 }
 

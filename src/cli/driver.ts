@@ -4,9 +4,10 @@ import { type Reloaded, routes } from '../client-sdk/index.ts';
 import type { JsonObject } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { CheckedDriver, DriverTest } from './deps.ts';
+import { shellWord } from './doctor/finding.ts';
 import { addRepository } from './driver-repository.ts';
 import { addRollout } from './driver-rollout.ts';
-import { CliFailure, usageFailure } from './failures.ts';
+import { advising, CliFailure, usageFailure } from './failures.ts';
 import { type Cell, clean, cleanLines } from './format.ts';
 import type { Session } from './session.ts';
 
@@ -24,18 +25,26 @@ export function addDriver(program: Command, session: Session): void {
     .command('test [folder]')
     .description('run the tests of drivers: *.test.ts and *.test.js below the folder')
     .action(async (folder = '.') => {
-      const tests = await session.deps.testDrivers({ folder, signal: session.deps.signal });
-      const failed = tests.filter(({ outcome }) => outcome === 'failed').length;
-      const passed = tests.filter(({ outcome }) => outcome === 'passed').length;
-      session.result({ passed, failed, tests }, () => `${tests.map(testLines).join('')}${passed} passed, ${failed} failed\n`);
-      if (failed > 0) throw new CliFailure(`${failed} of ${tests.length} tests failed`, 'correct the driver or its test, and run it again');
+      const tests = await advising(session.deps.testDrivers({ folder, signal: session.deps.signal }), {
+        INPUT_INVALID: 'name the folder of your drivers: `holdfast driver test <folder>`; `holdfast driver new <name>` writes a driver with its test',
+        DRIVER_INVALID: `correct the file, and repeat \`holdfast driver test ${shellWord(folder)}\``,
+      });
+      const count = (wanted: DriverTest['outcome']): number => tests.filter(({ outcome }) => outcome === wanted).length;
+      const counts = { passed: count('passed'), failed: count('failed'), todo: count('todo'), skipped: count('skipped') };
+      session.result({ ...counts, tests }, () => `${tests.map(testLines).join('')}${countsText(counts)}\n`);
+      const { passed, failed } = counts;
+      const next = `correct the driver or its test, and repeat \`holdfast driver test ${shellWord(folder)}\``;
+      if (failed > 0) throw new CliFailure(`${failed} of ${passed + failed} tests failed`, next);
     });
   driver
     .command('check <file>')
     .description('load a driver, and list its settings, methods and status variables')
     .option('--settings <json>', 'settings to set it up with, when it needs some', '{}')
     .action(async (file: string, { settings }: { settings: string }) => {
-      const checked = await session.deps.checkDriver({ path: file, settings: parseSettings(settings) });
+      const checked = await advising(session.deps.checkDriver({ path: file, settings: parseSettings(settings) }), {
+        NOT_FOUND: '`holdfast driver new <name>` writes a driver to begin with',
+        INPUT_INVALID: `correct it in --settings: \`holdfast driver check ${shellWord(file)} --settings <json>\``,
+      });
       session.result(checked, () => checkText(session, checked));
     });
   driver
@@ -100,10 +109,18 @@ function parseSettings(text: string): JsonObject {
   }
 }
 
-const outcomes = { passed: 'ok    ', failed: 'FAILED', skipped: 'left  ' } as const;
+const outcomes = { passed: 'ok    ', failed: 'FAILED', todo: 'todo  ', skipped: 'skip  ' } as const;
+
+/** `2 passed, 0 failed`, and what else there is. */
+const countsText = (counts: Record<DriverTest['outcome'], number>): string =>
+  Object.entries(counts)
+    .filter(([outcome, count]) => count > 0 || outcome === 'passed' || outcome === 'failed')
+    .map(([outcome, count]) => `${count} ${outcome}`)
+    .join(', ');
 
 function testLines({ name, file, outcome, problem }: DriverTest): string {
-  const line = `${outcomes[outcome]} ${clean(file)}: ${clean(name)}\n`;
+  // A file that failed as a whole has its own name.
+  const line = `${outcomes[outcome]} ${clean(file)}${name === file ? '' : `: ${clean(name)}`}\n`;
   return problem === null ? line : `${line}${cleanLines(problem).replaceAll(/^/gm, '       ')}\n`;
 }
 

@@ -1,4 +1,4 @@
-import { HoldfastError } from '../shared/model/errors.ts';
+import { type ErrorCode, HoldfastError } from '../shared/model/errors.ts';
 
 export const exitCodes = { ok: 0, failed: 1, usage: 2, unreachable: 3, unauthorised: 4 } as const;
 
@@ -34,3 +34,10 @@ export function toFailure(error: unknown): CliFailure {
   }
   return new CliFailure(error instanceof Error ? error.message : String(error), 'holdfast --help');
 }
+
+/** For work of this process, where the advice of the table of errors, which is for servers, does not fit: other advice, by code. */
+export const advising = <T>(work: Promise<T>, advice: Partial<Record<ErrorCode, string>>): Promise<T> =>
+  work.catch((error: unknown) => {
+    const next = error instanceof HoldfastError ? advice[error.code] : undefined;
+    throw next === undefined ? error : new CliFailure(toFailure(error).message, next);
+  });

@@ -1,9 +1,12 @@
 import { splitSettings } from '../driver-host/connection-settings.ts';
 import { type Driver, createHarness } from '../driver-sdk/index.ts';
 import { describeSchema } from '../driver-sdk/functions.ts';
-import type { JsonObject } from '../shared/foundation/json.ts';
+import { parseInput } from '../shared/client-api/parse.ts';
+import { type JsonObject, pathText } from '../shared/foundation/json.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
+import { replaceInSettings, wholeProblem } from '../shared/model/secrets.ts';
+import { settingsSchema } from '../shared/model/values.ts';
 import type { ModuleFunction } from '../shared/ports/device-link.ts';
 import { driverFileAt, loadDriver, placeOf, type DriverFile } from './driver-files.ts';
 
@@ -31,9 +34,9 @@ export function requireDriverFile(path: string): DriverFile {
  */
 export async function checkDriver(path: string, settings: JsonObject): Promise<CheckedDriver> {
   const file = requireDriverFile(path);
+  const own = ownSettings(settings);
   const driver = await loadDriver(file);
-  // As a module has them: `connection` is none of the driver's.
-  const harness = createHarness(driver, { settings: splitSettings(settings).own });
+  const harness = createHarness(driver, { settings: own });
   try {
     // A setup that waits for ever ends by its deadline, for the clock of the harness is moved past that.
     await Promise.all([harness.start(), harness.advance(limits.driverSetupMs)]);
@@ -47,4 +50,17 @@ export async function checkDriver(path: string, settings: JsonObject): Promise<C
   const checked = { name, role, transports, settings: describeSchema(driver.settings), functions: harness.functions(), status: Object.keys(harness.status) };
   await harness.stop();
   return checked;
+}
+
+/** What a server gives a driver of the settings of its module: secrets opened, and without those of the connection. Throws INPUT_INVALID. */
+function ownSettings(given: JsonObject): JsonObject {
+  const invalid = (field: string, problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field, problem });
+  const settings = parseInput(settingsSchema, given, 'settings');
+  const whole = wholeProblem(settings);
+  if (whole !== null) throw invalid('settings', whole);
+  const opened = replaceInSettings('', settings, (mark, [, ...path]) => {
+    if (mark.form === 'plain') return mark.value;
+    throw invalid(pathText(path), mark.form === 'wrong' ? mark.problem : 'is sealed, and only its server can open it: write it as $secret');
+  });
+  return splitSettings(opened).own;
 }

@@ -13,16 +13,16 @@ export interface DriverTest {
   name: string;
   /** Relative to the folder of the run. */
   file: string;
-  outcome: 'passed' | 'failed' | 'skipped';
+  outcome: 'passed' | 'failed' | 'skipped' | 'todo';
   /** Why it failed; null: it did not. */
   problem: string | null;
 }
 
-const lineSchema = z.object({ name: z.string(), file: z.string(), left: z.string().nullable(), problem: z.string().nullable() });
+const lineSchema = z.object({ name: z.string(), file: z.string(), left: z.enum(['skipped', 'todo']).nullable(), problem: z.string().nullable() });
 type EndedTest = z.output<typeof lineSchema>;
 
 const reporter = fileURLToPath(new URL('./json-reporter.js', import.meta.url));
-const noExit = new URL('./no-exit.js', import.meta.url).href;
+const first = new URL('./test-process.js', import.meta.url).href;
 
 /**
  * Runs every `*.test.ts` and `*.test.js` below a folder with the test runner of Node. Throws DRIVER_INVALID for one that
@@ -60,8 +60,9 @@ function testFiles(folder: string): string[] {
 async function run(files: ReadonlyMap<string, string>, place: string, signal: AbortSignal): Promise<EndedTest[]> {
   // A test runner within a test runner would be told to report to the outer one.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const flags = ['--enable-source-maps', `--import=${noExit}`, '--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
-  const child = spawn(process.execPath, [...flags, ...files.keys()], { cwd: place, env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
+  const flags = ['--enable-source-maps', '--unhandled-rejections=strict', `--import=${first}`];
+  const runner = ['--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
+  const child = spawn(process.execPath, [...flags, ...runner, ...files.keys()], { cwd: place, env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<string>((done, fail) => child.once('error', fail).once('close', (code, by) => done(by ?? `exit code ${code}`)));
   const [output, errors, how] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   const tests = output.split('\n').filter((line) => line.startsWith('{')).map((line) => lineSchema.parse(JSON.parse(line)));
@@ -76,9 +77,9 @@ async function run(files: ReadonlyMap<string, string>, place: string, signal: Ab
 function toTest({ name, file, left, problem }: EndedTest, files: ReadonlyMap<string, string>, home: string): DriverTest {
   // A file counts as a test when it failed as a whole, or when it ended, in whatever good order, before any of its tests had.
   const whole = files.get(name);
-  const why = problem ?? (whole === undefined ? null : 'none of its tests ended');
+  const why = problem ?? (whole === undefined ? null : 'it has no tests, or its process ended before they did');
   // Also for the runner one that is to do does not fail.
-  const outcome = left !== null ? 'skipped' : why === null ? 'passed' : 'failed';
+  const outcome = left ?? (why === null ? 'passed' : 'failed');
   // With source maps the runner names the source.
   const source = files.get(file) ?? whole ?? (file === '' ? '' : relative(home, file));
   return { name: whole ?? name, file: source, outcome, problem: outcome === 'failed' && why !== null ? ownFrames(why, home) : null };

@@ -34,6 +34,8 @@ const head = `import assert from 'node:assert/strict';\nimport { describe, test 
 interface Result {
   passed: number;
   failed: number;
+  todo: number;
+  skipped: number;
   tests: { name: string; file: string; outcome: string; problem: string | null }[];
 }
 
@@ -47,57 +49,81 @@ describe('a lamp', () => {
 });
 test('dims', { todo: true }, () => assert.fail('not yet'));
 test('blinks', { skip: true }, () => assert.fail('never'));
+describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
 `,
       'lamp/other.test.js': `${head}test('is told of', () => {});\n`,
     });
     const { code, out, err } = holdfast(folder, 'driver', 'test');
     expect(out).toMatch(/^ok {5}lamp\/driver\.test\.ts: goes on$/m);
     expect(out).toMatch(/^FAILED lamp\/driver\.test\.ts: goes off\n {7}AssertionError.*\n\s+1 !== 2\n\s+at .*lamp\/driver\.test\.ts:6:\d+\)$/m);
-    expect(out).toMatch(/^left {3}lamp\/driver\.test\.ts: dims\nleft {3}lamp\/driver\.test\.ts: blinks\nok {5}lamp\/other\.test\.js: is told of\n2 passed, 1 failed\n$/m);
-    expect([code, err]).toEqual([1, 'error: 1 of 5 tests failed\nnext: correct the driver or its test, and run it again\n']);
+    expect(out.split('\n').slice(-6)).toEqual([
+      'todo   lamp/driver.test.ts: dims',
+      'skip   lamp/driver.test.ts: blinks',
+      'skip   lamp/driver.test.ts: a lamp of tomorrow',
+      'ok     lamp/other.test.js: is told of',
+      '2 passed, 1 failed, 1 todo, 2 skipped',
+      '',
+    ]);
+    const next = 'correct the driver or its test, and repeat `holdfast driver test .`';
+    expect([code, err]).toEqual([1, `error: 1 of 3 tests failed\nnext: ${next}\n`]);
   });
 
   it('is not content with a file that throws, ends its process or has no tests', () => {
     const folder = folderWith({
+      'code.test.ts': `${head}test('first', () => { process.exitCode = 3; });\n`,
+      'empty.test.ts': `${head}describe('a lamp', () => {});\n`,
       'ends-at-once.test.ts': `${head}process.exit(0);\n`,
       'ends.test.ts': `${head}test('first', () => {});\ntest('second', () => process.exit(0));\ntest('third', () => {});\n`,
+      'late.test.ts': `${head}test('first', () => {\n  void Promise.reject(new Error('the lamp is gone'));\n});\n`,
       'nothing.test.ts': 'export const lamp = 1;\n',
+      'text.test.ts': `${head}throw 'no lamp at all';\n`,
       'throws.test.ts': `${head}test('never runs', () => {});\nthrow new Error('no lamp here');\n`,
+      'within.test.ts': `${head}test('outer', async (t) => {\n  await t.test('inner', () => { throw new Error('dark'); });\n});\n`,
     });
     const { code, out, err } = holdfast(folder, '-o', 'json', 'driver', 'test');
     const { tests, ...counts } = JSON.parse(out) as Result;
-    expect([code, counts, err.split('\n')[0]]).toEqual([1, { passed: 2, failed: 4 }, 'error: 4 of 6 tests failed']);
-    expect(tests.map(({ file, name, outcome }) => `${file}: ${name}: ${outcome}`)).toEqual([
-      'ends-at-once.test.ts: ends-at-once.test.ts: failed',
-      'ends.test.ts: first: passed',
-      'ends.test.ts: second: failed',
-      'ends.test.ts: third: passed',
-      'nothing.test.ts: nothing.test.ts: failed',
-      'throws.test.ts: throws.test.ts: failed',
-    ]);
-    expect(tests.flatMap(({ problem }) => problem ?? [])).toEqual([
-      expect.stringMatching(/process\.exit\(0\) was called[\s\S]*ends-at-once\.test\.ts:3:9/),
-      expect.stringMatching(/process\.exit\(0\) was called[\s\S]*ends\.test\.ts:4:\d+/),
-      'none of its tests ended',
-      expect.stringMatching(/Error: no lamp here[\s\S]*throws\.test\.ts:4:7/),
+    expect([code, counts, err.split('\n')[0]]).toEqual([1, { passed: 4, failed: 10, todo: 0, skipped: 0 }, 'error: 10 of 14 tests failed']);
+    const at = (place: string): string => String.raw`\n\s+at .*${place}\)?(?:\n\s+at .*)*$`;
+    expect(tests.map(({ file, name, problem }) => [file, name, problem])).toEqual([
+      ['code.test.ts', 'first', null],
+      ['code.test.ts', 'code.test.ts', 'its process ended with exit code 3'],
+      ['empty.test.ts', 'a lamp', 'it has no tests'],
+      ['ends-at-once.test.ts', 'ends-at-once.test.ts', expect.stringMatching(`^Error: process\\.exit\\(0\\) was called${at('ends-at-once.test.ts:3:9')}`)],
+      ['ends.test.ts', 'first', null],
+      ['ends.test.ts', 'second', expect.stringMatching(`^Error: process\\.exit\\(0\\) was called${at('ends.test.ts:4:\\d+')}`)],
+      ['ends.test.ts', 'third', null],
+      ['late.test.ts', 'first', null],
+      ['late.test.ts', 'late.test.ts', expect.stringMatching(`^Error: the lamp is gone${at('late.test.ts:4:\\d+')}`)],
+      ['nothing.test.ts', 'nothing.test.ts', 'it has no tests, or its process ended before they did'],
+      ['text.test.ts', 'text.test.ts', 'no lamp at all'],
+      ['throws.test.ts', 'throws.test.ts', expect.stringMatching(`^Error: no lamp here${at('throws.test.ts:4:7')}`)],
+      ['within.test.ts', 'inner', expect.stringMatching(`^Error: dark${at('within.test.ts:4:\\d+')}`)],
+      ['within.test.ts', 'outer', '1 subtest failed'],
     ]);
   });
 
-  it('is not content with a runner that was killed', () => {
+  it('does not take for passed what the test runner did not come to', () => {
     const folder = folderWith({
-      'first.test.ts': `${head}test('passes', () => {});\n`,
-      'kills.test.ts': `${head}test('kills', () => process.kill(process.ppid, 'SIGKILL'));\n`,
+      'a.test.ts': `${head}test('first', () => {});\ntest('to do', { todo: true }, () => assert.fail('not yet'));\n`,
+      'b.test.ts': `${head}test('second', () => void process.kill(process.ppid, 'SIGKILL'));\n`,
     });
     const { code, out, err } = holdfast(folder, 'driver', 'test');
-    expect([code, out, err.split('\n')[0]]).toEqual([1, '', 'error: first.test.ts, kills.test.ts: the test runner ended before its tests did (SIGKILL)']);
+    expect([code, out, err.split('\n')[0]]).toEqual([1, '', 'error: a.test.ts, b.test.ts: the test runner ended before its tests did (SIGKILL)']);
   });
 
-  it('says what is wrong with the folder', async () => {
+  it('says what is wrong with the folder, and what to do', async () => {
     const folder = folderWith({ 'lamp.ts': '' });
     for (const [path, problem] of [['nowhere', 'is no folder'], ['lamp.ts', 'is no folder'], ['.', 'has no tests: they are files such as driver.test.ts']] as const) {
       const { code, err } = await inProcess('driver', 'test', join(folder, path));
       expect([code, err.split('\n')[0]]).toEqual([1, `error: folder: ${join(folder, path)} ${problem}`]);
+      expect(err).toContain('next: name the folder of your drivers: `holdfast driver test <folder>`');
     }
+  });
+
+  it('says where a test cannot be compiled', async () => {
+    const folder = folderWith({ 'lamp.test.ts': 'const lamp = ;\n' });
+    const next = `correct the file, and repeat \`holdfast driver test ${folder}\``;
+    expect(await inProcess('driver', 'test', folder)).toEqual({ code: 1, out: '', err: `error: ${folder}/lamp.test.ts:1:14: Unexpected ";"\nnext: ${next}\n` });
   });
 });
 
@@ -105,25 +131,46 @@ describe('holdfast driver check --settings', () => {
   const lamp = `import { defineDriver, z } from 'holdfast/driver';
 export default defineDriver({
   name: 'lamp', role: 'device', transports: ['tcp'],
-  settings: z.strictObject({ pollMs: z.int().min(10) }),
+  settings: z.strictObject({ pollMs: z.int().min(10), login: z.strictObject({ password: z.string().min(3) }).optional() }),
   setup: ({ settings, status }) => { status.set('poll', settings.pollMs); return {}; },
 });
 `;
-  const check = (settings: string) => holdfast(folderWith({ 'lamp.ts': lamp }), 'driver', 'check', 'lamp.ts', '--settings', settings);
+  const check = (settings: string, file = 'lamp.ts') => ['driver', 'check', file, '--settings', settings];
+  const deep = `${'['.repeat(70)}${']'.repeat(70)}`;
 
-  it('sets the driver up with them, as a server would: the connection has settings of its own', () => {
-    expect(check('{"pollMs":100,"connection":{"idleMs":5000}}')).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^lamp: device, tcp[\s\S]*^poll$/m) as string });
+  it('sets the driver up with them as a server would: the connection has settings of its own, and secrets are opened', () => {
+    const settings = '{"pollMs":100,"connection":{"idleMs":5000},"login":{"password":{"$secret":"hush"}}}';
+    const { code, out, err } = holdfast(folderWith({ 'lamp.ts': lamp }), ...check(settings));
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(/^lamp: device, tcp[\s\S]*^poll$/m);
   });
 
   it.each([
-    ['{}', 1, 'error: settings.pollMs: '],
-    ['{"pollMs":1}', 1, 'error: settings.pollMs: Too small: expected number to be >=10'],
-    ['{"pollMs":10,"connection":{"idleMs":"long"}}', 1, 'error: settings.connection.idleMs: '],
-    ['{"pollMs":10,"dim":1}', 1, 'error: settings: Unrecognized key: "dim"'],
-    ['lamp.json', 2, 'error: --settings must be a JSON object, not lamp.json'],
-    ['[1]', 2, 'error: --settings must be a JSON object, not [1]'],
-  ])('%s: exit code %i, and the field is named', (settings, code, begin) => {
-    const found = check(settings);
+    ['{}', 'error: settings.pollMs: '],
+    ['{"pollMs":1}', 'error: settings.pollMs: Too small: expected number to be >=10'],
+    ['{"pollMs":10,"dim":1}', 'error: settings: Unrecognized key: "dim"'],
+  ])('%s does not fit the driver: the field is named', (settings, begin) => {
+    const { code, out, err } = holdfast(folderWith({ 'lamp.ts': lamp }), ...check(settings));
+    expect([code, out, err.slice(0, begin.length)]).toEqual([1, '', begin]);
+    expect(err).toContain('next: correct it in --settings: `holdfast driver check lamp.ts --settings <json>`\n');
+  });
+
+  it.each([
+    ['{"connection":{"idleMs":"long"}}', 1, 'error: settings.connection.idleMs: '],
+    ['{"connection":{"idle":1}}', 1, 'error: settings.connection: Unrecognized key: "idle"'],
+    ['{"login":{"password":{"$secret":"hush","hint":"h"}}}', 1, 'error: settings.login.password: must have no other names beside $secret or $sealed'],
+    ['{"login":{"password":{"$sealed":"1.x"}}}', 1, 'error: settings.login.password: is sealed, and only its server can open it: write it as $secret'],
+    ['{"$secret":{"pollMs":10}}', 1, 'error: settings: cannot be sealed as a whole; seal the values in them'],
+    [`{"login":${deep}}`, 1, 'error: settings.login: must be JSON, nested at most 64 deep'],
+    ['lamp.json', 2, 'error: --settings must be a JSON object, not lamp.json\nnext: write such as --settings '],
+    ['[1]', 2, 'error: --settings must be a JSON object, not [1]\nnext: write such as --settings '],
+  ])('%s: no server takes them for any driver', async (settings, code, begin) => {
+    const found = await inProcess(...check(settings, join(folderWith({ 'lamp.ts': lamp }), 'lamp.ts')));
     expect([found.code, found.out, found.err.slice(0, begin.length)]).toEqual([code, '', begin]);
+  });
+
+  it('says what to do when there is no such driver', async () => {
+    const { code, err } = await inProcess('driver', 'check', join(folders(), 'nowhere'));
+    expect([code, err]).toEqual([1, expect.stringMatching(/nowhere: name a file such as lamp\.ts.*\nnext: `holdfast driver new <name>` writes a driver to begin with\n$/)]);
   });
 });

@@ -44,6 +44,10 @@ export function replaceMarks(value: Json, place: SecretPlace, replace: (mark: Ma
 export const replaceInSettings = (id: string, settings: JsonObject, replace: (mark: Mark, place: SecretPlace, value: Json) => Json): JsonObject =>
   Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, replaceMarks(value, [id, 'settings', name], replace)]));
 
+/** What is wrong with settings that are one mark as a whole; null: they are not. */
+export const wholeProblem = (settings: JsonObject): string | null =>
+  markOf(settings) === null ? null : 'cannot be sealed as a whole; seal the values in them';
+
 /** Texts of the sealed values in settings. */
 export function sealedTexts(settings: JsonObject): string[] {
   const texts: string[] = [];

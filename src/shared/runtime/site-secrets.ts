@@ -3,7 +3,7 @@ import type { Rekeying, SealedRow, SealedSummary } from '../api/site-files.ts';
 import { type Json, jsonEqual, type JsonObject } from '../foundation/json.ts';
 import type { AnyDocument, SiteDocument } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { hasMarks, type Mark, markOf, placeText, replaceInSettings, sealedMark, type SecretPlace, valueAt } from '../model/secrets.ts';
+import { hasMarks, type Mark, markOf, placeText, replaceInSettings, sealedMark, type SecretPlace, valueAt, wholeProblem } from '../model/secrets.ts';
 import { keyIdOf, type KeyRing, SEAL_NONCE_BYTES, sealedWith } from '../model/settings-keys.ts';
 import type { Change, DocumentStore, Stored } from '../ports/document-store.ts';
 import type { Random } from '../ports/random.ts';
@@ -38,7 +38,8 @@ export function sealDocument(
     if (field !== 'settings' && hasMarks(value)) refuse([field], 'has a secret, and only settings are sealed');
   }
   if (!('settings' in document)) return { document, problems };
-  if (markOf(document.settings) !== null) refuse(['settings'], 'cannot be sealed as a whole; seal the values in them');
+  const whole = wholeProblem(document.settings);
+  if (whole !== null) refuse(['settings'], whole);
   if (problems.length > 0 || !hasMarks(document.settings)) return { document, problems };
   const ring = sealing.keys.ring();
   const before = stored !== null && 'settings' in stored ? stored.settings : undefined;
