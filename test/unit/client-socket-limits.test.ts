@@ -98,7 +98,7 @@ describe('limits of WebSockets', () => {
     const behind = (name: string, bytes: number) => {
       const quiet = (): void => undefined;
       const close = (_: number, reason: string): void => void closed.push(`${name} ${reason}`);
-      return server.api.sockets.open(caller, { send: quiet, sendStatus: quiet, ping: quiet, queuedBytes: () => bytes, close }, 'here');
+      return server.api.sockets.open(caller, { send: quiet, sendStatus: quiet, ping: quiet, receiveRest: quiet, queuedBytes: () => bytes, close }, 'here');
     };
     const most = limits.clientSocketsQueueBytes / megabyte;
     const sessions = Array.from({ length: most / 2 - 2 }, (_, n) => behind(String(n), 2 * megabyte));

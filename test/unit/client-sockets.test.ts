@@ -405,6 +405,25 @@ describe('the life of a socket', () => {
     await closed;
   });
 
+  it('answers also what came in one go and waits for its turn', async () => {
+    const last = 2 * limits.clientTurnMessages;
+    let closed: Promise<void> = Promise.resolve();
+    // The server is told to stop when all has come, and before the next turn of the event loop.
+    server.node.methods.set('last', () => new Promise((resolve) => queueMicrotask(() => {
+      closed = server.http.close();
+      resolve(null);
+    })));
+    const client = await open();
+    client.stream.cork();
+    for (let id = 1; id <= last; id += 1) client.send({ id, cmd: 'exec', ...meta, name: 'last' });
+    client.stream.uncork();
+    expect(await client.untilClosed()).toEqual({ code: 1001, reason: 'shutting-down' });
+    const answers = client.frames.filter((frame) => typeof frame === 'object');
+    expect(answers.map(({ id }) => id).toSorted((a, b) => Number(a) - Number(b))).toEqual(Array.from({ length: last }, (_, n) => n + 1));
+    expect(answers.find(({ id }) => id === last)).toMatchObject({ type: 'error', error: { code: 'SHUTTING_DOWN' } });
+    await closed;
+  });
+
   it('answers CANCELLED to what is still under way when the shutdown has no more patience', async () => {
     server.node.methods.set('stuck', () => new Promise(() => undefined));
     const client = await open();

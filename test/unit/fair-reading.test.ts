@@ -11,14 +11,14 @@ function world({ tookMs, waits = false }: { tookMs: number; waits?: boolean }) {
   const reading = new FairReading(clock, (callback) => ends.push(callback));
   const client = (name: string) => {
     const source = { paused: false, pause: () => (source.paused = true), resume: () => (source.paused = false) };
-    const inTurn = reading.reader(source);
+    const lane = reading.lane(source);
     const work = async (text: string): Promise<void> => {
       if (waits) await Promise.resolve();
       clock.work(tookMs);
       done.push(text);
     };
-    const says = (...words: string[]): void => words.forEach((word) => inTurn(() => void work(`${name}${word}`)));
-    return { source, says };
+    const says = (...words: string[]): void => words.forEach((word) => lane.take(() => void work(`${name}${word}`)));
+    return { source, says, finish: lane.finish };
   };
   /** Everything else of this turn is done. How many messages that were waiting were done then. */
   const endTurn = async (): Promise<number> => {
@@ -65,6 +65,18 @@ describe('reading from clients in turns', () => {
     const a = client('a');
     a.says(...Array.from({ length: limits.clientTurnMessages + 5 }, (_, n) => String(n)));
     expect([done.length, a.source.paused]).toEqual([limits.clientTurnMessages, true]);
+  });
+
+  it('does at once what waits of a client that is about to go', async () => {
+    const { client, done, endTurn } = world({ tookMs: limits.clientTurnMs });
+    const [a, b] = [client('a'), client('b')];
+    a.says('1', '2', '3');
+    b.says('1');
+    expect(done.splice(0)).toEqual(['a1']);
+    a.finish();
+    expect(done.splice(0)).toEqual(['a2', 'a3']);
+    await endTurn();
+    expect([done.splice(0), a.source.paused]).toEqual([['b1'], false]);
   });
 
   it('counts the time of what a message began', async () => {

@@ -106,8 +106,8 @@ export class Api {
   readonly #cancelling = new AbortController();
   readonly #requests = new NumberedTable<AbortController>();
   readonly #largeBodies = new LargeRequests({ limitBytes: limits.largeBodiesBytes, where: 'server' });
-  readonly #lists: ListTurns;
-  readonly #kept: KeptLists;
+  readonly #listTurns: ListTurns;
+  readonly #keptLists: KeptLists;
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
 
   constructor(deps: ApiDeps) {
@@ -117,7 +117,7 @@ export class Api {
       this.sockets.checkKeys(isTouched);
     });
     this.#refusals = new AccessRefusals(deps);
-    this.#lists = new ListTurns(deps.clock, setImmediate);
+    this.#listTurns = new ListTurns(deps.clock, setImmediate);
     this.origins = new Origins(deps.origins);
     this.sockets = new ClientSockets({
       ...deps,
@@ -130,8 +130,8 @@ export class Api {
       request: (call) => this.#request(call),
       asOperatingError: (error) => this.#known(error, deps.random.hex(8)),
     });
-    this.#kept = new KeptLists(deps.node.store, deps.clock);
-    this.#handlers = createHandlers({ ...deps, lists: this.#kept, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
+    this.#keptLists = new KeptLists(deps.node.store, deps.clock);
+    this.#handlers = createHandlers({ ...deps, lists: this.#keptLists, closing: this.#closing.signal, cancelling: this.#cancelling.signal });
   }
 
   /** Finds out who asks. Refuses nothing yet: the rate limit comes first. */
@@ -227,7 +227,7 @@ export class Api {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new HoldfastError('SHUTTING_DOWN', {}));
     this.#auth.close();
-    this.#kept.close();
+    this.#keptLists.close();
     this.sockets.close();
     for (const reply of this.#streams.keys()) reply.stop();
   }
@@ -242,7 +242,7 @@ export class Api {
 
   async #inTurn<T>(route: RouteName, caller: Caller, signal: AbortSignal, handle: () => Promise<T>): Promise<T> {
     if (!routes[route].list) return await handle();
-    const ended = await this.#lists.begin(caller.id, signal);
+    const ended = await this.#listTurns.begin(caller.id, signal);
     try {
       return await handle();
     } finally {

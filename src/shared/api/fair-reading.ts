@@ -7,10 +7,18 @@ export interface Readable {
   resume(): void;
 }
 
-/** Messages of one client that wait, in order. */
-interface Lane {
+/** What one client says, in order. */
+export interface Lane {
+  /** Takes what a message asks for: does it now, or when it is its turn. */
+  take(work: () => void): void;
+  /** Does what waits now: the client is about to go, and must hear of it. */
+  finish(): void;
+}
+
+interface WaitingLane {
   source: Readable;
   waiting: (() => void)[];
+  isQueued: boolean;
 }
 
 /**
@@ -23,7 +31,7 @@ export class FairReading {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #endOfTurn: (callback: () => void) => void;
   /** Those with messages that wait; the first one is next. */
-  readonly #lanes: Lane[] = [];
+  readonly #lanes: WaitingLane[] = [];
   /** Done at once in this turn. */
   #done = 0;
   #beganMs = 0;
@@ -35,20 +43,29 @@ export class FairReading {
     this.#endOfTurn = endOfTurn;
   }
 
-  /** Takes what each message of this client asks for. */
-  reader(source: Readable): (work: () => void) => void {
-    const lane: Lane = { source, waiting: [] };
-    return (work) => {
-      this.#turn();
-      if (lane.waiting.length === 0 && this.#hasTime()) {
-        this.#done += 1;
-        work();
-        return;
-      }
-      if (lane.waiting.push(work) > 1) return;
-      source.pause();
-      this.#lanes.push(lane);
+  /** Of one client. */
+  lane(source: Readable): Lane {
+    const lane: WaitingLane = { source, waiting: [], isQueued: false };
+    return {
+      take: (work) => this.#take(lane, work),
+      finish: () => {
+        for (const work of lane.waiting.splice(0)) work();
+      },
     };
+  }
+
+  #take(lane: WaitingLane, work: () => void): void {
+    this.#turn();
+    if (lane.waiting.length === 0 && this.#hasTime()) {
+      this.#done += 1;
+      work();
+      return;
+    }
+    lane.waiting.push(work);
+    if (lane.isQueued) return;
+    lane.isQueued = true;
+    lane.source.pause();
+    this.#lanes.push(lane);
   }
 
   #turn(): void {
@@ -68,7 +85,8 @@ export class FairReading {
     const beganMs = this.#clock.monotonicMs();
     for (let lane = this.#lanes.shift(); lane !== undefined; lane = this.#lanes.shift()) {
       lane.waiting.shift()?.();
-      if (lane.waiting.length > 0) this.#lanes.push(lane);
+      lane.isQueued = lane.waiting.length > 0;
+      if (lane.isQueued) this.#lanes.push(lane);
       else lane.source.resume();
       // What it began goes on now, so that its time counts.
       await Promise.resolve();

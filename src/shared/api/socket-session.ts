@@ -378,7 +378,10 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   }
 
   #closeWhenAnswered(): void {
-    if (this.#ending !== null && this.#pending.size === 0) this.#close(this.#ending.code, this.#ending.reason);
+    if (this.#ending === null || this.#pending.size > 0) return;
+    // It is refused, and so answered too.
+    this.#socket.receiveRest();
+    this.#close(this.#ending.code, this.#ending.reason);
   }
 
   #close(code: number, reason: string): void {

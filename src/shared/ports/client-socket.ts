@@ -8,6 +8,8 @@ export interface ClientSocket {
   queuedBytes(): number;
   /** Asks whether the other side is there; its answer is reported as heard. */
   ping(): void;
+  /** Hands over at once what came and waits for its turn: the last that is received of this client. */
+  receiveRest(): void;
   /** What was sent leaves first; a client that does not answer is cut off. `reason` is at most 100 letters. */
   close(code: number, reason: string): void;
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import type { Lane } from '../../api/fair-reading.ts';
 import { TurnGatherer } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
 import type { ClientSocket } from '../../ports/client-socket.ts';
@@ -69,13 +70,15 @@ export class ClientConnection implements ClientSocket {
   readonly #socket: ClientWebSocket;
   readonly #stream: Duplex;
   readonly #flusher: Flusher;
+  readonly #lane: Lane;
   #frames: Uint8Array[] = [];
   #bytes = 0;
 
-  constructor(socket: ClientWebSocket, stream: Duplex, flusher: Flusher) {
+  constructor(socket: ClientWebSocket, stream: Duplex, { flusher, lane }: { flusher: Flusher; lane: Lane }) {
     this.#socket = socket;
     this.#stream = stream;
     this.#flusher = flusher;
+    this.#lane = lane;
   }
 
   send(frame: Uint8Array): void {
@@ -97,6 +100,10 @@ export class ClientConnection implements ClientSocket {
 
   ping(): void {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+  }
+
+  receiveRest(): void {
+    this.#lane.finish();
   }
 
   close(code: number, reason: string): void {

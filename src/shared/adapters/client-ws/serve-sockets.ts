@@ -30,10 +30,10 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
     const address = rateAddress(remoteOf(request));
     const caller = await sockets.admit({ address, headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
     webSockets.handleUpgrade(request, stream, head, (socket) => {
-      const session = sockets.open(caller, new ClientConnection(socket, stream, flusher), remoteOf(request));
+      const lane = reading.lane(socket);
+      const session = sockets.open(caller, new ClientConnection(socket, stream, { flusher, lane }), remoteOf(request));
       socket.onBroken = (code, problem) => session.end(problem, code);
-      const inTurn = reading.reader(socket);
-      socket.on('message', (data, isBinary) => inTurn(() => session.receive(isBinary ? null : textOf(data))));
+      socket.on('message', (data, isBinary) => lane.take(() => session.receive(isBinary ? null : textOf(data))));
       socket.on('pong', () => session.heard());
       stream.on('drain', () => session.drained());
       socket.on('close', () => session.closed());

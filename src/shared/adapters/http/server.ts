@@ -6,7 +6,7 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
-import { FairReading } from '../../api/fair-reading.ts';
+import { FairReading, type Lane } from '../../api/fair-reading.ts';
 import type { Api, RequestContext } from '../../api/api.ts';
 import { errorReply } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
@@ -176,13 +176,13 @@ interface Shared {
 
 /** Resolves when a request of this connection may be carried out. Hundreds may come at once: those of others, and heartbeats, go in between. */
 function turnsOf(reading: FairReading): Shared['inTurn'] {
-  const lanes = new WeakMap<Socket, (work: () => void) => void>();
+  const lanes = new WeakMap<Socket, Lane>();
   // How many wait is bounded already, and Node looks after what it reads itself.
   const source = { pause: () => undefined, resume: () => undefined };
   return (socket) => {
-    const lane = lanes.get(socket) ?? reading.reader(source);
+    const lane = lanes.get(socket) ?? reading.lane(source);
     lanes.set(socket, lane);
-    return new Promise(lane);
+    return new Promise((begin) => lane.take(begin));
   };
 }
 
