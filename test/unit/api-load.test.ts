@@ -20,6 +20,35 @@ function deaf(path: string): Socket {
 }
 const connections = (): Promise<number> => promisify(server.http.server.getConnections.bind(server.http.server))();
 
+it('a client that leaves before it is the turn of its list is no fault of the server', async () => {
+  server = await startTestServer();
+  let answerAll: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (answerAll = resolve));
+  const { store } = server.node;
+  const read = store.list.bind(store);
+  let reads = 0;
+  store.list = async (kind, options) => {
+    reads += 1;
+    await held;
+    return await read(kind, options);
+  };
+  const list = (path: string, signal?: AbortSignal): Promise<Response> =>
+    fetch(`${server.http.origin}/api/engine/v2/${path}`, { headers: { 'x-api-key': server.keys.viewer }, ...(signal === undefined ? {} : { signal }) });
+  const others = [list('systems'), list('modules')];
+  await until(() => reads === 2, 'as many as may be are under way');
+  const timers = server.clock.pendingTimers;
+  const leaving = new AbortController();
+  const left = list('zones', leaving.signal).catch(() => 'left');
+  await until(() => server.clock.pendingTimers > timers, 'the third waits');
+  leaving.abort();
+  expect(await left).toBe('left');
+  await until(() => server.clock.pendingTimers === timers, 'it waits no more');
+  answerAll();
+  for (const other of others) expect((await other).status).toBe(200);
+  expect(reads).toBe(2);
+  expect(server.log.filter(({ level }) => level === 'error')).toEqual([]);
+});
+
 it('an idle connection is kept for half a minute, which its client is told', async () => {
   server = await startTestServer();
   const { headers } = await fetch(`${server.http.origin}/health/live`);

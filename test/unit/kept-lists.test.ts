@@ -49,6 +49,7 @@ it('they are not kept for long, nor when reading failed, nor after the end', asy
   state.fails = false;
   expect(await ids()).toEqual(['sys-1']);
   lists.close();
+  expect(clock.pendingTimers).toBe(0);
   await add('sys-2');
   expect(await ids()).toEqual(['sys-1', 'sys-2']);
 });

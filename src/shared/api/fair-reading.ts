@@ -16,7 +16,7 @@ export interface Lane {
 }
 
 interface WaitingLane {
-  source: Readable;
+  source: Readable | null;
   waiting: (() => void)[];
   isQueued: boolean;
 }
@@ -43,8 +43,8 @@ export class FairReading {
     this.#endOfTurn = endOfTurn;
   }
 
-  /** Of one client. */
-  lane(source: Readable): Lane {
+  /** Of one client. `source` null: somebody else sees to it that not too much is read. */
+  lane(source: Readable | null): Lane {
     const lane: WaitingLane = { source, waiting: [], isQueued: false };
     return {
       take: (work) => this.#take(lane, work),
@@ -64,7 +64,7 @@ export class FairReading {
     lane.waiting.push(work);
     if (lane.isQueued) return;
     lane.isQueued = true;
-    lane.source.pause();
+    lane.source?.pause();
     this.#lanes.push(lane);
   }
 
@@ -87,7 +87,7 @@ export class FairReading {
       lane.waiting.shift()?.();
       lane.isQueued = lane.waiting.length > 0;
       if (lane.isQueued) this.#lanes.push(lane);
-      else lane.source.resume();
+      else lane.source?.resume();
       // What it began goes on now, so that its time counts.
       await Promise.resolve();
       if (this.#clock.monotonicMs() - beganMs >= limits.clientTurnMs) break;

@@ -26,7 +26,7 @@ export class ListTurns {
 
   /**
    * Resolves when it is the turn of one of this caller; call what it returns when it is answered.
-   * Throws RATE_LIMITED when that takes too long, and the reason of `signal` when that aborts first.
+   * Throws RATE_LIMITED when that takes too long, and CANCELLED when `signal` aborts first.
    */
   begin(caller: string, signal: AbortSignal): Promise<() => void> {
     if (this.#underWay < limits.listsAtOnce) {
@@ -35,7 +35,7 @@ export class ListTurns {
     }
     return new Promise((resolve, reject) => {
       let late: Timer | null = null;
-      const leave = (): void => giveUp(signal.reason);
+      const leave = (): void => giveUp(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
       const settle = (): boolean => {
         if (late === null) return false;
         late.cancel();
@@ -43,8 +43,8 @@ export class ListTurns {
         signal.removeEventListener('abort', leave);
         return true;
       };
-      const giveUp = (reason: unknown): void => {
-        if (settle()) reject(reason instanceof Error ? reason : new HoldfastError('CANCELLED', { fate: 'not-sent' }));
+      const giveUp = (error: HoldfastError): void => {
+        if (settle()) reject(error);
       };
       late = this.#clock.after(limits.listWaitMs, () => giveUp(new HoldfastError('RATE_LIMITED', { retryAfterMs: limits.listWaitMs })));
       signal.addEventListener('abort', leave, { once: true });

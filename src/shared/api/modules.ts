@@ -32,7 +32,7 @@ export async function present<K extends DocumentKind>(store: DocumentStore, kind
   return found.flatMap((stored) => (stored !== null && isOfKind(stored, kind) ? [stored] : []));
 }
 
-const isOfKind = <K extends DocumentKind>(stored: Stored, kind: K): stored is Stored<DocumentOf<K>> => stored.document.type === kind;
+export const isOfKind = <K extends DocumentKind>(stored: Stored, kind: K): stored is Stored<DocumentOf<K>> => stored.document.type === kind;
 
 /** The directory of a node follows its store: right after a commit it may not know a module yet. */
 export function known<T>(ask: () => T): T | null {

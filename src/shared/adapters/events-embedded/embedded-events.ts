@@ -62,7 +62,8 @@ class SqliteEvents implements EventStore {
 
   /** The oldest run that the file keeps may begin with events that are too many. */
   #newest(stored: readonly KeptEvent[], forgotten: Map<EventKind, EventPosition>): { events: KeptEvent[]; forgotten: Forgotten } {
-    const over = new Map(kindNames.map((kind) => [kind, stored.filter((event) => event.kind === kind).length - this.#kept(kind)]));
+    const over = new Map<EventKind, number>();
+    for (const { kind } of stored) over.set(kind, (over.get(kind) ?? -this.#kept(kind)) + 1);
     const events = stored.filter(({ kind, epoch, sequence }) => {
       const left = over.get(kind) ?? 0;
       if (left <= 0) return true;

@@ -177,10 +177,8 @@ interface Shared {
 /** Resolves when a request of this connection may be carried out. Hundreds may come at once: those of others, and heartbeats, go in between. */
 function turnsOf(reading: FairReading): Shared['inTurn'] {
   const lanes = new WeakMap<Socket, Lane>();
-  // How many wait is bounded already, and Node looks after what it reads itself.
-  const source = { pause: () => undefined, resume: () => undefined };
   return (socket) => {
-    const lane = lanes.get(socket) ?? reading.lane(source);
+    const lane = lanes.get(socket) ?? reading.lane(null);
     lanes.set(socket, lane);
     return new Promise((begin) => lane.take(begin));
   };
