@@ -2,7 +2,6 @@ import { mkdir } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
 import type { Running, ServerParts } from './assemble.ts';
 import { dataFiles, driversFolderOf } from './data-files.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
@@ -18,8 +17,8 @@ import { openStore, type ServerStore } from './open-store.ts';
 import { createMemoryEvents } from './shared/adapters/store-memory/memory-events.ts';
 import { openKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { nodeWebhooks } from './shared/adapters/webhooks/node-webhooks.ts';
+import { tuneV8 } from './shared/adapters/v8/tune-v8.ts';
 import { Scope } from './shared/foundation/scope.ts';
-import { V8_OPTIONS } from './shared/foundation/v8-options.ts';
 import { type Config, describeConfig, parseConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
 import type { Clock } from './shared/ports/clock.ts';
@@ -42,7 +41,7 @@ export interface RunningServer extends Running {
 
 /** Starts the server that the environment describes. Throws CONFIG_INVALID, STORE_BUSY, STORE_DAMAGED, and the reason of `signal` when it aborts first. */
 export async function startServer(env: Readonly<Record<string, string | undefined>>, signal: AbortSignal): Promise<RunningServer> {
-  for (const option of V8_OPTIONS) setFlagsFromString(option);
+  tuneV8();
   const config = parseConfig(env, { cores: availableParallelism(), hostname: hostname() });
   const log = createPinoLog({ level: config.log, fd: 1, base: { server: config.role } });
   log.info('starting', { config: describeConfig(config) });

@@ -1,12 +1,11 @@
-import { setFlagsFromString } from 'node:v8';
 import { createSystemClock } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createLinkDialler } from '../../src/shared/adapters/link-ws/dialler.ts';
 import { createLinkListener } from '../../src/shared/adapters/link-ws/listener.ts';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { openServerIdentity, verifyPinned } from '../../src/shared/adapters/tls/certificates.ts';
+import { tuneV8 } from '../../src/shared/adapters/v8/tune-v8.ts';
 import type { CredentialStore } from '../../src/shared/ports/credential-store.ts';
-import { V8_OPTIONS } from '../../src/shared/foundation/v8-options.ts';
 import { parseEnrolment } from '../../src/shared/link/enrolment.ts';
 import { EdgeIdentity } from '../../src/shared/runtime/edge-identity.ts';
 import { LinkAuthority } from '../../src/shared/runtime/link-authority.ts';
@@ -17,7 +16,7 @@ import { silentLog } from '../../test/support/silent-log.ts';
 /** The two ends of a real link, with TLS, proof and session, and without nodes behind them. */
 
 // As in servers.
-for (const option of V8_OPTIONS) setFlagsFromString(option);
+tuneV8();
 
 const EDGE = 'berlin';
 const clock = createSystemClock();

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import net from 'node:net';
 import { Writable } from 'node:stream';
-import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import type { Driver } from '../driver-sdk/index.ts';
@@ -12,7 +11,7 @@ import { DriverFolder } from '../driver-tools/driver-files.ts';
 import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
-import { V8_OPTIONS } from '../shared/foundation/v8-options.ts';
+import { tuneV8 } from '../shared/adapters/v8/tune-v8.ts';
 import { textOfThrown } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
@@ -22,7 +21,7 @@ import { beat, createBlame, createShared, readCulprit } from './pulse.ts';
 import { watchTimers } from './timers.ts';
 import { WriteJournal } from './write-journal.ts';
 
-for (const option of V8_OPTIONS) setFlagsFromString(option);
+tuneV8();
 
 /** Entry of a driver host: runs drivers and owns their device sockets, talks to its node over file descriptor 3. */
 const PIPE = 3;

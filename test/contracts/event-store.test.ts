@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memor
 import { createMemoryLog } from '../support/memory-log.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { tempFolders } from '../support/temp-folder.ts';
+import { lowThreadsOf } from '../support/thread-priority.ts';
 import { eventEntry, eventStoreContract } from './event-store.contract.ts';
 
 const folder = tempFolders();
@@ -34,8 +35,7 @@ eventStoreContract('embedded', async () => {
 
 describe('the file of the events', () => {
   it.runIf(process.platform === 'linux')('is written by a thread that lets all others go first', async () => {
-    const niceOf = (thread: string): number => Number(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')[16]);
-    const low = (): number => readdirSync('/proc/self/task').filter((thread) => niceOf(thread) === 10).length;
+    const low = (): number => lowThreadsOf(process.pid);
     const before = low();
     const store = await openEmbeddedEvents({ path: join(folder(), 'events.db'), log: silentLog });
     expect(low()).toBe(before + 1);

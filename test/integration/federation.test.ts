@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { command, startFederation, type TestFederation } from '../support/federation.ts';
+import { childrenOf, lowThreadsOf } from '../support/thread-priority.ts';
 import { staleWrites } from '../support/write-log.ts';
 
 /** Real processes, real TLS, real sockets: one master, two edges, killed and cut and frozen. */
@@ -27,6 +28,15 @@ async function setEdge(site: string, fields: Record<string, unknown>): Promise<v
   for (const edge of documents.edges) if (edge['id'] === site) Object.assign(edge, fields);
   await world.client.call(routes.apply, { body: { text: stringify(documents), dry_run: false } });
 }
+
+it.runIf(process.platform === 'linux')('servers and driver hosts run commands before they collect and compile', () => {
+  const { pid } = world.federation.master.process;
+  // A server also has the thread that writes events.
+  expect(lowThreadsOf(pid)).toBe(6);
+  const hosts = childrenOf(pid);
+  expect(hosts).not.toEqual([]);
+  for (const host of hosts) expect(lowThreadsOf(host)).toBe(5);
+});
 
 describe('an edge that dies', () => {
   it('is replaced by the master after the timeout, and gets control back in the restore window', async () => {
