@@ -28,7 +28,7 @@ const soon = { firstMs: limits.deviceReconnectMinMs, maxMs: limits.deviceReconne
 const breaker = { firstMs: limits.deviceBreakerMs, maxMs: limits.deviceBreakerMs, factor: 1, jitter: 0.5 };
 
 /** Attempts within so many milliseconds are made together: to wake up a thousand times costs more than a thousand attempts. */
-const TOGETHER_MS = 100;
+const TOGETHER_MS = 250;
 
 /**
  * Keeps up the connection to one device: tries at once, then again and again, slower and slower up to 10 s.

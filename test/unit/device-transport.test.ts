@@ -64,7 +64,7 @@ describe('reconnect: 1 s to 10 s with jitter', () => {
     for (const [at, ms] of early.entries()) expect(late[at]).toBeGreaterThan(ms);
   });
 
-  it('makes attempts of many devices together, ten times a second', async () => {
+  it('makes attempts of many devices together, four times a second', async () => {
     for (let device = 0; device < 100; device += 1) {
       open({ random: device / 100 });
       fail();
@@ -72,7 +72,7 @@ describe('reconnect: 1 s to 10 s with jitter', () => {
     attempts = [];
     await clock.advance(1_300);
     expect(attempts).toHaveLength(100);
-    expect(new Set(attempts.map(({ atMs }) => atMs)).size).toBeLessThanOrEqual(6);
+    expect(new Set(attempts.map(({ atMs }) => atMs)).size).toBeLessThanOrEqual(3);
   });
 
   it('says once that the first attempt is over, and that a good connection ended', async () => {
