@@ -33,8 +33,8 @@ export default defineConfig({
         test: { ...patience, name: 'browsers', include: browsers, maxWorkers: 3, sequence: { groupOrder: 0 } },
       },
       {
-        // Real processes that wait more than they work: with two files side by side a third of the processors' time is idle.
-        test: { ...patience, name: 'waiting', include: waiting, maxWorkers: 3, sequence: { groupOrder: 1 } },
+        // Real processes that wait more than they work: two files side by side.
+        test: { ...patience, name: 'waiting', include: waiting, maxWorkers: 2, sequence: { groupOrder: 1 } },
       },
       {
         // Real processes with real heartbeats, at work: on two cores two files would starve each other.
