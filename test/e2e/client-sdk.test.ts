@@ -28,8 +28,8 @@ class Counter {
   readonly answered: number[] = [];
   /** Their answer was lost, or they were refused. Numbers with `fate` unknown may have run. */
   readonly failed: { number: number; fate: unknown; problem: string }[] = [];
-  /** Answered, but the value did not come. */
-  readonly untold: number[] = [];
+  /** Answered, but the value did not come; and who knew it by then. */
+  readonly untold: { number: number; state: SessionState; known: unknown }[] = [];
   readonly #over = new AbortController();
   readonly #running: Promise<void>;
 
@@ -63,9 +63,18 @@ class Counter {
         continue;
       }
       const isTold = await vi.waitUntil(() => this.seen.at(-1) === next, { timeout: 20_000 }).catch(() => false);
-      if (!isTold) this.untold.push(next);
+      if (!isTold) this.untold.push({ number: next, state: this.session.state, known: await knownVolume() });
     }
   }
+}
+
+/** What either server takes for the value. */
+async function knownVolume(): Promise<unknown> {
+  const params = { id: volume.system, module: 'Display_1', key: volume.name };
+  const edge = world.federation.client(edgeOrigin());
+  const [atMaster, atEdge] = await Promise.all([world.client, edge].map((client) => client.call(routes.variable, { params }).catch(String)));
+  edge.close();
+  return { atMaster, atEdge };
 }
 
 const count = async (first: number, origin = edgeOrigin()): Promise<Counter> => {
@@ -103,9 +112,9 @@ function judge({ seen, answered, failed, untold }: Counter, from: number): void 
   expect(told.filter((number) => !mayHaveRun.includes(number)), 'what was answered had run, of the rest only what may have').toEqual(answered);
   expect(numbers, 'no value was told twice, none out of order').toEqual([...new Set(numbers)].toSorted((a, b) => a - b));
   // A number that its server took along when it died never was a value; all others came, and nothing else.
+  expect(untold, 'each value came in time').toEqual([]);
   expect(numbers.filter((number) => !mayHaveRun.includes(number)), 'each value was told, and none that was not set').toEqual(answered);
   expect(seen.slice(seen.indexOf(numbers[0])).includes(null), 'no value was forgotten').toBe(false);
-  expect(untold, 'each value came in time').toEqual([]);
 }
 
 it('starts on the edge, loses it, goes on at the master, and comes back in the restore window', async () => {
