@@ -55,7 +55,7 @@ class Counter {
   async #count(first: number): Promise<void> {
     for (let next = first; !this.#over.signal.aborted; next += 1) {
       try {
-        await this.session.exec({ ...volume, name: 'set' }, ['volume', next]);
+        expect(await this.session.exec({ ...volume, name: 'set' }, ['volume', next]), 'the answer is that of this command').toBe(next);
         this.answered.push(next);
       } catch (error) {
         this.failed.push({ number: next, fate: fateOf(error), problem: String(error) });
