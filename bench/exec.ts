@@ -1,7 +1,7 @@
 import { BenchFederation } from './support/federation.ts';
 import { Broker, certificate, isInstalled } from './support/broker.ts';
 import { type Load, loadOf } from './support/load.ts';
-import { childrenOf } from './support/processes.ts';
+import { childrenOf } from '../test/support/processes.ts';
 import { Program } from './support/program.ts';
 import { type Report, medians, RUNS } from './support/report.ts';
 import { inSetting, type Setting } from './support/scope.ts';

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type Client, createClient, routes } from '../../src/client-sdk/index.ts';
-import { childrenOf } from './processes.ts';
+import { childrenOf } from '../../test/support/processes.ts';
 import { poll } from './poll.ts';
 
 const root = resolve(import.meta.dirname, '../..');

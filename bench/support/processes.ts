@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 /** From `/proc`; clock ticks are 10 ms on every Linux that Node runs on. */
 const TICK_US = 10_000;
@@ -12,10 +12,4 @@ export function cpuUsOf(pids: readonly number[]): number {
     ticks += Number(fields[11]) + Number(fields[12]);
   }
   return ticks * TICK_US;
-}
-
-/** The processes that `pid` has started. */
-export function childrenOf(pid: number): number[] {
-  const tasks = readdirSync(`/proc/${pid}/task`);
-  return tasks.flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ')).filter((text) => text !== '').map(Number);
 }

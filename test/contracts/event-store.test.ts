@@ -9,7 +9,7 @@ import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memor
 import { createMemoryLog } from '../support/memory-log.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { tempFolders } from '../support/temp-folder.ts';
-import { lowThreadsOf } from '../support/thread-priority.ts';
+import { lowThreadsOf } from '../support/processes.ts';
 import { eventEntry, eventStoreContract } from './event-store.contract.ts';
 
 const folder = tempFolders();

@@ -111,8 +111,8 @@ function judge({ seen, answered, failed, untold }: Counter, from: number): void 
   // That is: what was said not to have run did not, and the device was told nothing that nobody asked for.
   expect(told.filter((number) => !mayHaveRun.includes(number)), 'what was answered had run, of the rest only what may have').toEqual(answered);
   expect(numbers, 'no value was told twice, none out of order').toEqual([...new Set(numbers)].toSorted((a, b) => a - b));
-  // A number that its server took along when it died never was a value; all others came, and nothing else.
   expect(untold, 'each value came in time').toEqual([]);
+  // A number that its server took along when it died never was a value; all others came, and nothing else.
   expect(numbers.filter((number) => !mayHaveRun.includes(number)), 'each value was told, and none that was not set').toEqual(answered);
   expect(seen.slice(seen.indexOf(numbers[0])).includes(null), 'no value was forgotten').toBe(false);
 }

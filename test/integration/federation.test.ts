@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { command, startFederation, type TestFederation } from '../support/federation.ts';
-import { childrenOf, lowThreadsOf } from '../support/thread-priority.ts';
+import { childrenOf, lowThreadsOf } from '../support/processes.ts';
 import { staleWrites } from '../support/write-log.ts';
 
 /** Real processes, real TLS, real sockets: one master, two edges, killed and cut and frozen. */

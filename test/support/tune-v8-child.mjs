@@ -1,13 +1,13 @@
 // Lowers the helpers of V8, lets them and the threads of libuv work, and prints each thread: its nice value and the nanoseconds that it ran for either.
 import { pbkdf2 } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { tuneV8 } from '../../dist/shared/adapters/v8/tune-v8.js';
 
 const hash = promisify(pbkdf2);
 const threads = () => readdirSync('/proc/self/task').map(Number);
 const ranNs = (thread) => Number(readFileSync(`/proc/self/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
-const niceOf = (thread) => Number(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[16]);
 const times = () => new Map(threads().map((thread) => [thread, ranNs(thread)]));
 
 /** How long each thread ran meanwhile. */
@@ -26,7 +26,7 @@ const collecting = await during(() => {
 });
 const lines = threads().map((thread) => ({
   isMain: thread === process.pid,
-  nice: niceOf(thread),
+  nice: getPriority(thread),
   hashingNs: hashing.get(thread) ?? 0,
   collectingNs: collecting.get(thread) ?? 0,
 }));

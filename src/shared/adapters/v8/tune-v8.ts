@@ -1,4 +1,4 @@
-import { opendirSync } from 'node:fs';
+import { type Dir, opendirSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 
@@ -22,14 +22,18 @@ export function tuneV8(): void {
 
 /** Below the main thread, not last: a full collection ends only when they have done their part of it. */
 function lowerHelpers(): void {
-  // Not `readdir`, which sorts the names: here the oldest thread comes first, the main one.
-  const threads = opendirSync('/proc/self/task');
+  let threads: Dir | null = null;
   try {
+    // Not `readdir`, which sorts the names: here the oldest thread comes first, the main one.
+    threads = opendirSync('/proc/self/task');
     threads.readSync();
-    for (let i = 0; i < HELPERS; i += 1) setPriority(Number(threads.readSync()?.name), constants.priority.PRIORITY_BELOW_NORMAL);
+    for (let i = 0; i < HELPERS; i += 1) {
+      const helper = threads.readSync();
+      if (helper !== null) setPriority(Number(helper.name), constants.priority.PRIORITY_BELOW_NORMAL);
+    }
   } catch {
-    // A sandbox that lets no priority be set: all stay equal, as they were.
+    // No /proc, or a sandbox that lets no priority be set: all stay equal, as they were.
   } finally {
-    threads.closeSync();
+    threads?.closeSync();
   }
 }
