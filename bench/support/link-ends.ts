@@ -39,7 +39,7 @@ function memoryCredentials(): CredentialStore {
 }
 
 function createLink(side: 'edge' | 'master', handlers: Partial<PeerLinkHandlers>): PeerLink {
-  const ignore = { ended: () => undefined, up: () => undefined, control: () => undefined, open: () => undefined, down: () => undefined, post: () => undefined };
+  const ignore = { ended: () => undefined, epochHeard: () => undefined, up: () => undefined, control: () => undefined, open: () => undefined, down: () => undefined, post: () => undefined };
   return new PeerLink({
     side,
     clock,

@@ -190,7 +190,7 @@ export class EdgeNode implements HoldfastNode {
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
     this.#scope.defer('modules-told', this.#desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
     this.#scope.defer('documents', this.#directory.onChange(() => control.converge()));
-    this.#scope.defer('link', () => this.#peer.shutdown('shutting-down'));
+    this.#scope.defer('link', () => this.#peer.shutdown());
     this.#scope.defer('modules', async () => {
       control.close();
       await this.#triggers.close();
@@ -395,6 +395,7 @@ export class EdgeNode implements HoldfastNode {
           if (message.t === 'negotiate') this.#negotiated = true;
           this.#control?.post({ type: 'message', nowMs: clock.monotonicMs(), link, message });
         },
+        epochHeard: (epoch, link) => this.#control?.hear(epoch, link),
         open: () => this.#onOpen(),
         ended: () => {
           this.#service.ended();

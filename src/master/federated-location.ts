@@ -254,7 +254,7 @@ export class FederatedLocation {
     this.#control.close();
     await this.triggers.close();
     if (this.state.state !== 'standby') await this.#ports.deviceLink.stop(this.id, limits.moduleStopMs);
-    this.#peer.shutdown('shutting-down');
+    this.#peer.shutdown();
   }
 
   // ── Wiring ────────────────────────────────────────────────────────────────
@@ -305,6 +305,7 @@ export class FederatedLocation {
           this.#helloAskedMs = this.#now();
         },
         control: (message, link) => this.#onControl(message, link),
+        epochHeard: (epoch, link) => this.#control.hear(epoch, link),
         open: () => this.#onOpen(),
         down: (link, { lastHeardMs }) => {
           this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });

@@ -11,6 +11,7 @@ interface Command {
   /** Gone with the process that took it. */
   incarnation: number;
   sentMs: number;
+  module: string;
   /** How long its machine had stood still by then. */
   pausedMs: number;
   timeoutMs: number;
@@ -25,11 +26,13 @@ interface Command {
 const neverRan: ReadonlySet<string> = new Set(['NO_HOLDER', 'LINK_DOWN', 'LINK_BUSY', 'NOT_FOUND', 'CONTROL_CHANGING', 'NOT_READY', 'MODULE_NOT_RUNNING']);
 const SLACK_MS = 2_000;
 
-/** Applications and panels that send commands to whatever node answers them. Invariant 6 is theirs. */
+/** Applications and panels that send commands to whatever node answers them. Invariants 6 and 10 are theirs. */
 export class Clients {
   readonly #world: World;
   readonly #random: SimRandom;
   readonly #commands: Command[] = [];
+  /** Numbers of those that began to run, in order. */
+  readonly #ran: number[] = [];
   #answered = 0;
 
   constructor(world: World, random: SimRandom) {
@@ -50,11 +53,13 @@ export class Clients {
     const { node } = at;
     if (node === null || at.machine.paused || !node.readiness().ready) return;
     const timeoutMs = Math.round(this.#random.between(500, 15_000));
+    const index = 1 + Math.floor(this.#random.next() * site.modules.length);
     const command: Command = {
       number: this.#commands.length,
       seat: at,
       incarnation: at.machine.incarnations,
       sentMs: at.machine.monotonicMs(),
+      module: site.modules[index - 1] ?? '',
       pausedMs: at.machine.pausedMs,
       timeoutMs,
       invoked: 0,
@@ -63,13 +68,15 @@ export class Clients {
       fate: '',
     };
     this.#commands.push(command);
-    const index = 1 + Math.floor(this.#random.next() * site.modules.length);
     const request = { system: `sys-${site.id}`, module: 'Display', index, method: 'set', args: [command.number], user: 'panel', timeoutMs };
     const signal = new AbortController();
     // Now and then somebody loses patience.
     if (this.#random.chance(0.05)) at.machine.after(this.#random.between(5, 3_000), () => signal.abort(new HoldfastError('CANCELLED', { fate: 'unknown' })));
     node.exec(request, signal.signal).then(
-      ({ value }) => this.#settle(command, 'ok', '', value),
+      ({ value, servedBy }) => {
+        this.#settle(command, 'ok', '', value);
+        if (servedBy === at.id) this.#checkShown(command, node.knownStatus(command.module).values['value']);
+      },
       (error: unknown) => {
         if (!(error instanceof HoldfastError)) throw error;
         const { fate } = error.facts;
@@ -82,6 +89,7 @@ export class Clients {
     const command = this.#commands[Number(args[0])];
     if (command === undefined) return;
     command.invoked += 1;
+    this.#ran.push(command.number);
     if (command.invoked > 1) this.#judge.fail(`invariant 6: command ${command.number} ran twice`);
     this.#checkFate(command);
   }
@@ -115,6 +123,12 @@ export class Clients {
       this.#judge.fail(`invariant 6: command ${command.number} succeeded but did not run`);
     }
     this.#checkFate(command);
+  }
+
+  /** What ran later may have set another value meanwhile. */
+  #checkShown({ number, seat }: Command, shown: Json | undefined): void {
+    if (this.#ran.lastIndexOf(Number(shown)) >= this.#ran.lastIndexOf(number)) return;
+    this.#judge.fail(`invariant 10: command ${number} was run by ${seat.id}, which shows ${JSON.stringify(shown)}`);
   }
 
   #checkFate({ number, invoked, settled, outcome, fate }: Command): void {

@@ -244,7 +244,7 @@ class End implements Connection {
 
   close(reason: string): void {
     if (this.#closed || !this.#process.alive) return;
-    this.#ship({ end: `peer: ${reason}` });
+    this.#ship({ end: reason });
     this.#closed = true;
     this.#pipe.closedEnd();
     // The event comes later, when its owner may have a new connection already.

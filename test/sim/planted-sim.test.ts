@@ -51,6 +51,7 @@ const planted: PlantedInSeeds[] = [
   // ── Status ──
   { name: 'known values keep the epoch of the one before', tryFirst: '7', file: board, from: 'entry.epoch = epoch;', to: 'void entry;' },
   { name: 'values are not told again under a new epoch', tryFirst: '7', file: shell, from: 'for (const value of board.values(location)) tellStatus(value);', to: 'void tellStatus;' },
+  { name: 'what a new holder reports is held against an epoch that could not be stored', tryFirst: '118', file: board, from: 'this.#floors.set(location, epoch);\n    for', to: 'this.raiseFloor(location, epoch);\n    for' },
   { name: 'values are not told when a link opens', tryFirst: '7', file: edge, from: 'if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);', to: '' },
   { name: 'documents do not travel to the edge', tryFirst: '9', file: edge, from: "if (type === 'replicate.head') this.#feed?.wake(this.#scope.signal);", to: '' },
 ];

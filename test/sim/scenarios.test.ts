@@ -205,6 +205,27 @@ describe('values', () => {
     await t.run('1s');
     expect(await t.master.value('a')).toBe(3);
   });
+
+  it('that the edge sets are shown there, also when only reports told it of the last epoch of the master', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.order('a', 'takeover');
+    await t.until(() => t.holder('a') === 'master', '10s');
+    await t.run('2s');
+    const before = t.master.view('a')?.epoch.number ?? 0;
+    // Another policy is a new epoch of the same holder: no control message tells of it.
+    t.world.edit('a', { policy: 'available' });
+    await t.until(() => (t.master.view('a')?.epoch.number ?? 0) > before, '10s');
+    t.set('a', 7);
+    await t.run('1s');
+    expect(await t.edge('a').value('a')).toBe(7);
+    const last = t.master.view('a')?.epoch.number ?? 0;
+    t.master.powerCut();
+    await t.until(() => t.edge('a').view('a')?.state === 'holding', '15s');
+    expect(t.edge('a').view('a')?.epoch.number).toBeGreaterThan(last);
+    const answer = t.set('a', 8, t.edge('a'));
+    await t.run('1s');
+    expect([answer.ended, await t.edge('a').value('a')]).toEqual(['ok 8', 8]);
+  });
 });
 
 describe('disks, clocks and pauses', () => {

@@ -194,6 +194,7 @@ export function createSide(clock: FakeClock, side: Side, options: SideOptions = 
         link.sendControl(socket, { t: 'negotiate', negotiation: message.negotiation, ...verdict });
       },
       open: (number, resumed) => here.opened.push({ link: number, resumed }),
+      epochHeard: () => undefined,
       ended: () => undefined,
       down: (number, { reason }) => here.downs.push({ link: number, reason, atMs: clock.monotonicMs() }),
       request: (kind, body, { signal, deadlineMs }) => {
@@ -247,7 +248,7 @@ export function createLinkPair(options: { edge?: SideOptions; master?: SideOptio
       return pipe;
     },
     restart: (side) => {
-      pair[side].link.shutdown('restart');
+      pair[side].link.shutdown();
       pair[side] = createSide(clock, side, { ...options[side], boot: `${side}-boot-${(connections += 1)}` });
     },
   };

@@ -86,6 +86,8 @@ export interface Side {
   posts: { type: string; body: Json }[];
   downs: { lastHeardMs: number; reason: string; atMs: number }[];
   opened: boolean[];
+  /** Epochs above the floor, and the link that they came by. */
+  heard: [number, Epoch][];
   calls: string[];
   metrics: ReturnType<typeof createPromMetrics>;
   log: ReturnType<typeof createMemoryLog>;
@@ -109,7 +111,7 @@ export class PeerPair {
 
   /** As after a crash: nothing of the session is known any more. */
   restart(side: 'edge' | 'master'): void {
-    this[side].link.shutdown('crash');
+    this[side].link.shutdown();
     this[side] = this.#side(side, `${side}-again`);
   }
 
@@ -144,6 +146,7 @@ export class PeerPair {
       posts: [],
       downs: [],
       opened: [],
+      heard: [],
       calls: [],
       metrics,
       log,
@@ -160,6 +163,7 @@ export class PeerPair {
         this.master.link.sendControl(link, { t: 'negotiate', negotiation, winner: 'edge', reason: 'no-takeover-happened', epoch: made.floor, terms });
       },
       open: (_, resumed) => void made.opened.push(resumed),
+      epochHeard: (epoch, link) => void made.heard.push([link, epoch]),
       ended: () => undefined,
       down: (_, info) => void made.downs.push({ ...info, atMs: this.clock.monotonicMs() }),
       request: (kind, body, context) => {

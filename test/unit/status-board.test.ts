@@ -27,3 +27,14 @@ it('a value keeps when it was reported, also under the epoch that adopts it', ()
   expect(board.valuesOf('a', 'm')).toMatchObject([{ value: 'off', epoch: { generation: 3, number: 4 }, revision: [3, 1, 1] }]);
   expect(board.value('a', 'm', 'k')).toMatchObject({ value: 'off', revision: [3, 1, 1] });
 });
+
+it('what is older than an epoch that was heard is refused, until this node drives: then what its devices report counts', () => {
+  const { board, set } = setUp();
+  set('theirs', 5);
+  expect(set('late', 4)).toBeNull();
+  // The epoch of the other node could not be stored here: the claim is below it.
+  board.adopt('a', { generation: 3, number: 4 }, null);
+  expect(set('ours', 4)).toMatchObject({ value: 'ours' });
+  expect(board.value('a', 'm', 'k')).toMatchObject({ value: 'ours' });
+  expect(set('late', 3)).toBeNull();
+});

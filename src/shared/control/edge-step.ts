@@ -74,6 +74,8 @@ function react(state: EdgeControl, event: EdgeEvent, timings: ControlTimings): O
       return onTimer(state, event, timings);
     case 'override':
       return onOverride(state);
+    case 'epoch-heard':
+      return { state: { ...state, durable: hear(state.durable, event.epoch) }, reason: 'epoch-heard' };
     case 'journal-failed':
       return onJournalFailed(state, event);
   }

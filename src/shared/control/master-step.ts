@@ -52,9 +52,7 @@ function handle(state: MasterControl, event: MasterEvent, timings: ControlTiming
         ? enterReleasing(state, 'takeover-failed', null, timings)
         : ignored(state, 'stale-run');
     case 'modules-stopped':
-      return event.run === state.run && state.state === 'releasing'
-        ? onStopped(state, event, timings)
-        : ignored(state, 'stale-run');
+      return event.run === state.run && state.state === 'releasing' ? onStopped(state, event, timings) : ignored(state, 'stale-run');
     case 'timer':
       return onTimer(state, event, timings);
     case 'window':
@@ -63,6 +61,8 @@ function handle(state: MasterControl, event: MasterEvent, timings: ControlTiming
       return onTerms(state, event, timings);
     case 'order':
       return onOrder(state, event, timings);
+    case 'epoch-heard':
+      return { state: { ...state, durable: hear(state.durable, event.epoch) }, reason: 'epoch-heard' };
     case 'journal-failed':
       return onJournalFailed(state, event, timings);
   }

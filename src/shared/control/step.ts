@@ -50,11 +50,12 @@ export interface Step<State, Message, TimerName extends string> {
   reason: string;
 }
 
-/** Facts about modules and disks that come back to a machine, the same on both sides. */
+/** Facts about modules, disks and what else comes over a link, the same on both sides. */
 export type ShellEvent =
   | { type: 'modules-started'; nowMs: number; run: number }
   | { type: 'modules-failed'; nowMs: number; run: number }
   | { type: 'modules-stopped'; nowMs: number; run: number; snapshot: ControlSnapshot | null }
+  | { type: 'epoch-heard'; nowMs: number; link: number; epoch: Epoch }
   | { type: 'journal-failed'; nowMs: number; link: number | null };
 
 export const isExclusive = (terms: Terms): boolean => terms.failover && terms.policy === 'exclusive';
@@ -65,7 +66,7 @@ export const sameTerms = (a: Terms, b: Terms): boolean =>
 export const sameDurable = (a: Durable, b: Durable): boolean =>
   sameEpoch(a.epoch, b.epoch) && sameEpoch(a.floor, b.floor) && a.holder === b.holder && a.reason === b.reason && sameTerms(a.terms, b.terms);
 
-/** ◆ A claim of the other side raises the floor, whoever is right. */
+/** ◆ A claim of the other side raises the floor, whoever is right; so does what it reports or asks for. */
 export const hear = (durable: Durable, epoch: Epoch): Durable => ({ ...durable, floor: maxEpoch(durable.floor, epoch) });
 
 export const take = (durable: Durable, epoch: Epoch, holder: Holder, reason: string): Durable => ({

@@ -10,6 +10,8 @@ export interface LinkDoorOptions {
   warnings: Warnings;
   /** Highest epoch heard of for this link's location. */
   floor(): Epoch;
+  /** The peer has taken an epoch of which no control message told. */
+  heard(epoch: Epoch): void;
 }
 
 /** Fence 1, at the door, once: whatever commands or reports must carry an epoch that is not over. */
@@ -22,6 +24,7 @@ export class LinkDoor {
 
   /** Why this may not come in; null: it may. What is refused is counted. */
   refusal(type: string, needsEpoch: boolean, ep: Epoch | null): HoldfastError | null {
+    if (ep !== null && isOlder(this.#options.floor(), ep)) this.#options.heard(ep);
     if (!needsEpoch || (ep !== null && this.isCurrent(ep))) return null;
     this.refused(type);
     return ep === null ? new HoldfastError('EPOCH_MISSING', { type }) : this.stale(ep);

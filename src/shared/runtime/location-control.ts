@@ -1,6 +1,7 @@
-import { formatEpoch, sameEpoch } from '../control/epoch.ts';
+import { formatEpoch, isOlder, sameEpoch } from '../control/epoch.ts';
 import type { ControlMessage } from '../control/messages.ts';
 import type { Action, AtOnce, Durable, ShellEvent, Step } from '../control/step.ts';
+import type { Epoch } from '../model/control.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { HistoryEntry, JournalEntry } from '../ports/control-journal.ts';
 import { HeldTimes } from './held-times.ts';
@@ -42,6 +43,8 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   readonly #listeners = new Set<(event: ControlEvent) => void>();
   readonly #stepListeners = new Set<() => void>();
   #alive: Timer | null = null;
+  /** Told to the machine, which may still wait for its disk. */
+  #heard: Epoch | null = null;
 
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
     this.#options = options;
@@ -102,6 +105,13 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     return () => {
       this.#listeners.delete(listener);
     };
+  }
+
+  /** The other node reports or asks under an epoch of which this one did not know: the next claim has to be above it. */
+  hear(epoch: Epoch, link: number): void {
+    if (this.#heard !== null && !isOlder(this.#heard, epoch)) return;
+    this.#heard = epoch;
+    this.post(this.#options.fromShell({ type: 'epoch-heard', nowMs: this.#options.clock.monotonicMs(), link, epoch }));
   }
 
   /** The documents changed: what runs is brought in line, nothing else is touched. */
@@ -168,6 +178,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
 
   #onStep({ previous, next, reason, event }: { previous: State; next: State; reason: string; event: Event }): void {
     const { location, clock, journal, log, metrics } = this.#options;
+    if (event.type === 'journal-failed') this.#heard = null;
     const holderMoved = previous.durable.holder !== next.durable.holder;
     if (previous.state !== next.state || holderMoved || !sameEpoch(previous.durable.epoch, next.durable.epoch)) {
       const { holder, floor } = next.durable;

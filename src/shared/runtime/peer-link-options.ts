@@ -13,6 +13,8 @@ export interface PeerLinkHandlers {
   up(link: number): void;
   /** A control message of the present socket; `link` is its number. The first of each socket is `hello` or `negotiate`. */
   control(message: ControlMessage, link: number): void;
+  /** What is no control message came under a higher epoch than the floor. */
+  epochHeard(epoch: Epoch, link: number): void;
   /** Negotiated: what was buffered is on its way, new traffic flows. */
   open(link: number, resumed: boolean): void;
   /** Exactly once per socket. `lastHeardMs`: monotonic time of the last frame received on it. */

@@ -27,6 +27,8 @@ interface Session {
 
 /** Received frames after which an acknowledgement is sent without waiting for the next heartbeat. */
 const ACK_EVERY = 256;
+/** With this word a process says that no other socket of it will come. */
+const SHUTTING_DOWN = 'shutting-down';
 const NO_SESSION: Session = { id: '', peerBoot: '', received: 0 };
 
 /** The session with one peer over its sockets: negotiation, what travels in both directions, resumption. docs/link.md. */
@@ -55,7 +57,7 @@ export class PeerLink {
     const { clock, log, peer, handlers } = options;
     this.#options = options;
     this.#warnings = new Warnings(log, peer);
-    this.#door = new LinkDoor({ ...options, warnings: this.#warnings });
+    this.#door = new LinkDoor({ ...options, warnings: this.#warnings, heard: (epoch) => handlers.epochHeard(epoch, this.#socket?.number ?? 0) });
     this.#requests = new PeerRequests({
       peer,
       clock,
@@ -106,7 +108,7 @@ export class PeerLink {
     connection.listen({
       frame: (text) => present() && this.#receive(socket, text),
       drained: () => present() && this.#flush(),
-      closed: (reason) => this.#drop(socket, reason),
+      closed: (reason) => this.#closed(socket, reason),
     });
     socket.beat();
   }
@@ -149,9 +151,9 @@ export class PeerLink {
     if (this.#socket?.number === link) this.#drop(this.#socket, reason);
   }
 
-  /** Ends the session: everything pending is settled. */
-  shutdown(reason: string): void {
-    this.#abandon(reason);
+  /** This process stops. Ends the session: everything pending is settled, here and there. */
+  shutdown(): void {
+    this.#abandon(SHUTTING_DOWN);
   }
 
   // ── Session ───────────────────────────────────────────────────────────────
@@ -223,6 +225,12 @@ export class PeerLink {
     // The window counts from the loss of the session, not of a later socket on which nobody negotiated.
     this.#forget ??= clock.after(resumeWindowMs, () => this.#endSession());
     handlers.down(socket.number, { lastHeardMs: socket.lastHeardMs, reason });
+  }
+
+  #closed(socket: PeerSocket, reason: string): void {
+    if (this.#socket !== socket) return;
+    if (reason === SHUTTING_DOWN) this.#abandon(reason);
+    else this.#drop(socket, reason);
   }
 
   /** Ends the socket and the session with it: what is missing or cannot be kept would be missing after a resumption too. */

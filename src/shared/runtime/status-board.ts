@@ -92,10 +92,11 @@ export class StatusBoard {
 
   /**
    * This node drives under a new epoch: what the one before handed over, and what was known here, become values of
-   * that epoch. Under their old one the other node would refuse them.
+   * that epoch. Under their old one the other node would refuse them. What its devices report counts from now on, also
+   * when the one before had an epoch that could not be stored here, because the disk was full.
    */
   adopt(location: string, epoch: Epoch, snapshot: ControlSnapshot | null): void {
-    this.raiseFloor(location, epoch);
+    this.#floors.set(location, epoch);
     for (const keys of this.#values.get(location)?.values() ?? []) for (const entry of keys.values()) entry.epoch = epoch;
     for (const { module, key, value } of snapshot?.status ?? []) this.set({ location, module, key, value, epoch });
   }

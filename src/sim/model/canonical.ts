@@ -87,9 +87,11 @@ const holders: readonly Durable['holder'][] = ['none', 'edge', 'master'];
 const linkPhases = ['deferred', 'granted', 'confirmed', 'waits', 'rehello', 'ordered'] as const;
 const edgeEvents: readonly EdgeEvent['type'][] = [
   'loaded', 'link-up', 'link-down', 'dial-failed', 'message', 'timer', 'override', 'modules-started', 'modules-failed', 'modules-stopped', 'journal-failed',
+  'epoch-heard',
 ];
 const masterEvents: readonly MasterEvent['type'][] = [
   'booted', 'link-down', 'message', 'timer', 'window', 'terms', 'order', 'modules-started', 'modules-failed', 'modules-stopped', 'journal-failed',
+  'epoch-heard',
 ];
 const messages: readonly (FromEdge | FromMaster)['t'][] = [
   'hello', 'negotiate', 'control.granted', 'control.release', 'control.released', 'control.claimed', 'control.accepted',
@@ -123,7 +125,7 @@ class Key {
     const [edge, master] = [world.edge.machine, world.master.machine];
     // Until the master has taken the edge's word, and no longer than its timeout.
     const said = edge !== null && edge.link !== null ? memory.saidHolding : null;
-    this.#n(said === null ? -1 : master?.state === 'standby' ? 0 : said);
+    this.#n(said ?? -1);
     this.#n(flags(world.networkUp, world.windowOpen, memory.failedHandback));
     this.#n(master === null || drives(master) || master.state === 'releasing' ? 0 : memory.quiet);
     this.#process(world.edge, (machine) => this.#edge(machine), (event) => this.#edgeEvent(event));
@@ -274,6 +276,7 @@ class Key {
     this.#n(edgeEvents.indexOf(event.type));
     if ('link' in event) this.#n(event.link === null ? 0 : this.#linkNumber(event.link));
     if (event.type === 'message') this.#message(event.link, event.message);
+    if (event.type === 'epoch-heard') this.#epoch(event.epoch);
     if (event.type === 'timer') this.#n(timers.indexOf(event.timer));
   }
 
@@ -281,6 +284,7 @@ class Key {
     this.#n(masterEvents.indexOf(event.type));
     if ('link' in event) this.#n(event.link === null ? 0 : this.#linkNumber(event.link));
     if (event.type === 'message') this.#message(event.link, event.message);
+    if (event.type === 'epoch-heard') this.#epoch(event.epoch);
     if (event.type === 'timer') this.#n(timers.indexOf(event.timer));
     if (event.type === 'order') this.#n(orders.indexOf(event.order));
     if (event.type === 'terms') this.#n(this.#terms(event.terms));
@@ -380,6 +384,7 @@ function collectProcess(numbers: Numbers, process: World['edge'] | World['master
     if (event !== 'boot') {
       if ('link' in event && event.link !== null) numbers.links.add(event.link);
       if (event.type === 'message') collectMessage(numbers, event.link, event.message);
+      if (event.type === 'epoch-heard') numbers.epochs.add(event.epoch.number);
     }
   }
   const link = machine?.link ?? null;

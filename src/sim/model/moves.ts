@@ -1,7 +1,9 @@
-import { bootEdge, type EdgeEvent, refuseOverride } from '../../shared/control/edge-control.ts';
-import { bootMaster, type MasterEvent, type MasterOrder, refuseOrder } from '../../shared/control/master-control.ts';
+import { bootEdge, type EdgeControl, type EdgeEvent, refuseOverride } from '../../shared/control/edge-control.ts';
+import { bootMaster, drives, type MasterControl, type MasterEvent, type MasterOrder, refuseOrder } from '../../shared/control/master-control.ts';
+import { isOlder } from '../../shared/control/epoch.ts';
 import { type Durable, isExclusive, sameDurable } from '../../shared/control/step.ts';
 import type { Party } from '../../shared/model/control.ts';
+import { edgeDrives } from '../invariants.ts';
 import { endWrite, type Findings, post, storeOnly } from './shell.ts';
 import { tick } from './time.ts';
 import {
@@ -339,6 +341,7 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
       });
     }
   }
+  reportMoves(moves, world, config, link);
   if (isFree(world.edge) && mayNotice(world, config, link, 'edge')) {
     moves.push({
       label: `the edge notices the end of link ${number}`,
@@ -366,6 +369,21 @@ function linkMoves(moves: Move[], world: World, config: ModelConfig, link: Link)
       },
     });
   }
+}
+
+/** Who drives reports under its epoch over a link that is negotiated, also when no control message has told of that epoch. */
+function reportMoves(moves: Move[], world: World, config: ModelConfig, { number, edgeEnd, masterEnd }: Link): void {
+  const [edge, master] = [world.edge.machine, world.master.machine];
+  if (edgeEnd !== 'up' || masterEnd !== 'up' || edge?.link?.number !== number || master?.link?.number !== number) return;
+  if (edge.link.verdict === null || master.link.phase === 'deferred') return;
+  const hears = (party: Party, { durable: own }: EdgeControl | MasterControl, { durable: other }: EdgeControl | MasterControl): void => {
+    if (!isFree(world[party]) || !isOlder(own.floor, other.epoch)) return;
+    const event = { type: 'epoch-heard', nowMs: 0, link: number, epoch: other.epoch } as const;
+    const label = `a report arrives at the ${party} (link ${number})`;
+    moves.push({ label, urgency: 56, apply: (next, findings) => post(next, config, findings, party, event) });
+  };
+  if (drives(master)) hears('edge', edge, master);
+  if (edgeDrives(edge.state)) hears('master', master, edge);
 }
 
 /** A hello over this link ends the older one that the master has. A late hello over an older one ends nothing. */

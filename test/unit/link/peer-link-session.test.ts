@@ -230,6 +230,20 @@ describe('a link that does not resume', () => {
     expect(next.outcome).toEqual({ value: 'next' });
   });
 
+  it.each(['edge', 'master'] as const)('settles what was pending at once when the %s says that it stops', async (stops) => {
+    const pair = createLinkPair();
+    answering(pair);
+    await pair.connect();
+    const [survivor, stopping] = stops === 'edge' ? [pair.master, pair.edge] : [pair.edge, pair.master];
+    const unanswered = watchOutcome(survivor.link.request('exec', 'asked', asking()));
+    await pair.clock.advance(20);
+    stopping.link.shutdown();
+    await pair.clock.advance(20);
+    expect(unanswered.outcome).toEqual({ code: 'LINK_LOST', fate: 'unknown' });
+    await pair.connect();
+    expect(survivor.opened.at(-1)?.resumed).toBe(false);
+  });
+
   it('settles what was pending when the window is over, and says what was sent', async () => {
     const { edge, clock, connect } = createLinkPair();
     const pipe = await connect();

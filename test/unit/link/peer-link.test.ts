@@ -203,6 +203,19 @@ describe('fence 1: the gate of the link', () => {
     expect(pair.master.metrics.read('holdfast_fencing_refusals_total', { fence: 'link' })).toBe(2);
   });
 
+  it('tells of an epoch that is above the floor, whatever brings it', async () => {
+    const pair = new PeerPair();
+    await pair.open();
+    const higher = { generation: 0, number: 9 };
+    pair.master.link.post('status', { module: 'm', key: 'k', value: 1 }, { epoch: higher });
+    pair.master.floor = higher;
+    await Promise.all([pair.master.link.request('exec', {}, options), pair.clock.advance(50)]);
+    const { socket } = pair.edge;
+    expect(pair.edge.heard).toEqual([[socket, higher], [socket, higher]]);
+    expect(pair.edge.posts).toHaveLength(1);
+    expect([pair.edge.calls, pair.master.heard]).toEqual([['exec'], []]);
+  });
+
   it('refuses what must carry an epoch and carries none', async () => {
     const pair = new PeerPair();
     await pair.open();
