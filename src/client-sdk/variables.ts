@@ -22,7 +22,7 @@ interface Variable {
   readonly listeners: Set<BindListener>;
   /** As the listeners know it; null: nothing was told yet. */
   told: Report | null;
-  /** Number of the connection that reported it last; what older ones still say is over. */
+  /** Number of the newest connection that reported it. */
   from: number;
   /** Number of the newest connection that answered the binding. */
   answered: number;
@@ -77,15 +77,20 @@ export class Variables {
 
   /**
    * A server that has just begun to serve may be behind: with reports that are still on their way from the holder, or
-   * with null until the devices have answered. What is known outlives that until `settle`.
+   * with null until the devices have answered. What is known outlives that until `settle`. One that is being left may be
+   * ahead: of a command that it still answers the next server may never hear.
    */
   report(from: number, { meta, value, revision }: Report & { readonly meta: Meta }): void {
     const variable = this.#variables.get(keyOf(meta));
-    if (variable === undefined || from < variable.from) return;
-    const isFirst = from > variable.from;
-    variable.from = from;
+    if (variable === undefined) return;
     const { told, behind } = variable;
     const report = { value, revision };
+    if (from < variable.from) {
+      if (told !== null && isOlder(told.revision, revision)) tell(variable, report);
+      return;
+    }
+    const isFirst = from > variable.from;
+    variable.from = from;
     const isBehind = told !== null && isOlder(revision, told.revision) && (isFirst || behind !== null);
     variable.behind = isBehind ? report : null;
     if (!isBehind) tell(variable, report);

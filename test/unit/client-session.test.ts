@@ -232,6 +232,25 @@ describe('values', () => {
     expect(world.values).toEqual([1, 2, 1]);
   });
 
+  it('that a server which is being left has set for a command are told, its older ones are not', async () => {
+    world.edge.value = 1;
+    const session = await world.start();
+    const answer = settledAs(session.exec(run, [2]));
+    const old = world.edge.socket;
+    old.redirect(MASTER, '0.5');
+    world.master.value = 1;
+    await world.clock.advance(0);
+    old.notify(0, undefined, [0, 1, 9]);
+    expect(world.values).toEqual([1]);
+    // The master never hears of it: the link between the two is down.
+    old.notify(2);
+    old.say({ id: old.requests.at(-1)?.id, type: 'success', value: 2, meta: {} });
+    await world.clock.advance(limits.sdkForgetMs * 2);
+    expect([answer.is, session.state.origin, world.values]).toEqual([2, MASTER, [1, 2]]);
+    world.master.socket.notify(3);
+    expect(world.values).toEqual([1, 2, 3]);
+  });
+
   it('are what the server says that did not catch up in time', async () => {
     world.edge.value = 1;
     await world.start();
