@@ -91,8 +91,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     this.#runner.post(event);
   }
 
-  /** Each change of state, holder or epoch. Returns the way to stop. */
-  /** Called after each step, also one that moves nothing. */
+  /** Called after each step, also one that moves nothing. Returns the way to stop. */
   onAnyStep(listener: () => void): () => void {
     this.#stepListeners.add(listener);
     return () => {
@@ -100,6 +99,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     };
   }
 
+  /** Each change of state, holder or epoch. Returns the way to stop. */
   onChange(listener: (event: ControlEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => {
