@@ -226,6 +226,24 @@ describe('values', () => {
     await t.run('1s');
     expect([answer.ended, await t.edge('a').value('a')]).toEqual(['ok 8', 8]);
   });
+
+  it('that an edge reports before it has announced its claim raise the epoch of a takeover that follows', async () => {
+    const t = await Town.settled({ a: available });
+    t.order('a', 'takeover');
+    await t.until(() => t.holder('a') === 'master', '10s');
+    await t.run('2s');
+    // One device answers at once, the claim waits for the other.
+    const [, second] = t.world.devices.of('a');
+    if (second !== undefined) second.dead = true;
+    t.order('a', 'handback');
+    await t.until(() => t.edge('a').view('a')?.state === 'claiming', '5s');
+    const claimed = t.edge('a').view('a')?.epoch.number ?? 0;
+    await t.until(() => t.master.view('a')?.epoch.number === claimed, '1s');
+    expect(t.edge('a').view('a')?.state).toBe('claiming');
+    t.edge('a').crash();
+    await t.until(() => t.holder('a') === 'master', '40s');
+    expect(t.master.view('a')?.epoch.number).toBeGreaterThan(claimed);
+  });
 });
 
 describe('disks, clocks and pauses', () => {

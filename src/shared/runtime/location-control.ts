@@ -43,7 +43,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   readonly #listeners = new Set<(event: ControlEvent) => void>();
   readonly #stepListeners = new Set<() => void>();
   #alive: Timer | null = null;
-  /** Told to the machine, which may still wait for its disk. */
+  /** Told to the machine, which may still wait for its disk. If that fails the link is closed, and the next hello tells. */
   #heard: Epoch | null = null;
 
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
@@ -178,7 +178,6 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
 
   #onStep({ previous, next, reason, event }: { previous: State; next: State; reason: string; event: Event }): void {
     const { location, clock, journal, log, metrics } = this.#options;
-    if (event.type === 'journal-failed') this.#heard = null;
     const holderMoved = previous.durable.holder !== next.durable.holder;
     if (previous.state !== next.state || holderMoved || !sameEpoch(previous.durable.epoch, next.durable.epoch)) {
       const { holder, floor } = next.durable;
