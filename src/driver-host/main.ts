@@ -82,8 +82,9 @@ function abandon(): void {
   host.abandon();
 }
 
-function sayLast(words: LastWords): void {
-  writeSync(2, `\n${JSON.stringify(words)}\n`);
+/** The node keeps the end of what is said, and all of this line has to be in it, however its problem is written as JSON. */
+function sayLast({ problem, ...words }: LastWords): void {
+  writeSync(2, `\n${JSON.stringify({ ...words, problem: problem.slice(0, limits.hostLastWordsBytes / 8) })}\n`);
 }
 
 /** Location and module of the driver code that runs now, for its log lines; empty when it is nobody's. */

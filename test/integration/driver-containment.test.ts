@@ -112,6 +112,8 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     const bad = await world();
     await bad.exec('rogue', 'crashBare');
     await expectNamed(bad, /it ended its driver host: something without a text was thrown/);
+    await bad.exec('rogue', 'crashLarge');
+    await expectNamed(bad, /it ended its driver host: Error: x{500}/);
     await bad.exec('rogue', 'crashAtEnd');
     await bad.start([moduleSpec('good', bad.devices.ports[0] ?? 0)]);
     // Gone from its node, and named all the same.
@@ -166,6 +168,18 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     await waitFor('it is named', () => hands.status.get('rogue.problem') === 'never had not ended at its deadline');
     expect(await exec('rogue', 'hello')).toBe('hello');
     expect(await exec('good', 'echo', 1)).toBe(1);
+  });
+
+  it('throws what no answer can hold: the call fails all the same, with as much of it as fits', async () => {
+    const { exec, hands } = await world();
+    for (const name of ['throwsCircular', 'throwsLarge', 'throwsLargeFacts']) {
+      const error = await exec('rogue', name).catch((thrown: unknown) => thrown);
+      expect(error, name).toMatchObject({ code: expect.stringMatching(/^(DRIVER_FAILED|DEVICE_REFUSED)$/), facts: { module: 'rogue' } });
+      expect(JSON.stringify(error).length, name).toBeLessThan(3 * limits.logLineBytes);
+    }
+    expect(await exec('rogue', 'hello')).toBe('hello');
+    expect(await exec('good', 'echo', 1)).toBe(1);
+    expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
   });
 
   it('returns circular or boundless data: the call fails', async () => {

@@ -1,7 +1,7 @@
 // Drivers that misbehave, for tests of the driver hosts. Plain JavaScript: driver hosts load it as it is.
 import { appendFileSync } from 'node:fs';
 import { z } from 'zod';
-import { defineDriver, delimiter, method } from '../../dist/driver-sdk/index.js';
+import { defineDriver, delimiter, HoldfastError, method } from '../../dist/driver-sdk/index.js';
 
 const none = z.strictObject({});
 
@@ -45,6 +45,9 @@ const rogue = defineDriver({
         }, 0);
       },
       /** What it throws has neither a stack nor a text. */
+      crashLarge: () => void setImmediate(() => {
+        throw new Error('x'.repeat(9 * 1024 * 1024));
+      }),
       crashBare: () => {
         setTimeout(() => {
           throw Object.create(null);
@@ -88,6 +91,17 @@ const rogue = defineDriver({
         ctx.status.set('ring', ring);
       },
       large: () => 'x'.repeat(9 * 1024 * 1024),
+      throwsCircular: () => {
+        const ring = {};
+        ring.self = ring;
+        throw new HoldfastError('DEVICE_REFUSED', { module: 'rogue', problem: 'it turns', ring });
+      },
+      throwsLarge: () => {
+        throw new Error('x'.repeat(9 * 1024 * 1024));
+      },
+      throwsLargeFacts: () => {
+        throw new HoldfastError('DEVICE_REFUSED', { module: 'rogue', problem: 'x'.repeat(9 * 1024 * 1024) });
+      },
       largeStatus: () => ctx.status.set('large', 'x'.repeat(9 * 1024 * 1024)),
     };
   },

@@ -1,4 +1,5 @@
 import type { Json } from '../foundation/json.ts';
+import { limits } from './limits.ts';
 
 interface ErrorRow<Facts extends string> {
   /** HTTP status of the REST answer. */
@@ -364,14 +365,23 @@ export function fromWire(error: WireError): HoldfastError {
 
 /** Any thrown thing as an operating error; what is not one already came out of driver code. */
 export function toHoldfastError(error: unknown, module: string): HoldfastError {
-  if (error instanceof HoldfastError) return error;
+  if (error instanceof HoldfastError && fitsAnAnswer(error)) return error;
   return new HoldfastError('DRIVER_FAILED', { module, problem: textOfThrown(error) }, { cause: error });
 }
 
-/** What a driver throws need not be an error, nor have a text. */
+/** Drivers make errors of ours too, and fill them with what they like. */
+function fitsAnAnswer(error: HoldfastError): boolean {
+  try {
+    return JSON.stringify(error).length <= limits.errorBytes;
+  } catch {
+    return false;
+  }
+}
+
+/** What a driver throws need not be an error, nor have a text, nor an end. */
 export function textOfThrown(thrown: unknown): string {
   try {
-    return String(thrown instanceof Error ? thrown.message : thrown);
+    return String(thrown instanceof Error ? thrown.message : thrown).slice(0, limits.logLineBytes);
   } catch {
     return 'something without a text was thrown';
   }

@@ -79,6 +79,8 @@ export const limits = {
   systemRequests: 100,
   systemSubscriptions: 1_000,
   logLineBytes: 10_000,
+  errorBytes: 64 * 1024,
+  hostLastWordsBytes: 8 * 1024,
   hostBootMs: 30_000,
   hostHeartbeatMs: 500,
   hostDeadMs: 6_000,

@@ -14,7 +14,6 @@ export interface HostProcessesOptions {
   driversFolder?: string;
 }
 
-const LAST_WORDS = 8_192;
 const CLOSE_MS = 200;
 
 /** Driver hosts as child processes: the pipe is file descriptor 3, so that nothing a driver prints gets into it. */
@@ -58,7 +57,7 @@ class ChildHost implements HostProcess {
         : null;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#handler?.output(text);
-      this.#lastWords = (this.#lastWords + text).slice(-LAST_WORDS);
+      this.#lastWords = (this.#lastWords + text).slice(-limits.hostLastWordsBytes);
     });
     child.once('error', (error) => this.#end(error.message));
     child.once('close', (code, signal) => this.#end(signal ?? `exit code ${code}`));
