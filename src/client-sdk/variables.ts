@@ -28,6 +28,8 @@ interface Variable {
   answered: number;
   /** What the connection reports although something newer is known. */
   behind: Report | null;
+  /** What is known comes from a connection that is being left: until the newest has caught up, it tells what was told before. */
+  isAhead: boolean;
 }
 
 const keyOf = ({ sys, mod, index, name }: Meta): string => JSON.stringify([sys, mod, index, name]);
@@ -43,7 +45,7 @@ export class Variables {
     known?.listeners.add(listener);
     if (known !== undefined && known.told !== null) listener.value(known.told.value);
     if (known !== undefined) return false;
-    this.#variables.set(key, { meta, listeners: new Set([listener]), told: null, from: 0, answered: 0, behind: null });
+    this.#variables.set(key, { meta, listeners: new Set([listener]), told: null, from: 0, answered: 0, behind: null, isAhead: false });
     return true;
   }
 
@@ -86,12 +88,17 @@ export class Variables {
     const { told, behind } = variable;
     const report = { value, revision };
     if (from < variable.from) {
-      if (told !== null && isOlder(told.revision, revision)) tell(variable, report);
-      return;
+      if (told === null || !isOlder(told.revision, revision)) return;
+      variable.isAhead = true;
+      variable.behind = null;
+      return tell(variable, report);
     }
     const isFirst = from > variable.from;
+    const isOld = told !== null && isOlder(revision, told.revision);
+    if (isOld && !isFirst && variable.isAhead) return;
     variable.from = from;
-    const isBehind = told !== null && isOlder(revision, told.revision) && (isFirst || behind !== null);
+    variable.isAhead = false;
+    const isBehind = isOld && (isFirst || behind !== null);
     variable.behind = isBehind ? report : null;
     if (!isBehind) tell(variable, report);
   }

@@ -12,7 +12,7 @@ import { builtinDrivers } from '../drivers/index.ts';
 import { createSystemClock } from '../shared/adapters/clock/system-clock.ts';
 import { JsonLines } from '../shared/adapters/host-process/json-lines.ts';
 import { tuneV8 } from '../shared/adapters/v8/tune-v8.ts';
-import { textOfThrown } from '../shared/model/errors.ts';
+import { stackOfThrown, textOfThrown } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import { type LastWords, toHostSchema } from '../shared/runtime/driver-hosts/messages.ts';
 import { createDriverSource } from './driver-source.ts';
@@ -108,7 +108,7 @@ globalThis.console = new Console(printed('info'), printed('warn'));
 process.on('uncaughtException', (error: unknown) => {
   const module = runningModule();
   const culprit = module === null ? null : host.keyOf(module);
-  sayLast({ lastWords: 'crashed', culprit, problem: (error instanceof Error ? error.stack : null) ?? textOfThrown(error) });
+  sayLast({ lastWords: 'crashed', culprit, problem: stackOfThrown(error) });
   abandon();
   endProcess(1);
 });

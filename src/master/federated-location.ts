@@ -325,6 +325,8 @@ export class FederatedLocation {
 
   #onControl(message: ControlMessage, link: number): void {
     if (!isFromEdge(message)) return;
+    // An edge that sends faster than the disk can store must not fill the memory of the master, or end it.
+    if (this.#control.waiting >= limits.controlWaiting) return this.#peer.close(link, 'control-flood');
     if (message.t === 'hello') this.#compareHeldTimes(message.held);
     this.#control.post({ type: 'message', nowMs: this.#now(), link, message });
   }

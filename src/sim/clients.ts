@@ -75,7 +75,8 @@ export class Clients {
     node.exec(request, signal.signal).then(
       ({ value, servedBy }) => {
         this.#settle(command, 'ok', '', value);
-        if (servedBy === at.id) this.#checkShown(command, node.knownStatus(command.module).values['value']);
+        const drives = ['holding', 'waiting-window'].includes(node.location(site.id)?.state ?? '');
+        if (servedBy === at.id && drives) this.#checkShown(command, node.knownStatus(command.module).values['value']);
       },
       (error: unknown) => {
         if (!(error instanceof HoldfastError)) throw error;

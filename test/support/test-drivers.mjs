@@ -45,14 +45,17 @@ const rogue = defineDriver({
         }, 0);
       },
       /** What it throws has neither a stack nor a text. */
-      crashLarge: () => void setImmediate(() => {
-        throw new Error('x'.repeat(9 * 1024 * 1024));
-      }),
       crashBare: () => {
         setTimeout(() => {
           throw Object.create(null);
         }, 0);
       },
+      crashLarge: () => void setImmediate(() => {
+        throw new Error('x'.repeat(9 * 1024 * 1024));
+      }),
+      crashStackless: () => void setImmediate(() => {
+        throw Object.assign(new Error('its stack is a number'), { stack: 7 });
+      }),
       crashAtEnd: () => {
         ctx.signal.addEventListener('abort', () => fail('abort'));
       },

@@ -237,18 +237,35 @@ describe('values', () => {
     const session = await world.start();
     const answer = settledAs(session.exec(run, [2]));
     const old = world.edge.socket;
+    // The master has not heard even of this one.
+    old.notify(1, undefined, [0, 2, 1_000_000]);
     old.redirect(MASTER, '0.5');
     world.master.value = 1;
     await world.clock.advance(0);
-    old.notify(0, undefined, [0, 1, 9]);
+    old.notify(0, undefined, [0, 0, 9]);
     expect(world.values).toEqual([1]);
     // The master never hears of it: the link between the two is down.
-    old.notify(2);
+    old.notify(2, undefined, [0, 2, 1_000_001]);
     old.say({ id: old.requests.at(-1)?.id, type: 'success', value: 2, meta: {} });
     await world.clock.advance(limits.sdkForgetMs * 2);
     expect([answer.is, session.state.origin, world.values]).toEqual([2, MASTER, [1, 2]]);
-    world.master.socket.notify(3);
+    world.master.socket.notify(3, undefined, [0, 3, 1]);
     expect(world.values).toEqual([1, 2, 3]);
+  });
+
+  it('that a server which is being left tells first are told once, and in order', async () => {
+    world.edge.value = 1;
+    const session = await world.start();
+    session.exec(run, [2]).catch(() => undefined);
+    const old = world.edge.socket;
+    old.redirect(MASTER, '0.5');
+    world.master.value = 1;
+    await world.clock.advance(0);
+    for (const [at, revision] of [[old, 101], [old, 102], [world.master.socket, 101], [world.master.socket, 102]] as const) at.notify(revision, undefined, [0, 2, revision]);
+    expect(world.values).toEqual([1, 101, 102]);
+    // It has caught up: what it says is so, whatever that was before.
+    world.master.socket.notify(7, undefined, [0, 2, 50]);
+    expect(world.values).toEqual([1, 101, 102, 7]);
   });
 
   it('are what the server says that did not catch up in time', async () => {

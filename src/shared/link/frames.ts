@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
 import type { Urgency } from '../foundation/turn-gatherer.ts';
 import { type ControlMessage, controlMessageSchemas, type ControlMessageType } from '../control/messages.ts';
-import type { Epoch } from '../model/control.ts';
+import { type Epoch, HIGHEST_EPOCH } from '../model/control.ts';
 import type { WireError } from '../model/errors.ts';
 
 /** Everything that edge and master say to each other: JSON text, one message a frame. */
@@ -240,8 +240,10 @@ function readEpoch(value: unknown): Epoch | null | undefined {
   if (value === undefined || value === null) return null;
   if (!isRecord(value)) return undefined;
   const { generation, number } = value;
-  return isCount(generation) && isCount(number) ? { generation, number } : undefined;
+  return isEpochPart(generation) && isEpochPart(number) ? { generation, number } : undefined;
 }
+
+const isEpochPart = (value: unknown): value is number => isCount(value) && value <= HIGHEST_EPOCH;
 
 function isWireError(value: unknown): value is WireError {
   if (!isRecord(value)) return false;

@@ -5,7 +5,10 @@ export interface Epoch {
   generation: number;
   number: number;
 }
-export const epochSchema: z.ZodType<Epoch> = z.strictObject({ generation: z.int().min(0), number: z.int().min(0) });
+/** No location gets that far by itself. A peer that says so must not bring the next epoch to where counting ends. */
+export const HIGHEST_EPOCH = 2 ** 48;
+const epochPart = z.int().min(0).max(HIGHEST_EPOCH);
+export const epochSchema: z.ZodType<Epoch> = z.strictObject({ generation: epochPart, number: epochPart });
 
 /**
  * When a status value was reported: epoch (generation, number) of the holder, and the count of its reports. It orders

@@ -369,7 +369,7 @@ export function toHoldfastError(error: unknown, module: string): HoldfastError {
   return new HoldfastError('DRIVER_FAILED', { module, problem: textOfThrown(error) }, { cause: error });
 }
 
-/** Drivers make errors of ours too, and fill them with what they like. */
+/** Drivers make errors of ours too, and fill them with what they like: circles, or more than an answer can hold. */
 function fitsAnAnswer(error: HoldfastError): boolean {
   try {
     return JSON.stringify(error).length <= limits.errorBytes;
@@ -385,6 +385,16 @@ export function textOfThrown(thrown: unknown): string {
   } catch {
     return 'something without a text was thrown';
   }
+}
+
+/** Where it was thrown, if that can be told. */
+export function stackOfThrown(thrown: unknown): string {
+  try {
+    if (thrown instanceof Error && typeof thrown.stack === 'string') return thrown.stack;
+  } catch {
+    // Whoever throws something with a stack that throws has no stack.
+  }
+  return textOfThrown(thrown);
 }
 
 export const isLinkLoss = (error: unknown): boolean => error instanceof HoldfastError && (error.code === 'LINK_LOST' || error.code === 'LINK_DOWN');

@@ -29,6 +29,7 @@ export const limits = {
   statusRestMs: 5,
   waitingBytes: 16 * 1024 * 1024,
   pendingRequests: 4_096,
+  controlWaiting: 64,
   resumeBufferFrames: 10_000,
   resumeBufferBytes: 16 * 1024 * 1024,
   requestMs: 10_000,

@@ -43,8 +43,8 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   readonly #listeners = new Set<(event: ControlEvent) => void>();
   readonly #stepListeners = new Set<() => void>();
   #alive: Timer | null = null;
-  /** Told to the machine, which may still wait for its disk. If that fails the link is closed, and the next hello tells. */
-  #heard: Epoch | null = null;
+  /** The highest that the machine, which may wait for its disk, has not taken yet. */
+  #heard: { epoch: Epoch; link: number } | null = null;
 
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
     this.#options = options;
@@ -109,9 +109,25 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
 
   /** The other node reports or asks under an epoch of which this one did not know: the next claim has to be above it. */
   hear(epoch: Epoch, link: number): void {
-    if (this.#heard !== null && !isOlder(this.#heard, epoch)) return;
-    this.#heard = epoch;
+    if (this.#heard !== null) {
+      if (isOlder(this.#heard.epoch, epoch)) this.#heard = { epoch, link };
+      return;
+    }
+    this.#heard = { epoch, link };
     this.post(this.#options.fromShell({ type: 'epoch-heard', nowMs: this.#options.clock.monotonicMs(), link, epoch }));
+  }
+
+  /** One at a time: each is a write to the disk. If that fails the link is closed, and the next hello tells. */
+  #tookHeard(event: RunnerEvent, floor: Epoch): void {
+    const heard = this.#heard;
+    if (heard === null || (event.type !== 'epoch-heard' && event.type !== 'journal-failed')) return;
+    this.#heard = null;
+    if (event.type === 'epoch-heard' && isOlder(floor, heard.epoch)) this.hear(heard.epoch, heard.link);
+  }
+
+  /** The machine waits for its disk, and this many events for the machine. */
+  get waiting(): number {
+    return this.#runner.waiting;
   }
 
   /** The documents changed: what runs is brought in line, nothing else is touched. */
@@ -197,6 +213,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     this.#options.triggers.drive(next.state === 'holding' ? next.durable.epoch : null);
     // Documents may have changed while the modules were starting.
     if (previous.state !== 'holding' && next.state === 'holding') this.converge();
+    this.#tookHeard(event, next.durable.floor);
     this.#options.onStep?.(previous, next, event);
     for (const listener of this.#stepListeners) listener();
   }

@@ -53,6 +53,11 @@ export class StepRunner<State, Event extends RunnerEvent, Message, TimerName ext
     return this.#state;
   }
 
+  /** Events that wait for the one whose record is being stored. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Takes an event now, or after the one whose record is being stored. */
   post(event: Event): void {
     if (this.#stopped) return;

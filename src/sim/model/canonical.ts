@@ -123,7 +123,7 @@ class Key {
     this.#n(budget.terms);
     this.#n(world.terms);
     const [edge, master] = [world.edge.machine, world.master.machine];
-    // Until the master has taken the edge's word, and no longer than its timeout.
+    // While it has a link, and no longer than its timeout.
     const said = edge !== null && edge.link !== null ? memory.saidHolding : null;
     this.#n(said ?? -1);
     this.#n(flags(world.networkUp, world.windowOpen, memory.failedHandback));

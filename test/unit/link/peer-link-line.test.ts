@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EPOCH_ZERO } from '../../../src/shared/control/epoch.ts';
 import type { Json } from '../../../src/shared/foundation/json.ts';
+import { HIGHEST_EPOCH } from '../../../src/shared/model/control.ts';
 import { limits } from '../../../src/shared/model/limits.ts';
 import { asking, createLinkPair, createPipe, epoch, type LinkSide, watchOutcome } from '../../support/link-pipe.ts';
 
@@ -227,6 +228,8 @@ describe('the door of the link', () => {
     ['no type', '{}', 'invalid-frame'],
     ['a wrong field', '{"t":"request","seq":-1}', 'invalid-frame'],
     ['a wrong epoch', '{"t":"cancel","seq":1,"ack":0,"re":1,"ep":{"generation":1,"number":"2"}}', 'invalid-frame'],
+    ['an epoch that no location reaches', `{"t":"cancel","seq":1,"ack":0,"re":1,"ep":{"generation":1,"number":${HIGHEST_EPOCH + 1}}}`, 'invalid-frame'],
+    ['a claim of such an epoch', `{"t":"control.claimed","negotiation":1,"epoch":{"generation":${HIGHEST_EPOCH + 1},"number":2}}`, 'invalid-frame'],
     ['a wrong control message', '{"t":"control.claimed","negotiation":"1"}', 'invalid-frame'],
     ['what only the receiver says', '{"t":"control.renegotiate","negotiation":1,"epoch":{"generation":1,"number":2},"reason":""}', 'wrong-side'],
   ])('closes on %s', async (_, text, reason) => {

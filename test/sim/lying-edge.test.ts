@@ -1,0 +1,94 @@
+import { expect, it } from 'vitest';
+import { HIGHEST_EPOCH } from '../../src/shared/model/control.ts';
+import { limits } from '../../src/shared/model/limits.ts';
+import type { Connection } from '../../src/shared/ports/transport.ts';
+import { createDialler } from '../../src/sim/network.ts';
+import { Town } from './support/town.ts';
+
+/** An edge that has proved who it is, and then sends what it likes: no other location suffers from it. */
+
+const available = { policy: 'available', timeout: 20 } as const;
+
+interface Liar {
+  connection: Connection;
+  closed: string[];
+}
+
+/** The edge of `a` is a liar from the start, `b` an honest one. */
+async function visited(): Promise<{ t: Town; lie: () => Promise<Liar> }> {
+  const t = await Town.dark({ a: available, b: available });
+  t.master.boot();
+  t.edge('b').boot();
+  await t.until(() => t.world.judge.settled('b'), '30s');
+  const { line, seat } = t.world.site('a');
+  const process = seat.machine.boot();
+  const lie = async (): Promise<Liar> => {
+    const dialled = createDialler(line, process).dial('master:1', new AbortController().signal);
+    await t.run('1s');
+    const connection = await dialled;
+    const closed: string[] = [];
+    connection.listen({
+      frame: (text) => {
+        const frame = JSON.parse(text) as { t: string; n?: number };
+        if (frame.t === 'hb') connection.send(JSON.stringify({ t: 'hba', n: frame.n, ack: 0 }));
+      },
+      drained: () => undefined,
+      closed: (reason) => void closed.push(reason),
+    });
+    return { connection, closed };
+  };
+  return { t, lie };
+}
+
+const epochOf = (number: number) => ({ generation: 0, number });
+const hello = (negotiation: number, number: number): string =>
+  JSON.stringify({
+    t: 'hello', negotiation, epoch: epochOf(number), state: 'standby', held: [],
+    ...(negotiation === 1 ? { session: { v: [1, 1], boot: 'liar', peerBoot: '', id: '', received: 0, resumed: false } } : {}),
+  });
+const status = (seq: number, number: number): string =>
+  JSON.stringify({ t: 'post', seq, ack: 0, type: 'status', body: { module: 'mod-a-1', key: 'value', value: seq, revision: [0, number, seq] }, ep: epochOf(number) });
+
+it('the highest epoch that can be said leaves room for those that follow from it', async () => {
+  const { t, lie } = await visited();
+  const { connection } = await lie();
+  connection.send(hello(1, 2));
+  await t.run('1s');
+  connection.send(status(1, HIGHEST_EPOCH));
+  await t.run('1s');
+  connection.close('bye');
+  await t.until(() => t.holder('a') === 'master', '60s');
+  const taken = t.master.view('a')?.epoch.number ?? 0;
+  expect(taken).toBeGreaterThan(HIGHEST_EPOCH);
+  expect(Number.isSafeInteger(taken)).toBe(true);
+  expect(t.holder('b')).toBe('edge');
+});
+
+it('epochs that rise faster than the disk can store them wait as one', async () => {
+  const { t, lie } = await visited();
+  const { connection, closed } = await lie();
+  connection.send(hello(1, 2));
+  await t.run('1s');
+  t.master.disk.slowMs = 2_000;
+  // More than may wait for a machine.
+  const count = 10_500;
+  for (let seq = 1; seq <= count; seq += 1) connection.send(status(seq, 100 + 2 * seq));
+  await t.run('10s');
+  expect(closed).toEqual([]);
+  expect(t.master.view('a')?.epoch.number).toBe(100 + 2 * count);
+  expect(t.holder('b')).toBe('edge');
+});
+
+it('control messages that come faster than the disk can store them end the link', async () => {
+  const { t, lie } = await visited();
+  const { connection, closed } = await lie();
+  connection.send(hello(1, 2));
+  await t.run('1s');
+  t.master.disk.slowMs = 60_000;
+  for (let negotiation = 2; negotiation < 2 + 4 * limits.controlWaiting; negotiation += 1) connection.send(hello(negotiation, 100 + 2 * negotiation));
+  await t.run('1s');
+  expect(closed).toHaveLength(1);
+  expect(t.world.trace.last(100).join('\n')).toContain('link-down peer=a reason=control-flood');
+  t.master.disk.slowMs = 0;
+  await t.until(() => t.holder('b') === 'edge' && t.holder('a') === 'master', '120s');
+});
