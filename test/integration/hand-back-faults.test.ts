@@ -18,10 +18,13 @@ const SITES = [
   { id: 'strict', name: 'Exclusive', policy: 'exclusive', timezone: 'UTC' },
 ] as const;
 
-/** What is stored, sent and changed on each side, in order, up to the step that ends the hand-back. */
+/**
+ * What is stored, sent and changed on each side, in order, up to the step that ends the hand-back. The master stores the
+ * epoch of the edge twice: when the first report comes under it, and with the claim.
+ */
 const STEPS = {
-  edge: ['sent hello', 'stored master', 'stored edge', 'claiming', 'sent control.claimed', 'holding'],
-  master: ['sent control.renegotiate', 'stored none', 'sent negotiate', 'releasing', 'sent control.granted', 'stored edge', 'standby'],
+  edge: ['sent hello', 'stored edge', 'claiming', 'sent control.claimed', 'holding'],
+  master: ['sent control.renegotiate', 'stored none', 'sent negotiate', 'releasing', 'sent control.granted', 'stored none', 'stored edge', 'standby'],
 } as const;
 
 type Side = keyof typeof STEPS;
