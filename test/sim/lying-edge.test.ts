@@ -35,6 +35,8 @@ async function visited(): Promise<{ t: Town; lie: () => Promise<Liar> }> {
       drained: () => undefined,
       closed: (reason) => void closed.push(reason),
     });
+    connection.send(hello(1, 2));
+    await t.run('1s');
     return { connection, closed };
   };
   return { t, lie };
@@ -52,8 +54,6 @@ const status = (seq: number, number: number): string =>
 it('the highest epoch that can be said leaves room for those that follow from it', async () => {
   const { t, lie } = await visited();
   const { connection } = await lie();
-  connection.send(hello(1, 2));
-  await t.run('1s');
   connection.send(status(1, HIGHEST_EPOCH));
   await t.run('1s');
   connection.close('bye');
@@ -67,8 +67,6 @@ it('the highest epoch that can be said leaves room for those that follow from it
 it('epochs that rise faster than the disk can store them wait as one', async () => {
   const { t, lie } = await visited();
   const { connection, closed } = await lie();
-  connection.send(hello(1, 2));
-  await t.run('1s');
   t.master.disk.slowMs = 2_000;
   // More than may wait for a machine.
   const count = 10_500;
@@ -82,8 +80,6 @@ it('epochs that rise faster than the disk can store them wait as one', async () 
 it('control messages that come faster than the disk can store them end the link', async () => {
   const { t, lie } = await visited();
   const { connection, closed } = await lie();
-  connection.send(hello(1, 2));
-  await t.run('1s');
   t.master.disk.slowMs = 60_000;
   for (let negotiation = 2; negotiation < 2 + 4 * limits.controlWaiting; negotiation += 1) connection.send(hello(negotiation, 100 + 2 * negotiation));
   await t.run('1s');
