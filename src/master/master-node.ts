@@ -64,6 +64,8 @@ export class MasterNode implements HoldfastNode {
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
+  /** One after the other: a document that changes while its location is made must not make a second one. */
+  #federating: Promise<void> = Promise.resolve();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
   #origin: string | null = null;
   #ownEpoch: Epoch = EPOCH_ZERO;
@@ -176,9 +178,10 @@ export class MasterNode implements HoldfastNode {
     return { started: this.#booted, ready: this.#booted, waitingFor: this.#waitingFor };
   }
 
-  /** Resolves when commands find what is in the store now. */
-  caughtUp(): Promise<void> {
-    return this.#directory.caughtUp();
+  /** Resolves when commands find what is in the store now, and its locations are there. */
+  async caughtUp(): Promise<void> {
+    await this.#directory.caughtUp();
+    await this.#federating;
   }
 
   locations(): LocationView[] {
@@ -369,7 +372,7 @@ export class MasterNode implements HoldfastNode {
       const document = type === 'edge' ? this.#directory.edge(id) : null;
       if (document === null) continue;
       const known = this.#locations.get(id);
-      if (known === undefined) void this.#federateLate(document);
+      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id));
       else known.documentChanged(document);
     }
     for (const location of this.#locations.values()) location.converge();
@@ -377,8 +380,12 @@ export class MasterNode implements HoldfastNode {
   }
 
   /** A location that was applied while the master runs has no past to wait for. */
-  async #federateLate(document: EdgeDocument): Promise<void> {
+  async #federateLate(id: string): Promise<void> {
+    const document = this.#directory.edge(id);
+    if (document === null || this.#locations.has(id)) return;
     const location = await this.#federate(document, null);
+    const now = this.#directory.edge(id);
+    if (now !== null && now !== document) location.documentChanged(now);
     if (this.#booted) location.booted();
   }
 

@@ -22,7 +22,7 @@ import { testScope } from '../support/test-scope.ts';
 const folder = tempFolders();
 const scope = testScope();
 
-/** A master whose store can hold its change feed back, and a client of its API. */
+/** A master whose store can hold its change feed back, and its journal what it remembers; and a client of its API. */
 async function startMaster() {
   const data = folder();
   const feed = { asked: 0, held: Promise.resolve() };
@@ -38,15 +38,24 @@ async function startMaster() {
     staleMs: () => null,
   });
   const clock = createSystemClock();
+  const past = { asked: [] as string[], held: Promise.resolve() };
+  const remembered = createMemoryJournal({ clock, delayMs: () => 0 });
+  const history = remembered.history.bind(remembered);
+  const journal = Object.assign(remembered, {
+    history: async (...asked: Parameters<typeof history>) => {
+      past.asked.push(asked[0]);
+      await past.held;
+      return history(...asked);
+    },
+  });
   const [random, metrics] = [createSystemRandom(), createPromMetrics()];
   const credentials = await openCredentials({ path: dataFiles(data).credentials });
   scope().defer('credentials', () => credentials.close());
   const events = await openEventLog({ store: createMemoryEvents({ random }), clock, log: silentLog, metrics });
   scope().defer('events', () => events.close());
   const parts: ServerParts = {
-    clock, random, metrics, store, credentials, events,
+    clock, random, metrics, store, credentials, events, journal,
     log: silentLog,
-    journal: createMemoryJournal({ clock, delayMs: () => 0 }),
     settingsKeys: noSettingsKeys,
     webhooks: { post: async () => 204 },
     workingCopy: null,
@@ -56,7 +65,7 @@ async function startMaster() {
   const { node, origin } = await assemble(parseConfig(env, { cores: 1, hostname: 'master' }), parts, { scope: scope(), signal: new AbortController().signal });
   const client = createClient({ origin, apiKey: readFileSync(dataFiles(data).adminKey, 'utf8').trim() });
   scope().defer('client', async () => client.close());
-  return { node, client, feed };
+  return { node, client, feed, past };
 }
 
 it('a change of documents over REST is answered when commands find it, and not before', async () => {
@@ -75,4 +84,23 @@ it('a change of documents over REST is answered when commands find it, and not b
   released.resolve();
   await applied;
   expect(node.locationOf('mod-1')).toBe('master');
+});
+
+it('a location that is applied is there when the answer comes, once, with what was applied last', async () => {
+  const { node, client, past } = await startMaster();
+  const released = later<void>();
+  past.held = released.promise;
+  const rome = (policy: string) => `edges: [{ id: rome, name: Rome, policy: ${policy}, failover: true, timeout: 6, window_start: 0 4 * * *, timezone: Europe/Rome }]`;
+  const answers: string[] = [];
+  const apply = (policy: string) => client.call(routes.apply, { body: { text: rome(policy), dry_run: false } }).then(() => answers.push(policy));
+  const applied = [apply('available')];
+  await expect.poll(() => past.asked, { interval: 1 }).toEqual(['rome']);
+  const stored = async () => (await client.call(routes.export, {})).text;
+  applied.push(apply('exclusive'));
+  await expect.poll(stored, { interval: 1 }).toContain('exclusive');
+  expect(answers).toEqual([]);
+  expect(node.location('rome')).toBe(null);
+  released.resolve();
+  await Promise.all(applied);
+  expect([past.asked, node.location('rome')?.policy]).toEqual([['rome'], 'exclusive']);
 });
