@@ -35,9 +35,9 @@ export async function benchBusy(report: Report): Promise<void> {
   report.figure('processor time of master, edge and driver hosts, % of a core', median(cpu));
 }
 
-/** 100 commands a second, after so many that V8 has compiled what runs. Resolves when those that count begin. */
+/** 100 commands a second, after so many that V8 has compiled what runs and collected what that left. Resolves when those that count begin. */
 async function paced(url: string, apiKey: string): Promise<Program> {
-  const client = await Program.start('programs/paced-client.ts', url, apiKey, 'Ticker', '10', '200', '1500');
+  const client = await Program.start('programs/paced-client.ts', url, apiKey, 'Ticker', '10', '1500', '1500');
   await client.next();
   return client;
 }

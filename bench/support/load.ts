@@ -17,9 +17,9 @@ export interface Load extends ClientLoad {
   cpuUs: number;
 }
 
-/** A server runs for months: what is measured is compiled and optimised code, of all contenders. */
-const WARM_UP_MS = 3_000;
-const MEASURE_MS = 2_500;
+/** A server runs for months: what is measured is compiled and optimised code, of all contenders. The more code, the longer V8 is at it. */
+const WARM_UP_MS = 10_000;
+const MEASURE_MS = 5_000;
 
 /** So many callers, each with one call under way at a time; what is counted begins after a warm-up. Tells when that is. */
 export async function measure(callers: number, newCaller: (index: number) => () => Promise<unknown>): Promise<ClientLoad> {
