@@ -26,6 +26,8 @@ export class Commands {
   /** Not sent, in order. */
   #waiting: Command[] = [];
   readonly #open = new Set<Command>();
+  /** The newest to which was sent. */
+  #newest: Connection | null = null;
   #isOver = false;
 
   constructor(after: HttpTransport['after']) {
@@ -64,6 +66,7 @@ export class Commands {
 
   /** Sends what waits. */
   flush(connection: Connection): void {
+    this.#newest = connection;
     const waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
     this.#waiting = waiting.filter((command) => !this.#send(connection, command));
   }
@@ -76,16 +79,17 @@ export class Commands {
 
   #send(connection: Connection, command: Command): boolean {
     command.isSent = connection.request('exec', { ...command.meta, args: command.args }, (outcome) => {
-      if ('error' in outcome && outcome.error.code === 'SHUTTING_DOWN') this.#wait(command);
+      if ('error' in outcome && outcome.error.code === 'SHUTTING_DOWN') this.#wait(command, connection);
       else command.settle(outcome);
     });
     return command.isSent;
   }
 
-  /** A server that stops refuses commands without looking at them: the next one gets it. */
-  #wait(command: Command): void {
+  /** A server that stops refuses commands without looking at them: the next one gets it, now if it is there already. */
+  #wait(command: Command, refusedBy: Connection): void {
     command.isSent = false;
     this.#waiting.push(command);
+    if (this.#newest !== null && this.#newest !== refusedBy) this.flush(this.#newest);
   }
 }
 

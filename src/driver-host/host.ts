@@ -8,7 +8,7 @@ import { KeyedTable } from '../shared/foundation/keyed-table.ts';
 import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
-import type { ModuleSpec } from '../shared/ports/device-link.ts';
+import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Random } from '../shared/ports/random.ts';
 import type { ToHost } from '../shared/runtime/driver-hosts/messages.ts';
 import { type ConnectionSettings, splitSettings } from './connection-settings.ts';
@@ -126,6 +126,11 @@ export class DriverHost {
         pipe.send({ t: 'pong', id: message.id, refused: this.#fence.takeRefused() });
         break;
     }
+  }
+
+  /** What no module says by itself: what its driver prints, or lets fail without waiting for it. Counts as its lines do. */
+  log({ message, ...line }: ModuleLogLine): void {
+    this.#reporter.log({ ...line, message: message.slice(0, limits.logLineBytes) });
   }
 
   drained(): void {

@@ -1,6 +1,7 @@
 import { Console } from 'node:console';
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import net from 'node:net';
 import { Writable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
@@ -98,7 +99,7 @@ const running = (): { location: string; module: string } => {
 const printed = (level: 'info' | 'warn') =>
   new Writable({
     write: (chunk: Buffer, _, done) => {
-      pipe.send({ t: 'log', ...running(), level, message: chunk.toString().trimEnd() });
+      host.log({ ...running(), level, message: chunk.toString().trimEnd() });
       done();
     },
   });
@@ -122,8 +123,10 @@ const exitOf = (name: 'exit' | 'abort') => (): never => {
 };
 process.exit = exitOf('exit');
 process.abort = exitOf('abort');
+// Also for those that import `exit` by its name.
+syncBuiltinESMExports();
 process.on('unhandledRejection', (reason) => {
-  pipe.send({ t: 'log', ...running(), level: 'error', message: `unhandled rejection: ${textOfThrown(reason)}` });
+  host.log({ ...running(), level: 'error', message: `unhandled rejection: ${textOfThrown(reason)}` });
 });
 // Terminals and supervisors signal every process of the group. The node decides, and the end of the pipe tells.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);

@@ -1,14 +1,16 @@
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
-import { HoldfastError, toHoldfastError } from '../shared/model/errors.ts';
+import { HoldfastError, textOfThrown, toHoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
+import { jsonValueSchema } from '../shared/model/values.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
 import type { Driver, EventHandlers, Method, ModuleContext, Update } from './driver.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { toJson } from './json.ts';
 import { createSchedule } from './schedule.ts';
 import type { StatusMemory } from './status.ts';
 import { createSystem, type SystemPort } from './system.ts';
@@ -38,7 +40,7 @@ export interface DriverRunOptions {
   openBreaker(problem: string): void;
 }
 
-const savedSchema = z.object({ version: z.int(), state: z.json() });
+const savedSchema = z.object({ version: z.int(), state: jsonValueSchema });
 
 /** The code of a driver at work in a module: from its setup until the module stops, or other code takes its place. */
 export class DriverRun {
@@ -160,7 +162,7 @@ export class DriverRun {
   takeState(): Json | null {
     if (this.#save === null) return null;
     try {
-      return { version: this.driver.handoverVersion, state: toJson(this.#options.enter(null, this.#save)) };
+      return toJson({ version: this.driver.handoverVersion, state: this.#options.enter(null, this.#save) ?? null });
     } catch (error) {
       this.#complain('handover', error);
       return null;
@@ -209,7 +211,7 @@ export class DriverRun {
     const tell = (report: () => void): void => {
       if (!this.#replaced || call() !== null) report();
     };
-    const log = (level: ModuleLogLine['level']) => (message: string) => this.#options.log(level, message.slice(0, limits.logLineBytes));
+    const log = (level: ModuleLogLine['level']) => (message: unknown) => this.#options.log(level, textOfThrown(message));
     const run = (what: string) => (task: () => void | Promise<void>) => this.#run(what, task);
     return {
       id,
@@ -221,7 +223,7 @@ export class DriverRun {
       },
       send,
       http: { request: (asked) => this.#ifWanted(() => request(asked)) },
-      openBreaker: (problem) => tell(() => openBreaker(problem)),
+      openBreaker: (problem) => tell(() => openBreaker(textOfThrown(problem))),
       on: (event, handler) => void this.#handlers[event].push(handler),
       schedule: createSchedule({ clock, signal, run: run('schedule') }),
       system: createSystem({ module: id, systems, port: system, clock, signal, stopping, call, run: run('subscription') }),
@@ -298,16 +300,4 @@ export class DriverRun {
   #stopped(): HoldfastError {
     return new HoldfastError('MODULE_NOT_RUNNING', { module: this.#options.spec.id, reason: 'it was stopped' });
   }
-}
-
-/** What a method returned, as it will cross the pipe. Throws on what JSON cannot say (a cycle, a BigInt). */
-export function toJson(value: unknown): Json {
-  if (value === undefined || value === null) return null;
-  if (typeof value === 'boolean') return value;
-  const tooLarge = (text: string): boolean => text.length > limits.driverValueBytes;
-  // A long text is refused before work is put into it.
-  const text = typeof value === 'string' && tooLarge(value) ? value : JSON.stringify(value);
-  if (text === undefined) return null;
-  if (tooLarge(text)) throw new RangeError(`a value has more than ${limits.driverValueBytes} bytes`);
-  return JSON.parse(text) as Json;
 }

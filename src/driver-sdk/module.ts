@@ -9,9 +9,10 @@ import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/
 import type { Call } from './call.ts';
 import { CommandQueue } from './command-queue.ts';
 import type { Driver, Method } from './driver.ts';
-import { type AnySend, DriverRun, toJson } from './driver-run.ts';
+import { type AnySend, DriverRun } from './driver-run.ts';
 import type { HttpRequest, HttpResponse, HttpService } from './http.ts';
 import { describeMethods } from './functions.ts';
+import { toJson } from './json.ts';
 import { StatusMemory } from './status.ts';
 import type { SystemPort } from './system.ts';
 import type { Connection, Transport } from './transport.ts';

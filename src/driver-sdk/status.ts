@@ -1,5 +1,6 @@
 import type { Json } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
+import { isNestedTooDeep, nestedTooDeep } from '../shared/model/values.ts';
 
 /** Kept by the runtime: whether the device is connected, and why a module does not work (null: nothing is known against it). */
 const runtimeKeys: readonly string[] = ['connected', 'problem'];
@@ -16,8 +17,9 @@ export class StatusMemory {
     this.#publish = publish;
   }
 
-  /** For drivers. Throws on what JSON cannot say, on names of the runtime, and over the limits. */
+  /** For drivers. Throws on what JSON cannot say, on what is no name or one of the runtime's, and over the limits. */
   set(key: string, value: Json): void {
+    checkName(key);
     if (runtimeKeys.includes(key)) throw new RangeError(`the status variable ${key} is kept by the runtime`);
     if (!this.#texts.has(key) && this.#texts.size >= limits.statusKeys) {
       throw new RangeError(`more than ${limits.statusKeys} status variables`);
@@ -31,6 +33,7 @@ export class StatusMemory {
     const text = typeof value === 'string' && value.length > limits.driverValueBytes ? value : JSON.stringify(value);
     if (this.#texts.get(key) === text) return;
     if (text.length > limits.driverValueBytes) throw new RangeError(`${key} has more than ${limits.driverValueBytes} bytes`);
+    if (typeof value === 'object' && value !== null && isNestedTooDeep(text)) throw new RangeError(`${key} is ${nestedTooDeep}`);
     this.#texts.set(key, text);
     this.#publish(key, value);
   }
@@ -44,4 +47,10 @@ export class StatusMemory {
     const value = this.get(key);
     if (value !== undefined) this.#publish(key, value);
   }
+}
+
+/** Drivers may be JavaScript, and what is no name would break the protocol of the pipe. Throws RangeError. */
+export function checkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '' && name.length <= limits.nameLength) return;
+  throw new RangeError(`the name of a status variable or a method must be a text of 1 to ${limits.nameLength} characters`);
 }

@@ -4,6 +4,8 @@ import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { SystemRequest, SystemTarget } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
+import { toJson } from './json.ts';
+import { checkName } from './status.ts';
 
 /** A module of the system, addressed by name and index. It need not be there yet. */
 export interface SystemModule {
@@ -65,9 +67,18 @@ export function createSystem(options: SystemOptions): SystemOfModule {
 
   const moduleAt = (target: SystemTarget): SystemModule => ({
     name: `${target.name}_${target.index}`,
-    exec: (method, ...args) => ask((call, deadlineMs) => ({ kind: 'exec', ...target, method, args, user: call?.user ?? module, deadlineMs })),
-    status: (key) => ask(() => ({ kind: 'status', ...target, key })),
+    exec: (method, ...args) =>
+      ask((call, deadlineMs) => {
+        checkName(method);
+        return { kind: 'exec', ...target, method, args: args.map(toJson), user: call?.user ?? module, deadlineMs };
+      }),
+    status: (key) =>
+      ask(() => {
+        checkName(key);
+        return { kind: 'status', ...target, key };
+      }),
     subscribe: (key, listener) => {
+      checkName(key);
       signal.throwIfAborted();
       const limit = limits.systemSubscriptions;
       if (subscriptions >= limit) throw new RangeError(`more than ${limit} subscriptions`);

@@ -129,10 +129,21 @@ describe('containment: what a driver does wrong costs its own calls, at most its
     await expectNamed(bad, /it ended its driver host: the driver kept its process from everything else/);
   });
 
-  it('calls process.exit: its process ends', async () => {
+  it.each(['exitProcess', 'exitByName'])('calls process.exit (%s): its process ends', async (how) => {
     const bad = await world();
-    await expect(bad.exec('rogue', 'exitProcess')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
+    await expect(bad.exec('rogue', how)).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
     await expectNamed(bad, /it ended its driver host: the driver called process\.exit/);
+  });
+
+  it('floods what it prints and what it lets fail: bounded as its log is, and others are answered', async () => {
+    const { hands, exec, lines } = await world();
+    await exec('rogue', 'printFlood');
+    const beganMs = monotonicMs();
+    await waitFor('it is named', () => hands.status.get('rogue.problem') === 'it reports more than 1000 values and lines a second', 20_000);
+    const seconds = Math.ceil((monotonicMs() - beganMs) / 1_000) + 1;
+    expect(lines.filter((line) => line.startsWith('rogue')).length).toBeLessThanOrEqual(limits.moduleReportsPerSecond * seconds);
+    expect(await exec('good', 'echo', 1)).toBe(1);
+    expect(hands.metrics.read('holdfast_driver_host_restarts_total', {})).toBe(0);
   });
 
   it.each(['objects', 'buffers'])('grows without end (%s): its process is ended before the machine suffers', async (what) => {

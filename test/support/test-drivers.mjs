@@ -1,5 +1,6 @@
 // Drivers that misbehave, for tests of the driver hosts. Plain JavaScript: driver hosts load it as it is.
 import { appendFileSync } from 'node:fs';
+import { exit } from 'node:process';
 import { z } from 'zod';
 import { defineDriver, delimiter, HoldfastError, method } from '../../dist/driver-sdk/index.js';
 
@@ -63,6 +64,15 @@ const rogue = defineDriver({
       print: method(z.tuple([z.string()]), (text) => console.log(text)),
       exit: () => process.abort(),
       exitProcess: () => process.exit(3),
+      exitByName: () => exit(3),
+      printFlood() {
+        const round = () => {
+          for (let turn = 0; turn < 200; turn += 1) console.log(`line ${turn}`);
+          void Promise.reject(new Error('nobody caught this'));
+          setImmediate(round);
+        };
+        round();
+      },
       flood() {
         let count = 0;
         const round = () => {

@@ -333,6 +333,22 @@ describe('commands', () => {
     expect(answer.is).toBe(2);
   });
 
+  it('that a stopping server refuses when the session has left it go to the next one at once', async () => {
+    const session = await world.start();
+    const slow = settledAs(session.exec(run, ['slow']));
+    const refused = settledAs(session.exec(run, ['refused']));
+    const old = world.edge.socket;
+    old.redirect(MASTER, '0.5');
+    await world.clock.advance(0);
+    expect([session.state.origin, world.master.socket.executed()]).toEqual([MASTER, []]);
+    old.refuse(old.requests.at(-1)?.id ?? 0, new HoldfastError('SHUTTING_DOWN', {}));
+    await world.clock.advance(0);
+    expect(world.master.socket.executed()).toEqual([['refused']]);
+    world.master.socket.say({ id: world.master.socket.requests.at(-1)?.id, type: 'success', value: 'there', meta: {} });
+    await world.clock.advance(0);
+    expect([slow.is, refused.is]).toEqual(['open', 'there']);
+  });
+
   it('under way at a server that is left are answered there', async () => {
     const session = await world.start();
     const answer = settledAs(session.exec(run, [1]));

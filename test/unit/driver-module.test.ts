@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Json } from '../../src/shared/foundation/json.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { z } from 'zod';
 import { Call } from '../../src/driver-sdk/call.ts';
@@ -57,6 +58,38 @@ describe('a driver', () => {
     await expect(harness.exec('bug')).rejects.toMatchObject({ code: 'DRIVER_FAILED', facts: { problem: 'oops' } });
     await expect(harness.exec('big')).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
     await expect(harness.exec('fine')).resolves.toEqual({ b: 1 });
+  });
+
+  it('is told when it says what no protocol can carry: names that are none, values nested without end', async () => {
+    const deep = (depth: number): Json => Array.from({ length: depth }).reduce<Json>((inner) => [inner], 0);
+    /** As JavaScript says it. */
+    const odd = (value: unknown): string => value as string;
+    const harness = createHarness(
+      logic((ctx) => ({
+        status: method(z.tuple([z.unknown()]), (key) => ctx.status.set(odd(key), 1)),
+        deep: method(z.tuple([z.number()]), (depth) => ctx.status.set('deep', deep(depth))),
+        deepAnswer: method(z.tuple([z.number()]), (depth) => deep(depth)),
+        ask: method(z.tuple([z.unknown()]), (name) => ctx.system.get('Display').exec(odd(name))),
+        follow: method(z.tuple([z.unknown()]), (key) => void ctx.system.get('Display').subscribe(odd(key), () => undefined)),
+        deepArgument: () => ctx.system.get('Display').exec('show', deep(65)),
+        log: () => ctx.log.info(odd(Buffer.from('as text'))),
+      })),
+      { system: { Display_1: {} } },
+    );
+    await harness.start();
+    for (const name of [5, null, '', 'x'.repeat(201)]) {
+      for (const what of ['status', 'ask', 'follow']) await expect(harness.exec(what, name), `${what} ${name}`).rejects.toThrow(/must be a text of 1 to 200/);
+    }
+    for (const [what, depth] of [['deep', 65], ['deep', 3_000], ['deep', 50_000], ['deepAnswer', 65], ['deepAnswer', 3_000]] as const) {
+      await expect(harness.exec(what, depth), `${what} ${depth}`).rejects.toMatchObject({ code: 'DRIVER_FAILED' });
+    }
+    await expect(harness.exec('deepArgument')).rejects.toThrow(/nested more than 64 deep/);
+    expect(harness.status['deep']).toBeUndefined();
+    expect(harness.status['problem']).toMatch(/must be a text of 1 to 200/);
+    await harness.exec('deep', 64);
+    expect(harness.status['deep']).toEqual(deep(64));
+    await harness.exec('log');
+    expect(harness.log.map(({ message }) => message)).toContain('as text');
   });
 
   it('publishes status on change only, notices a changed object, and again when forced', async () => {

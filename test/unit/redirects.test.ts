@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { routes } from '../../src/client-sdk/index.ts';
 import { requestsTo, startTestServer, type TestServer } from '../support/api-server.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
@@ -100,6 +101,22 @@ describe('REST', () => {
     expect((await prefer('/api/engine/v2/systems/sys-2/Display_1/power', { method: 'POST', body: '[]' })).status).toBe(200);
     server.node.move('edge-1', { holder: 'master', state: 'holding' });
     expect((await prefer(path, { method: 'POST', body: '[]' })).status).toBe(200);
+  });
+
+  it('serves here what no edge may do', async () => {
+    const ofOne = Object.values(routes).filter(({ masterOnly, path }) => masterOnly && /\/(systems|edges|modules)\/:id/.test(path));
+    expect(ofOne.length).toBeGreaterThan(5);
+    server.node.located.set('mod-1', 'edge-1');
+    for (const { method, path } of ofOne) {
+      const id = path.includes('/systems/') ? 'sys-1' : path.includes('/modules/') ? 'mod-1' : 'edge-1';
+      const { status } = await prefer(path.replace(':id', id), { method, ...(method === 'GET' ? {} : { body: '{}' }) });
+      expect([path, status]).not.toEqual([path, 307]);
+    }
+  });
+
+  it('keeps all of the query', async () => {
+    const answer = await prefer('/api/engine/v2/systems/sys-1/Display_1/power?a=x?timeout_ms=5', { method: 'POST', body: '[]' });
+    expect(answer.headers.get('location')).toBe(`${EDGE}/api/engine/v2/systems/sys-1/Display_1/power?a=x%3Ftimeout_ms%3D5&redirect_hops=1`);
   });
 
   it('sends nobody on who may not ask', async () => {

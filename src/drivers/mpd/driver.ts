@@ -84,20 +84,23 @@ export const mpdDriver = defineDriver({
       play: () => change('play', { name: 'transport' }),
       pause: method(z.tuple([z.boolean().default(true)]), (on) => change(`pause ${on ? 1 : 0}`, { name: 'transport' })),
       stop: () => change('stop', { name: 'transport' }),
-      next: () => change('next'),
-      previous: () => change('previous'),
+      next: () => change('next', ONCE),
+      previous: () => change('previous', ONCE),
       volume: method(z.tuple([volume]), async (level) => {
         await change(`setvol ${level}`, { name: 'volume' });
         wanted = level;
         return level;
       }),
       repeat: method(z.tuple([z.boolean()]), (on) => change(`repeat ${on ? 1 : 0}`, { name: 'repeat' })),
-      add: method(z.tuple([z.string().min(1).max(1_000)]), (uri) => change(`add ${quoted(uri)}`)),
+      add: method(z.tuple([z.string().min(1).max(1_000)]), (uri) => change(`add ${quoted(uri)}`, ONCE)),
       clear: () => change('clear'),
       outputs: async () => Object.fromEntries(fieldsOf((await run('outputs')) ?? '')),
     };
   },
 });
+
+/** What was carried out must not be carried out again because its answer is late. */
+const ONCE: SendOptions = { retries: 0 };
 
 function judge(message: Buffer): Verdict<string> {
   const text = message.toString();

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, latest, method, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const word = z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a name such as battery.charge');
 
@@ -30,18 +30,20 @@ export const nutDriver = defineDriver({
   tokeniser: () => callback(endOfAnswer),
   setup(ctx) {
     const { status, settings: own } = ctx;
-    const ask = <T>(command: string, reply: (answer: string) => Verdict<T>, name?: string): Promise<T | null> =>
+    const ask = <T>(command: string, reply: (answer: string) => Verdict<T>, more: Pick<SendOptions, 'name' | 'retries'> = {}): Promise<T | null> =>
       ctx.send(`${command}\n`, {
         timeoutMs: own.timeoutMs,
-        ...(name === undefined ? {} : { name }),
+        ...more,
         reply: (message) => judge(message.toString(), reply),
       });
     const accepted = (answer: string): Verdict<null> => (answer.startsWith('OK') ? 'done' : 'ignore');
 
     const refresh = latest(async () => {
-      const variables = await ask(`LIST VAR ${own.ups}`, (answer) => listed(answer, own.ups), 'refresh');
+      const variables = await ask(`LIST VAR ${own.ups}`, (answer) => listed(answer, own.ups), { name: 'refresh' });
       for (const [name, value] of variables ?? []) status.set(name, value);
       const states = (variables?.get('ups.status') ?? '').split(' ');
+      // Without either, as while its server starts (WAIT), it says nothing about the mains.
+      if (!states.includes('OB') && !states.includes('OL')) return;
       status.set('on_battery', states.includes('OB'));
       status.set('low_battery', states.includes('LB'));
     });
@@ -68,7 +70,8 @@ export const nutDriver = defineDriver({
         return value;
       }),
       command: method(z.tuple([word]), async (name) => {
-        await ask(`INSTCMD ${own.ups} ${name}`, accepted);
+        // One that was carried out must not be carried out again because its answer is late.
+        await ask(`INSTCMD ${own.ups} ${name}`, accepted, { retries: 0 });
         return null;
       }),
     };

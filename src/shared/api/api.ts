@@ -192,7 +192,7 @@ export class Api {
       }
       const caller = context.caller ?? ANYBODY;
       await this.#requireLocationAdmin(context, caller, input.query);
-      const redirect = redirectOf(this.#deps.node, { ...context, path: routes[context.route].path });
+      const redirect = redirectOf(this.#deps.node, { ...context, route: routes[context.route] });
       if (redirect !== null) {
         this.#settle(context, redirect.status, 'redirected');
         return redirect;

@@ -1,3 +1,4 @@
+import type { Route } from '../client-api/route.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { RequestHeaders } from './auth.ts';
 import { known } from './modules.ts';
@@ -8,8 +9,7 @@ const MAX_HOPS = 2;
 const HOPS = 'redirect_hops';
 
 export interface DirectedRequest {
-  /** Of its route, such as `/api/engine/v2/systems/:id`. */
-  path: string;
+  route: Pick<Route, 'path' | 'masterOnly'>;
   params: unknown;
   headers: RequestHeaders;
   /** Path and query as they came. */
@@ -18,19 +18,24 @@ export interface DirectedRequest {
 
 type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 'locationOfSystem'>;
 
-/** Which server has control of what a request is about: said in each answer, and where to go for a client that asks to be sent. */
-export function holderHeaders(node: Node, request: Pick<DirectedRequest, 'path' | 'params'>): Headers {
+/**
+ * Which server has control of what a request is about: said in each answer, and where to go for a client that asks to be
+ * sent. `path`: of its route, such as `/api/engine/v2/systems/:id`.
+ */
+export function holderHeaders(node: Node, request: { path: string; params: unknown }): Headers {
   const holder = holderOf(node, request);
   return holder === null ? {} : { 'x-holdfast-origin': holder.origin };
 }
 
-/** null: it is served here. */
+/** null: it is served here, as is what no edge may do, whoever has control. */
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
   if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
-  const holder = holderOf(node, request);
+  const { route, params, url } = request;
+  const holder = route.masterOnly ? null : holderOf(node, { path: route.path, params });
   if (holder === null || holder.here) return null;
-  const [path = '', search = ''] = request.url.split('?', 2);
-  const query = new URLSearchParams(search);
+  const end = url.indexOf('?');
+  const path = end === -1 ? url : url.slice(0, end);
+  const query = new URLSearchParams(url.slice(path.length));
   const hops = Number(query.get(HOPS) ?? 0);
   // A credential of the query would be repeated in our answer.
   if (!(hops < MAX_HOPS) || query.has('api-key') || query.has('bearer_token')) return null;
@@ -40,7 +45,7 @@ export function redirectOf(node: Node, request: DirectedRequest): BodyReply | nu
 }
 
 /** Only members are named: what is not in their list is nobody's origin. */
-function holderOf(node: Node, { path, params }: Pick<DirectedRequest, 'path' | 'params'>): { origin: string; here: boolean } | null {
+function holderOf(node: Node, { path, params }: { path: string; params: unknown }): { origin: string; here: boolean } | null {
   const location = locationOf(node, path, params);
   const holder = location === null ? undefined : node.location(location)?.holder;
   if (holder === undefined || holder === 'none') return null;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
 import { epochSchema, termsSchema } from '../model/control.ts';
+import { jsonValueSchema } from '../model/values.ts';
 import { type ToldMemory, toldMemorySchema } from '../triggers/memory.ts';
 
 /**
@@ -17,10 +18,13 @@ export type MasterState = (typeof masterStates)[number];
 const negotiation = z.int().min(0);
 const reason = z.string().max(100);
 
-/** What the new holder starts from: last values, hand-over states of the drivers, what triggers have done. Opaque to the negotiation. */
+/**
+ * What the new holder starts from: last values, hand-over states of the drivers, what triggers have done. Opaque to the
+ * negotiation, and of bounded depth: `z.json()` would overflow the stack.
+ */
 export const snapshotSchema = z.strictObject({
-  status: z.array(z.strictObject({ module: z.string(), key: z.string(), value: z.json() })),
-  handover: z.record(z.string(), z.json()),
+  status: z.array(z.strictObject({ module: z.string(), key: z.string(), value: jsonValueSchema })),
+  handover: z.record(z.string(), jsonValueSchema),
   /** Absent: of a server that has no triggers. */
   triggers: z.array(toldMemorySchema).default([]),
 });

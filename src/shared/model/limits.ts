@@ -76,6 +76,7 @@ export const limits = {
   moduleFaultMs: 60_000,
   moduleReportsPerSecond: 1_000,
   statusKeys: 1_000,
+  nameLength: 200,
   moduleSchedules: 1_000,
   systemRequests: 100,
   systemSubscriptions: 1_000,

@@ -13,6 +13,13 @@ function isShallowJson(value: unknown, depth: number): boolean {
   return Object.values(value).every((item) => isShallowJson(item, depth + 1));
 }
 
+/** Of the text of a JSON value: nobody would take it. */
+export const isNestedTooDeep = (text: string): boolean =>
+  // As deep as that it opens so many times, and closes as often.
+  text.length > 2 * MAX_DEPTH && !isShallowJson(JSON.parse(text), 0);
+
+export const nestedTooDeep = `nested more than ${MAX_DEPTH} deep`;
+
 /** A JSON value of bounded depth. */
 export const jsonValueSchema = z.custom<Json>((value) => isShallowJson(value, 0), `must be JSON, nested at most ${MAX_DEPTH} deep`);
 

@@ -34,6 +34,25 @@ describe('the driver nut', () => {
     expect(ups.status).toMatchObject({ on_battery: true, low_battery: true });
   });
 
+  it('says nothing new about the mains while its server does not know', async () => {
+    const ups = await polled('OB');
+    for (const status of ['WAIT', 'BYPASS', '']) {
+      await ups.advance(2_000);
+      ups.expectSent('LIST VAR lab\n');
+      await ups.reply(list(status));
+      expect(ups.status).toMatchObject({ 'ups.status': status, on_battery: true });
+    }
+  });
+
+  it('does not run a command again whose answer is late', async () => {
+    const ups = await polled();
+    const late = expect(ups.exec('command', 'beeper.toggle')).rejects.toMatchObject({ code: 'DEADLINE' });
+    ups.expectSent('INSTCMD lab beeper.toggle\n');
+    await ups.advance(5_000);
+    await late;
+    ups.expectSent('LIST VAR lab\n');
+  });
+
   it('understands an answer however the bytes are cut', async () => {
     const answer = list('OB');
     for (let at = 1; at < answer.length; at += 1) {

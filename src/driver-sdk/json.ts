@@ -1,0 +1,16 @@
+import type { Json } from '../shared/foundation/json.ts';
+import { limits } from '../shared/model/limits.ts';
+import { isNestedTooDeep, nestedTooDeep } from '../shared/model/values.ts';
+
+/** What a driver hands out, as it will cross the pipe. Throws on what JSON cannot say (a cycle, a BigInt), and over the limits. */
+export function toJson(value: unknown): Json {
+  if (value === undefined || value === null) return null;
+  if (typeof value === 'boolean') return value;
+  const tooLarge = (text: string): boolean => text.length > limits.driverValueBytes;
+  // A long text is refused before work is put into it.
+  const text = typeof value === 'string' && tooLarge(value) ? value : JSON.stringify(value);
+  if (text === undefined) return null;
+  if (tooLarge(text)) throw new RangeError(`a value has more than ${limits.driverValueBytes} bytes`);
+  if (typeof value !== 'string' && isNestedTooDeep(text)) throw new RangeError(`a value is ${nestedTooDeep}`);
+  return JSON.parse(text) as Json;
+}
