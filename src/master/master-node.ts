@@ -372,7 +372,7 @@ export class MasterNode implements HoldfastNode {
       const document = type === 'edge' ? this.#directory.edge(id) : null;
       if (document === null) continue;
       const known = this.#locations.get(id);
-      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id));
+      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notFederated(id, error));
       else known.documentChanged(document);
     }
     for (const location of this.#locations.values()) location.converge();
@@ -387,6 +387,12 @@ export class MasterNode implements HoldfastNode {
     const now = this.#directory.edge(id);
     if (now !== null && now !== document) location.documentChanged(now);
     if (this.#booted) location.booted();
+  }
+
+  /** The next change of its document tries again, or a restart; others must not wait for it. */
+  #notFederated(location: string, error: unknown): void {
+    if (!(error instanceof HoldfastError)) throw error;
+    this.#ports.log.error('location-not-made', { location, error });
   }
 
   async #waitForEdges(): Promise<void> {

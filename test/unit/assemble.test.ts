@@ -10,6 +10,7 @@ import { createSystemRandom } from '../../src/shared/adapters/random/system-rand
 import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memory-events.ts';
 import { createMemoryJournal } from '../../src/shared/adapters/store-memory/memory-journal.ts';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { parseConfig } from '../../src/shared/model/config.ts';
 import { noSettingsKeys } from '../../src/shared/ports/settings-keys.ts';
 import { openEventLog } from '../../src/shared/runtime/event-log.ts';
@@ -103,4 +104,19 @@ it('a location that is applied is there when the answer comes, once, with what w
   released.resolve();
   await Promise.all(applied);
   expect([past.asked, node.location('rome')?.policy]).toEqual([['rome'], 'exclusive']);
+});
+
+it('a location whose past cannot be read is made at the next change of its document, and keeps no other one waiting', async () => {
+  const { node, client, past } = await startMaster();
+  const edge = (id: string, timeout = 6) => `edges: [{ id: ${id}, name: ${id}, failover: true, timeout: ${timeout}, window_start: 0 4 * * *, timezone: Europe/Rome }]`;
+  const apply = (text: string) => client.call(routes.apply, { body: { text, dry_run: false } });
+  past.held = Promise.reject(new HoldfastError('STORE_FAILED', { path: 'control.db', problem: 'it is torn' }));
+  past.held.catch(() => undefined);
+  await apply(edge('rome'));
+  expect(node.location('rome')).toBe(null);
+  past.held = Promise.resolve();
+  await apply(edge('oslo'));
+  expect([node.location('oslo')?.id, node.location('rome')]).toEqual(['oslo', null]);
+  await apply(edge('rome', 8));
+  expect(node.location('rome')?.id).toBe('rome');
 });

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { revokeCredential } from '../../src/shared/api/credentials.ts';
 import { socketCommands } from '../../src/shared/client-api/socket.ts';
@@ -44,6 +45,23 @@ describe('who may open a WebSocket', () => {
     expect(await SocketClient.refused(`${server.http.origin}/elsewhere`, { 'x-api-key': server.keys.admin })).toBe(404);
     server.node.ready = { started: true, ready: false, waitingFor: ['edge berlin'] };
     expect(await SocketClient.refused(`${server.http.origin}${NEWER}`, { 'x-api-key': server.keys.admin })).toBe(503);
+  });
+
+  it.each(['/elsewhere', NEWER])('cuts off whom it refuses at %s, also one that does not leave', async (path) => {
+    const head = `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(server.http.origin).port), allowHalfOpen: true });
+    socket.write(head);
+    onTestFinished(() => void socket.destroy());
+    let text = '';
+    socket.on('data', (data) => (text += data.toString()));
+    socket.on('error', () => undefined);
+    await until(() => text !== '', 'the answer');
+    await server.clock.advance(limits.clientSocketCloseMs);
+    await until(() => {
+      socket.write('x');
+      return socket.destroyed;
+    }, 'it is cut off');
+    expect(text).toMatch(/^HTTP\/1\.1 40[14] /);
   });
 
   it('takes the credential of a query or a cookie, and writes it down nowhere', async () => {
@@ -240,6 +258,25 @@ describe('debug', () => {
 
   it('answers error 6 for a module that does not exist', async () => {
     expect(await (await open()).ask({ id: 1, cmd: 'debug', ...meta, mod: 'mod-9' })).toMatchObject({ type: 'error', code: 6 });
+  });
+});
+
+describe('what is refused on a socket', () => {
+  it('is on record: who may not, and each command, also one that is not understood', async () => {
+    const viewer = await open('viewer');
+    const who = server.keys.viewer.split('.')[0];
+    expect(await viewer.ask({ id: 1, cmd: 'exec', ...meta })).toMatchObject({ code: 2 });
+    expect(await viewer.ask({ id: 2, cmd: 'debug', ...meta })).toMatchObject({ code: 2 });
+    expect(await (await open()).ask({ id: 3, cmd: 'exec', ...meta, name: 'hunter2\n' })).toMatchObject({ code: 1 });
+    const of = (word: string) => server.log.filter(({ event }) => event === word).map(({ facts }) => facts);
+    const params = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
+    expect(of('audit')).toMatchObject([
+      { who, what: 'socket exec', params, result: 'FORBIDDEN', remote: '127.0.0.1' },
+      { what: 'socket exec', params: null, result: 'INPUT_INVALID' },
+    ]);
+    // Once a minute for each address and reason.
+    expect(of('access-refused')).toMatchObject([{ who, what: 'socket exec', reason: 'forbidden', remote: '127.0.0.1' }]);
+    expect(JSON.stringify(server.log)).not.toContain('hunter2');
   });
 });
 

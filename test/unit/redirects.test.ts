@@ -49,6 +49,18 @@ describe('sockets', () => {
     expect(elsewhere.frames.filter(isRedirect)).toEqual([]);
   });
 
+  it('at an edge that lost its lease hear of the master, which takes over without telling it, and of the edge when it holds again', async () => {
+    await server.close();
+    await start('edge');
+    const here = await bound('sys-1');
+    server.node.move('edge-1', { holder: 'none', state: 'releasing', reason: 'lease-ended' });
+    server.node.move('edge-1', { holder: 'none', state: 'connecting', reason: 'link-down' });
+    server.node.move('edge-1', { holder: 'edge', state: 'holding', reason: 'granted' });
+    await here.alive();
+    const told = here.frames.filter(isRedirect).map((frame) => [Object(frame).reason, Object(frame).origin]);
+    expect(told).toEqual([['lease-ended', MASTER], ['granted', EDGE]]);
+  });
+
   it('are never sent to an origin that is not known', async () => {
     server.node.move('edge-2', { holder: 'master' });
     const client = await bound('sys-2');

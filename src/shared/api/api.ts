@@ -122,7 +122,7 @@ export class Api {
     this.sockets = new ClientSockets({
       ...deps,
       auth: this.#auth,
-      refused: (error, remote) => this.#refusals.note(error, { who: null, what: 'a WebSocket', remote, requestId: null }),
+      refused: (error, refusal) => this.#refusals.note(error, { ...refusal, requestId: null }),
       commandsPerSecond: limits.clientSocketCommandsPerSecond,
       // An untrusted page does not get here, so that cookies count.
       identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),

@@ -16,8 +16,6 @@ export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' |
   auth: Pick<Authenticator, 'stillValid'>;
   /** Whose credential a request carries; null: none, or not a valid one. */
   identify(headers: RequestHeaders, query: unknown): Promise<Caller | null>;
-  /** Told of everybody who is not let in. */
-  refused(error: HoldfastError, remote: string): void;
   /** Does the page that asks come from an origin that may? */
   trusts(headers: RequestHeaders): boolean;
 }
@@ -78,7 +76,7 @@ export class ClientSockets {
   /** The answer to who is not let in. */
   refusal(thrown: unknown, remote: string): BodyReply {
     const error = this.#deps.asOperatingError(thrown);
-    this.#deps.refused(error, remote);
+    this.#deps.refused(error, { who: null, what: 'a WebSocket', remote });
     return errorReply(error);
   }
 

@@ -7,6 +7,8 @@ import type { TopicMember, Topics } from './topics.ts';
 
 /** Why clients are sent away from a server that stops; the other reasons are those of moves of control. */
 const DRAINING = 'draining';
+/** Why an edge of an `exclusive` location lets go while its link is cut. */
+const LEASE_ENDED = 'lease-ended';
 
 type Node = Pick<HoldfastNode, 'role' | 'locations' | 'location' | 'members' | 'locationOfSystem' | 'onControl'>;
 
@@ -23,10 +25,11 @@ export class Redirects {
     this.#topics = topics;
     this.#told = new Map(node.locations().map(({ id, holder }) => [id, holder]));
     this.#stop = node.onControl(({ location, holder, reason }) => {
-      // While nobody holds there is nowhere to go.
-      if (holder === 'none' || holder === this.#told.get(location)) return;
-      this.#told.set(location, holder);
-      this.#send(location, holder, reason);
+      // While nobody holds there is nowhere to go; but without its lease an edge knows who may hold next, and hears no more.
+      const next = holder === 'none' && node.role === 'edge' && reason === LEASE_ENDED ? 'master' : holder;
+      if (next === 'none' || next === this.#told.get(location)) return;
+      this.#told.set(location, next);
+      this.#send(location, next, reason);
     });
   }
 

@@ -23,6 +23,7 @@ import {
 } from '../client-api/socket.ts';
 import { hasRole, type Caller } from './auth.ts';
 import { LargeRequests } from './large-requests.ts';
+import type { AccessRefusal } from './access-refusals.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
 import type { SlowReader, SlowReaders } from './slow-readers.ts';
 import { textFrame } from '../foundation/text-frame.ts';
@@ -42,6 +43,8 @@ export interface SessionDeps {
   slowReaders: SlowReaders;
   /** Carries a REST request out, with its authorisation and audit. Throws what REST would answer. */
   request(call: SocketCall): Promise<{ status: number; body: unknown }>;
+  /** Told of everybody who is not let in, and of what was refused to those who are. */
+  refused(error: HoldfastError, refusal: Omit<AccessRefusal, 'requestId'>): void;
   /** What is no operating error becomes one that tells a client nothing, and is logged. */
   asOperatingError(error: unknown): HoldfastError;
 }
@@ -201,8 +204,15 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
           return void this.#request(read(socketCommands.request.request, input), length);
       }
     } catch (error) {
-      this.#fail(id, cmd, error);
+      this.#refused(cmd, input, this.#fail(id, cmd, error));
     }
+  }
+
+  /** Who may not is on record, as over REST, and so is a command that was not understood. */
+  #refused(cmd: SocketCommandName, input: unknown, error: HoldfastError): void {
+    this.#deps.refused(error, { who: this.caller.id, what: `socket ${cmd}`, remote: this.#remote });
+    // What is no valid parameter may be anything, such as a key in the wrong place.
+    if (cmd === 'exec') this.#audit(cmd, socketCommands[cmd].request.safeParse(input).data ?? null, { result: error.code });
   }
 
   #bind(id: RequestId, request: SocketRequest<'bind'>): void {
@@ -354,9 +364,10 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     this.#close(POLICY, 'reads-too-slowly');
   }
 
-  #audit(what: SocketCommandName, { sys, mod, index, name }: SocketRequest<'exec' | 'debug'>, outcome: AuditOutcome): void {
+  #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome): void {
     const { id: who, user, role } = this.caller;
-    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params: { sys, mod, index, name }, ...outcome, remote: this.#remote });
+    const params = asked === null ? null : { sys: asked.sys, mod: asked.mod, index: asked.index, name: asked.name };
+    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params, ...outcome, remote: this.#remote });
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ import { type RawData, WebSocketServer } from 'ws';
 import type { ClientSockets } from '../../api/client-sockets.ts';
 import { socketPaths } from '../../client-api/socket.ts';
 import type { BodyReply } from '../../api/reply.ts';
+import { sayLastWord } from '../../foundation/last-word.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -44,7 +45,7 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
 
   server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     stream.on('error', () => undefined);
-    accept(request, stream, head).catch((error: unknown) => refuse(stream, sockets.refusal(error, remoteOf(request))));
+    accept(request, stream, head).catch((error: unknown) => refuse(stream, sockets.refusal(error, remoteOf(request)), clock));
   });
 }
 
@@ -53,10 +54,10 @@ const remoteOf = (request: IncomingMessage): string => request.socket.remoteAddr
 const textOf = (data: RawData): string => (Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? Buffer.from(data) : data).toString();
 
 /** An answer in HTTP: there is no WebSocket yet that could carry it. */
-function refuse(stream: Duplex, { status, headers, body }: BodyReply): void {
+function refuse(stream: Duplex, { status, headers, body }: BodyReply, clock: Clock): void {
   const text = JSON.stringify(body);
   const length = String(Buffer.byteLength(text));
   const all = { ...headers, 'content-type': 'application/json; charset=utf-8', 'content-length': length, connection: 'close' };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-  stream.end(`HTTP/1.1 ${status} Refused\r\n${lines.join('')}\r\n${text}`);
+  sayLastWord(stream, `HTTP/1.1 ${status} Refused\r\n${lines.join('')}\r\n${text}`, (cut) => clock.after(limits.clientSocketCloseMs, cut));
 }

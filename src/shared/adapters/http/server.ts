@@ -12,6 +12,7 @@ import { errorReply } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { routes } from '../../client-api/routes.ts';
 import type { Route, RouteName } from '../../client-api/routes.ts';
+import { sayLastWord } from '../../foundation/last-word.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -95,7 +96,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 }
 
 async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInstance; open: OpenResponses }> {
-  const { api, random, timeouts = slowClients, tls } = options;
+  const { api, clock, random, timeouts = slowClients, tls } = options;
   const contexts: Contexts = new WeakMap();
   const app = fastify({
     logger: false,
@@ -121,7 +122,7 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
       setCommonHeaders(api, request, reply);
       void send(reply, api.fail(null, new HoldfastError('INPUT_INVALID', BAD_URL), request.id));
     },
-    clientErrorHandler: refuseSocket,
+    clientErrorHandler: (error, socket) => refuseSocket(error, socket, clock),
   });
 
   const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
@@ -281,7 +282,7 @@ function operatingError(error: unknown): unknown {
 }
 
 /** What is not even HTTP. */
-function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
+function refuseSocket(error: Error & { code?: string }, socket: Socket, clock: Clock): void {
   if (!socket.writable) {
     socket.destroy();
     return;
@@ -290,7 +291,7 @@ function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
   const problem = status === 408 ? 'came too slowly' : status === 431 ? 'has too many headers' : 'is not HTTP';
   const body = JSON.stringify(errorReply(new HoldfastError('INPUT_INVALID', { field: 'request', problem })).body);
   const head = `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}`;
-  socket.end(`${head}\r\nconnection: close\r\n\r\n${body}`);
+  sayLastWord(socket, `${head}\r\nconnection: close\r\n\r\n${body}`, (cut) => clock.after(limits.clientSocketCloseMs, cut));
 }
 
 async function closeGently(app: FastifyInstance, { api, clock }: HttpServerOptions, open: OpenResponses): Promise<void> {
