@@ -11,6 +11,7 @@ export function toJson(value: unknown): Json {
   const text = typeof value === 'string' && tooLarge(value) ? value : JSON.stringify(value);
   if (text === undefined) return null;
   if (tooLarge(text)) throw new RangeError(`a value has more than ${limits.driverValueBytes} bytes`);
-  if (typeof value !== 'string' && isNestedTooDeep(text)) throw new RangeError(`a value is ${nestedTooDeep}`);
-  return JSON.parse(text) as Json;
+  const json = JSON.parse(text) as Json;
+  if (isNestedTooDeep(json)) throw new RangeError(`a value is ${nestedTooDeep}`);
+  return json;
 }

@@ -33,7 +33,7 @@ export class StatusMemory {
     const text = typeof value === 'string' && value.length > limits.driverValueBytes ? value : JSON.stringify(value);
     if (this.#texts.get(key) === text) return;
     if (text.length > limits.driverValueBytes) throw new RangeError(`${key} has more than ${limits.driverValueBytes} bytes`);
-    if (typeof value === 'object' && value !== null && isNestedTooDeep(text)) throw new RangeError(`${key} is ${nestedTooDeep}`);
+    if (typeof value === 'object' && value !== null && isNestedTooDeep(JSON.parse(text) as Json)) throw new RangeError(`${key} is ${nestedTooDeep}`);
     this.#texts.set(key, text);
     this.#publish(key, value);
   }

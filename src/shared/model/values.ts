@@ -13,10 +13,8 @@ function isShallowJson(value: unknown, depth: number): boolean {
   return Object.values(value).every((item) => isShallowJson(item, depth + 1));
 }
 
-/** Of the text of a JSON value: nobody would take it. */
-export const isNestedTooDeep = (text: string): boolean =>
-  // As deep as that it opens so many times, and closes as often.
-  text.length > 2 * MAX_DEPTH && !isShallowJson(JSON.parse(text), 0);
+/** Of what JSON has said: nobody would take it. */
+export const isNestedTooDeep = (json: Json): boolean => !isShallowJson(json, 0);
 
 export const nestedTooDeep = `nested more than ${MAX_DEPTH} deep`;
 
