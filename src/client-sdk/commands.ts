@@ -23,19 +23,20 @@ interface Command {
 /** Commands of a session. Each is settled exactly once and run at most once: what may have been sent is not sent again. */
 export class Commands {
   readonly #after: HttpTransport['after'];
+  readonly #active: () => Connection | null;
   /** Not sent, in order. */
   #waiting: Command[] = [];
   readonly #open = new Set<Command>();
-  /** The newest to which was sent. */
-  #newest: Connection | null = null;
   #isOver = false;
 
-  constructor(after: HttpTransport['after']) {
+  /** `active`: where commands go now; null: they wait. */
+  constructor(after: HttpTransport['after'], active: () => Connection | null) {
     this.#after = after;
+    this.#active = active;
   }
 
   /** Sends it now, or as soon as there is a connection. */
-  run(connection: Connection | null, call: Pick<Command, 'meta' | 'args'>, { signal, timeoutMs = limits.sdkExecMs }: CommandOptions = {}): Promise<Json> {
+  run(call: Pick<Command, 'meta' | 'args'>, { signal, timeoutMs = limits.sdkExecMs }: CommandOptions = {}): Promise<Json> {
     return new Promise((resolve, reject) => {
       if (this.#open.size >= limits.sdkWaitingCommands) {
         throw new HoldfastError('LIMIT_REACHED', { what: 'commands may be under way in one session', limit: limits.sdkWaitingCommands });
@@ -60,13 +61,14 @@ export class Commands {
       signal?.addEventListener('abort', cancel, { once: true });
       if (signal?.aborted === true || this.#isOver) cancel();
       this.#waiting.push(command);
-      if (connection !== null) this.flush(connection);
+      this.flush();
     });
   }
 
   /** Sends what waits. */
-  flush(connection: Connection): void {
-    this.#newest = connection;
+  flush(): void {
+    const connection = this.#active();
+    if (connection === null) return;
     const waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
     this.#waiting = waiting.filter((command) => !this.#send(connection, command));
   }
@@ -89,7 +91,7 @@ export class Commands {
   #wait(command: Command, refusedBy: Connection): void {
     command.isSent = false;
     this.#waiting.push(command);
-    if (this.#newest !== null && this.#newest !== refusedBy) this.flush(this.#newest);
+    if (this.#active() !== refusedBy) this.flush();
   }
 }
 

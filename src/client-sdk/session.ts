@@ -85,7 +85,7 @@ class LiveSession implements Session {
     this.#platform = platform;
     this.#options = options;
     this.#members = members;
-    this.#commands = new Commands(platform.http.after);
+    this.#commands = new Commands(platform.http.after, () => this.#active);
     this.#state = { origin: null, servedBy: null, sinceMs: platform.nowMs(), stale: true, staleSinceMs: platform.nowMs(), problem: null };
   }
 
@@ -114,7 +114,7 @@ class LiveSession implements Session {
   }
 
   exec(method: Target, args: readonly Json[] = [], options: CommandOptions = {}): Promise<Json> {
-    const answer = this.#commands.run(this.#active, { meta: metaOf(method), args }, options);
+    const answer = this.#commands.run({ meta: metaOf(method), args }, options);
     // A server that is left stays until its last answer.
     const answered = (): void => this.#changed();
     answer.then(answered, answered);
@@ -176,7 +176,7 @@ class LiveSession implements Session {
     }
     for (const meta of this.#variables.all()) this.#bindAt(connection, meta);
     this.#later(limits.sdkForgetMs, () => this.#variables.settle(connection.number));
-    this.#commands.flush(connection);
+    this.#commands.flush();
     this.#changed(null);
     void this.#learn(connection.origin);
   }
