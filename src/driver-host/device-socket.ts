@@ -34,7 +34,7 @@ export interface SocketEvents {
 
 /** A TCP connection to a device, or TLS over one. A certificate that is refused ends it before `up`. */
 export function openDeviceSocket({ host, port, tls: secured, clock }: SocketTarget, events: SocketEvents): DeviceSocket {
-  const raw = net.connect({ host, port, noDelay: true, keepAlive: true });
+  const raw = net.connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.deviceKeepAliveMs });
   const stream = secured === null ? raw : secure(raw, host, secured);
   let up = false;
   let end: LineEnd = { reason: 'the device closed the connection', permanent: false };

@@ -48,6 +48,8 @@ export class DeviceTransport implements Transport {
   #failures = 0;
   #unanswered = 0;
   #wanted = false;
+  /** `retryNow` came while a line was up or being made, which may fail for what was in the way before. */
+  #retryAtOnce = false;
   /** Other code begins: the next connection is told of as if there had been none. */
   #renewed = false;
   /** Why the present line ends, when this side ends it. */
@@ -88,7 +90,12 @@ export class DeviceTransport implements Transport {
 
   unanswered(): void {
     this.#unanswered += 1;
-    if (this.#options.connectionless && this.#unanswered >= limits.deviceUnanswered) this.reset('the device does not answer');
+    if (this.#isSilent()) this.reset('the device does not answer');
+  }
+
+  /** A connection that stands says nothing of a program that hangs, and for a quarter of an hour nothing of a machine that is gone. */
+  #isSilent(): boolean {
+    return this.#unanswered >= limits.deviceUnanswered;
   }
 
   reset(reason: string): void {
@@ -109,10 +116,9 @@ export class DeviceTransport implements Transport {
 
   /** What was in the way may be gone: the other side let go, or somebody asked for it. */
   retryNow(): void {
-    if (this.#retry === null || this.#closed !== null) return;
-    this.#retry.cancel();
-    this.#failures = 0;
-    this.#connect();
+    if (this.#closed !== null) return;
+    if (this.#retry === null) this.#retryAtOnce = this.#line !== null;
+    else this.#connectAnew();
   }
 
   renew(): void {
@@ -121,9 +127,7 @@ export class DeviceTransport implements Transport {
     // One that is being made will do.
     if (this.#line !== null && !this.#up) return;
     if (this.#line !== null) return this.#drop({ reason: 'other code begins anew', permanent: false });
-    this.#retry?.cancel();
-    this.#failures = 0;
-    this.#connect();
+    this.#connectAnew();
   }
 
   close(): Promise<void> {
@@ -142,9 +146,16 @@ export class DeviceTransport implements Transport {
     });
   }
 
+  #connectAnew(): void {
+    this.#retry?.cancel();
+    this.#failures = 0;
+    this.#connect();
+  }
+
   #connect(): void {
     const { dial, clock, mayConnect, connectionless } = this.#options;
     this.#retry = null;
+    this.#retryAtOnce = false;
     if (!mayConnect()) return this.#failed({ reason: 'the write gate is closed', permanent: false });
     let upMs: number | null = null;
     let heard = false;
@@ -165,7 +176,8 @@ export class DeviceTransport implements Transport {
       drained: () => this.#handler?.drained(),
       ended: (end) => {
         const lived = upMs !== null && clock.monotonicMs() - upMs >= GOOD_MS;
-        if (heard || (lived && !connectionless)) this.#failures = 0;
+        if (heard || (lived && !connectionless && !this.#isSilent())) this.#failures = 0;
+        if (heard || lived) this.#retryAtOnce = false;
         this.#onEnded(this.#ending ?? end, upMs !== null);
       },
     });
@@ -200,15 +212,17 @@ export class DeviceTransport implements Transport {
   /** Make-and-break: devices that are asked seldom close by themselves. One that did not let us ask has failed. */
   #mayRest(): boolean {
     const { idleMs, mayConnect } = this.#options;
-    return idleMs !== null && (this.#wrote || !this.#wanted) && mayConnect();
+    return idleMs !== null && (this.#wrote || !this.#wanted) && !this.#isSilent() && mayConnect();
   }
 
   #failed({ reason, permanent }: LineEnd): void {
     const { clock, random } = this.#options;
     // First of all: what is told of the failure may ask for a connection again.
     const nowMs = clock.monotonicMs();
+    if (this.#retryAtOnce) this.#failures = 0;
     const dueMs = nowMs + backoffMs(permanent ? breaker : soon, this.#failures, random.next());
-    this.#retry = clock.after(Math.floor(dueMs / TOGETHER_MS) * TOGETHER_MS - nowMs, () => this.#connect());
+    const pauseMs = this.#retryAtOnce ? 0 : Math.floor(dueMs / TOGETHER_MS) * TOGETHER_MS - nowMs;
+    this.#retry = clock.after(pauseMs, () => this.#connect());
     this.#failures += 1;
     this.#renewed = false;
     if (this.#connected) this.#handler?.disconnected(reason);

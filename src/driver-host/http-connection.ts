@@ -34,7 +34,7 @@ const SAFE = new Set(['GET', 'HEAD']);
 
 /**
  * HTTP to one service, a few connections that are kept for the next request. It counts as connected until a request
- * could not be delivered. Redirects are answers like others, so that no request ends at another host.
+ * could not be delivered, or several in a row were not answered. Redirects are answers like others, so that no request ends at another host.
  */
 export class HttpConnection implements HttpService {
   readonly #options: HttpConnectionOptions;
@@ -43,6 +43,8 @@ export class HttpConnection implements HttpService {
   readonly #running = new Set<Running>();
   #handler: ConnectionHandler | null = null;
   #connected = false;
+  /** Requests in a row that left and were not answered in time. */
+  #unanswered = 0;
   #broken: { problem: string; untilMs: number } | null = null;
   #drain: Timer | null = null;
   #closed = false;
@@ -149,7 +151,10 @@ export class HttpConnection implements HttpService {
         },
       };
       const aborted = (): void => running.giveUp(() => caller?.signal.reason as HoldfastError);
-      const late = (): void => running.giveUp((fate) => new HoldfastError('DEADLINE', { fate }));
+      const late = (): void => {
+        this.#late(running.left);
+        running.giveUp((fate) => new HoldfastError('DEADLINE', { fate }));
+      };
       const timer = clock.after(endMs - clock.monotonicMs(), late);
       caller?.signal.addEventListener('abort', aborted, { once: true });
       this.#running.add(running);
@@ -229,8 +234,15 @@ export class HttpConnection implements HttpService {
   #reached(): void {
     if (this.#broken !== null) this.#handler?.broken(null);
     this.#broken = null;
+    this.#unanswered = 0;
     if (!this.#connected) this.#handler?.connected();
     this.#connected = true;
+  }
+
+  #late(left: boolean): void {
+    this.#unanswered += 1;
+    if (!left) this.#lost('no connection in time');
+    else if (this.#unanswered >= limits.deviceUnanswered) this.#lost('the device does not answer');
   }
 
   #lost(reason: string): void {

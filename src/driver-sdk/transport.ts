@@ -32,7 +32,7 @@ export interface Transport extends Connection {
   write(data: Uint8Array): void;
   /** Whether commands wait or are in flight: make-and-break connects and closes by that. */
   demand(wanted: boolean): void;
-  /** An attempt of a command got no answer in time: without a connection nothing else tells that a device is gone. */
+  /** An attempt of a command got no answer in time. After a few in a row the device counts as gone. */
   unanswered(): void;
   /** Drops the connection (the device talks nonsense) and connects anew. */
   reset(reason: string): void;

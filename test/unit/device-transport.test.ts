@@ -94,6 +94,36 @@ describe('reconnect: 1 s to 10 s with jitter', () => {
     expect((attempts.at(-1)?.atMs ?? Infinity) - lostMs).toBeLessThanOrEqual(1_000);
   });
 
+  it('tries at once when told to, also after an attempt that was under way and failed', async () => {
+    const transport = open({ random: 0.5 });
+    fail();
+    transport.retryNow();
+    expect(attempts).toHaveLength(2);
+    transport.retryNow();
+    fail();
+    await clock.advance(1);
+    expect(attempts).toHaveLength(3);
+    // Accepted and cut off, as by a device that another one still holds.
+    attempts.at(-1)?.events.up();
+    transport.retryNow();
+    fail();
+    await clock.advance(1);
+    expect(attempts).toHaveLength(4);
+    fail();
+    await clock.advance(500);
+    expect(attempts).toHaveLength(4);
+  });
+
+  it('forgets that it was told to when the connection was a good one', async () => {
+    const transport = open({ random: 0.5 });
+    attempts.at(-1)?.events.up();
+    transport.retryNow();
+    await clock.advance(60_000);
+    fail();
+    await clock.advance(500);
+    expect(attempts).toHaveLength(1);
+  });
+
   it('does not dial at all through a closed gate', async () => {
     open({ mayConnect: false });
     await clock.advance(30_000);
@@ -109,6 +139,38 @@ describe('a permanent failure opens a breaker', () => {
     expect(pause).toBeLessThan(91_000);
     attempts.at(-1)?.events.up();
     expect(told).toEqual(['broken: refused', 'attempted', 'broken: null', 'connected']);
+  });
+});
+
+describe('a device that stopped answering while its connection stands', () => {
+  const silence = (transport: DeviceTransport): void => {
+    for (let times = 0; times < 4; times += 1) transport.unanswered();
+  };
+
+  it('counts as gone after four attempts in a row, and is waited for longer each time', async () => {
+    const transport = open({ random: 0.5 });
+    const pausesMs: number[] = [];
+    for (let turn = 0; turn < 3; turn += 1) {
+      attempts.at(-1)?.events.up();
+      await clock.advance(20_000);
+      silence(transport);
+      const silentMs = clock.monotonicMs();
+      await clock.advance(8_000);
+      pausesMs.push((attempts.at(-1)?.atMs ?? 0) - silentMs);
+    }
+    const gone = 'disconnected: the device does not answer';
+    expect(told).toEqual(['connected', 'attempted', gone, 'connected', gone, 'connected', gone]);
+    expect(pausesMs).toEqual([1_000, 2_000, 4_000]);
+  });
+
+  it('does not while anything comes from it', () => {
+    const transport = open();
+    attempts.at(-1)?.events.up();
+    for (let times = 0; times < 9; times += 1) {
+      transport.unanswered();
+      attempts.at(-1)?.events.received(new Uint8Array(1));
+    }
+    expect(told).toEqual(['connected', 'attempted']);
   });
 });
 

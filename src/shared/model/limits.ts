@@ -62,6 +62,7 @@ export const limits = {
   deviceReconnectMaxMs: 10_000,
   deviceBreakerMs: 60_000,
   deviceUnanswered: 4,
+  deviceKeepAliveMs: 10_000,
   makeBreakIdleMs: 10_000,
   httpConnections: 8,
   httpAnswerBytes: 4 * 1024 * 1024,
