@@ -20,19 +20,25 @@ interface Command {
   settle(outcome: Outcome): void;
 }
 
+interface Whereabouts {
+  /** Where commands go now; null: they wait. */
+  active(): Connection | null;
+  /** Is another server on its way to serve? */
+  isMoving(): boolean;
+}
+
 /** Commands of a session. Each is settled exactly once and run at most once: what may have been sent is not sent again. */
 export class Commands {
   readonly #after: HttpTransport['after'];
-  readonly #active: () => Connection | null;
+  readonly #where: Whereabouts;
   /** Not sent, in order. */
   #waiting: Command[] = [];
   readonly #open = new Set<Command>();
   #isOver = false;
 
-  /** `active`: where commands go now; null: they wait. */
-  constructor(after: HttpTransport['after'], active: () => Connection | null) {
+  constructor(after: HttpTransport['after'], where: Whereabouts) {
     this.#after = after;
-    this.#active = active;
+    this.#where = where;
   }
 
   /** Sends it now, or as soon as there is a connection. */
@@ -67,7 +73,7 @@ export class Commands {
 
   /** Sends what waits. */
   flush(): void {
-    const connection = this.#active();
+    const connection = this.#where.active();
     if (connection === null) return;
     const waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
     this.#waiting = waiting.filter((command) => !this.#send(connection, command));
@@ -81,17 +87,22 @@ export class Commands {
 
   #send(connection: Connection, command: Command): boolean {
     command.isSent = connection.request('exec', { ...command.meta, args: command.args }, (outcome) => {
-      if ('error' in outcome && outcome.error.code === 'SHUTTING_DOWN') this.#wait(command, connection);
+      if ('error' in outcome && this.#isForNext(outcome.error)) this.#wait(command, connection);
       else command.settle(outcome);
     });
     return command.isSent;
   }
 
-  /** A server that stops refuses commands without looking at them: the next one gets it, now if it is there already. */
+  /** A server that stops refuses commands without looking at them. One where nobody drives may have said who will. */
+  #isForNext({ code }: HoldfastError): boolean {
+    return code === 'SHUTTING_DOWN' || (code === 'NO_HOLDER' && this.#where.isMoving());
+  }
+
+  /** It was not run: the next server gets it, now if it is there already. */
   #wait(command: Command, refusedBy: Connection): void {
     command.isSent = false;
     this.#waiting.push(command);
-    if (this.#active() !== refusedBy) this.flush();
+    if (this.#where.active() !== refusedBy) this.flush();
   }
 }
 

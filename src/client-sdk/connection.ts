@@ -33,6 +33,8 @@ export class Connection {
   readonly #listener: ConnectionListener;
   readonly #socket: OpenSocket;
   readonly #pending = new Map<number, (outcome: Outcome) => void>();
+  /** Locations whose values stand still at this server, and since when (Unix milliseconds). */
+  readonly #stale = new Map<string, number>();
   #lastId = 0;
   #heardMs: number;
   #isReady = false;
@@ -59,6 +61,11 @@ export class Connection {
   /** Unix milliseconds of the last frame of the server. */
   get heardMs(): number {
     return this.#heardMs;
+  }
+
+  /** Since when values of this server stand still, because it does not hear who drives the devices; null: it does. */
+  get staleSinceMs(): number | null {
+    return this.#stale.size === 0 ? null : Math.min(...this.#stale.values());
   }
 
   get pending(): number {
@@ -88,10 +95,16 @@ export class Connection {
     }
     const frame = parseFrame(text);
     if (frame === null) return;
+    if (frame.type === 'staleness') this.#noteStaleness(frame);
     if (frame.type !== 'success' && frame.type !== 'error') return this.#listener.told(frame);
     const settle = this.#pending.get(frame.id);
     this.#pending.delete(frame.id);
     settle?.(frame.type === 'error' ? { error: fromWire(frame.error) } : { value: frame.value ?? null });
+  }
+
+  #noteStaleness({ location, stale, age_ms: ageMs }: Extract<Frame, { type: 'staleness' }>): void {
+    if (stale) this.#stale.set(location, this.#heardMs - ageMs);
+    else this.#stale.delete(location);
   }
 
   /** The next frame has to come within `ms`; once ready, the server is asked for one in time. */

@@ -31,6 +31,7 @@ const frameSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('error'), id: z.number(), error: errorSchema }),
   z.object({ type: z.literal('notify'), value: jsonValueSchema, revision: revisionSchema.nullable(), meta }),
   redirect,
+  z.object({ type: z.literal('staleness'), location: z.string(), stale: z.boolean(), age_ms: z.number() }),
 ]);
 export type Frame = z.output<typeof frameSchema>;
 export type RedirectFrame = z.output<typeof redirect>;

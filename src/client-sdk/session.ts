@@ -26,9 +26,9 @@ export interface SessionState {
   servedBy: 'edge' | 'master' | null;
   /** Unix milliseconds of the last change of `origin`. */
   sinceMs: number;
-  /** Values may be older than what the devices are: there is no server, or not everything is bound at it yet. */
+  /** Values may be older than what the devices are: there is no server, not everything is bound at it yet, or it does not hear who drives the devices. */
   stale: boolean;
-  /** Unix milliseconds until when values were known to be what the devices are: of its server nothing was heard since. null: they still are. */
+  /** Unix milliseconds until when values were known to be what the devices are. null: they still are. */
   staleSinceMs: number | null;
   /** Why the last attempt to reach a server failed, for people; null while one serves. */
   problem: string | null;
@@ -65,6 +65,8 @@ class LiveSession implements Session {
   readonly #variables = new Variables();
   readonly #commands: Commands;
   readonly #redirects = new Redirects();
+  /** Systems of its commands; what a session without a binding is about. */
+  readonly #commanded = new Set<string>();
   readonly #listeners = new Set<(state: SessionState) => void>();
   readonly #closing = new AbortController();
   #state: SessionState;
@@ -85,7 +87,7 @@ class LiveSession implements Session {
     this.#platform = platform;
     this.#options = options;
     this.#members = members;
-    this.#commands = new Commands(platform.http.after, () => this.#active);
+    this.#commands = new Commands(platform.http.after, { active: () => this.#active, isMoving: () => this.#next !== null });
     this.#state = { origin: null, servedBy: null, sinceMs: platform.nowMs(), stale: true, staleSinceMs: platform.nowMs(), problem: null };
   }
 
@@ -114,6 +116,7 @@ class LiveSession implements Session {
   }
 
   exec(method: Target, args: readonly Json[] = [], options: CommandOptions = {}): Promise<Json> {
+    this.#isAbout(method.system);
     const answer = this.#commands.run({ meta: metaOf(method), args }, options);
     // A server that is left stays until its last answer.
     const answered = (): void => this.#changed();
@@ -122,7 +125,7 @@ class LiveSession implements Session {
   }
 
   rest(): Client {
-    const [first = ''] = this.#members.candidates(this.#variables.systems(), this.#platform.draw);
+    const [first = ''] = this.#members.candidates(this.#systems(), this.#platform.draw);
     return this.#restAt(this.#active?.origin ?? first);
   }
 
@@ -142,7 +145,7 @@ class LiveSession implements Session {
     const pauseMs = this.#rounds === 0 ? 0 : backoffMs(redial, this.#rounds - 1, this.#platform.draw());
     this.#rounds += 1;
     this.#later(pauseMs, () => {
-      this.#candidates = this.#members.candidates(this.#variables.systems(), this.#platform.draw);
+      this.#candidates = this.#members.candidates(this.#systems(), this.#platform.draw);
       this.dial();
     });
   }
@@ -171,6 +174,7 @@ class LiveSession implements Session {
     this.#rounds = 0;
     this.#members.worked(connection.origin);
     if (before !== null) {
+      this.#redirects.moved(this.#platform.nowMs());
       this.#leaving.add(before);
       this.#later(limits.sdkLeaveMs, () => before.close());
     }
@@ -188,7 +192,7 @@ class LiveSession implements Session {
     else return;
     if (this.#closing.signal.aborted) return;
     // A move that failed: the server that pointed there serves on.
-    if (this.#active !== null) return;
+    if (this.#active !== null) return this.#commands.flush();
     this.#changed(`${connection.origin}: ${problem}`, connection.heardMs);
     void this.#learn(connection.origin);
     this.dial();
@@ -205,8 +209,9 @@ class LiveSession implements Session {
   }
 
   #told(connection: Connection, frame: Exclude<Frame, { type: 'success' | 'error' }>): void {
-    if (frame.type === 'notify') this.#variables.report(connection.number, frame);
-    else if (connection === this.#active && this.#redirects.hear(frame)) void this.#follow(connection, frame);
+    if (frame.type === 'notify') return this.#variables.report(connection.number, frame);
+    if (frame.type === 'staleness') return this.#changed();
+    if (connection === this.#active && this.#redirects.hear(frame)) void this.#follow(connection, frame);
   }
 
   /** Only to members. One that is not known yet may be new: the server that serves is asked. */
@@ -219,7 +224,6 @@ class LiveSession implements Session {
     const overtaken = this.#next;
     this.#next = null;
     overtaken?.close();
-    this.#redirects.moved(nowMs);
     this.#connect(destination);
   }
 
@@ -237,11 +241,23 @@ class LiveSession implements Session {
 
   // ── What is known ─────────────────────────────────────────────────────────
 
+  /** What it is bound to; without a binding what it commanded. */
+  #systems(): ReadonlySet<string> {
+    const bound = this.#variables.systems();
+    return bound.size > 0 ? bound : this.#commanded;
+  }
+
+  #isAbout(system: string): void {
+    if (this.#commanded.has(system) || this.#commanded.size >= limits.sdkCommandedSystems) return;
+    this.#commanded.add(system);
+    if (this.#active !== null && this.#variables.systems().size === 0) void this.#learn(this.#active.origin);
+  }
+
   /** Asks a server where the systems of this session are served; of one that let nobody in, it learns why. */
   async #learn(origin: string): Promise<void> {
     const client = this.#restAt(origin);
     try {
-      for (const system of this.#variables.systems()) {
+      for (const system of this.#systems()) {
         const [member] = await client.call(routes.members, { query: { system } }, { timeoutMs: limits.sdkConnectMs });
         if (member !== undefined) this.#members.learn(origin, system, member);
       }
@@ -280,14 +296,16 @@ class LiveSession implements Session {
     const active = this.#active;
     const isComplete = active !== null && this.#variables.isComplete(active.number);
     if (isComplete) for (const connection of this.#leaving) if (connection.pending === 0) connection.close();
+    const standsSinceMs = active?.staleSinceMs ?? null;
+    const isStale = !isComplete || standsSinceMs !== null;
     const before = this.#state;
     const origin = active?.origin ?? null;
     const after: SessionState = {
       origin,
       servedBy: origin === null ? null : this.#members.roleOf(origin),
       sinceMs: origin === before.origin ? before.sinceMs : this.#platform.nowMs(),
-      stale: !isComplete,
-      staleSinceMs: isComplete ? null : (before.staleSinceMs ?? freshMs),
+      stale: isStale,
+      staleSinceMs: isStale ? (before.staleSinceMs ?? standsSinceMs ?? freshMs) : null,
       problem,
     };
     if (JSON.stringify(after) === JSON.stringify(before)) return;

@@ -7,7 +7,7 @@ import { noWindowOrders, windowUnder } from '../shared/control/window-orders.ts'
 import type { CancelSignal } from '../shared/foundation/cancel.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
-import type { Epoch, Terms } from '../shared/model/control.ts';
+import type { Epoch } from '../shared/model/control.ts';
 import type { PostType } from '../shared/link/frames.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
@@ -17,12 +17,13 @@ import type { DocumentStore } from '../shared/ports/document-store.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { DriverRepository } from '../shared/runtime/driver-repository.ts';
+import { Freshness } from '../shared/runtime/freshness.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
-import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
+import { locationView, restoreWindowOf, termsOf, unknownTerms } from '../shared/runtime/location-view.ts';
 import type {
-  ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
+  ControlEvent, Debugging, DebugLine, DriverReloading, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
   ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView,
-  RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
+  StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -40,9 +41,7 @@ import { dialLoop } from './dial-loop.ts';
 import { edgeRoute } from './edge-route.ts';
 import { carryOutOrder } from './edge-orders.ts';
 import type { EdgeOptions, EdgePorts } from './edge-ports.ts';
-
-/** Until the location document is here, nothing may be claimed without a grant. */
-const UNKNOWN_TERMS: Terms = { failover: true, policy: 'exclusive', timeoutMs: 20_000, paused: false };
+import { masterOnly, noEnrolment, noRollouts } from './master-only.ts';
 
 type Control = LocationControl<EdgeControl, EdgeEvent, FromEdge, EdgeTimer>;
 
@@ -53,21 +52,14 @@ export class EdgeNode implements HoldfastNode {
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
   readonly modules: ModuleController;
-  readonly enrolment: EdgeEnrolment = {
-    add: () => Promise.reject(masterOnly('adding an edge')),
-    rotate: () => Promise.reject(masterOnly('rotating a secret')),
-    revoke: () => Promise.reject(masterOnly('revoking an edge')),
-  };
+  readonly freshness: Freshness;
+  readonly enrolment = noEnrolment;
+  readonly rollouts = noRollouts;
   readonly repository: RepositoryAccess = {
     request: ({ location, ...order }, signal) => {
       if (location !== this.id) return Promise.reject(masterOnly('the working copy of another location'));
       return this.#repository.request(order, signal);
     },
-  };
-  readonly rollouts: RolloutAccess = {
-    list: () => [],
-    start: () => Promise.reject(masterOnly('a roll-out')),
-    cancel: () => Promise.reject(masterOnly('a roll-out')),
   };
   readonly #ports: EdgePorts;
   readonly #options: EdgeOptions;
@@ -131,6 +123,7 @@ export class EdgeNode implements HoldfastNode {
       route: (location) => this.#route(location),
       onControlChange: (_, listener) => this.onControl(() => listener()),
     });
+    this.freshness = this.#createFreshness();
     this.#service = new PeerService({
       ...ports,
       location: this.id,
@@ -166,7 +159,7 @@ export class EdgeNode implements HoldfastNode {
     const stored = (await journal.load()).find((entry) => entry.location === this.id) ?? null;
     const history = await journal.history(this.id, limits.historyEntries);
     const document = this.#directory.edge(this.id);
-    const initial = bootEdge(stored, document === null ? UNKNOWN_TERMS : termsOf(document, false));
+    const initial = bootEdge(stored, document === null ? unknownTerms : termsOf(document, false));
     const control: Control = new LocationControl<EdgeControl, EdgeEvent, FromEdge, EdgeTimer>({
       ...this.#ports,
       location: this.id,
@@ -186,6 +179,7 @@ export class EdgeNode implements HoldfastNode {
       ...(this.#options.onStep === undefined ? {} : { onStep: this.#options.onStep }),
     });
     this.#control = control;
+    this.#scope.defer('freshness', control.onAnyStep(() => this.freshness.look()));
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
     this.#scope.defer('modules-told', this.#desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
@@ -360,6 +354,17 @@ export class EdgeNode implements HoldfastNode {
     return this.#peer.request('certificate', body, { signal, timeoutMs: limits.requestMs });
   }
 
+  #createFreshness(): Freshness {
+    // What the master drives, or hears of, comes over the link.
+    const isHeard = (location: string): boolean => this.#control !== null && (location === this.id || this.#peer.state === 'open');
+    return new Freshness({
+      clock: this.#ports.clock,
+      route: (location) => (isHeard(location) ? this.#route(location) : { via: 'wait' }),
+      lastHeardMs: () => this.#peer.lastHeardMs,
+      locationOf: (name) => this.#desk.locationOfName(name),
+    });
+  }
+
   #createRepository(): DriverRepository {
     const { deviceLink, workingCopy } = this.#ports;
     return new DriverRepository({
@@ -403,6 +408,7 @@ export class EdgeNode implements HoldfastNode {
         },
         down: (link) => {
           this.#control?.post({ type: 'link-down', nowMs: clock.monotonicMs(), link });
+          this.freshness.look();
           this.#linkClosed?.({ negotiated: this.#negotiated });
         },
         request: (kind, body, context) => {
@@ -451,6 +457,7 @@ export class EdgeNode implements HoldfastNode {
     this.#desk.underWay.tell(this.id);
     this.#feed?.wake(this.#scope.signal);
     this.#subscriptions.opened();
+    this.freshness.look();
     tellCommit(this.#peer, this.#repository.report);
     this.#repository.converge();
   }
@@ -490,5 +497,3 @@ export class EdgeNode implements HoldfastNode {
     return this.#control;
   }
 }
-
-const masterOnly = (action: string): HoldfastError => new HoldfastError('MASTER_ONLY', { action });

@@ -84,6 +84,7 @@ export class FederatedLocation {
   readonly #ports: FederatedLocationPorts;
   readonly #options: FederatedLocationOptions;
   readonly #control: Control;
+  #reachMayHaveChanged: () => void = () => undefined;
   readonly #peer: PeerLink;
   readonly #dual: DualControl;
   readonly origins: MemberOrigins;
@@ -199,6 +200,12 @@ export class FederatedLocation {
     return this.#control.onAnyStep(listener);
   }
 
+  /** Called when `route` may have become another. */
+  onReach(listener: () => void): void {
+    this.#reachMayHaveChanged = listener;
+    this.#control.onAnyStep(listener);
+  }
+
   onControl(listener: (event: ControlEvent) => void): () => void {
     return this.#control.onChange(listener);
   }
@@ -309,6 +316,7 @@ export class FederatedLocation {
         open: () => this.#onOpen(),
         down: (link, { lastHeardMs }) => {
           this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });
+          this.#reachMayHaveChanged();
         },
       },
     });
@@ -319,6 +327,7 @@ export class FederatedLocation {
     this.origins.announce();
     this.subscriptions.opened();
     this.triggers.tellAll();
+    this.#reachMayHaveChanged();
     if (this.state.durable.holder !== 'master') return;
     for (const value of this.#ports.board.values(this.id)) sendStatus(this.#peer, value);
   }

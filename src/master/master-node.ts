@@ -17,6 +17,7 @@ import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
+import { Freshness } from '../shared/runtime/freshness.ts';
 import type {
   ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
   ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
@@ -49,6 +50,7 @@ export class MasterNode implements HoldfastNode {
   readonly enrolment: EdgeEnrolment;
   readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
   readonly rollouts: RolloutAccess;
+  readonly freshness: Freshness;
   readonly #ports: MasterPorts;
   readonly #timings: ControlTimings;
   readonly #onStep: FederatedLocationOptions['onStep'];
@@ -101,6 +103,12 @@ export class MasterNode implements HoldfastNode {
         this.onControl((event) => {
           if (event.location === location) listener();
         }),
+    });
+    this.freshness = new Freshness({
+      ...ports,
+      route: (location) => this.#route(location),
+      lastHeardMs: (location) => this.#locations.get(location)?.peer.lastHeardMs ?? null,
+      locationOf: (name) => this.#desk.locationOfName(name),
     });
     this.drivers = this.#desk.drivers;
     this.modules = this.#desk.modules;
@@ -348,6 +356,7 @@ export class MasterNode implements HoldfastNode {
       for (const listener of this.#controlListeners) listener(event);
     });
     this.#locations.set(document.id, location);
+    location.onReach(() => this.freshness.look(document.id));
     return location;
   }
 

@@ -130,8 +130,10 @@ it('starts on the edge, loses it, goes on at the master, and comes back in the r
   await expect.poll(toldToDevices).toContain('slow 4321');
   federation.edge('berlin')?.process.signal('SIGKILL');
   expect(await lost).toBe('unknown');
-  await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: federation.master.origin, servedBy: 'master', stale: false });
+  // Until the master drives, nobody knows what the devices are.
+  await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: federation.master.origin, servedBy: 'master', stale: true });
   await world.until('berlin', { holder: 'master', state: 'holding', reason: 'edge-lost' }, 60_000);
+  await expect.poll(() => counter.session.state, { timeout: 10_000 }).toMatchObject({ origin: federation.master.origin, stale: false });
   await counter.goesOn();
 
   await federation.restartEdge('berlin');

@@ -112,10 +112,17 @@ it('a cut in the middle of a command is told with its fate; each edge goes on wi
   void collect(await atLisbon.stream(routes.watch, { params: { ...display, key: 'power' } }, { signal: abort.signal }), seen);
   await expect.poll(() => seen.map(({ value }) => value), { timeout: 10_000 }).toEqual([true]);
 
+  const atMaster = await socketAt(world.federation.master.origin);
+  atMaster.send({ id: 1, cmd: 'bind', ...variable });
+  await atMaster.find(({ type }) => type === 'notify', 'the value');
+
   const lost = run(atLisbon, 'slow', [25_000]).catch((error: unknown) => error);
   await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
   cutLine('cut');
   expect(await lost).toMatchObject({ code: 'LINK_LOST', facts: { fate: 'unknown' } });
+  expect(await atMaster.find(({ type }) => type === 'staleness', 'word that the value stands still')).toMatchObject({ location: 'berlin', stale: true });
+  const { headers } = await world.client.request(routes.variable, { params: { ...display, key: 'power' } });
+  expect(Number(headers['x-holdfast-status-age'])).toBeGreaterThan(0);
   expect(await command(atLisbon, 'lisbon')).toBe('hello');
   expect((await run(atBerlin, 'power', [false])).body).toBe(false);
   expect(await atBerlin.call(routes.variable, { params: { ...display, key: 'power' } })).toBe(false);
@@ -129,6 +136,8 @@ it('a cut in the middle of a command is told with its fate; each edge goes on wi
   expect(seen.map(({ value }) => value)).toEqual([true]);
 
   cutLine('open');
+  await atMaster.find(({ type, stale }) => type === 'staleness' && stale === false, 'word that it does no more');
+  expect(await atMaster.find(({ reason }) => reason === 'reached-again', 'the way back')).toMatchObject({ type: 'redirect', sys: 'sys-berlin' });
   await expect.poll(() => seen.map(({ value }) => value), { timeout: 30_000 }).toEqual([true, false]);
   expect((await run(atLisbon, 'power', [true])).body).toBe(true);
   await expect.poll(() => seen.map(({ value }) => value), { timeout: 10_000 }).toEqual([true, false, true]);

@@ -123,6 +123,17 @@ export class FakeNode implements HoldfastNode {
   readonly functionsOfModules = new Map<string, ModuleFunction>([['power', { arity: 1, params: { state: { type: 'boolean' } }, order: ['state'] }]]);
   /** Locations of modules and systems, by id. */
   readonly located = new Map<string, string>();
+  /** How old the values of a location are; without an entry they are fresh. */
+  readonly ages = new Map<string, number>();
+  readonly #freshnessListeners = new Set<(location: string) => void>();
+  readonly freshness: HoldfastNode['freshness'] = {
+    ageMs: (location) => this.ages.get(location) ?? null,
+    locationOf: (name) => this.located.get(this.named.get(slot(name)) ?? '') ?? null,
+    onChange: (listener) => {
+      this.#freshnessListeners.add(listener);
+      return () => void this.#freshnessListeners.delete(listener);
+    },
+  };
   readonly #values = new Map<string, Map<string, Json>>();
   readonly #watchers = new Set<{ target: Variable; listener: (change: StatusChange) => void }>();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
@@ -142,6 +153,13 @@ export class FakeNode implements HoldfastNode {
 
   get controlListeners(): number {
     return this.#controlListeners.size;
+  }
+
+  /** null: fresh. */
+  setAge(location: string, ageMs: number | null): void {
+    if (ageMs === null) this.ages.delete(location);
+    else this.ages.set(location, ageMs);
+    for (const listener of this.#freshnessListeners) listener(location);
   }
 
   readiness(): Readiness {

@@ -45,6 +45,11 @@ export class ServerSocket {
     this.say({ type: 'redirect', reason: 'window-open', location: 'berlin', sys, origin, alternatives: [], epoch });
   }
 
+  /** Values of a location stand still since so long; null: no more. */
+  stands(location: string, ageMs: number | null): void {
+    this.say({ type: 'staleness', location, stale: ageMs !== null, age_ms: ageMs ?? 0 });
+  }
+
   refuse(id: number, error: HoldfastError): void {
     this.say({ id, type: 'error', code: 3, error_code: 3, msg: error.message, error });
   }
@@ -101,7 +106,7 @@ export class SessionWorld {
 
   async start(options: Partial<SessionOptions> = {}): Promise<Session> {
     const storage: TextStorage = { load: async () => this.stored.at(-1) ?? null, save: async (text) => void this.stored.push(text) };
-    const session = await openSession(this.#platform(), { origins: [EDGE], apiKey: 'key-1.secret', storage, ...options });
+    const session = await openSession(this.platform(), { origins: [EDGE], apiKey: 'key-1.secret', storage, ...options });
     this.session = session;
     session.onState((state) => void this.states.push(state));
     session.bind(power, (value) => void this.values.push(value));
@@ -109,7 +114,7 @@ export class SessionWorld {
     return session;
   }
 
-  #platform(): Platform {
+  platform(): Platform {
     const http: HttpTransport = {
       showsRedirects: true,
       after: (ms, callback) => {

@@ -61,15 +61,30 @@ it('a session goes from server to server as control moves, and its REST calls go
   master.node.setStatus({ ...power, index: 1, key: 'power', value: 1 });
   edge.node.setStatus({ ...power, index: 1, key: 'power', value: 2 });
   const seen: unknown[] = [];
+  for (const { node } of [master, edge]) node.move('edge-1', { holder: 'master', epoch: { generation: 0, number: 5 } });
   session.bind(power, (value) => void seen.push(value));
   await expect.poll(() => session.state).toMatchObject({ servedBy: 'master', stale: false });
-  master.node.move('edge-1', { holder: 'master', epoch: { generation: 0, number: 5 } });
+  edge.node.move('edge-1', { holder: 'edge', epoch: { generation: 0, number: 6 } });
   master.node.move('edge-1', { holder: 'edge', epoch: { generation: 0, number: 6 } });
   await expect.poll(() => session.state).toMatchObject({ servedBy: 'edge', stale: false });
   expect(seen).toEqual([1, 2]);
   expect(await session.exec({ ...power, name: 'where' })).toBe('edge');
   expect(session.rest().origin).toBe(edge.http.origin);
   expect(await session.rest().call(routes.exec, run)).toBe('edge');
+});
+
+it('a session that begins at a server which only relays is sent on, and one without a binding stays', async () => {
+  const open = async () => {
+    const session = await connect({ origins: [master.http.origin], apiKey: master.keys.operator });
+    clients.push(session);
+    return session;
+  };
+  const idle = await open();
+  await expect.poll(() => idle.state.servedBy ?? idle.state.origin).toBe(master.http.origin);
+  const session = await open();
+  session.bind({ system: 'sys-1', module: 'Display', name: 'power' }, () => undefined);
+  await expect.poll(() => session.state).toMatchObject({ servedBy: 'edge', stale: false });
+  expect(idle.state.origin).toBe(master.http.origin);
 });
 
 it('a session with a wrong key says so', async () => {

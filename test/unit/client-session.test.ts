@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../src/shared/model/limits.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { openSession } from '../../src/client-sdk/session.ts';
 import { EDGE, MASTER, power, SessionWorld } from '../support/session-world.ts';
 
 let world: SessionWorld;
@@ -89,6 +90,37 @@ describe('where a session is', () => {
     await world.clock.advance(10);
     session.bind({ ...power, name: 'volume' }, () => undefined);
     expect(session.state).toMatchObject({ origin: EDGE, stale: true, staleSinceMs: world.clock.wallMs() });
+  });
+
+  it('says that values are stale whose server does not hear who drives the devices, and since when', async () => {
+    const session = await world.start();
+    world.edge.socket.stands('berlin', 3_000);
+    expect(session.state).toMatchObject({ origin: EDGE, stale: true, staleSinceMs: world.clock.wallMs() - 3_000 });
+    world.edge.socket.stands('paris', 9_000);
+    world.edge.socket.stands('berlin', null);
+    expect(session.state).toMatchObject({ stale: true });
+    world.edge.socket.stands('paris', null);
+    expect(session.state).toMatchObject({ stale: false, staleSinceMs: null });
+    // What stood still at one server need not at the next.
+    world.edge.socket.stands('berlin', 3_000);
+    world.edge.socket.redirect(MASTER, '0.5');
+    await world.clock.advance(10);
+    expect(session.state).toMatchObject({ origin: MASTER, stale: false, staleSinceMs: null });
+  });
+
+  it('without a binding learns the members of the systems that it commands, and goes to another server too', async () => {
+    const session = await openSession(world.platform(), { origins: [EDGE], apiKey: 'key-1.secret' });
+    const asked = () => world.edge.asked + world.master.asked;
+    await world.clock.advance(0);
+    expect(asked()).toBe(0);
+    session.exec({ ...power, name: 'where' }).catch(() => undefined);
+    await world.clock.advance(0);
+    expect(asked()).toBe(1);
+    world.edge.mode = 'refuses';
+    world.edge.socket.end();
+    await world.clock.advance(limits.sdkRedialMaxMs);
+    expect(session.state.origin).toBe(MASTER);
+    session.close();
   });
 
   it('pauses between rounds, longer each time and no longer than the limit, and comes back', async () => {
@@ -182,6 +214,19 @@ describe('redirects', () => {
     world.edge.socket.redirect(MASTER, '0.5');
     await world.clock.advance(limits.sdkConnectMs * 2);
     expect(world.session?.state).toMatchObject({ origin: EDGE, stale: false });
+  });
+
+  it('to a server that does not answer are not counted among the moves', async () => {
+    await world.start();
+    world.master.mode = 'refuses';
+    for (let round = 5; round < 9; round += 1) {
+      world.edge.socket.redirect(MASTER, `0.${round}`);
+      await world.clock.advance(10);
+    }
+    world.master.mode = 'up';
+    world.edge.socket.redirect(MASTER, '0.9');
+    await world.clock.advance(10);
+    expect(world.session?.state.origin).toBe(MASTER);
   });
 
   it('at the stop of a server: the socket may close before the next one is open', async () => {
@@ -347,6 +392,34 @@ describe('commands', () => {
     world.master.socket.say({ id: world.master.socket.requests.at(-1)?.id, type: 'success', value: 'there', meta: {} });
     await world.clock.advance(0);
     expect([slow.is, refused.is]).toEqual(['open', 'there']);
+  });
+
+  it('that a server refuses where nobody drives go to the one where it sends the session, and are refused where it sends nobody', async () => {
+    const session = await world.start();
+    const nobody = new HoldfastError('NO_HOLDER', { location: 'berlin', reason: 'lease-ended' });
+    const [refused, moved] = [settledAs(session.exec(run, [1])), settledAs(session.exec(run, [2]))];
+    const { socket } = world.edge;
+    const [first = 0, second = 0] = socket.requests.filter(({ cmd }) => cmd === 'exec').map(({ id }) => id);
+    socket.refuse(first, nobody);
+    await world.clock.advance(0);
+    expect(refused.is).toEqual(['NO_HOLDER', undefined]);
+    socket.redirect(MASTER, '0.5');
+    socket.refuse(second, nobody);
+    await world.clock.advance(10);
+    expect(world.master.socket.executed()).toEqual([[2]]);
+    world.master.socket.say({ id: world.master.socket.requests.at(-1)?.id, type: 'success', value: 'there', meta: {} });
+    await world.clock.advance(0);
+    expect(moved.is).toBe('there');
+  });
+
+  it('that wait for a move which fails go to the server of the moment', async () => {
+    const session = await world.start();
+    const answer = settledAs(session.exec(run, [1]));
+    world.master.mode = 'mute';
+    world.edge.socket.redirect(MASTER, '0.5');
+    world.edge.socket.refuse(world.edge.socket.requests.at(-1)?.id ?? 0, new HoldfastError('NO_HOLDER', { location: 'berlin', reason: 'lease-ended' }));
+    await world.clock.advance(limits.sdkConnectMs * 1.5);
+    expect([answer.is, world.edge.socket.executed()]).toEqual(['open', [[1], [1]]]);
   });
 
   it('under way at a server that is left are answered there', async () => {

@@ -32,6 +32,7 @@ const bound = async (sys: string): Promise<SocketClient> => {
   return client;
 };
 const isRedirect = (frame: unknown): boolean => typeof frame === 'object' && frame !== null && 'type' in frame && frame.type === 'redirect';
+const redirectsOf = (client: SocketClient) => client.frames.filter(isRedirect).map((frame) => [Object(frame).reason, Object(frame).origin]);
 
 describe('sockets', () => {
   it('bound to a system of a location hear who has control now, and others do not', async () => {
@@ -43,6 +44,7 @@ describe('sockets', () => {
     await here.alive();
     await elsewhere.alive();
     expect(here.frames.filter(isRedirect)).toEqual([
+      { type: 'redirect', reason: 'controlled-elsewhere', location: 'edge-1', sys: 'sys-1', origin: EDGE, alternatives: [MASTER], epoch: '0.4' },
       { type: 'redirect', reason: 'edge-lost', location: 'edge-1', sys: 'sys-1', origin: MASTER, alternatives: [EDGE], epoch: '0.5' },
       { type: 'redirect', reason: 'window-open', location: 'edge-1', sys: 'sys-1', origin: EDGE, alternatives: [MASTER], epoch: '0.6' },
     ]);
@@ -52,13 +54,49 @@ describe('sockets', () => {
   it('at an edge that lost its lease hear of the master, which takes over without telling it, and of the edge when it holds again', async () => {
     await server.close();
     await start('edge');
+    server.node.move('edge-1', { policy: 'exclusive', link: 'down' });
     const here = await bound('sys-1');
     server.node.move('edge-1', { holder: 'none', state: 'releasing', reason: 'lease-ended' });
     server.node.move('edge-1', { holder: 'none', state: 'connecting', reason: 'link-down' });
-    server.node.move('edge-1', { holder: 'edge', state: 'holding', reason: 'granted' });
+    const late = await bound('sys-1');
+    server.node.move('edge-1', { holder: 'edge', state: 'holding', reason: 'granted', link: 'up' });
+    server.node.move('edge-1', { holder: 'none', state: 'releasing', reason: 'ordered' });
+    await late.alive();
     await here.alive();
-    const told = here.frames.filter(isRedirect).map((frame) => [Object(frame).reason, Object(frame).origin]);
-    expect(told).toEqual([['lease-ended', MASTER], ['granted', EDGE]]);
+    expect(redirectsOf(here)).toEqual([['lease-ended', MASTER], ['granted', EDGE]]);
+    expect(redirectsOf(late)).toEqual([['controlled-elsewhere', MASTER], ['granted', EDGE]]);
+  });
+
+  it('hear it at their first binding to a system, and nothing where the server itself has control', async () => {
+    const client = await bound('sys-1');
+    await client.ask({ id: 2, cmd: 'bind', ...meta, name: 'volume' });
+    await client.alive();
+    expect(redirectsOf(client)).toEqual([['controlled-elsewhere', EDGE]]);
+    // The edge may have let go already, without a word here.
+    server.node.setAge('edge-1', 100);
+    expect(redirectsOf(await bound('sys-1'))).toEqual([]);
+    // Who is next to the edge can reach it.
+    server.node.move('edge-1', { link: 'down' });
+    expect(redirectsOf(await bound('sys-1'))).toEqual([['controlled-elsewhere', EDGE]]);
+    server.node.move('edge-1', { holder: 'master', state: 'holding' });
+    expect(redirectsOf(await bound('sys-1'))).toEqual([]);
+    server.node.move('edge-1', { holder: 'none', state: 'releasing' });
+    expect(redirectsOf(await bound('sys-1'))).toEqual([]);
+  });
+
+  it('hear it again when whoever has control was lost for a while and is back, once for each time', async () => {
+    const client = await bound('sys-1');
+    server.node.setAge('edge-1', 3_000);
+    server.node.setAge('edge-1', null);
+    server.node.setAge('edge-1', 3_000);
+    server.node.move('edge-1', { holder: 'master', state: 'holding', reason: 'edge-lost' });
+    server.node.setAge('edge-1', null);
+    // A move says it all.
+    server.node.setAge('edge-1', 100);
+    server.node.move('edge-1', { holder: 'edge', state: 'standby', reason: 'window-open' });
+    server.node.setAge('edge-1', null);
+    await client.alive();
+    expect(redirectsOf(client)).toEqual([['controlled-elsewhere', EDGE], ['reached-again', EDGE], ['edge-lost', MASTER], ['window-open', EDGE]]);
   });
 
   it('are never sent to an origin that is not known', async () => {
@@ -80,6 +118,14 @@ describe('sockets', () => {
 
 describe('REST', () => {
   const { get, post, as, url } = requestsTo(() => server);
+
+  it('says for how many seconds nobody was heard who drives what is asked for', async () => {
+    const ageOf = async (path: string) => (await get(`/api/engine/v2/${path}`)).headers.get('x-holdfast-status-age');
+    server.node.located.set('mod-1', 'edge-1');
+    expect(await ageOf('modules/mod-1/state')).toBeNull();
+    server.node.setAge('edge-1', 3_200);
+    expect([await ageOf('modules/mod-1/state'), await ageOf('systems/sys-1'), await ageOf('systems/sys-2')]).toEqual(['4', '4', null]);
+  });
 
   it('says in each answer who has control', async () => {
     const answer = await get('/api/engine/v2/edges/edge-1');

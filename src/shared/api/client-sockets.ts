@@ -11,7 +11,7 @@ import { SlowReaders } from './slow-readers.ts';
 import { type SessionDeps, SocketSession } from './socket-session.ts';
 import { Topics } from './topics.ts';
 
-export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' | 'largeCommands' | 'slowReaders'> {
+export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' | 'largeCommands' | 'slowReaders' | 'redirects'> {
   node: HoldfastNode;
   auth: Pick<Authenticator, 'stillValid'>;
   /** Whose credential a request carries; null: none, or not a valid one. */
@@ -82,8 +82,15 @@ export class ClientSockets {
 
   open(caller: Caller, socket: ClientSocket, remote: string): SocketSession {
     // Not earlier: a node that is being built cannot be listened to.
-    this.#redirects ??= new Redirects(this.#deps.node, this.#topics);
-    const deps = { ...this.#deps, topics: this.#topics, largeCommands: this.#largeCommands, slowReaders: this.#slowReaders, request: this.#request };
+    this.#redirects ??= this.#follow();
+    const deps = {
+      ...this.#deps,
+      topics: this.#topics,
+      redirects: this.#redirects,
+      largeCommands: this.#largeCommands,
+      slowReaders: this.#slowReaders,
+      request: this.#request,
+    };
     const session = new SocketSession(deps, { caller, socket, remote }, () => {
       this.#sessions.delete(session);
       this.#count();
@@ -94,6 +101,22 @@ export class ClientSockets {
     if (this.#closing) session.finish('shutting-down');
     this.#checkKey(session);
     return session;
+  }
+
+  #follow(): Redirects {
+    this.#deps.node.freshness.onChange((location) => this.#freshnessChanged(location));
+    return new Redirects(this.#deps.node, this.#topics);
+  }
+
+  /** Whoever is bound to modules of a location hears when their values stand still, and when they do no more. */
+  #freshnessChanged(location: string): void {
+    const { freshness } = this.#deps.node;
+    const ageMs = freshness.ageMs(location);
+    if (ageMs === null) return this.#sessions.forEach((session) => session.isFresh(location));
+    for (const { meta, members } of this.#topics.all()) {
+      if (freshness.locationOf({ system: meta.sys, module: meta.mod, index: meta.index }) !== location) continue;
+      for (const member of members) member.standsStill(location, ageMs);
+    }
   }
 
   /** After a commit: sockets of keys that were revoked or changed their role end. */

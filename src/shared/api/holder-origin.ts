@@ -16,22 +16,27 @@ export interface DirectedRequest {
   url: string;
 }
 
-type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 'locationOfSystem'>;
+type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 'locationOfSystem' | 'freshness'>;
 
 /**
- * Which server has control of what a request is about: said in each answer, and where to go for a client that asks to be
- * sent. `path`: of its route, such as `/api/engine/v2/systems/:id`.
+ * Which server has control of what a request is about, and for how many seconds values of it stand still here: said in each
+ * answer. `path`: of its route, such as `/api/engine/v2/systems/:id`.
  */
-export function holderHeaders(node: Node, request: { path: string; params: unknown }): Headers {
-  const holder = holderOf(node, request);
-  return holder === null ? {} : { 'x-holdfast-origin': holder.origin };
+export function holderHeaders(node: Node, { path, params }: { path: string; params: unknown }): Headers {
+  const location = locationOf(node, path, params);
+  const holder = holderOf(node, location);
+  const ageMs = location === null || node.location(location) === null ? null : node.freshness.ageMs(location);
+  return {
+    ...(holder === null ? {} : { 'x-holdfast-origin': holder.origin }),
+    ...(ageMs === null ? {} : { 'x-holdfast-status-age': String(Math.ceil(ageMs / 1_000)) }),
+  };
 }
 
 /** null: it is served here, as is what no edge may do, whoever has control. */
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
   if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
   const { route, params, url } = request;
-  const holder = route.masterOnly ? null : holderOf(node, { path: route.path, params });
+  const holder = route.masterOnly ? null : holderOf(node, locationOf(node, route.path, params));
   if (holder === null || holder.here) return null;
   const end = url.indexOf('?');
   const path = end === -1 ? url : url.slice(0, end);
@@ -45,8 +50,7 @@ export function redirectOf(node: Node, request: DirectedRequest): BodyReply | nu
 }
 
 /** Only members are named: what is not in their list is nobody's origin. */
-function holderOf(node: Node, { path, params }: { path: string; params: unknown }): { origin: string; here: boolean } | null {
-  const location = locationOf(node, path, params);
+function holderOf(node: Node, location: string | null): { origin: string; here: boolean } | null {
   const holder = location === null ? undefined : node.location(location)?.holder;
   if (holder === undefined || holder === 'none') return null;
   const origin = node.members().find((member) => member.location === location)?.[holder] ?? null;

@@ -1,7 +1,10 @@
 import type { RequestHeaders } from './auth.ts';
 import type { Headers } from './reply.ts';
 
-const EXPOSED = 'X-Total-Count, Link, Content-Range, X-Request-ID, X-Holdfast-Origin, X-Holdfast-Served-By, X-Holdfast-Store-Age, ETag, Retry-After';
+const EXPOSED = [
+  'X-Total-Count', 'Link', 'Content-Range', 'ETag', 'Retry-After', 'X-Request-ID',
+  'X-Holdfast-Origin', 'X-Holdfast-Served-By', 'X-Holdfast-Store-Age', 'X-Holdfast-Status-Age',
+].join(', ');
 const PREFLIGHT: Headers = {
   'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE',
   'access-control-allow-headers': 'Authorization, Content-Type, If-Match, Last-Event-ID, Prefer, X-API-Key, X-Request-ID',

@@ -7,10 +7,12 @@ import type { TopicMember, Topics } from './topics.ts';
 
 /** Why clients are sent away from a server that stops; the other reasons are those of moves of control. */
 const DRAINING = 'draining';
-/** Why an edge of an `exclusive` location lets go while its link is cut. */
-const LEASE_ENDED = 'lease-ended';
+/** Why a client is sent away that has just come. */
+const CONTROLLED_ELSEWHERE = 'controlled-elsewhere';
+/** Why it is when control has not moved: whoever has it was lost for a while. */
+const REACHED_AGAIN = 'reached-again';
 
-type Node = Pick<HoldfastNode, 'role' | 'locations' | 'location' | 'members' | 'locationOfSystem' | 'onControl'>;
+type Node = Pick<HoldfastNode, 'role' | 'locations' | 'location' | 'members' | 'locationOfSystem' | 'onControl' | 'freshness'>;
 
 /** Tells the sockets that are bound to systems of a location which server has control of it now, or goes on when this one stops. */
 export class Redirects {
@@ -18,19 +20,56 @@ export class Redirects {
   readonly #topics: Topics;
   /** Holder by location, as the clients know it. */
   readonly #told: Map<string, Holder>;
+  /** Locations of which nobody who drives them has been heard since clients were told where to go. */
+  readonly #lost = new Set<string>();
   readonly #stop: () => void;
 
   constructor(node: Node, topics: Topics) {
     this.#node = node;
     this.#topics = topics;
-    this.#told = new Map(node.locations().map(({ id, holder }) => [id, holder]));
-    this.#stop = node.onControl(({ location, holder, reason }) => {
-      // While nobody holds there is nowhere to go; but without its lease an edge knows who may hold next, and hears no more.
-      const next = holder === 'none' && node.role === 'edge' && reason === LEASE_ENDED ? 'master' : holder;
+    this.#told = new Map(node.locations().map(({ id }) => [id, this.#nextOf(id)]));
+    const stopControl = node.onControl(({ location, reason }) => {
+      const next = this.#nextOf(location);
       if (next === 'none' || next === this.#told.get(location)) return;
       this.#told.set(location, next);
+      this.#lost.delete(location);
       this.#send(location, next, reason);
     });
+    const stopFreshness = node.freshness.onChange((location) => this.#reached(location));
+    this.#stop = () => {
+      stopControl();
+      stopFreshness();
+    };
+  }
+
+  /** A socket is bound to a system that another server controls; null: it need not go. */
+  welcome(system: string): Uint8Array | null {
+    const location = this.#node.locationOfSystem(system);
+    const next = location === null ? 'none' : this.#nextOf(location);
+    if (location === null || next === 'none' || next === this.#node.role || this.#isMoving(location)) return null;
+    return this.#frame(location, { to: next, reason: CONTROLLED_ELSEWHERE, sys: system });
+  }
+
+  /** While both sides talk of a move, the other one may have let go already: it would send the client back here. */
+  #isMoving(location: string): boolean {
+    return this.#node.location(location)?.link === 'up' && this.#node.freshness.ageMs(location) !== null;
+  }
+
+  /** While nobody holds there is nowhere to go; but an edge that may not hold without a grant knows who will, and hears no more. */
+  #nextOf(location: string): Holder {
+    const view = this.#node.location(location);
+    if (view === null) return 'none';
+    const waitsForGrant = this.#node.role === 'edge' && view.policy === 'exclusive' && view.failover && view.link === 'down';
+    return view.holder === 'none' && waitsForGrant ? 'master' : view.holder;
+  }
+
+  /** Clients may have come here meanwhile, because the other server was gone for them too. */
+  #reached(location: string): void {
+    if (this.#node.freshness.ageMs(location) !== null) this.#lost.add(location);
+    else if (this.#lost.delete(location)) {
+      const next = this.#nextOf(location);
+      if (next !== 'none' && next !== this.#node.role) this.#send(location, next, REACHED_AGAIN);
+    }
   }
 
   /** The last word before a shutdown: the other side goes on. */
@@ -39,19 +78,23 @@ export class Redirects {
     for (const { id } of this.#node.locations()) this.#send(id, this.#node.role === 'master' ? 'edge' : 'master', DRAINING);
   }
 
-  /** Only to members: an origin that is not known is nobody's. */
   #send(location: string, to: 'edge' | 'master', reason: string): void {
+    for (const [sys, sockets] of this.#boundTo(location)) {
+      const frame = this.#frame(location, { to, reason, sys });
+      if (frame !== null) for (const socket of sockets) socket.tell(frame);
+    }
+  }
+
+  /** Only to members: an origin that is not known is nobody's. */
+  #frame(location: string, { to, reason, sys }: { to: 'edge' | 'master'; reason: string; sys: string }): Uint8Array | null {
     const view = this.#node.location(location);
     const member = this.#node.members().find((candidate) => candidate.location === location);
     const origin = member?.[to] ?? null;
-    if (view === null || member === undefined || origin === null) return;
+    if (view === null || member === undefined || origin === null) return null;
     const other = member[to === 'edge' ? 'master' : 'edge'];
     const alternatives = other === null || other === origin ? [] : [other];
-    for (const [sys, sockets] of this.#boundTo(location)) {
-      const frame: SocketFrame = { type: 'redirect', reason, location, sys, origin, alternatives, epoch: formatEpoch(view.epoch) };
-      const bytes = textFrame(JSON.stringify(frame));
-      for (const socket of sockets) socket.tell(bytes);
-    }
+    const frame: SocketFrame = { type: 'redirect', reason, location, sys, origin, alternatives, epoch: formatEpoch(view.epoch) };
+    return textFrame(JSON.stringify(frame));
   }
 
   #boundTo(location: string): Map<string, Set<TopicMember>> {

@@ -25,18 +25,20 @@ import { hasRole, type Caller } from './auth.ts';
 import { LargeRequests } from './large-requests.ts';
 import type { AccessRefusal } from './access-refusals.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
+import type { Redirects } from './redirects.ts';
 import type { SlowReader, SlowReaders } from './slow-readers.ts';
 import { textFrame } from '../foundation/text-frame.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Topic, TopicMember, Topics } from './topics.ts';
 
 export interface SessionDeps {
-  node: Pick<HoldfastNode, 'exec' | 'debug'>;
+  node: Pick<HoldfastNode, 'exec' | 'debug' | 'freshness'>;
   clock: Clock;
   log: Log;
   random: Random;
   metrics: Metrics;
   topics: Topics;
+  redirects: Pick<Redirects, 'welcome'>;
   commandsPerSecond: number;
   /** Of all sockets. */
   largeCommands: LargeRequests;
@@ -86,6 +88,10 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   readonly #bindings = new Map<string, Topic>();
   /** Bindings whose newest value waits until the client has read what is on its way. */
   readonly #late = new Set<Topic>();
+  /** Systems to which it is or was bound. */
+  readonly #systems = new Set<string>();
+  /** Locations of which it knows that their values stand still. */
+  readonly #stale = new Set<string>();
   readonly #debugs = new Map<string, Debugging>();
   readonly #pending = new NumberedTable<{ abort(): void }>();
   readonly #large: LargeRequests;
@@ -148,6 +154,17 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
 
   tell(frame: Uint8Array): void {
     if (!this.#over) this.#socket.send(frame);
+  }
+
+  standsStill(location: string, ageMs: number): void {
+    if (this.#stale.has(location)) return;
+    this.#stale.add(location);
+    this.#send({ type: 'staleness', location, stale: true, age_ms: Math.round(ageMs) });
+  }
+
+  /** Values of a location are what its devices are again. */
+  isFresh(location: string): void {
+    if (this.#stale.delete(location)) this.#send({ type: 'staleness', location, stale: false, age_ms: 0 });
   }
 
   /** Takes no more commands, and closes when those under way are answered. */
@@ -226,6 +243,19 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     this.#bindings.set(key, topic);
     this.#succeed('bind', { id, type: 'success', meta });
     this.changed(topic);
+    this.#tellWhereabouts(meta);
+  }
+
+  /** Where the values of a new binding come from, as far as that is news. */
+  #tellWhereabouts({ sys, mod, index }: SocketMeta): void {
+    const { node, redirects } = this.#deps;
+    const location = node.freshness.locationOf({ system: sys, module: mod, index });
+    const ageMs = location === null ? null : node.freshness.ageMs(location);
+    if (location !== null && ageMs !== null) this.standsStill(location, ageMs);
+    if (this.#systems.has(sys)) return;
+    this.#systems.add(sys);
+    const elsewhere = redirects.welcome(sys);
+    if (elsewhere !== null) this.tell(elsewhere);
   }
 
   #unbind(id: RequestId, request: SocketRequest<'unbind'>): void {
@@ -237,7 +267,13 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       this.#late.delete(topic);
       this.#deps.topics.leave(topic, this);
     }
+    for (const location of this.#stale) if (!this.#isBoundAt(location)) this.isFresh(location);
     this.#succeed('unbind', { id, type: 'success', meta });
+  }
+
+  #isBoundAt(location: string): boolean {
+    const { freshness } = this.#deps.node;
+    return [...this.#bindings.values()].some(({ meta: { sys, mod, index } }) => freshness.locationOf({ system: sys, module: mod, index }) === location);
   }
 
   /** Its number among those under way. Throws when there are too many, or too large ones. */

@@ -10,6 +10,8 @@ export interface TopicMember {
   changed(topic: Topic): void;
   /** Something that it did not ask for. */
   tell(frame: Uint8Array): void;
+  /** Values of a location to which it is bound stand still. */
+  standsStill(location: string, ageMs: number): void;
 }
 
 /** A status variable as clients call it, with everybody who is bound to it under these very words. */

@@ -96,5 +96,10 @@ export type SocketFrame =
   | { type: 'notify'; value: Json; revision: Revision | null; meta: SocketMeta }
   /** Told to clients that are bound to `sys` when another server has control. */
   | { type: 'redirect'; reason: string; location: string; sys: string; origin: string; alternatives: string[]; epoch: string }
+  /**
+   * Told to clients that are bound to modules of `location`: their values stand still here since `age_ms` (milliseconds), because
+   * nobody who drives them is heard, or (`stale` false) are what the devices are again.
+   */
+  | { type: 'staleness'; location: string; stale: boolean; age_ms: number }
   /** `node`: who drives the module. */
   | { type: 'debug'; mod: string; klass: string; level: string; msg: string; node: string; meta: SocketMeta };

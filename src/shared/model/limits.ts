@@ -208,6 +208,7 @@ export const limits = {
   sdkRedialMaxMs: 5_000,
   sdkExecMs: 12_000,
   sdkWaitingCommands: 1_000,
+  sdkCommandedSystems: 100,
   sdkForgetMs: 5_000,
   sdkLeaveMs: 12_000,
   sdkMoves: 2,

@@ -299,6 +299,11 @@ export class CommandDesk {
     return this.#options.directory.resolve(system, module, index);
   }
 
+  /** null: there is no such module. */
+  locationOfName(name: ModuleName): string | null {
+    return this.#tryResolve(name)?.location ?? null;
+  }
+
   #tryResolve(name: ModuleName): Target | null {
     try {
       return this.#resolve(name);

@@ -5,6 +5,9 @@ import type { EdgeDocument } from '../model/documents.ts';
 import type { CommitReport } from './driver-repository.ts';
 import type { LocationView } from './node.ts';
 
+/** Until the location document is here, nothing may be claimed without a grant. */
+export const unknownTerms: Terms = { failover: true, policy: 'exclusive', timeoutMs: 20_000, paused: false };
+
 /** What a location document asks of the negotiation; `paused` is an order, not part of the document. */
 export const termsOf = (edge: EdgeDocument, paused: boolean): Terms => ({
   failover: edge.failover,

@@ -11,6 +11,7 @@ import type { CommitReport, RepositoryAnswer, RepositoryOrder } from './driver-r
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { TriggerMemory } from '../triggers/memory.ts';
 import type { SystemModule } from './directory.ts';
+import type { Freshness } from './freshness.ts';
 import type { Wanted } from './wanted-state.ts';
 
 /** `revision` null: it was never set. */
@@ -70,6 +71,8 @@ export interface HoldfastNode {
   cancelRequest(id: string, by: string): Promise<RequestView>;
   /** Location of a start or stop of modules that has this id among the requests; null: it is a command, or nothing. */
   locationOfRequest(id: string): string | null;
+  /** Which values stand still because nobody who drives their devices is heard here. */
+  freshness: Pick<Freshness, 'ageMs' | 'locationOf' | 'onChange'>;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 

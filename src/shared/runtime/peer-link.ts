@@ -52,6 +52,7 @@ export class PeerLink {
   #forget: Timer | null = null;
   #sinceMs: number;
   #downReason = 'never connected';
+  #lastHeardMs: number | null = null;
 
   constructor(options: PeerLinkOptions) {
     const { clock, log, peer, handlers } = options;
@@ -111,6 +112,11 @@ export class PeerLink {
       closed: (reason) => this.#closed(socket, reason),
     });
     socket.beat();
+  }
+
+  /** Monotonic time of the last frame of a connection that has ended; null: none has. */
+  get lastHeardMs(): number | null {
+    return this.#lastHeardMs;
   }
 
   /** On this socket or not at all: a control message is never sent again. */
@@ -219,6 +225,7 @@ export class PeerLink {
     const { clock, handlers, log, metrics, peer, resumeWindowMs } = this.#options;
     this.#sinceMs = clock.wallMs();
     this.#downReason = reason;
+    this.#lastHeardMs = socket.lastHeardMs;
     metrics.set('holdfast_link_up', { peer }, 0);
     metrics.add('holdfast_link_losses_total', { peer, reason });
     log.info('link-down', { peer, reason, link: socket.number });

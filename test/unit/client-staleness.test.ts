@@ -1,0 +1,46 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startTestServer, type TestServer } from '../support/api-server.ts';
+import { type SocketClient, socketClientsOf } from '../support/socket-client.ts';
+
+let server: TestServer;
+beforeEach(async () => {
+  server = await startTestServer();
+});
+afterEach(() => server.close());
+const open = socketClientsOf(() => server);
+const meta = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
+
+describe('values that stand still because nobody who drives their devices is heard', () => {
+  const stillness = (client: SocketClient) => client.frames.filter((frame) => Object(frame).type === 'staleness');
+  const told = (stale: boolean, ageMs: number) => ({ type: 'staleness', location: 'edge-1', stale, age_ms: ageMs });
+  beforeEach(() => {
+    server.node.located.set('mod-1', 'edge-1');
+  });
+
+  it('are told of to whom they concern, once, and so is their end', async () => {
+    const [client, other] = [await open(), await open()];
+    await client.ask({ id: 1, cmd: 'bind', ...meta });
+    await client.ask({ id: 2, cmd: 'bind', ...meta, name: 'volume' });
+    server.node.setAge('edge-1', 3_210.4);
+    await client.alive();
+    expect(stillness(client)).toEqual([told(true, 3_210)]);
+    server.node.setAge('edge-1', null);
+    await client.alive();
+    await other.alive();
+    expect(stillness(client)).toEqual([told(true, 3_210), told(false, 0)]);
+    expect(stillness(other)).toEqual([]);
+  });
+
+  it('are told of to whom is bound meanwhile, and no more when the last binding ends', async () => {
+    server.node.setAge('edge-1', 5_000);
+    const client = await open();
+    await client.ask({ id: 1, cmd: 'bind', ...meta });
+    await client.ask({ id: 2, cmd: 'bind', ...meta, name: 'volume' });
+    await client.ask({ id: 3, cmd: 'unbind', ...meta });
+    await client.alive();
+    expect(stillness(client)).toEqual([told(true, 5_000)]);
+    await client.ask({ id: 4, cmd: 'unbind', ...meta, name: 'volume' });
+    await client.alive();
+    expect(stillness(client)).toEqual([told(true, 5_000), told(false, 0)]);
+  });
+});
