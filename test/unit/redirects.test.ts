@@ -131,6 +131,16 @@ describe('REST', () => {
     expect(answer.headers.get('location')).toBe(`${EDGE}/api/engine/v2/systems/sys-1/Display_1/power?a=x%3Ftimeout_ms%3D5&redirect_hops=1`);
   });
 
+  it('sends nobody on with a credential in the query, which the answer would repeat', async () => {
+    for (const name of ['api-key', 'bearer_token']) {
+      for (const query of [`${name}=${server.keys.admin}`, `a=1&${name}=${server.keys.admin}`, `${name}=`]) {
+        const answer = await prefer(`/api/engine/v2/edges/edge-1?${query}`);
+        expect([name, answer.status, answer.headers.get('location')]).toEqual([name, 200, null]);
+      }
+    }
+    expect((await prefer('/api/engine/v2/edges/edge-1?a=1')).status).toBe(307);
+  });
+
   it('sends nobody on who may not ask', async () => {
     const answer = await fetch(url('/api/engine/v2/systems/sys-1'), { redirect: 'manual', headers: { prefer: 'redirect' } });
     expect(answer.status).toBe(401);
