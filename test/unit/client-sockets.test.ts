@@ -66,7 +66,7 @@ describe('who may open a WebSocket', () => {
 
   it('takes the credential of a query or a cookie, and writes it down nowhere', async () => {
     const key = server.keys.operator;
-    for (const [query, headers] of [[`?fixed_device=true&api-key=${key}`, {}], [`?bearer_token=${key}`, {}], ['', { cookie: `a=b; api-key=${key}` }], ['', { cookie: `bearer_token=${key}` }]] as const) {
+    for (const [query, headers] of [[`?fixed_device=true&api-key=${key}`, {}], [`?bearer_token=${key}`, {}], [`?panel=a?b&api-key=${key}`, {}], ['', { cookie: `a=b; api-key=${key}` }], ['', { cookie: `bearer_token=${key}` }]] as const) {
       const client = await SocketClient.open(`${server.http.origin}${NEWER}${query}`, headers);
       expect(await client.ask('ping')).toBe('pong');
       await client.ask({ id: 1, cmd: 'exec', ...meta, name: 'nothing' });

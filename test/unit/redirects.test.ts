@@ -85,8 +85,8 @@ describe('REST', () => {
     const answer = await get('/api/engine/v2/edges/edge-1');
     expect([answer.status, answer.headers.get('x-holdfast-origin')]).toEqual([200, EDGE]);
     server.node.located.set('mod-1', 'edge-1');
-    for (const path of ['systems/sys-1', 'modules/mod-1/state', 'modules/mod-1']) {
-      expect([path, (await get(`/api/engine/v2/${path}`)).headers.get('x-holdfast-origin')]).toEqual([path, EDGE]);
+    for (const path of ['api/engine/v2/systems/sys-1', 'api/engine/v2/metadata/sys-1', 'api/engine/v2/modules/mod-1/state', 'control/api/nodes/edge-1', 'control/api/modules/mod-1']) {
+      expect([path, (await get(`/${path}`)).headers.get('x-holdfast-origin')]).toEqual([path, EDGE]);
     }
     expect((await get('/api/engine/v2/modules/mod-9/state')).headers.get('x-holdfast-origin')).toBeNull();
     expect((await get('/api/engine/v2/edges')).headers.get('x-holdfast-origin')).toBeNull();

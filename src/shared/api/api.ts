@@ -126,7 +126,7 @@ export class Api {
       commandsPerSecond: limits.clientSocketCommandsPerSecond,
       // An untrusted page does not get here, so that cookies count.
       identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),
-      trusts: (headers) => this.origins.trusts(headers),
+      trusts: (headers) => this.origins.trusts(headers, true),
       request: (call) => this.#request(call),
       asOperatingError: (error) => this.#known(error, deps.random.hex(8)),
     });
@@ -138,8 +138,10 @@ export class Api {
   async begin(start: RequestStart): Promise<RequestContext> {
     const { route, headers, requestId, remote, params, query, url } = start;
     // Before the node is ready its store may not answer; `admit` refuses then anyway.
-    const known = routes[route].role !== null && (routes[route].whileStarting || this.#deps.node.readiness().ready);
-    const caller = known ? await this.#auth.identify(credentialIn(headers, query, this.origins.trusts(headers))) : null;
+    const { role, whileStarting, audited } = routes[route];
+    const known = role !== null && (whileStarting || this.#deps.node.readiness().ready);
+    const withCookies = this.origins.trusts(headers, audited);
+    const caller = known ? await this.#auth.identify(credentialIn(headers, query, withCookies)) : null;
     return { route, caller, requestId, remote, headers, url, params, facts: {}, settled: false };
   }
 

@@ -54,9 +54,9 @@ function holderOf(node: Node, { path, params }: { path: string; params: unknown 
 }
 
 function locationOf(node: Node, path: string, params: unknown): string | null {
-  const [, kind] = /\/(systems|edges|modules)\/:id(?:\/|$)/.exec(path) ?? [];
+  const [, kind] = /\/(systems|metadata|edges|nodes|modules)\/:id(?:\/|$)/.exec(path) ?? [];
   if (kind === undefined || typeof params !== 'object' || params === null || !('id' in params) || typeof params.id !== 'string') return null;
   const { id } = params;
   if (kind === 'modules') return known(() => node.locationOf(id));
-  return kind === 'systems' ? node.locationOfSystem(id) : id;
+  return kind === 'systems' || kind === 'metadata' ? node.locationOfSystem(id) : id;
 }
