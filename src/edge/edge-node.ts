@@ -329,6 +329,7 @@ export class EdgeNode implements HoldfastNode {
   readonly requests = (): RequestView[] => this.#desk.requests();
   readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {

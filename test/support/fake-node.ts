@@ -204,6 +204,10 @@ export class FakeNode implements HoldfastNode {
     return this.located.get(this.#known(module)) ?? '';
   }
 
+  locationOfNamed(name: ModuleName): string | null {
+    return this.located.get(this.named.get(slot(name)) ?? '') ?? this.locationOfSystem(name.system);
+  }
+
   async moduleStatus(module: string): Promise<ModuleStatus> {
     return this.knownStatus(module);
   }

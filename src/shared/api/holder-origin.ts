@@ -53,7 +53,8 @@ function holderOf(node: Node, { path, params }: { path: string; params: unknown 
   return origin === null ? null : { origin, here: holder === node.role };
 }
 
-function locationOf(node: Node, path: string, params: unknown): string | null {
+/** What the parameters of a route name as its location, or as a part of it; null: nothing, or nobody knows where it belongs. */
+export function locationOf(node: Pick<Node, 'locationOf' | 'locationOfSystem'>, path: string, params: unknown): string | null {
   const [, kind] = /\/(systems|metadata|edges|nodes|modules)\/:id(?:\/|$)/.exec(path) ?? [];
   if (kind === undefined || typeof params !== 'object' || params === null || !('id' in params) || typeof params.id !== 'string') return null;
   const { id } = params;

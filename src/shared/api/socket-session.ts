@@ -31,7 +31,7 @@ import { TokenBucket } from './token-bucket.ts';
 import type { Topic, TopicMember, Topics } from './topics.ts';
 
 export interface SessionDeps {
-  node: Pick<HoldfastNode, 'exec' | 'debug'>;
+  node: Pick<HoldfastNode, 'exec' | 'debug' | 'locationOfNamed'>;
   clock: Clock;
   log: Log;
   random: Random;
@@ -367,7 +367,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome): void {
     const { id: who, user, role } = this.caller;
     const params = asked === null ? null : { sys: asked.sys, mod: asked.mod, index: asked.index, name: asked.name };
-    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params, ...outcome, remote: this.#remote });
+    const location = asked === null ? null : this.#deps.node.locationOfNamed({ system: asked.sys, module: asked.mod, index: asked.index });
+    this.#deps.log.info('command', { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────

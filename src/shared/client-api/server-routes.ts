@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { API, change, command, documents, list, open, read } from './route.ts';
+import { API, change, control, documents, list, open, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 import { jsonValueSchema } from './parse.ts';
@@ -36,7 +36,7 @@ export const serverRoutes = {
       'Commands in flight at this server: run here, passed on, or held back while control changes hands, oldest first; then starts and stops of modules.',
   },
   requestCancel: {
-    ...command,
+    ...control,
     method: 'DELETE',
     adminOf: 'request',
     path: `${API}/requests/:id`,

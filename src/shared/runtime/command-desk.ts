@@ -75,6 +75,10 @@ export class CommandDesk {
     return this.#options.directory.module(id).location;
   }
 
+  locationOfNamed(name: ModuleName): string | null {
+    return this.#tryResolve(name)?.location ?? this.#options.directory.locationOfSystem(name.system);
+  }
+
   knownStatus(id: string): ModuleStatus {
     return this.#known(this.#options.directory.module(id));
   }

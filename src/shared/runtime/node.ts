@@ -40,6 +40,8 @@ export interface HoldfastNode {
   editedOf(module: string): string | null;
   /** Location of a module by its id. Throws NOT_FOUND. */
   locationOf(module: string): string;
+  /** The same of a module that is named as in a system, or of the system when it has no such module; null: nobody knows. */
+  locationOfNamed(name: ModuleName): string | null;
   /** Status of a module by its id, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */
   moduleStatus(module: string): Promise<ModuleStatus>;
   /** The same as far as this node has been told. Throws NOT_FOUND. */
