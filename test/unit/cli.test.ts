@@ -384,6 +384,10 @@ describe('holdfast key and backup', () => {
     expect((await runWith({ answers: ['y'] }, 'key', 'revoke', id)).code).toBe(0);
     expect((await runWith({ env: env(key) }, 'status')).code).toBe(4);
     expect((await run('key', 'list')).out).toMatch(new RegExp(`^${id} .*revoked$`, 'm'));
+    const last = server.keys.admin.split('.')[0] ?? '';
+    for (const option of ['--yes', '--dry-run']) {
+      expect((await run('key', 'revoke', last, option)).err).toMatch(new RegExp(`^error: ${last} is the last key of an administrator.*\nnext: Make one first with .holdfast key add`));
+    }
     expect((await run('key', 'revoke', 'key-none', '--yes')).err).toContain('error: there is no API key key-none\n');
     expect((await run('key', 'add', '--name', 'x', '--role', 'root')).code).toBe(2);
     expect(await asJson(run('key', 'add', '--name', 'x', '-o', 'json'))).toMatchObject({ name: 'x', role: 'viewer' });

@@ -123,7 +123,7 @@ export const serverRoutes = {
     path: `${API}/api_keys/:id`,
     params: schema.byId,
     response: schema.revokedSchema,
-    description: 'Revokes an API key; its open streams end.',
+    description: 'Revokes an API key; its open streams end. The last one of an administrator is not: 409 `LAST_ADMIN_KEY`.',
   },
   tokenList: {
     ...list,

@@ -42,6 +42,12 @@ export const errorTable = {
     'Read it again and repeat the change on what is there now.',
   ),
   IN_USE: row(409, ['id', 'by'], '{id} is used by {by}', 'Take it out there first.'),
+  LAST_ADMIN_KEY: row(
+    409,
+    ['id'],
+    '{id} is the last key of an administrator: without it nobody could make another one',
+    'Make one first with `holdfast key add --name <name> --role admin`, and use it.',
+  ),
   MASTER_ONLY: row(409, ['action'], 'This server is an edge: {action} is done at the master', 'Send it to the master.'),
   STREAMS_FULL: row(503, ['limit'], 'More than {limit} event streams are open', 'Close one, or try again later.'),
   LIMIT_REACHED: row(503, ['what', 'limit'], 'No more than {limit} {what}', 'Close what is not needed, wait for answers, or send slower.'),
