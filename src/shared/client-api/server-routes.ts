@@ -43,7 +43,7 @@ export const serverRoutes = {
     params: schema.byRequestId,
     response: schema.requestSchema,
     description:
-      'Cancels a command in flight: what it was. Its caller is answered with CANCELLED. ' +
+      'Cancels a command in flight: what it was. Its caller is answered with `COMMAND_CANCELLED`. ' +
       'A start of modules ends: those whose turn has not come stay as they are; an operator must be listed in the `admins` for that.',
   },
   version: { ...open, path: `${API}/version`, response: schema.versionInfoSchema, description: 'Name and version of the server.' },

@@ -155,6 +155,13 @@ export const errorTable = {
   ),
   CANCELLED: row(499, ['fate'], 'The caller gave up; the command is {fate}', 'Nothing.'),
 
+  COMMAND_CANCELLED: row(
+    409,
+    ['by', 'fate'],
+    'An operator ({by}) cancelled the command, which is {fate}',
+    'Ask why before you repeat it; if the fate is `unknown`, look at the device first.',
+  ),
+
   // Drivers and devices
   MODULE_NOT_RUNNING: row(
     503,
