@@ -34,7 +34,7 @@ import { edgeHandlers } from './edge-service.ts';
 import { healthOf } from './rollout-health.ts';
 import { Rollouts } from './rollouts.ts';
 import type { MasterOptions, MasterPorts } from './master-ports.ts';
-import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
+import { describeOrder, followOrder, foresee, whyVoid } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
 const WINDOW_CHECK_MS = 1_000;
@@ -205,12 +205,17 @@ export class MasterNode implements HoldfastNode {
     const summary = describeOrder(request.kind, before);
     if (request.dryRun) return { before, after: foresee(request.kind, before), summary };
     this.#ports.log.info('order', { location: location.id, order: request.kind, by: request.by });
+    const follow = followOrder(request.kind);
+    let cut: string | null = null;
     location.order(request.kind);
-    await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onAnyStep(listener), {
-      clock: this.#ports.clock,
-      timeoutMs: limits.orderMs,
-      signal,
-    });
+    const isOver = (): boolean => {
+      const outcome = follow(location.state);
+      if (outcome === 'void') cut = whyVoid(location.state);
+      return outcome !== 'open';
+    };
+    const { clock } = this.#ports;
+    await until(isOver, (listener) => location.onAnyStep(listener), { clock, timeoutMs: limits.orderMs, signal });
+    if (cut !== null) throw new HoldfastError('ORDER_VOID', { location: location.id, reason: cut });
     return { before, after: location.view(), summary };
   }
 

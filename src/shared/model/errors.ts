@@ -105,6 +105,12 @@ export const errorTable = {
     'The order for {location} is refused: {reason}',
     'See `holdfast location show` for who holds it and why.',
   ),
+  ORDER_VOID: row(
+    409,
+    ['location', 'reason'],
+    'The order for {location} is void, before it was carried out: {reason}',
+    'See `holdfast location show`, and give the order again if it is still wanted: from an edge that is away the master takes over without asking it.',
+  ),
   GATE_CLOSED: row(
     503,
     ['module', 'reason'],
