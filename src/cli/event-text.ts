@@ -36,7 +36,7 @@ function what(event: EventView): string {
 }
 
 const worrying = new Set([
-  'link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated',
+  'location-not-made', 'link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated',
   'modules-not-started', 'modules-cancelled', 'access-refused',
 ]);
 

@@ -31,6 +31,7 @@ import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
+import { NotMade } from './not-made.ts';
 import { healthOf } from './rollout-health.ts';
 import { Rollouts } from './rollouts.ts';
 import type { MasterOptions, MasterPorts } from './master-ports.ts';
@@ -64,6 +65,7 @@ export class MasterNode implements HoldfastNode {
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
+  readonly #notMade: NotMade;
   /** One after the other: a document that changes while its location is made must not make a second one. */
   #federating: Promise<void> = Promise.resolve();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
@@ -83,6 +85,7 @@ export class MasterNode implements HoldfastNode {
     this.store = ports.store;
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store, ports.settingsKeys);
+    this.#notMade = new NotMade({ ...ports, directory: this.#directory });
     this.#board = new StatusBoard(ports.metrics);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
     this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });
@@ -185,11 +188,11 @@ export class MasterNode implements HoldfastNode {
   }
 
   locations(): LocationView[] {
-    return [...this.#locations.values()].map((location) => location.view());
+    return [...[...this.#locations.values()].map((location) => location.view()), ...this.#notMade.views()];
   }
 
   location(id: string): LocationView | null {
-    return this.#locations.get(id)?.view() ?? null;
+    return this.#locations.get(id)?.view() ?? this.#notMade.view(id);
   }
 
   history(location: string, limit: number): Promise<HistoryEntry[]> {
@@ -198,7 +201,7 @@ export class MasterNode implements HoldfastNode {
 
   async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const location = this.#locations.get(request.location);
-    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
+    if (location === undefined) throw this.#notMade.refusal(request.location);
     const before = location.view();
     const refusal = location.refuseOrder(request.kind);
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
@@ -221,7 +224,7 @@ export class MasterNode implements HoldfastNode {
 
   setWindow({ location: id, openMs, dryRun }: WindowRequest): OrderResult {
     const location = this.#locations.get(id);
-    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id });
+    if (location === undefined) throw this.#notMade.refusal(id);
     return location.setWindow(openMs, dryRun);
   }
 
@@ -354,6 +357,7 @@ export class MasterNode implements HoldfastNode {
       for (const listener of this.#controlListeners) listener(event);
     });
     this.#locations.set(document.id, location);
+    this.#notMade.made(document.id);
     return location;
   }
 
@@ -378,7 +382,7 @@ export class MasterNode implements HoldfastNode {
       const document = type === 'edge' ? this.#directory.edge(id) : null;
       if (document === null) continue;
       const known = this.#locations.get(id);
-      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notFederated(id, error));
+      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notMade.note(id, error));
       else known.documentChanged(document);
     }
     for (const location of this.#locations.values()) location.converge();
@@ -393,12 +397,6 @@ export class MasterNode implements HoldfastNode {
     const now = this.#directory.edge(id);
     if (now !== null && now !== document) location.documentChanged(now);
     if (this.#booted) location.booted();
-  }
-
-  /** The next change of its document tries again, or a restart; others must not wait for it. */
-  #notFederated(location: string, error: unknown): void {
-    if (!(error instanceof HoldfastError)) throw error;
-    this.#ports.log.error('location-not-made', { location, error });
   }
 
   async #waitForEdges(): Promise<void> {

@@ -58,6 +58,13 @@ describe('holdfast status', () => {
     expect(await asJson(run('location', 'list', '--output', 'json'))).toHaveLength(2);
   });
 
+  it('names a location that could not be made, and where to look', async () => {
+    server.node.views.set('edge-9', locationView('edge-9', { holder: 'none', state: 'not-made', reason: 'location-not-made', link: 'down' }));
+    const { out } = await run('status');
+    expect(out).toMatch(/^edge-9 +none .*not-made +location-not-made/m);
+    expect(out).toContain('\nThe master could not make edge-9. See holdfast doctor.\n');
+  });
+
   it('shows every location, however many pages they are', async () => {
     for (let i = 0; i < 600; i += 1) server.node.views.set(`edge-x${i}`, locationView(`edge-x${i}`));
     expect(lines((await run('status')).out)).toHaveLength(603);

@@ -70,6 +70,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['from', 'state', 'holder', 'reason', 'epoch'],
     meaning: 'The control machine of a location moved, for the reason given',
   }),
+  'location-not-made': row('control', {
+    location: 'location',
+    facts: ['error'],
+    meaning: 'The control machine of a location that was applied could not be made; the next change of its document tries again, or a restart',
+  }),
   'dual-control': row('dual-control', { location: 'location', facts: ['ms', 'epochs'], meaning: 'For how long both sides held, and under which epochs' }),
   'link-up': row('link', { location: 'location', facts: ['peer', 'remote', 'resumed'], meaning: 'The link is negotiated' }),
   'link-down': row('link', { location: 'location', facts: ['peer', 'reason'], meaning: 'The link broke, for the reason given' }),
