@@ -32,11 +32,11 @@ function what(event: EventView): string {
   if (sentence !== undefined) return sentence(event);
   const shown = Object.entries(event).filter(([name, value]) => !hidden.has(name) && value !== null);
   const facts = shown.map(([name, value]) => `${name}=${text(value)}`).join(' ');
-  return event.kind === 'audit' ? facts : `${event.event} ${facts}`.trim();
+  return event.kind === 'audit' || event.kind === 'command' ? facts : `${event.event} ${facts}`.trim();
 }
 
 const worrying = new Set([
-  'link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated',
+  'location-not-made', 'link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated',
   'modules-not-started', 'modules-cancelled', 'access-refused',
 ]);
 

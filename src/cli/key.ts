@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import { routes } from '../client-sdk/index.ts';
+import { HoldfastError, routes } from '../client-sdk/index.ts';
 import type { Role } from '../client-sdk/index.ts';
 import { roles } from '../shared/client-api/schemas.ts';
 import { CliFailure } from './failures.ts';
@@ -41,8 +41,12 @@ export function addKey(program: Command, session: Session): void {
   dangerous(key.command('revoke <id>').description('end a key for ever')).action(async (id: string, options: Danger) => {
     session.requireConfirmable(options);
     const client = await session.client();
-    const found = (await client.all(routes.keyList, id)).find((candidate) => candidate.id === id);
+    const keys = await client.all(routes.keyList);
+    const found = keys.find((candidate) => candidate.id === id);
     if (found === undefined) throw new CliFailure(`there is no API key ${id}`, 'holdfast key list');
+    const admins = keys.filter(({ role, revoked }) => role === 'admin' && !revoked);
+    // The server refuses it as well; here nobody is asked first, and a dry run says so too.
+    if (admins.length === 1 && admins[0]?.id === id) throw new HoldfastError('LAST_ADMIN_KEY', { id });
     const state = `${found.revoked ? 'revoked' : 'valid'}, with the role ${found.role}`;
     const preview = `Before: ${clean(found.id)} (${clean(found.name)}) is ${state}.\nAfter: it is revoked for ever.\n`;
     if (options.dryRun === true) {

@@ -57,7 +57,9 @@ export function locationTable(session: Session, locations: Location[]): string {
     windowText(location, now),
     modulesCell(location),
   ]);
-  return session.table(['LOCATION', 'HOLDER', 'SINCE', 'STATE', 'WHY', 'EPOCH', 'LINK', 'WINDOW', 'MODULES'], rows);
+  const table = session.table(['LOCATION', 'HOLDER', 'SINCE', 'STATE', 'WHY', 'EPOCH', 'LINK', 'WINDOW', 'MODULES'], rows);
+  const missing = locations.filter(({ state }) => state === 'not-made').map(({ id }) => `The master could not make ${id}. See holdfast doctor.\n`);
+  return `${table}${missing.join('')}`;
 }
 
 export function locationFields(session: Session, location: Location): [name: string, value: Cell][] {

@@ -15,17 +15,27 @@ const SECRET_TEXTS: readonly RegExp[] = [
   /\b[0-9a-f]{64}\b/gi,
 ];
 
+/** Shorter ones would tear words apart, and guard nothing. */
+const SHORTEST = 4;
+/** So many digits and more are hidden wherever they stand, as words are. */
+const LONG_NUMBER = 6;
+
+/** A PIN stands alone, or it is a part of a time, a version, an id: these are left whole. */
+const alone = (digits: string): RegExp => new RegExp(`(?<!\\w|\\d\\.)${digits}(?!\\w|\\.\\d)`, 'g');
+
+const patternOf = (secret: string): string | RegExp => (/^\d+$/.test(secret) && secret.length < LONG_NUMBER ? alone(secret) : secret);
+
 /** Takes secrets out of texts and values. `known`: secrets that would not be recognised by their looks. */
 export class Redactor {
-  readonly #known: readonly string[];
+  readonly #known: readonly (string | RegExp)[];
 
   constructor(known: Iterable<string>) {
-    // Shorter ones would tear words apart, and guard nothing.
-    this.#known = [...new Set(known)].filter((secret) => secret.length >= 4).toSorted((a, b) => b.length - a.length);
+    const long = [...new Set(known)].filter((secret) => secret.length >= SHORTEST);
+    this.#known = long.toSorted((a, b) => b.length - a.length).map(patternOf);
   }
 
   text(text: string): string {
-    const without = this.#known.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
+    const without = this.#known.reduce((rest: string, secret) => rest.replaceAll(secret, REDACTED), text);
     const hide = (...match: unknown[]): string => `${typeof match[1] === 'string' ? match[1] : ''}${REDACTED}`;
     return SECRET_TEXTS.reduce((rest, pattern) => rest.replaceAll(pattern, hide), without);
   }
@@ -42,15 +52,16 @@ export class Redactor {
   value(value: unknown, name = ''): unknown {
     if (SECRET_NAME.test(name) && value !== null && typeof value !== 'boolean') return REDACTED;
     if (typeof value === 'string') return this.text(value);
+    if (typeof value === 'number') return this.text(String(value)) === String(value) ? value : REDACTED;
     if (Array.isArray(value)) return value.map((item) => this.value(item));
     if (typeof value !== 'object' || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [this.text(key), this.value(inner, key)]));
   }
 }
 
-/** Texts under names of secrets, however deep: what to look for elsewhere. */
+/** Texts and numbers under names of secrets, however deep: what to look for elsewhere. */
 export function secretsIn(value: unknown, name = ''): string[] {
-  if (typeof value === 'string') return SECRET_NAME.test(name) ? [value] : [];
+  if (typeof value === 'string' || typeof value === 'number') return SECRET_NAME.test(name) ? [String(value)] : [];
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([key, inner]) => secretsIn(inner, SECRET_NAME.test(name) ? name : key));
 }

@@ -323,6 +323,7 @@ export class EdgeNode implements HoldfastNode {
   readonly requests = (): RequestView[] => this.#desk.requests();
   readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -361,7 +362,6 @@ export class EdgeNode implements HoldfastNode {
       clock: this.#ports.clock,
       route: (location) => (isHeard(location) ? this.#route(location) : { via: 'wait' }),
       lastHeardMs: () => this.#peer.lastHeardMs,
-      locationOf: (name) => this.#desk.locationOfName(name),
     });
   }
 

@@ -32,10 +32,11 @@ import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
+import { NotMade } from './not-made.ts';
 import { healthOf } from './rollout-health.ts';
 import { Rollouts } from './rollouts.ts';
 import type { MasterOptions, MasterPorts } from './master-ports.ts';
-import { describeOrder, foresee, isCarriedOut } from './order-text.ts';
+import { describeOrder, followOrder, foresee, whyVoid } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
 const WINDOW_CHECK_MS = 1_000;
@@ -66,6 +67,7 @@ export class MasterNode implements HoldfastNode {
   /** Of the systems that belong to no location. */
   readonly #ownTriggers: TriggerDesk;
   readonly #locations = new Map<string, FederatedLocation>();
+  readonly #notMade: NotMade;
   /** One after the other: a document that changes while its location is made must not make a second one. */
   #federating: Promise<void> = Promise.resolve();
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
@@ -85,6 +87,7 @@ export class MasterNode implements HoldfastNode {
     this.store = ports.store;
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store, ports.settingsKeys);
+    this.#notMade = new NotMade({ ...ports, directory: this.#directory });
     this.#board = new StatusBoard(ports.metrics);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
     this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });
@@ -108,7 +111,6 @@ export class MasterNode implements HoldfastNode {
       ...ports,
       route: (location) => this.#route(location),
       lastHeardMs: (location) => this.#locations.get(location)?.peer.lastHeardMs ?? null,
-      locationOf: (name) => this.#desk.locationOfName(name),
     });
     this.drivers = this.#desk.drivers;
     this.modules = this.#desk.modules;
@@ -193,11 +195,11 @@ export class MasterNode implements HoldfastNode {
   }
 
   locations(): LocationView[] {
-    return [...this.#locations.values()].map((location) => location.view());
+    return [...[...this.#locations.values()].map((location) => location.view()), ...this.#notMade.views()];
   }
 
   location(id: string): LocationView | null {
-    return this.#locations.get(id)?.view() ?? null;
+    return this.#locations.get(id)?.view() ?? this.#notMade.view(id);
   }
 
   history(location: string, limit: number): Promise<HistoryEntry[]> {
@@ -206,25 +208,30 @@ export class MasterNode implements HoldfastNode {
 
   async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const location = this.#locations.get(request.location);
-    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
+    if (location === undefined) throw this.#notMade.refusal(request.location);
     const before = location.view();
     const refusal = location.refuseOrder(request.kind);
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
     const summary = describeOrder(request.kind, before);
     if (request.dryRun) return { before, after: foresee(request.kind, before), summary };
     this.#ports.log.info('order', { location: location.id, order: request.kind, by: request.by });
+    const follow = followOrder(request.kind);
+    let cut: string | null = null;
     location.order(request.kind);
-    await until(() => isCarriedOut(request.kind, location.state), (listener) => location.onAnyStep(listener), {
-      clock: this.#ports.clock,
-      timeoutMs: limits.orderMs,
-      signal,
-    });
+    const isOver = (): boolean => {
+      const outcome = follow(location.state);
+      if (outcome === 'void') cut = whyVoid(location.state);
+      return outcome !== 'open';
+    };
+    const { clock } = this.#ports;
+    await until(isOver, (listener) => location.onAnyStep(listener), { clock, timeoutMs: limits.orderMs, signal });
+    if (cut !== null) throw new HoldfastError('ORDER_VOID', { location: location.id, reason: cut });
     return { before, after: location.view(), summary };
   }
 
   setWindow({ location: id, openMs, dryRun }: WindowRequest): OrderResult {
     const location = this.#locations.get(id);
-    if (location === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'location', id });
+    if (location === undefined) throw this.#notMade.refusal(id);
     return location.setWindow(openMs, dryRun);
   }
 
@@ -288,6 +295,7 @@ export class MasterNode implements HoldfastNode {
   readonly requests = (): RequestView[] => this.#desk.requests();
   readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
+  readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
@@ -357,6 +365,7 @@ export class MasterNode implements HoldfastNode {
     });
     this.#locations.set(document.id, location);
     location.onReach(() => this.freshness.look(document.id));
+    this.#notMade.made(document.id);
     return location;
   }
 
@@ -381,7 +390,7 @@ export class MasterNode implements HoldfastNode {
       const document = type === 'edge' ? this.#directory.edge(id) : null;
       if (document === null) continue;
       const known = this.#locations.get(id);
-      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notFederated(id, error));
+      if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notMade.note(id, error));
       else known.documentChanged(document);
     }
     for (const location of this.#locations.values()) location.converge();
@@ -396,12 +405,6 @@ export class MasterNode implements HoldfastNode {
     const now = this.#directory.edge(id);
     if (now !== null && now !== document) location.documentChanged(now);
     if (this.#booted) location.booted();
-  }
-
-  /** The next change of its document tries again, or a restart; others must not wait for it. */
-  #notFederated(location: string, error: unknown): void {
-    if (!(error instanceof HoldfastError)) throw error;
-    this.#ports.log.error('location-not-made', { location, error });
   }
 
   async #waitForEdges(): Promise<void> {

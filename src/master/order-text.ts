@@ -27,7 +27,7 @@ export function foresee(kind: MasterOrder, before: LocationView): LocationView {
   }
 }
 
-export function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
+function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
   switch (kind) {
     case 'takeover':
       return state.state === 'holding';
@@ -38,4 +38,37 @@ export function isCarriedOut(kind: MasterOrder, state: MasterControl): boolean {
     case 'resume':
       return !state.wanted.paused;
   }
+}
+
+/** The machine still works at it. */
+function isUnderWay(kind: MasterOrder, state: MasterControl): boolean {
+  switch (kind) {
+    case 'takeover':
+      return state.state === 'taking-over' || state.takeoverOrdered || state.link?.phase === 'ordered';
+    case 'handback':
+      return state.link?.handback === 'operator';
+    case 'pause':
+    case 'resume':
+      return false;
+  }
+}
+
+/**
+ * Follows an order over the steps after it, from one to the next. One that was under way and is so no more was cut: it is
+ * void (control.md, section 4), and nobody takes it up again.
+ */
+export function followOrder(kind: MasterOrder): (state: MasterControl) => 'open' | 'done' | 'void' {
+  let begun = false;
+  return (state) => {
+    if (isCarriedOut(kind, state)) return 'done';
+    const underWay = isUnderWay(kind, state);
+    if (begun && !underWay) return 'void';
+    begun ||= underWay;
+    return 'open';
+  };
+}
+
+export function whyVoid({ link, durable }: MasterControl): string {
+  if (durable.reason === 'takeover-failed') return durable.reason;
+  return link === null ? 'the link to the edge was lost first' : 'the edge connected anew first';
 }

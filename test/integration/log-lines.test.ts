@@ -25,8 +25,9 @@ it.each([
   expect(await logged(`log.info('first'); log.child({ a: 1 }).info('audit'); ${end}`)).toEqual(['first', 'audit']);
 });
 
-it('writes everything but audit lines at once, and what was said before it', async () => {
-  expect(await logged("log.info('audit'); log.debug('not'); log.info('second'); log.info('audit'); process.kill(process.pid, 'SIGKILL');")).toEqual(['audit', 'second']);
+it.each(['audit', 'command', 'command-served'])('writes everything but lines such as %s at once, and what was said before it', async (word) => {
+  const said = `log.info('${word}'); log.debug('not'); log.info('second'); log.info('${word}'); process.kill(process.pid, 'SIGKILL');`;
+  expect(await logged(said)).toEqual([word, 'second']);
 });
 
 it('keeps long lines and many of them whole and in order', async () => {

@@ -103,7 +103,7 @@ it('a cancelled command is cancelled where it runs, whether its client leaves or
   await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
   const [request] = await inFlight(atBerlin);
   await world.client.call(routes.requestCancel, { params: { id: request?.id ?? '' } });
-  expect(await cancelled).toBe('CANCELLED');
+  expect(await cancelled).toBe('COMMAND_CANCELLED');
 }, 60_000);
 
 it('a cut in the middle of a command is told with its fate; each edge goes on with its own; bindings catch up', async () => {

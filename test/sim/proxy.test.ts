@@ -69,7 +69,7 @@ describe('from an edge, through the master, to another edge', () => {
     expect(await nodeOf(t.master).cancelRequest(request?.id ?? '', 'anna')).toMatchObject({ user: 'test', method: 'set' });
     await t.until(() => nodeOf(t.edge('b')).requests().length === 0, '1s');
     await t.run('1s');
-    expect(cancelled.ended).toBe('CANCELLED unknown');
+    expect(cancelled.ended).toBe('COMMAND_CANCELLED unknown');
     await expect(nodeOf(t.master).cancelRequest('nothing', 'anna')).rejects.toThrow('There is no request nothing');
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { Town } from './support/town.ts';
 
 const available = { policy: 'available', timeout: 20 } as const;
@@ -333,6 +334,75 @@ describe('orders', () => {
     await t.run('3s');
     expect(t.writers('a')).toEqual(['edge']);
     expect(t.world.judge.dualControlMs('a')).toBe(0);
+  });
+
+  /** How an order at the master ends, and after how many seconds. */
+  const ordered = (t: Town, kind: 'takeover' | 'handback') => {
+    const result: { ended: string | null; seconds: number } = { ended: null, seconds: 0 };
+    const fromMs = t.world.timeline.nowMs;
+    const { node } = t.master.seat;
+    if (node === null) throw new Error('the master runs');
+    const end = (ended: string): void => void Object.assign(result, { ended, seconds: (t.world.timeline.nowMs - fromMs) / 1_000 });
+    node.order({ location: 'a', kind, by: 'anna', dryRun: false }, new AbortController().signal).then(
+      ({ summary }) => end(summary),
+      (error: unknown) => end(error instanceof HoldfastError ? `${error.code} ${JSON.stringify(error.facts)}` : String(error)),
+    );
+    return result;
+  };
+
+  const linkLost = 'ORDER_VOID {"location":"a","reason":"the link to the edge was lost first"}';
+
+  it('are answered as soon as they are void: the link was found dead before the edge had let go', async () => {
+    const t = await Town.settled({ a: available });
+    // Nothing comes any more, and nobody knows it yet.
+    t.link('a').cut();
+    const answer = ordered(t, 'takeover');
+    await t.until(() => answer.ended !== null, '20s');
+    expect(answer.ended).toBe(linkLost);
+    expect(answer.seconds).toBeLessThan(5);
+    // What it says to do next is done at once.
+    t.edge('a').crash();
+    const again = ordered(t, 'takeover');
+    await t.until(() => again.ended !== null, '3s');
+    expect([again.ended, t.holder('a')]).toEqual(['control of a moves from edge to the master', 'master']);
+  });
+
+  it('to hand back are void when the edge is gone before the master has let go, and otherwise carried out', async () => {
+    const t = await Town.settled({ a: available });
+    const taken = ordered(t, 'takeover');
+    await t.until(() => taken.ended !== null && t.master.view('a')?.state === 'waiting-window', '10s');
+    expect(taken.ended).toBe('control of a moves from edge to the master');
+    t.link('a').cut();
+    const answer = ordered(t, 'handback');
+    await t.until(() => answer.ended !== null, '20s');
+    expect([answer.ended, answer.seconds < 5]).toEqual([linkLost, true]);
+    t.link('a').heal();
+    await t.until(() => t.master.view('a')?.state === 'waiting-window', '20s');
+    const again = ordered(t, 'handback');
+    await t.until(() => again.ended !== null, '10s');
+    expect(again.ended).toBe('control of a moves from the master to the edge');
+    for (const kind of ['pause', 'resume'] as const) t.order('a', kind);
+    await t.run('1s');
+    expect(t.writers('a')).toEqual(['edge']);
+  });
+
+  it('to take over wait for the lease of an edge that is away, and are not void meanwhile', async () => {
+    const t = await Town.settled({ a: exclusive });
+    t.edge('a').crash();
+    await t.until(() => t.master.view('a')?.link === 'down', '5s');
+    const answer = ordered(t, 'takeover');
+    await t.until(() => answer.ended !== null, '15s');
+    expect(answer.ended).toContain('to the master');
+    expect(answer.seconds).toBeGreaterThan(2);
+    // Back before its lease has ended, it claims.
+    const back = await Town.settled({ a: exclusive });
+    back.link('a').cut();
+    await back.until(() => back.master.view('a')?.link === 'down', '5s');
+    const crossed = ordered(back, 'takeover');
+    await back.run('100ms');
+    back.link('a').heal();
+    await back.until(() => crossed.ended !== null, '14s');
+    expect(crossed.ended).toContain('ORDER_VOID');
   });
 
   it('the person on site takes over while the master cannot be reached', async () => {

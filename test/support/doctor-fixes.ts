@@ -91,6 +91,7 @@ export const mending = {
   'no edge has ever connected': federation('holdfast edge add'),
   'the link is down': CABLES,
   'the link is down, seen from the edge': CABLES,
+  'a location could not be made': 'what is wrong with the disk is for a person to see',
   'nobody holds': federation('holdfast location takeover', 'holdfast status'),
   'nobody holds while failover is off': CABLES,
   'control waits at the master': federation('holdfast location handback', 'holdfast window open'),

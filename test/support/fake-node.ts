@@ -128,7 +128,6 @@ export class FakeNode implements HoldfastNode {
   readonly #freshnessListeners = new Set<(location: string) => void>();
   readonly freshness: HoldfastNode['freshness'] = {
     ageMs: (location) => this.ages.get(location) ?? null,
-    locationOf: (name) => this.located.get(this.named.get(slot(name)) ?? '') ?? null,
     onChange: (listener) => {
       this.#freshnessListeners.add(listener);
       return () => void this.#freshnessListeners.delete(listener);
@@ -220,6 +219,10 @@ export class FakeNode implements HoldfastNode {
 
   locationOf(module: string): string {
     return this.located.get(this.#known(module)) ?? '';
+  }
+
+  locationOfNamed(name: ModuleName): string | null {
+    return this.located.get(this.named.get(slot(name)) ?? '') ?? this.locationOfSystem(name.system);
   }
 
   async moduleStatus(module: string): Promise<ModuleStatus> {

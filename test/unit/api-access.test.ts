@@ -55,7 +55,7 @@ describe('access', () => {
 });
 
 describe('audit', () => {
-  const audits = (): Record<string, unknown>[] => server.log.filter((line) => line.event === 'audit').map((line) => line.facts);
+  const audits = (word = 'audit'): Record<string, unknown>[] => server.log.filter((line) => line.event === word).map((line) => line.facts);
 
   it('is one line per request that changes something, with who, what and the result', async () => {
     await post('/api/engine/v2/edges/edge-1/pause', '{"dry_run":true}', { ...as('admin'), 'x-request-id': 'ticket-7' });
@@ -107,10 +107,46 @@ describe('audit', () => {
     await get('/api/engine/v2/edges');
     await post('/api/engine/v2/api_keys', '{"name":"panel","role":"viewer"}');
     await post('/api/engine/v2/systems/sys-1/Display_1/login', '["hunter2"]');
-    expect(audits().map((facts) => facts['what'])).toEqual(['POST /api/engine/v2/api_keys', 'POST /api/engine/v2/systems/:id/:module/:method']);
+    expect(audits().map((facts) => facts['what'])).toEqual(['POST /api/engine/v2/api_keys']);
+    expect(audits('command').map((facts) => facts['what'])).toEqual(['POST /api/engine/v2/systems/:id/:module/:method']);
     const text = JSON.stringify(server.log);
     expect(text).not.toContain('hunter2');
     for (const key of Object.values(server.keys)) expect(text).not.toContain(key.split('.')[1]);
+  });
+});
+
+describe('the last key of an administrator', () => {
+  const idOf = (key: string): string => key.split('.')[0] ?? '';
+  const revoke = async (key: string) => {
+    const answer = await fetch(`${server.http.origin}/api/engine/v2/api_keys/${idOf(key)}`, { method: 'DELETE', headers: as('admin') });
+    return { status: answer.status, body: (await answer.json()) as { code?: string; help?: string } };
+  };
+  const add = async (role: 'viewer' | 'admin'): Promise<string> => {
+    const answer = await post('/api/engine/v2/api_keys', JSON.stringify({ name: 'another', role }));
+    return ((await answer.json()) as { key: string }).key;
+  };
+
+  it('is not revoked, and the refusal says what to do first; tokens and keys that are revoked do not count', async () => {
+    await post('/api/engine/v2/tokens', '{"user":"anna","role":"admin"}');
+    await add('viewer');
+    const another = await add('admin');
+    expect((await revoke(another)).status).toBe(200);
+    const refused = await revoke(server.keys.admin);
+    expect([refused.status, refused.body.code, refused.body.help]).toEqual([409, 'LAST_ADMIN_KEY', expect.stringContaining('holdfast key add')]);
+    expect((await get('/api/engine/v2/users/current')).status).toBe(200);
+    // What is revoked already may be so again.
+    expect((await revoke(another)).status).toBe(200);
+    await add('admin');
+    expect((await revoke(server.keys.admin)).status).toBe(200);
+  });
+
+  it('is left by any number of revocations at once', async () => {
+    const { store } = server.node;
+    const keys = [server.keys.admin, await add('admin'), await add('admin')].map(idOf);
+    const outcomes = await Promise.allSettled(keys.map((id) => revokeCredential(store, 'api_key', id)));
+    expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true);
+    const left = (await Promise.all(keys.map((id) => store.get(id)))).filter((stored) => stored?.document.type === 'api_key' && !stored.document.revoked);
+    expect(left.length).toBeGreaterThan(0);
   });
 });
 

@@ -152,6 +152,26 @@ describe('pages of other origins', () => {
     expect(await status(EDGES, { ...as('viewer'), origin: 'https://evil.example.org' })).toBe(200);
   });
 
+  it('do not act by a link or an image either, whose GET has no origin', async () => {
+    const ofPage = (site: string, origin: Record<string, string> = {}) => ({ cookie: cookie(), 'sec-fetch-site': site, ...origin });
+    const changing = Object.values(routes).filter(({ method, audited }) => method === 'GET' && audited);
+    expect(changing.map(({ path }) => path)).toContain(`${EDGES}/:id/token`);
+    for (const { path } of changing) {
+      for (const site of ['cross-site', 'same-site', 'of a later browser']) {
+        expect([path, site, await status(path.replace(':id', 'edge-1'), ofPage(site))]).toEqual([path, site, 401]);
+      }
+    }
+    expect(server.node.enrolments).toEqual([]);
+    const token = `${EDGES}/edge-1/token`;
+    for (const headers of [ofPage('same-origin'), ofPage('none'), { cookie: cookie() }, ofPage('cross-site', { origin: PANELS }), { ...as('admin'), 'sec-fetch-site': 'cross-site' }]) {
+      expect([headers, await status(token, headers)]).toEqual([headers, 200]);
+    }
+    expect((await fetch(url(token), { method: 'HEAD', headers: as('admin') })).status).toBe(404);
+    expect(server.node.enrolments.length).toBe(5);
+    // What only reads may be linked to.
+    expect(await status(EDGES, ofPage('cross-site'))).toBe(200);
+  });
+
   it('read answers, also refusals, only if configured', async () => {
     for (const [headers, expected] of [[as('viewer'), 200], [{}, 401]] as const) {
       const answer = await get(EDGES, { ...headers, origin: PANELS });

@@ -3,6 +3,7 @@ import { HoldfastError, routes } from '../../src/client-sdk/index.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { addSite } from '../support/api-site.ts';
+import { systemDocument } from '../support/sample-documents.ts';
 
 let server: TestServer;
 beforeEach(async () => {
@@ -156,6 +157,28 @@ describe('systems and modules', () => {
     for (const path of ['/modules/mod-spare/stop', '/systems/sys-1/stop', '/modules/mod-1/start']) {
       expect([path, (await send('POST', path, undefined, as('operator'))).status]).toEqual([path, 403]);
     }
+  });
+
+  it('are only for operators of every location that a system or a driver spans', async () => {
+    const { body } = await send('POST', '/tokens', { user: 'olga', role: 'operator' });
+    const olga = { authorization: `Bearer ${String(body['token'])}` };
+    const status = async (path: string) => (await fetch(url(`${API}${path}`), { method: 'POST', headers: olga })).status;
+    // She is listed in edge-1. Each of these has a part of somebody else's: a module, all but a module, the whole.
+    const spanning = [
+      systemDocument('sys-span', { edge_control_id: 'edge-1', modules: ['mod-1', 'mod-spare'] }),
+      systemDocument('sys-abroad', { edge_control_id: 'edge-2', modules: ['mod-1'] }),
+      systemDocument('sys-central', { modules: ['mod-1'] }),
+    ];
+    await server.node.store.apply(spanning.map((document) => ({ op: 'put', document, expect: null })));
+    for (const { id } of spanning) {
+      for (const action of ['start', 'stop', 'expire']) expect([id, action, await status(`/systems/${id}/${action}`)]).toEqual([id, action, 403]);
+    }
+    for (const locations of [['edge-1', 'edge-2'], ['edge-2', 'edge-1']]) {
+      server.node.driverLocations = locations;
+      for (const action of ['reload', 'revert']) expect([locations, action, await status(`/drivers/driver-mock/${action}`)]).toEqual([locations, action, 403]);
+    }
+    expect(server.node.reloaded).toEqual([]);
+    expect(await status('/systems/sys-1/stop')).toBe(200);
   });
 
   it('a module answers by its id too', async () => {

@@ -5,6 +5,7 @@ import { routes } from '../../src/shared/client-api/routes.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { requestsTo, startTestServer, until } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
+import { addSite, WEBHOOK_SECRET } from '../support/api-site.ts';
 import { cli, startCli } from '../support/cli-run.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -132,6 +133,39 @@ describe('the audit', () => {
       expect.objectContaining({ ...what, params: { id: 'nowhere' }, result: 'NOT_FOUND', status: 404 }),
     ]);
     expect((await page('?kind=audit&location=edge-1')).events).toEqual([expect.objectContaining({ location: 'edge-1', result: 'ok' })]);
+  });
+
+  it('says of which location a system or a module is, of commands too, and of what is gone afterwards', async () => {
+    await addSite(server.node, 'olga');
+    const { located, methods } = server.node;
+    located.set('sys-1', 'edge-1').set('mod-far', 'edge-2');
+    server.node.named.set('sys-1/Far_1', 'mod-far');
+    methods.set('power', async () => null);
+    const API = '/api/engine/v2';
+    await post(`${API}/systems/sys-1/Far_1/power`, '[]');
+    await post(`${API}/systems/sys-1/Display_1/power`, '[]');
+    await post(`${API}/systems/sys-1/Display_1/none`, '[]');
+    await post(`${API}/modules/mod-2/exec/power`, '[]');
+    await post('/control/api/systems/sys-1/exec', JSON.stringify({ module: 'Display', index: 1, method: 'power', args: [] }));
+    await post(`${API}/webhook/trig-1~sys-1/notify/${WEBHOOK_SECRET}`);
+    const of = async (kind: string, location: string) => (await page(`?kind=${kind}&location=${location}`)).events.map(({ what }) => what);
+    const exec = `POST ${API}/systems/:id/:module/:method`;
+    expect(await of('command', 'edge-2')).toEqual([exec]);
+    const older = 'POST /control/api/systems/:id/exec';
+    const hook = `POST ${API}/webhook/:id/notify/:secret`;
+    expect(await of('command', 'edge-1')).toEqual([exec, exec, `POST ${API}/modules/:id/exec/:method`, older, hook]);
+
+    await post(`${API}/systems/sys-1/stop`);
+    await post(`${API}/modules/mod-1/start`);
+    await fetch(url(`${API}/modules/mod-2`), { method: 'PATCH', headers: { ...as('admin'), 'content-type': 'application/json' }, body: '{"port":7}' });
+    await post(`${API}/edges/edge-1/rotate`, '{}');
+    // The directory has heard of it when the answer is made.
+    const forget = server.node.store.onChange(() => void located.delete('sys-1'));
+    await fetch(url(`${API}/systems/sys-1`), { method: 'DELETE', headers: as('admin') });
+    forget();
+    expect(await of('audit', 'edge-1')).toEqual([
+      `POST ${API}/systems/:id/stop`, `POST ${API}/modules/:id/start`, `PATCH ${API}/modules/:id`, `POST ${API}/edges/:id/rotate`, `DELETE ${API}/systems/:id`,
+    ]);
   });
 
   it('sees a scanner, and is not flooded by it', async () => {

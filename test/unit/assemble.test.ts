@@ -113,10 +113,15 @@ it('a location whose past cannot be read is made at the next change of its docum
   past.held = Promise.reject(new HoldfastError('STORE_FAILED', { path: 'control.db', problem: 'it is torn' }));
   past.held.catch(() => undefined);
   await apply(edge('rome'));
-  expect(node.location('rome')).toBe(null);
+  const notMade = { id: 'rome', holder: 'none', state: 'not-made', reason: 'location-not-made', link: { state: 'down' } };
+  expect(await client.call(routes.edgeShow, { params: { id: 'rome' } })).toMatchObject(notMade);
+  expect(await client.call(routes.edgeList, {})).toMatchObject([notMade]);
+  const order = { params: { id: 'rome' }, body: { dry_run: false } };
+  await expect(client.call(routes.takeover, order)).rejects.toMatchObject({ code: 'ORDER_REFUSED', facts: { reason: 'location-not-made' } });
+  await expect(client.call(routes.windowOpen, { ...order, body: { ...order.body, seconds: 60 } })).rejects.toMatchObject({ code: 'ORDER_REFUSED' });
   past.held = Promise.resolve();
   await apply(edge('oslo'));
-  expect([node.location('oslo')?.id, node.location('rome')]).toEqual(['oslo', null]);
+  expect([node.location('oslo')?.state, node.location('rome')?.state]).toEqual(['suspect', 'not-made']);
   await apply(edge('rome', 8));
-  expect(node.location('rome')?.id).toBe('rome');
+  expect(node.locations().map(({ id, state }) => [id, state])).toEqual([['oslo', 'suspect'], ['rome', 'suspect']]);
 });

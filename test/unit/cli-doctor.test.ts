@@ -210,6 +210,8 @@ describe('holdfast bundle', () => {
     queryKey: 'plain-query-key',
     headerToken: 'header.token-value',
     privateKey: 'MIGHAgEAMBMGByqGSM49',
+    pin: '7319',
+    alarmCode: '90817263',
   };
   const log = [
     JSON.stringify({ event: 'request', url: `/api/engine/v2/systems?api-key=${secrets.queryKey}&q=x`, key: secrets.apiKey }),
@@ -217,6 +219,8 @@ describe('holdfast bundle', () => {
     `GET http://admin:${secrets.urlPassword}@192.0.2.1/ Authorization: Bearer ${secrets.headerToken}`,
     `HOLDFAST_ENROL=${secrets.enrolment} bearer_token=${secrets.token}`,
     `-----BEGIN PRIVATE KEY-----${secrets.privateKey}`,
+    JSON.stringify({ event: 'driver', message: `disarm ${secrets.alarmCode}#`, args: [Number(secrets.pin), Number(secrets.alarmCode), 5000] }),
+    `code${secrets.alarmCode}: door says "${secrets.pin}"`,
     'an ordinary line stays as it is',
   ].join('\n');
 
@@ -225,7 +229,7 @@ describe('holdfast bundle', () => {
     const [module] = (await server.node.store.list('mod', { limit: 1 })).map(({ document }) => document);
     const stored = await server.node.store.get(module?.id ?? '');
     if (stored === null || stored.document.type !== 'mod') throw new Error('there is a module');
-    const settings = { login: { password: secrets.devicePassword }, community: secrets.community };
+    const settings = { login: { password: secrets.devicePassword }, community: secrets.community, pin: Number(secrets.pin), alarm: { auth_code: Number(secrets.alarmCode) } };
     await server.node.store.apply([{ op: 'put', document: { ...stored.document, settings, notes: secrets.devicePassword }, expect: stored.version }]);
     server.node.views.set('edge-1', locationView('edge-1', { ...healthy, name: `Berlin ${secrets.apiKey}` }));
     const folder = folders();
@@ -249,6 +253,7 @@ describe('holdfast bundle', () => {
       metrics: ['# HELP holdfast_modules Modules', ''],
     });
     expect(text).toContain('an ordinary line stays as it is');
+    expect(text).toContain('5000');
     expect(text).not.toContain('192.0.2.1:');
   });
 
@@ -262,6 +267,11 @@ describe('holdfast bundle', () => {
   it('redaction leaves ordinary values alone', () => {
     const value = { id: 'edge-1', epoch: '0.4', since: 12.5, running: true, none: null, list: ['a b', 1], reason: 'edge-kept-devices', at: 'file.ts:3:1' };
     expect(new Redactor([]).value(value)).toEqual(value);
-    expect(new Redactor(['abc']).text('abc is too short to guard')).toBe('abc is too short to guard');
+    expect(new Redactor(['abc', '123']).text('abc and 123 are too short to guard')).toBe('abc and 123 are too short to guard');
+    // A PIN is hidden where it stands alone, and not as a part of something else.
+    const pin = new Redactor(['4711']);
+    for (const text of ['mod-4711a', '247113', '14:47:11.4711', '1.4711.2', '4711.5']) expect(pin.text(text)).toBe(text);
+    for (const text of ['4711', 'PIN=4711.', '(4711)', '4711,4711', 'sent.4711', '"4711#"']) expect(pin.text(text)).not.toContain('4711');
+    expect(pin.value({ args: [4711, 47_112], at: 1.4711 })).toEqual({ args: ['[redacted]', 47_112], at: 1.4711 });
   });
 });

@@ -58,6 +58,13 @@ describe('holdfast status', () => {
     expect(await asJson(run('location', 'list', '--output', 'json'))).toHaveLength(2);
   });
 
+  it('names a location that could not be made, and where to look', async () => {
+    server.node.views.set('edge-9', locationView('edge-9', { holder: 'none', state: 'not-made', reason: 'location-not-made', link: 'down' }));
+    const { out } = await run('status');
+    expect(out).toMatch(/^edge-9 +none .*not-made +location-not-made/m);
+    expect(out).toContain('\nThe master could not make edge-9. See holdfast doctor.\n');
+  });
+
   it('shows every location, however many pages they are', async () => {
     for (let i = 0; i < 600; i += 1) server.node.views.set(`edge-x${i}`, locationView(`edge-x${i}`));
     expect(lines((await run('status')).out)).toHaveLength(603);
@@ -384,6 +391,10 @@ describe('holdfast key and backup', () => {
     expect((await runWith({ answers: ['y'] }, 'key', 'revoke', id)).code).toBe(0);
     expect((await runWith({ env: env(key) }, 'status')).code).toBe(4);
     expect((await run('key', 'list')).out).toMatch(new RegExp(`^${id} .*revoked$`, 'm'));
+    const last = server.keys.admin.split('.')[0] ?? '';
+    for (const option of ['--yes', '--dry-run']) {
+      expect((await run('key', 'revoke', last, option)).err).toMatch(new RegExp(`^error: ${last} is the last key of an administrator.*\nnext: Make one first with .holdfast key add`));
+    }
     expect((await run('key', 'revoke', 'key-none', '--yes')).err).toContain('error: there is no API key key-none\n');
     expect((await run('key', 'add', '--name', 'x', '--role', 'root')).code).toBe(2);
     expect(await asJson(run('key', 'add', '--name', 'x', '-o', 'json'))).toMatchObject({ name: 'x', role: 'viewer' });

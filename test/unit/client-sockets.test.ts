@@ -66,7 +66,7 @@ describe('who may open a WebSocket', () => {
 
   it('takes the credential of a query or a cookie, and writes it down nowhere', async () => {
     const key = server.keys.operator;
-    for (const [query, headers] of [[`?fixed_device=true&api-key=${key}`, {}], [`?bearer_token=${key}`, {}], ['', { cookie: `a=b; api-key=${key}` }], ['', { cookie: `bearer_token=${key}` }]] as const) {
+    for (const [query, headers] of [[`?fixed_device=true&api-key=${key}`, {}], [`?bearer_token=${key}`, {}], [`?panel=a?b&api-key=${key}`, {}], ['', { cookie: `a=b; api-key=${key}` }], ['', { cookie: `bearer_token=${key}` }]] as const) {
       const client = await SocketClient.open(`${server.http.origin}${NEWER}${query}`, headers);
       expect(await client.ask('ping')).toBe('pong');
       await client.ask({ id: 1, cmd: 'exec', ...meta, name: 'nothing' });
@@ -235,13 +235,17 @@ describe('roles', () => {
     expect(Object.keys(least).toSorted()).toEqual(Object.keys(socketCommands).toSorted());
   });
 
-  it('who ran what is in the audit, with who served', async () => {
+  it('who ran what is on record, with who served, and where', async () => {
     server.node.methods.set('power', async () => null);
+    server.node.located.set('mod-1', 'edge-1').set('sys-1', 'edge-2');
     const client = await open('operator');
     await client.ask({ id: 1, cmd: 'exec', ...meta });
-    const audit = server.log.find(({ event }) => event === 'audit')?.facts;
+    const audit = server.log.find(({ event }) => event === 'command')?.facts;
     const who = server.keys.operator.split('.')[0];
-    expect(audit).toMatchObject({ who, role: 'operator', what: 'socket exec', params: meta, result: 'ok', servedBy: 'master-under-test', remote: '127.0.0.1' });
+    expect(audit).toMatchObject({ who, role: 'operator', what: 'socket exec', params: meta, location: 'edge-1', result: 'ok', servedBy: 'master-under-test', remote: '127.0.0.1' });
+    // Of a module that is not there, the location of its system.
+    await client.ask({ id: 2, cmd: 'exec', ...meta, index: 9, name: 'none' });
+    expect(server.log.findLast(({ event }) => event === 'command')?.facts).toMatchObject({ location: 'edge-2', result: 'METHOD_NOT_FOUND' });
   });
 });
 
@@ -270,7 +274,7 @@ describe('what is refused on a socket', () => {
     expect(await (await open()).ask({ id: 3, cmd: 'exec', ...meta, name: 'hunter2\n' })).toMatchObject({ code: 1 });
     const of = (word: string) => server.log.filter(({ event }) => event === word).map(({ facts }) => facts);
     const params = { sys: 'sys-1', mod: 'Display', index: 1, name: 'power' };
-    expect(of('audit')).toMatchObject([
+    expect(of('command')).toMatchObject([
       { who, what: 'socket exec', params, result: 'FORBIDDEN', remote: '127.0.0.1' },
       { what: 'socket exec', params: null, result: 'INPUT_INVALID' },
     ]);

@@ -138,11 +138,13 @@ it('log lines of a module, named as in a system or by its id, until it is stoppe
   expect(listeners.size).toBe(1);
 });
 
-it.each<[string, Route]>([
+const ways: [string, Route][] = [
   ['runs here', { via: 'here', epoch: epoch(1) }],
   ['runs at the other end of a link', { via: 'peer', peer: 'berlin', request: (_, __, { signal }) => whenAborted(signal) }],
   ['waits for control', { via: 'wait' }],
-])('a command that %s lets nobody wait who gave up, and is forgotten', async (_, route) => {
+];
+
+it.each(ways)('a command that %s lets nobody wait who gave up, and is forgotten', async (_, route) => {
   const { desk, addModule } = await makeDesk({ route, exec: (__, signal) => whenAborted(signal) });
   await addModule('mod-1', 'Display');
   await expect.poll(() => desk.count('sys', 'Display')).toBe(1);
@@ -154,4 +156,17 @@ it.each<[string, Route]>([
   abort.abort();
   await expect(answer).rejects.toMatchObject({ code: 'CANCELLED' });
   expect(desk.requests()).toEqual([]);
+});
+
+it.each(ways)('a command that %s says to its caller which operator cancelled it, and its fate', async (_, route) => {
+  const { desk, addModule } = await makeDesk({ route, exec: (__, signal) => whenAborted(signal) });
+  await addModule('mod-1', 'Display');
+  await expect.poll(() => desk.count('sys', 'Display')).toBe(1);
+  const call = { system: 'sys', module: 'Display', index: 1, method: 'on', args: [], user: 'ada', requestId: 'r', timeoutMs: 60_000 };
+  const answer = desk.exec(call, new Canceller().signal);
+  answer.catch(() => undefined);
+  await Promise.resolve();
+  await desk.cancelRequest('r', 'bob');
+  await desk.cancelRequest('r', 'eve').catch(() => undefined);
+  await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts: { by: 'bob', fate: route.via === 'wait' ? 'not-sent' : 'unknown' } });
 });

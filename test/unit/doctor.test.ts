@@ -174,6 +174,13 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['no edge has ever connected', ofLocation({ link: { state: 'down' }, reason: 'never-held' }), 'problem', /no edge has ever connected/, /holdfast edge add berlin/],
   ['the link is down', ofLocation({ link: { state: 'down' } }), 'problem', /edge is not connected/, /start the edge/],
   ['the link is down, seen from the edge', checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down' } }], edges: [] }), 'problem', /no link to a master/, /holdfast doctor --data/],
+  [
+    'a location could not be made',
+    ofLocation({ holder: 'none', state: 'not-made', reason: 'location-not-made', link: { state: 'down' } }),
+    'problem',
+    /stored, but the master could not make it/,
+    /`holdfast events --location berlin` says why; .*restart the master.*`holdfast apply -f <file>`/,
+  ],
   ['nobody holds', ofLocation({ holder: 'none' }), 'problem', /nobody holds it/, /holdfast location takeover berlin/],
   ['nobody holds while failover is off', ofLocation({ holder: 'none', failover: false }), 'problem', /nobody holds it/, /^start the edge.*failover: false/],
   ['control waits at the master', ofLocation(atMaster), 'warning', /the master holds it while its edge is connected/, /`holdfast location handback berlin`, or `holdfast window open berlin --for 2m`/],

@@ -83,6 +83,19 @@ describe('an event log', () => {
     expect(log.read(begin, only('audit'), 100).missing).toBe(40);
   });
 
+  it('keeps changes of documents through any number of commands, also over a restart', async () => {
+    const { open } = world();
+    const log = await open();
+    const recording = recordingLog(createMemoryLog(), log);
+    recording.info('audit', { what: 'DELETE /api/engine/v2/systems/:id', who: 'key-1' });
+    for (let i = 0; i < 50; i += 1) recording.info('command', { what: 'socket exec', who: 'key-2' });
+    await log.close();
+    for (const each of [log, await open()]) {
+      expect(each.read(null, only('audit'), 10).events).toMatchObject([{ who: 'key-1' }]);
+      expect(each.read(null, only('command'), 100).events.length).toBe(10);
+    }
+  });
+
   it('remembers over a restart what it has forgotten', async () => {
     const { open } = world();
     const before = await open();

@@ -16,7 +16,7 @@ beforeEach(() => {
   clock = new FakeClock();
   lastHeardMs = null;
   changes = [];
-  freshness = new Freshness({ clock, route: () => route, lastHeardMs: () => lastHeardMs, locationOf: () => null });
+  freshness = new Freshness({ clock, route: () => route, lastHeardMs: () => lastHeardMs });
   freshness.onChange((location) => void changes.push([location, freshness.ageMs(location)]));
 });
 

@@ -17,7 +17,7 @@ const target = { location: 'berlin', module: 'mod-1' };
 const context = { signal: new AbortController().signal, deadlineMs: 10_000 };
 
 /** What a node answers on the link of `berlin`; `say` speaks for its driver, `posts` is what went to the peer. */
-function createService(passesOn: boolean) {
+function createService(passesOn: boolean, run = async (): Promise<object> => ({ value: 1, servedBy: 'lisbon' })) {
   const clock = new FakeClock();
   const log = createMemoryLog();
   const posts: { type: string; body: Json }[] = [];
@@ -27,7 +27,7 @@ function createService(passesOn: boolean) {
   // Of the desk only what a relay needs.
   const desk = {
     target: (id: string) => ({ module: id, location: 'lisbon' }),
-    serve: async (call: object, how: object) => (served.push({ ...call, ...how }), { value: 1, servedBy: 'lisbon' }),
+    serve: async (call: object, how: object) => (served.push({ ...call, ...how }), await run()),
     modules: {
       serveWanted: async (request: object, location: string) => (served.push({ ...request, location }), { changed: 1, modules: 2 }),
       serve: async (call: { modules: string[] }, _: AbortSignal, forward: boolean) => (served.push({ ...call, forward }), { modules: call.modules, servedBy: 'lisbon' }),
@@ -156,6 +156,26 @@ describe('what a peer may ask', () => {
       const body = { ...asked, location: 'berlin', live: { ...live, edit: bad } };
       await expect(atEdge.service.request('reload', body, context), bad.file).rejects.toMatchObject({ code: 'INPUT_INVALID' });
     }
+  });
+
+  it('an edge has what it serves on record: commands in its log, what changes modules in the audit', async () => {
+    const { log, service } = createService(false);
+    const here = { ...body, location: 'berlin' };
+    await service.request('exec', here, context);
+    const reload = { location: 'berlin', driver: 'lamp', module: null, user: 'bob', entry: 'master-1', requestId: 'r' };
+    await service.request('reload', reload, context);
+    const served = { user: 'anna', via: 'other', location: 'berlin', module: 'mod-2', method: 'on', requestId: 'r' };
+    expect(log.lines).toEqual([
+      { level: 'info', event: 'command-served', facts: { what: 'exec', ...served, result: 'ok', servedBy: 'lisbon' } },
+      { level: 'info', event: 'audit', facts: { what: 'reload', ...served, user: 'bob', module: 'lamp', method: 'reload', result: 'ok', servedBy: 'lisbon' } },
+    ]);
+    expect(JSON.stringify(log.lines)).not.toContain('args');
+  });
+
+  it('an edge has on record what failed too', async () => {
+    const { log, service } = createService(false, async () => Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: 'mod-2' })));
+    await expect(service.request('exec', { ...body, location: 'berlin' }, context)).rejects.toMatchObject({ code: 'DEVICE_OFFLINE' });
+    expect(log.lines).toMatchObject([{ level: 'info', event: 'command-served', facts: { user: 'anna', result: 'DEVICE_OFFLINE', servedBy: null } }]);
   });
 
   it('a master relays for users of that edge only, and audits it', async () => {

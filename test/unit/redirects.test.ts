@@ -131,8 +131,8 @@ describe('REST', () => {
     const answer = await get('/api/engine/v2/edges/edge-1');
     expect([answer.status, answer.headers.get('x-holdfast-origin')]).toEqual([200, EDGE]);
     server.node.located.set('mod-1', 'edge-1');
-    for (const path of ['systems/sys-1', 'modules/mod-1/state', 'modules/mod-1']) {
-      expect([path, (await get(`/api/engine/v2/${path}`)).headers.get('x-holdfast-origin')]).toEqual([path, EDGE]);
+    for (const path of ['api/engine/v2/systems/sys-1', 'api/engine/v2/metadata/sys-1', 'api/engine/v2/modules/mod-1/state', 'control/api/nodes/edge-1', 'control/api/modules/mod-1']) {
+      expect([path, (await get(`/${path}`)).headers.get('x-holdfast-origin')]).toEqual([path, EDGE]);
     }
     expect((await get('/api/engine/v2/modules/mod-9/state')).headers.get('x-holdfast-origin')).toBeNull();
     expect((await get('/api/engine/v2/edges')).headers.get('x-holdfast-origin')).toBeNull();
@@ -175,6 +175,16 @@ describe('REST', () => {
   it('keeps all of the query', async () => {
     const answer = await prefer('/api/engine/v2/systems/sys-1/Display_1/power?a=x?timeout_ms=5', { method: 'POST', body: '[]' });
     expect(answer.headers.get('location')).toBe(`${EDGE}/api/engine/v2/systems/sys-1/Display_1/power?a=x%3Ftimeout_ms%3D5&redirect_hops=1`);
+  });
+
+  it('sends nobody on with a credential in the query, which the answer would repeat', async () => {
+    for (const name of ['api-key', 'bearer_token']) {
+      for (const query of [`${name}=${server.keys.admin}`, `a=1&${name}=${server.keys.admin}`, `${name}=`]) {
+        const answer = await prefer(`/api/engine/v2/edges/edge-1?${query}`);
+        expect([name, answer.status, answer.headers.get('location')]).toEqual([name, 200, null]);
+      }
+    }
+    expect((await prefer('/api/engine/v2/edges/edge-1?a=1')).status).toBe(307);
   });
 
   it('sends nobody on who may not ask', async () => {

@@ -24,6 +24,13 @@ export function checkFederation(facts: FederationFacts): Finding[] {
 function checkLocation(location: Location, { role, site }: FederationFacts): Finding[] {
   const { id, holder, state, reason, modules } = location;
   const check = `location ${id}`;
+  if (state === 'not-made') {
+    return [problem(
+      check,
+      'its document is stored, but the master could not make it: nobody controls it, and its edge is refused',
+      `\`holdfast events --location ${id}\` says why; mend that, then restart the master, or change the document with \`holdfast apply -f <file>\``,
+    )];
+  }
   const bad = [...linkOf(location, role), ...holderOf(location, role), ...pausesOf(location)];
   if (modules.failing > 0) {
     bad.push(problem(

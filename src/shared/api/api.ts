@@ -21,7 +21,7 @@ import { ClientSockets } from './client-sockets.ts';
 import { credentialIn } from './credential-text.ts';
 import { createHandlers } from './handlers.ts';
 import type { Handlers } from './handlers.ts';
-import { holderHeaders, redirectOf } from './holder-origin.ts';
+import { holderHeaders, locationOf, redirectOf } from './holder-origin.ts';
 import { KeptLists } from './kept-lists.ts';
 import { LargeRequests } from './large-requests.ts';
 import { ListTurns } from './list-turns.ts';
@@ -64,6 +64,8 @@ export interface RequestContext {
   /** Path and query as they came. */
   readonly url: string;
   readonly params: unknown;
+  /** That it is about, for the audit. */
+  readonly location: string | null;
   readonly facts: NotedFacts;
   settled: boolean;
 }
@@ -126,7 +128,7 @@ export class Api {
       commandsPerSecond: limits.clientSocketCommandsPerSecond,
       // An untrusted page does not get here, so that cookies count.
       identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),
-      trusts: (headers) => this.origins.trusts(headers),
+      trusts: (headers) => this.origins.trusts(headers, true),
       request: (call) => this.#request(call),
       asOperatingError: (error) => this.#known(error, deps.random.hex(8)),
     });
@@ -138,9 +140,17 @@ export class Api {
   async begin(start: RequestStart): Promise<RequestContext> {
     const { route, headers, requestId, remote, params, query, url } = start;
     // Before the node is ready its store may not answer; `admit` refuses then anyway.
-    const known = routes[route].role !== null && (routes[route].whileStarting || this.#deps.node.readiness().ready);
-    const caller = known ? await this.#auth.identify(credentialIn(headers, query, this.origins.trusts(headers))) : null;
-    return { route, caller, requestId, remote, headers, url, params, facts: {}, settled: false };
+    const { role, whileStarting, audited } = routes[route];
+    const known = role !== null && (whileStarting || this.#deps.node.readiness().ready);
+    const withCookies = this.origins.trusts(headers, audited !== null);
+    const caller = known ? await this.#auth.identify(credentialIn(headers, query, withCookies)) : null;
+    return { route, caller, requestId, remote, headers, url, params, location: this.#locationFor(route, params), facts: {}, settled: false };
+  }
+
+  /** As the documents say now: what is removed has none afterwards. */
+  #locationFor(route: RouteName, params: unknown): string | null {
+    const { audited, path } = routes[route];
+    return audited === null ? null : locationOf(this.#deps.node, path, params);
   }
 
   /** What every answer to this request says, errors included. */
@@ -262,7 +272,8 @@ export class Api {
     if (!isRouteName(route) || routes[route].answer !== 'json') {
       throw new HoldfastError('INPUT_INVALID', { field: 'route', problem: 'is no route that is answered in JSON; /openapi.json has their names' });
     }
-    const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, facts: {}, settled: false };
+    const location = this.#locationFor(route, params);
+    const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, location, facts: {}, settled: false };
     try {
       this.admit(context);
       const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
@@ -299,17 +310,18 @@ export class Api {
     context.settled = true;
     const route: Route = routes[context.route];
     this.#deps.metrics.add('holdfast_api_requests_total', { route: context.route, status: String(status) });
-    if (!route.audited) return;
-    const ofLocation = route.adminOf === 'location' ? byId.safeParse(context.params) : null;
-    this.#deps.log.info('audit', {
+    if (route.audited === null) return;
+    // What is no valid parameter may be anything, such as a key in the wrong place.
+    const valid = route.params.safeParse(context.params).success;
+    const location = context.facts.location ?? (valid ? context.location : null);
+    this.#deps.log.info(route.audited, {
       who: context.caller?.id ?? 'nobody',
       user: context.caller?.user ?? null,
       role: context.caller?.role ?? null,
       what: `${route.method} ${route.path}`,
-      // What is no valid parameter may be anything, such as a key in the wrong place.
-      params: route.params.safeParse(context.params).success ? withoutSecret(context.params) : null,
-      ...(ofLocation?.success ? { location: ofLocation.data.id } : {}),
+      params: valid ? withoutSecret(context.params) : null,
       ...context.facts,
+      ...(location === null ? {} : { location }),
       result,
       status,
       remote: context.remote,

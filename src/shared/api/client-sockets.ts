@@ -110,11 +110,11 @@ export class ClientSockets {
 
   /** Whoever is bound to modules of a location hears when their values stand still, and when they do no more. */
   #freshnessChanged(location: string): void {
-    const { freshness } = this.#deps.node;
-    const ageMs = freshness.ageMs(location);
+    const { node } = this.#deps;
+    const ageMs = node.freshness.ageMs(location);
     if (ageMs === null) return this.#sessions.forEach((session) => session.isFresh(location));
     for (const { meta, members } of this.#topics.all()) {
-      if (freshness.locationOf({ system: meta.sys, module: meta.mod, index: meta.index }) !== location) continue;
+      if (node.locationOfNamed({ system: meta.sys, module: meta.mod, index: meta.index }) !== location) continue;
       for (const member of members) member.standsStill(location, ageMs);
     }
   }

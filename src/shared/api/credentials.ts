@@ -5,7 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Change, DocumentStore } from '../ports/document-store.ts';
 import type { Random } from '../ports/random.ts';
 import { hashSecret } from './auth.ts';
-import { listAll } from './lists.ts';
+import { listAll, listStored } from './lists.ts';
 
 /** What new credentials are made with. */
 export interface CredentialMaker {
@@ -55,11 +55,24 @@ export async function createToken(
   return { id: fields.id, user, role, expires_at, token: `${fields.id}.${secret}` };
 }
 
-/** Revokes a key or a token; the document stays, so that its id still explains old audit lines. */
+/**
+ * Revokes a key or a token; the document stays, so that its id still explains old audit lines. Throws NOT_FOUND,
+ * VERSION_CONFLICT, LAST_ADMIN_KEY.
+ */
 export async function revokeCredential(store: DocumentStore, type: CredentialDocument['type'], id: string): Promise<void> {
   const stored = await store.get(id);
   if (stored?.document.type !== type) throw new HoldfastError('NOT_FOUND', { kind: type === 'token' ? 'token' : 'API key', id });
-  await store.apply([{ op: 'put', document: { ...stored.document, revoked: true }, expect: stored.version }]);
+  const revoke: Change = { op: 'put', document: { ...stored.document, revoked: true }, expect: stored.version };
+  await store.apply(isAdminKey(stored.document) ? [revoke, await keepAnother(store, id)] : [revoke]);
+}
+
+const isAdminKey = (document: CredentialDocument): boolean => document.type === 'api_key' && document.role === 'admin' && !document.revoked;
+
+/** Tokens do not count: they end. The key is written as it is, so that of two revocations at once one finds it changed and fails. */
+async function keepAnother(store: DocumentStore, id: string): Promise<Change> {
+  const other = (await listStored(store, 'api_key')).find(({ document }) => document.id !== id && isAdminKey(document));
+  if (other === undefined) throw new HoldfastError('LAST_ADMIN_KEY', { id });
+  return { op: 'put', document: other.document, expect: other.version };
 }
 
 const KEPT_SECONDS = 86_400;

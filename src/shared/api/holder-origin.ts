@@ -57,10 +57,11 @@ function holderOf(node: Node, location: string | null): { origin: string; here: 
   return origin === null ? null : { origin, here: holder === node.role };
 }
 
-function locationOf(node: Node, path: string, params: unknown): string | null {
-  const [, kind] = /\/(systems|edges|modules)\/:id(?:\/|$)/.exec(path) ?? [];
+/** What the parameters of a route name as its location, or as a part of it; null: nothing, or nobody knows where it belongs. */
+export function locationOf(node: Pick<Node, 'locationOf' | 'locationOfSystem'>, path: string, params: unknown): string | null {
+  const [, kind] = /\/(systems|metadata|edges|nodes|modules)\/:id(?:\/|$)/.exec(path) ?? [];
   if (kind === undefined || typeof params !== 'object' || params === null || !('id' in params) || typeof params.id !== 'string') return null;
   const { id } = params;
   if (kind === 'modules') return known(() => node.locationOf(id));
-  return kind === 'systems' ? node.locationOfSystem(id) : id;
+  return kind === 'systems' || kind === 'metadata' ? node.locationOfSystem(id) : id;
 }

@@ -13,8 +13,8 @@ export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
   return {
     exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, requestId, signal, note }) => {
-      const command = { method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
-      return served(await execute(deps, { system: id, module: module.name, index: module.index, ...command }, signal), note);
+      const command = { system: id, module: module.name, index: module.index, method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
+      return await execute(deps, command, { signal, note });
     }),
     moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, requestId, signal, note }) => {
       const command = { id, method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
@@ -88,9 +88,11 @@ function served({ value, servedBy }: ExecAnswer, note: RawCall['note']) {
   return { body: value, headers: { 'x-holdfast-served-by': servedBy } };
 }
 
-/** Runs a method of a module of a system, wherever it is controlled. */
-export const execute = (deps: HandlerDeps, request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> =>
-  bounded(deps, request.timeoutMs, signal, (signal) => deps.node.exec(request, signal));
+/** Runs a method of a module of a system, wherever it is controlled: that location, and who ran it, are for the audit too. */
+export async function execute(deps: HandlerDeps, request: ExecRequest, { signal, note }: Pick<RawCall, 'signal' | 'note'>) {
+  note({ location: deps.node.locationOfNamed(request) });
+  return served(await bounded(deps, request.timeoutMs, signal, (signal) => deps.node.exec(request, signal)), note);
+}
 
 /** The node keeps the deadline; ours is only the net below it. */
 const bounded = (

@@ -37,9 +37,8 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
     })),
     olderExec: answer(routes.olderExec, async ({ params: { id }, body: { module, index, method, args }, caller, requestId, signal, note }) => {
       const request = { system: id, module, index, method, args, user: caller.user, requestId, timeoutMs: limits.requestMs };
-      const { value, servedBy } = await execute(deps, request, signal);
-      note({ servedBy });
-      return { body: [value], headers: { 'x-holdfast-served-by': servedBy } };
+      const { body: value, headers } = await execute(deps, request, { signal, note });
+      return { body: [value], headers };
     }),
     olderState: answer(routes.olderState, async ({ params: { id }, query: { module, index, lookup } }) => ({
       body: lookedUp((await node.status(id, module, index)).values, lookup),

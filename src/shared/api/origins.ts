@@ -20,10 +20,13 @@ export class Origins {
     this.#allowed = new Set(allowed);
   }
 
-  /** A page that nobody trusts must not act with the cookies of a browser. Without `Origin` it is no page of another site. */
-  trusts(headers: RequestHeaders): boolean {
-    const { origin, host } = headers;
-    if (origin === undefined) return true;
+  /**
+   * A page that nobody trusts must not act with the cookies of a browser. Without `Origin` it is no page of another site,
+   * or a link or an image of one, with which the browser sends a GET: harmless if that only reads. `changes`: it does more.
+   */
+  trusts(headers: RequestHeaders, changes: boolean): boolean {
+    const { origin, host, 'sec-fetch-site': from = 'none' } = headers;
+    if (origin === undefined) return !changes || from === 'none' || from === 'same-origin';
     if (typeof origin !== 'string') return false;
     return this.#allowed.has(origin) || (typeof host === 'string' && hostOf(origin) === host.toLowerCase());
   }

@@ -32,7 +32,7 @@ import { TokenBucket } from './token-bucket.ts';
 import type { Topic, TopicMember, Topics } from './topics.ts';
 
 export interface SessionDeps {
-  node: Pick<HoldfastNode, 'exec' | 'debug' | 'freshness'>;
+  node: Pick<HoldfastNode, 'exec' | 'debug' | 'locationOfNamed' | 'freshness'>;
   clock: Clock;
   log: Log;
   random: Random;
@@ -249,7 +249,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   /** Where the values of a new binding come from, as far as that is news. */
   #tellWhereabouts({ sys, mod, index }: SocketMeta): void {
     const { node, redirects } = this.#deps;
-    const location = node.freshness.locationOf({ system: sys, module: mod, index });
+    const location = node.locationOfNamed({ system: sys, module: mod, index });
     const ageMs = location === null ? null : node.freshness.ageMs(location);
     if (location !== null && ageMs !== null) this.standsStill(location, ageMs);
     if (this.#systems.has(sys)) return;
@@ -272,8 +272,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   }
 
   #isBoundAt(location: string): boolean {
-    const { freshness } = this.#deps.node;
-    return [...this.#bindings.values()].some(({ meta: { sys, mod, index } }) => freshness.locationOf({ system: sys, module: mod, index }) === location);
+    const { node } = this.#deps;
+    return [...this.#bindings.values()].some(({ meta: { sys, mod, index } }) => node.locationOfNamed({ system: sys, module: mod, index }) === location);
   }
 
   /** Its number among those under way. Throws when there are too many, or too large ones. */
@@ -403,7 +403,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome): void {
     const { id: who, user, role } = this.caller;
     const params = asked === null ? null : { sys: asked.sys, mod: asked.mod, index: asked.index, name: asked.name };
-    this.#deps.log.info('audit', { who, user, role, what: `socket ${what}`, params, ...outcome, remote: this.#remote });
+    const location = asked === null ? null : this.#deps.node.locationOfNamed({ system: asked.sys, module: asked.mod, index: asked.index });
+    this.#deps.log.info('command', { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────

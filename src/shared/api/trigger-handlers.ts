@@ -6,7 +6,7 @@ import type { HoldfastNode, TriggerView } from '../runtime/node.ts';
 import { sameSecret } from './auth.ts';
 import { collectionHandlers, shown } from './document-handlers.ts';
 import { answer } from './handler.ts';
-import type { HandlerDeps } from './handler.ts';
+import type { HandlerDeps, RawCall } from './handler.ts';
 import { pageOf } from './lists.ts';
 import { findDocument } from './modules.ts';
 import { listHeaders } from './reply.ts';
@@ -46,21 +46,22 @@ export function triggerHandlers(deps: HandlerDeps) {
       await findDocument(node.store, 'sys', id);
       return listed(routes.triggersOfSystem.path.replace(':id', id), query, ({ system }) => system.id === id);
     }),
-    webhook: answer(routes.webhook, async ({ params: { id }, headers, requestId, signal }) => {
+    webhook: answer(routes.webhook, async ({ params: { id }, headers, ...call }) => {
       const given = headers['x-webhook-secret'];
-      return await called(node, { id, secret: typeof given === 'string' ? given : '', requestId }, signal);
+      return await called(node, { id, secret: typeof given === 'string' ? given : '' }, call);
     }),
-    webhookWithSecret: answer(routes.webhookWithSecret, async ({ params, requestId, signal }) => await called(node, { ...params, requestId }, signal)),
+    webhookWithSecret: answer(routes.webhookWithSecret, async ({ params, ...call }) => await called(node, params, call)),
   };
 }
 
 const holderOf = (node: HoldfastNode, { location }: TriggerView) => (location === MASTER_LOCATION ? 'master' : (node.location(location)?.holder ?? 'none'));
 
 /** Whoever does not know the secret learns nothing, not even which webhooks there are. */
-async function called(node: HoldfastNode, { id, secret, requestId }: { id: string; secret: string; requestId: string }, signal: AbortSignal) {
+async function called(node: HoldfastNode, { id, secret }: { id: string; secret: string }, call: Pick<RawCall, 'requestId' | 'signal' | 'note'>) {
   const expected = await secretOf(node, id);
   if (!sameSecret(secret, expected ?? '') || expected === null) throw new HoldfastError('WEBHOOK_REFUSED', { id });
-  return { body: { id, result: await node.callTrigger(id, requestId, signal) } };
+  call.note({ location: node.locationOfSystem(partsOf(id).system) });
+  return { body: { id, result: await node.callTrigger(id, call.requestId, call.signal) } };
 }
 
 /** null: there is no such webhook, or this node does not know its secret. */

@@ -1,11 +1,11 @@
-import { API, command } from './route.ts';
+import { API, control } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
 const SYSTEM = `${API}/systems/:id`;
 const MODULE = `${API}/modules/:id`;
 const EDGE = `${API}/edges/:id`;
-const wanted = { ...command, params: schema.byId, response: schema.startedSchema } as const;
+const wanted = { ...control, params: schema.byId, response: schema.startedSchema } as const;
 
 /** What administrators of a location ask of its modules, at every server. */
 export const controlRoutes = {
@@ -36,7 +36,7 @@ export const controlRoutes = {
     description: 'Wants the modules of a system to be stopped, but those with `ignore_startstop`.',
   },
   systemExpire: {
-    ...command,
+    ...control,
     adminOf: 'system',
     path: `${SYSTEM}/expire`,
     params: schema.byId,
@@ -47,7 +47,7 @@ export const controlRoutes = {
   moduleStart: { ...wanted, adminOf: 'module', path: `${MODULE}/start`, description: 'Wants a module to run.' },
   moduleStop: { ...wanted, adminOf: 'module', path: `${MODULE}/stop`, description: 'Wants a module to be stopped.' },
   moduleUnload: {
-    ...command,
+    ...control,
     adminOf: 'module',
     path: `${MODULE}/unload`,
     params: schema.byId,
@@ -56,7 +56,7 @@ export const controlRoutes = {
   },
 
   driverEdit: {
-    ...command,
+    ...control,
     role: 'admin',
     path: `${API}/drivers/:id/edit`,
     params: schema.byId,
@@ -68,7 +68,7 @@ export const controlRoutes = {
       'It lasts until the next reload, until `revert`, or until the module starts anew.',
   },
   driverRevert: {
-    ...command,
+    ...control,
     adminOf: 'driver',
     path: `${API}/drivers/:id/revert`,
     params: schema.byId,

@@ -1,5 +1,5 @@
 import { jsonValueSchema } from './parse.ts';
-import { API, command, read } from './route.ts';
+import { API, command, control, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 
@@ -43,7 +43,7 @@ export const moduleRoutes = {
   debug: {
     ...read,
     role: 'operator',
-    audited: true,
+    audited: 'command',
     path: `${SYSTEM}/debug/:module`,
     answer: 'events',
     params: schema.ofModule,
@@ -105,7 +105,7 @@ export const moduleRoutes = {
     description: 'Runs a method of a module, by its id.',
   },
   moduleLoad: {
-    ...command,
+    ...control,
     adminOf: 'module',
     path: `${MODULE}/load`,
     params: schema.byId,
@@ -113,7 +113,7 @@ export const moduleRoutes = {
     description: 'Starts a module that is wanted to run anew, with the newest code of its driver. Code that cannot be loaded leaves it as it is.',
   },
   driverReload: {
-    ...command,
+    ...control,
     adminOf: 'driver',
     path: `${API}/drivers/:id/reload`,
     params: schema.byId,

@@ -20,8 +20,8 @@ export interface Route<
    * whose modules the request `:id` starts or stops; an administrator does not.
    */
   readonly adminOf: 'location' | 'system' | 'module' | 'driver' | 'request' | null;
-  /** Changes something: every request is audited, whatever its result. */
-  readonly audited: boolean;
+  /** The word under which every request is on record, whatever its result: what programs do all day is a `command`. */
+  readonly audited: 'audit' | 'command' | null;
   /** Changes documents, which belong to the master. */
   readonly masterOnly: boolean;
   /** Answered before the node is ready, and not limited in rate. */
@@ -46,7 +46,7 @@ export const read = {
   method: 'GET',
   role: 'viewer',
   adminOf: null,
-  audited: false,
+  audited: null,
   masterOnly: false,
   whileStarting: false,
   list: false,
@@ -58,9 +58,10 @@ export const read = {
 } as const;
 export const list = { ...read, list: true } as const;
 export const open = { ...read, role: null } as const;
-export const change = { ...read, method: 'POST', role: 'admin', audited: true } as const;
+export const change = { ...read, method: 'POST', role: 'admin', audited: 'audit' } as const;
+export const control = { ...change, role: 'operator' } as const;
 /** Runs a method of a module. */
-export const command = { ...change, role: 'operator' } as const;
+export const command = { ...control, audited: 'command' } as const;
 export const documents = { ...change, masterOnly: true } as const;
 
 /** The path of a route with its parameters filled in. */

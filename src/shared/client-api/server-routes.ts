@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { API, change, command, documents, list, open, read } from './route.ts';
+import { API, change, control, documents, list, open, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
 import { jsonValueSchema } from './parse.ts';
@@ -36,14 +36,14 @@ export const serverRoutes = {
       'Commands in flight at this server: run here, passed on, or held back while control changes hands, oldest first; then starts and stops of modules.',
   },
   requestCancel: {
-    ...command,
+    ...control,
     method: 'DELETE',
     adminOf: 'request',
     path: `${API}/requests/:id`,
     params: schema.byRequestId,
     response: schema.requestSchema,
     description:
-      'Cancels a command in flight: what it was. Its caller is answered with CANCELLED. ' +
+      'Cancels a command in flight: what it was. Its caller is answered with `COMMAND_CANCELLED`. ' +
       'A start of modules ends: those whose turn has not come stay as they are; an operator must be listed in the `admins` for that.',
   },
   version: { ...open, path: `${API}/version`, response: schema.versionInfoSchema, description: 'Name and version of the server.' },
@@ -123,7 +123,7 @@ export const serverRoutes = {
     path: `${API}/api_keys/:id`,
     params: schema.byId,
     response: schema.revokedSchema,
-    description: 'Revokes an API key; its open streams end.',
+    description: 'Revokes an API key; its open streams end. The last one of an administrator is not: 409 `LAST_ADMIN_KEY`.',
   },
   tokenList: {
     ...list,

@@ -71,7 +71,7 @@ const HOOK = `${API}/webhook/:id/notify`;
 const hook = {
   ...open,
   method: 'POST',
-  audited: true,
+  audited: 'command',
   status: 202,
   /** Whatever the caller has to say; nothing here reads it. */
   body: z.union([z.record(z.string(), jsonValueSchema), z.array(jsonValueSchema)], 'must be a JSON object or array').optional(),

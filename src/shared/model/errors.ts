@@ -42,6 +42,12 @@ export const errorTable = {
     'Read it again and repeat the change on what is there now.',
   ),
   IN_USE: row(409, ['id', 'by'], '{id} is used by {by}', 'Take it out there first.'),
+  LAST_ADMIN_KEY: row(
+    409,
+    ['id'],
+    '{id} is the last key of an administrator: without it nobody could make another one',
+    'Make one first with `holdfast key add --name <name> --role admin`, and use it.',
+  ),
   MASTER_ONLY: row(409, ['action'], 'This server is an edge: {action} is done at the master', 'Send it to the master.'),
   STREAMS_FULL: row(503, ['limit'], 'More than {limit} event streams are open', 'Close one, or try again later.'),
   LIMIT_REACHED: row(503, ['what', 'limit'], 'No more than {limit} {what}', 'Close what is not needed, wait for answers, or send slower.'),
@@ -99,6 +105,12 @@ export const errorTable = {
     'The order for {location} is refused: {reason}',
     'See `holdfast location show` for who holds it and why.',
   ),
+  ORDER_VOID: row(
+    409,
+    ['location', 'reason'],
+    'The order for {location} is void, before it was carried out: {reason}',
+    'See `holdfast location show`, and give the order again if it is still wanted: from an edge that is away the master takes over without asking it.',
+  ),
   GATE_CLOSED: row(
     503,
     ['module', 'reason'],
@@ -148,6 +160,13 @@ export const errorTable = {
     'If the fate is `unknown`, look at the device before repeating.',
   ),
   CANCELLED: row(499, ['fate'], 'The caller gave up; the command is {fate}', 'Nothing.'),
+
+  COMMAND_CANCELLED: row(
+    409,
+    ['by', 'fate'],
+    'An operator ({by}) cancelled the command, which is {fate}',
+    'Ask why before you repeat it; if the fate is `unknown`, look at the device first.',
+  ),
 
   // Drivers and devices
   MODULE_NOT_RUNNING: row(

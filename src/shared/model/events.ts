@@ -21,13 +21,17 @@ export const eventKinds = {
   enrolment: { role: 'admin', meaning: 'Who may connect as an edge' },
   access: { role: 'admin', meaning: 'Refused access to the client API' },
   audit: { role: 'admin', meaning: 'Every request that changes something, and its result' },
+  command: { role: 'admin', meaning: 'Every command, call of a webhook and look at log lines, and its result: however many, they push out no `audit`' },
 } as const satisfies Record<string, KindRow>;
 
 export type EventKind = keyof typeof eventKinds;
 export const kindNames = Object.keys(eventKinds) as EventKind[];
 
 /** How many events of a kind are kept: one that happens all the time must not push out what is rare. */
-export const eventsKept = (kind: EventKind): number => (kind === 'audit' ? limits.auditEntries : limits.eventEntries);
+export function eventsKept(kind: EventKind): number {
+  if (kind === 'command') return limits.commandEntries;
+  return kind === 'audit' ? limits.auditEntries : limits.eventEntries;
+}
 
 export interface EventRow {
   kind: EventKind;
@@ -65,6 +69,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     location: 'location',
     facts: ['from', 'state', 'holder', 'reason', 'epoch'],
     meaning: 'The control machine of a location moved, for the reason given',
+  }),
+  'location-not-made': row('control', {
+    location: 'location',
+    facts: ['error'],
+    meaning: 'The control machine of a location that was applied could not be made; the next change of its document tries again, or a restart',
   }),
   'dual-control': row('dual-control', { location: 'location', facts: ['ms', 'epochs'], meaning: 'For how long both sides held, and under which epochs' }),
   'link-up': row('link', { location: 'location', facts: ['peer', 'remote', 'resumed'], meaning: 'The link is negotiated' }),
@@ -186,5 +195,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
       'result', 'status', 'remote', 'requestId',
     ],
     meaning: 'Who asked for a change, of what, with which result, and from where',
+  }),
+  command: row('command', {
+    location: 'location',
+    who: 'who',
+    facts: ['user', 'role', 'what', 'params', 'via', 'module', 'method', 'servedBy', 'result', 'status', 'remote', 'requestId'],
+    meaning: 'Who ran which method of which module, or called which webhook, with which result, and from where',
   }),
 };

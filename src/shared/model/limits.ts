@@ -149,6 +149,7 @@ export const limits = {
   // Events
   eventEntries: 2_000,
   auditEntries: 10_000,
+  commandEntries: 10_000,
   eventsPending: 10_000,
   eventTextLength: 500,
   accessRefusedPerMinute: 60,

@@ -75,6 +75,10 @@ export class CommandDesk {
     return this.#options.directory.module(id).location;
   }
 
+  locationOfNamed(name: ModuleName): string | null {
+    return this.#tryResolve(name)?.location ?? this.#options.directory.locationOfSystem(name.system);
+  }
+
   knownStatus(id: string): ModuleStatus {
     return this.#known(this.#options.directory.module(id));
   }
@@ -114,7 +118,8 @@ export class CommandDesk {
       const answer = await this.#proxy.exec(call, this.inFlight.begin(call, via, signal), forward);
       metrics.add('holdfast_exec_total', { outcome: 'ok' });
       return answer;
-    } catch (error) {
+    } catch (thrown) {
+      const error = this.inFlight.failureOf(call, thrown);
       metrics.add('holdfast_exec_total', { outcome: error instanceof HoldfastError ? error.code : 'bug' });
       throw error;
     } finally {
@@ -143,7 +148,7 @@ export class CommandDesk {
   async cancelRequest(id: string, by: string): Promise<RequestView> {
     const location = this.locationOfRequest(id);
     const under = location === null ? undefined : this.underWay.list().find((request) => request.id === id);
-    if (location === null || under === undefined) return this.inFlight.cancel(id);
+    if (location === null || under === undefined) return this.inFlight.cancel(id, by);
     const { signal } = new Canceller();
     if (this.underWay.runsHere(location)) await this.underWay.cancel(location, by, signal);
     else await this.modules.cancelAt(location, by, signal);
@@ -297,11 +302,6 @@ export class CommandDesk {
 
   #resolve({ system, module, index }: ModuleName): Target {
     return this.#options.directory.resolve(system, module, index);
-  }
-
-  /** null: there is no such module. */
-  locationOfName(name: ModuleName): string | null {
-    return this.#tryResolve(name)?.location ?? null;
   }
 
   #tryResolve(name: ModuleName): Target | null {

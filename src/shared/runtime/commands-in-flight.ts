@@ -11,6 +11,8 @@ interface Running {
   via: string | null;
   sinceMs: number;
   abort: Canceller;
+  /** The operator who cancelled it. */
+  cancelledBy: string | null;
   /** Ends it no longer with whoever asked. */
   release(): void;
 }
@@ -39,12 +41,21 @@ export class CommandsInFlight {
     });
   }
 
-  /** Throws NOT_FOUND. */
-  cancel(id: string): RequestView {
+  /** An operator ends it. Throws NOT_FOUND. */
+  cancel(id: string, by: string): RequestView {
     const view = this.list().find((request) => request.id === id);
-    if (view === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
-    this.#running.get(id)?.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    const running = this.#running.get(id);
+    if (view === undefined || running === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
+    running.cancelledBy ??= by;
+    running.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
     return view;
+  }
+
+  /** What its caller is told of a failure: whoever waits has not given up when an operator did. */
+  failureOf({ requestId }: ProxyCall, error: unknown): unknown {
+    const by = this.#running.get(requestId)?.cancelledBy ?? null;
+    if (by === null || !(error instanceof HoldfastError) || error.code !== 'CANCELLED') return error;
+    return new HoldfastError('COMMAND_CANCELLED', { by, fate: error.facts['fate'] ?? 'unknown' }, { cause: error });
   }
 
   /** A command begins. Its signal aborts when `asked` does or it is cancelled here; `end` follows. */
@@ -54,7 +65,7 @@ export class CommandsInFlight {
     if (asked.aborted) leave();
     asked.addEventListener('abort', leave, { once: true });
     const release = (): void => asked.removeEventListener('abort', leave);
-    this.#running.set(call.requestId, { call, via, sinceMs: this.#clock.monotonicMs(), abort, release });
+    this.#running.set(call.requestId, { call, via, sinceMs: this.#clock.monotonicMs(), abort, cancelledBy: null, release });
     return abort.signal;
   }
 

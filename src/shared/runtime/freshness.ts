@@ -1,5 +1,4 @@
 import type { Clock } from '../ports/clock.ts';
-import type { ModuleName } from './node.ts';
 import type { Route } from './proxy.ts';
 
 export interface FreshnessOptions {
@@ -7,8 +6,6 @@ export interface FreshnessOptions {
   route(location: string): Route;
   /** Monotonic time at which the node at the other end of the link of this location was last heard; null: never. */
   lastHeardMs(location: string): number | null;
-  /** Location of the module that bears this name now; null: there is none. */
-  locationOf(name: ModuleName): string | null;
 }
 
 interface Known {
@@ -25,10 +22,6 @@ export class Freshness {
 
   constructor(options: FreshnessOptions) {
     this.#options = options;
-  }
-
-  get locationOf(): FreshnessOptions['locationOf'] {
-    return this.#options.locationOf;
   }
 
   /** Milliseconds since values were known to be what the devices are; null: they are. */

@@ -41,6 +41,8 @@ export interface HoldfastNode {
   editedOf(module: string): string | null;
   /** Location of a module by its id. Throws NOT_FOUND. */
   locationOf(module: string): string;
+  /** The same of a module that is named as in a system, or of the system when it has no such module; null: nobody knows. */
+  locationOfNamed(name: ModuleName): string | null;
   /** Status of a module by its id, wherever it is controlled. Throws NOT_FOUND, and what the link throws. */
   moduleStatus(module: string): Promise<ModuleStatus>;
   /** The same as far as this node has been told. Throws NOT_FOUND. */
@@ -72,7 +74,7 @@ export interface HoldfastNode {
   /** Location of a start or stop of modules that has this id among the requests; null: it is a command, or nothing. */
   locationOfRequest(id: string): string | null;
   /** Which values stand still because nobody who drives their devices is heard here. */
-  freshness: Pick<Freshness, 'ageMs' | 'locationOf' | 'onChange'>;
+  freshness: Pick<Freshness, 'ageMs' | 'onChange'>;
   /** Moves of control, as they happen. */
   onControl(listener: (event: ControlEvent) => void): () => void;
 

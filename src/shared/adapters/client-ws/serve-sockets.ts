@@ -26,10 +26,12 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
   const reading = new FairReading(clock, setImmediate);
 
   const accept = async (request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> => {
-    const [path = '', search = ''] = (request.url ?? '').split('?', 2);
+    const { url = '' } = request;
+    const end = url.indexOf('?');
+    const path = end === -1 ? url : url.slice(0, end);
     if (!socketPaths.includes(path)) throw new HoldfastError('NOT_FOUND', { kind: 'WebSocket', id: path.slice(0, 200) });
     const address = rateAddress(remoteOf(request));
-    const caller = await sockets.admit({ address, headers: request.headers, query: Object.fromEntries(new URLSearchParams(search)) });
+    const caller = await sockets.admit({ address, headers: request.headers, query: Object.fromEntries(new URLSearchParams(url.slice(path.length))) });
     webSockets.handleUpgrade(request, stream, head, (socket) => {
       const lane = reading.lane(socket);
       const session = sockets.open(caller, new ClientConnection(socket, stream, { flusher, lane }), remoteOf(request));

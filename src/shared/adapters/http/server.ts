@@ -195,7 +195,8 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
   return {
     method: route.method,
     url: route.path,
-    exposeHeadRoute: route.method === 'GET' && route.answer !== 'events',
+    // HEAD only asks.
+    exposeHeadRoute: route.method === 'GET' && route.answer !== 'events' && !route.audited,
     ...(route.role === null && route.whileStarting ? { config: { rateLimit: false } } : {}),
     // The plug-in puts its rate limit behind this hook; `admit` comes after both, and before the body is read.
     onRequest: async (request, reply) => {

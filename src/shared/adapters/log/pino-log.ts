@@ -13,12 +13,12 @@ export interface PinoLogOptions {
 const GATHERED_LENGTH = 32_768;
 
 /** One for each command: written together so often. */
-const GATHERED = 'audit';
+const GATHERED: ReadonlySet<string> = new Set(['audit', 'command', 'command-served']);
 const GATHER_MS = 10;
 
 /**
  * JSON lines: time, level, a stable event word, facts. Written synchronously, before the code that follows: what was stored,
- * sent and moved is on record also when the process is killed. Only audit lines may wait, for the next line or for 10 ms.
+ * sent and moved is on record also when the process is killed. Only lines of audit and commands may wait, for the next line or for 10 ms.
  */
 export function createPinoLog({ level, fd, base }: PinoLogOptions): Log {
   const lines = new GatheredLines(destination({ fd, sync: true }));
@@ -79,7 +79,7 @@ function wrap(logger: Logger, lines: GatheredLines): Log {
   const at = (level: 'debug' | 'info' | 'warn' | 'error') => (event: string, facts?: object) => {
     if (!logger.isLevelEnabled(level)) return;
     logger[level](facts ?? {}, event);
-    if (event === GATHERED) lines.gather();
+    if (GATHERED.has(event)) lines.gather();
     else lines.flush();
   };
   return {
