@@ -114,7 +114,7 @@ process.on('uncaughtException', (error: unknown) => {
   endProcess(1);
 });
 // A process that ends by itself is a driver's doing: it is to be named.
-const exitOf = (name: 'exit' | 'abort') => (): never => {
+const exitOf = (name: 'exit' | 'abort' | 'kill') => (): never => {
   const module = runningModule();
   const culprit = module === null ? readCulprit(shared) : host.keyOf(module);
   sayLast({ lastWords: 'exited', culprit, problem: `the driver called process.${name}` });
@@ -123,6 +123,11 @@ const exitOf = (name: 'exit' | 'abort') => (): never => {
 };
 process.exit = exitOf('exit');
 process.abort = exitOf('abort');
+const killProcess = process.kill.bind(process);
+process.kill = (pid, signal) => {
+  const isOwn = pid === 0 || Math.abs(pid) === process.pid;
+  return isOwn && signal !== 0 ? exitOf('kill')() : killProcess(pid, signal);
+};
 // Also for those that import `exit` by its name.
 syncBuiltinESMExports();
 process.on('unhandledRejection', (reason) => {

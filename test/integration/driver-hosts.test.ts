@@ -300,10 +300,10 @@ describe('bad drivers', () => {
     expect(devices.log().filter(({ event }) => event === 'open')).toHaveLength(opened);
   });
 
-  it('a native abort is survived too', async () => {
+  it('one that was killed, without a last word, is replaced too', async () => {
     const hands = startHands(scope());
     await start(hands, [rogue()]);
-    await expect(exec(hands, 'rogue', 'exit')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
+    await expect(exec(hands, 'rogue', 'killFromOutside')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
     await untilItRuns(hands, 'rogue');
   });
 

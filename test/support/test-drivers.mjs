@@ -1,5 +1,6 @@
 // Drivers that misbehave, for tests of the driver hosts. Plain JavaScript: driver hosts load it as it is.
 import { appendFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { exit } from 'node:process';
 import { z } from 'zod';
 import { defineDriver, delimiter, HoldfastError, method } from '../../dist/driver-sdk/index.js';
@@ -65,6 +66,8 @@ const rogue = defineDriver({
       exit: () => process.abort(),
       exitProcess: () => process.exit(3),
       exitByName: () => exit(3),
+      killItself: () => process.kill(process.pid, 'SIGKILL'),
+      killFromOutside: () => execFileSync('/bin/kill', ['-9', String(process.pid)]),
       printFlood() {
         const round = () => {
           for (let turn = 0; turn < 200; turn += 1) console.log(`line ${turn}`);
