@@ -42,6 +42,8 @@ export interface DriverRunOptions {
 
 const savedSchema = z.object({ version: z.int(), state: jsonValueSchema });
 
+const LATE_SETUP = `its setup did not return within ${limits.driverSetupMs / 1_000} s; what takes longer belongs into schedule.in(0, …)`;
+
 /** The code of a driver at work in a module: from its setup until the module stops, or other code takes its place. */
 export class DriverRun {
   readonly driver: Driver;
@@ -85,7 +87,7 @@ export class DriverRun {
     const { driver, enter, spec } = this.#options;
     const onUpdate = (update: Update): void => void (this.#update = update);
     const load = async () => driver.load(this.#context(), spec.settings, onUpdate);
-    const methods = await this.within(limits.driverSetupMs, enter(null, load), 'its setup took too long');
+    const methods = await this.within(limits.driverSetupMs, enter(null, load), LATE_SETUP);
     if (this.ended) throw this.#stopped();
     this.#methods = new Map(Object.entries(methods));
   }
