@@ -1,5 +1,6 @@
 import { createAlarm } from '../shared/foundation/alarm.ts';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
+import { limits } from '../shared/model/limits.ts';
 import type { Alarm, Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import { Call } from './call.ts';
@@ -156,6 +157,7 @@ const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
 class ManualTransport implements Transport {
   readonly #sent: string[] = [];
   ready = false;
+  #unanswered = 0;
   #handler: TransportHandler | null = null;
 
   open(handler: TransportHandler): void {
@@ -169,7 +171,10 @@ class ManualTransport implements Transport {
 
   demand(): void {}
 
-  unanswered(): void {}
+  unanswered(): void {
+    this.#unanswered += 1;
+    if (this.#unanswered >= limits.deviceUnanswered) this.#down('the device does not answer');
+  }
 
   openBreaker(problem: string): void {
     this.#down(problem);
@@ -190,6 +195,7 @@ class ManualTransport implements Transport {
 
   connect(): void {
     this.ready = true;
+    this.#unanswered = 0;
     this.#handler?.connected();
   }
 
@@ -198,6 +204,7 @@ class ManualTransport implements Transport {
   }
 
   receive(chunk: Uint8Array): void {
+    this.#unanswered = 0;
     this.#handler?.received(chunk);
   }
 
