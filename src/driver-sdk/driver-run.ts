@@ -43,6 +43,7 @@ export interface DriverRunOptions {
 const savedSchema = z.object({ version: z.int(), state: jsonValueSchema });
 
 const LATE_SETUP = `its setup did not return within ${limits.driverSetupMs / 1_000} s; what takes longer belongs into schedule.in(0, …)`;
+const LATE_UPDATE = `its update did not return within ${limits.driverSetupMs / 1_000} s`;
 
 /** The code of a driver at work in a module: from its setup until the module stops, or other code takes its place. */
 export class DriverRun {
@@ -97,7 +98,7 @@ export class DriverRun {
     const update = this.#update;
     if (update === null || this.#methods === null || this.ended) return false;
     try {
-      await this.within(limits.driverSetupMs, this.#options.enter(null, async () => update(settings)), 'its update took too long');
+      await this.within(limits.driverSetupMs, this.#options.enter(null, async () => update(settings)), LATE_UPDATE);
       return true;
     } catch (error) {
       // Half of the new settings may be in force.
