@@ -180,6 +180,16 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
   });
 });
 
+describe('holdfast driver new', () => {
+  it('says in its README how to test the driver, and from which folder', () => {
+    const home = folders();
+    expect(holdfast(home, 'driver', 'new', 'lamp', '--folder', 'drivers').code).toBe(0);
+    const [, command = ''] = /^- `lamp`: .* Test it in this folder: `holdfast (.+)`\.$/m.exec(readFileSync(join(home, 'drivers', 'README.md'), 'utf8')) ?? [];
+    const { code, out } = holdfast(join(home, 'drivers'), ...command.split(' '));
+    expect([code, out.split('\n').at(-2)]).toEqual([0, '2 passed, 0 failed']);
+  });
+});
+
 describe('holdfast driver check --settings', () => {
   const lamp = `import { defineDriver, z } from 'holdfast/driver';
 export default defineDriver({
