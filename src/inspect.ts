@@ -56,7 +56,7 @@ export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal })
     site: documents.value === null ? null : siteFacts(documents.value, [...builtins.names]),
     settingsKeys: config === null ? null : await settingsKeyFacts(config),
     store: await storeFacts(config, signal),
-    drivers: await brokenDrivers(config),
+    drivers: await brokenDrivers(config, signal),
     takenPorts: inUse || config === null ? [] : await takenPorts(config),
     masters: role === 'edge' ? await tryMasters(config, identity, signal) : [],
   };
@@ -232,14 +232,15 @@ function ownDrivers(config: Config | null): string | null {
 }
 
 /** Settings that a driver needs are no fault of its file. */
-async function brokenDrivers(config: Config | null): Promise<DataFacts['drivers']> {
+async function brokenDrivers(config: Config | null, signal: AbortSignal): Promise<DataFacts['drivers']> {
   const folder = ownDrivers(config);
   if (folder === null) return [];
   const { problem } = driversOf(config);
   if (problem !== null) return [{ name: folder, file: null, problem }];
   const broken: DataFacts['drivers'] = [];
   for (const [name, { entry }] of driverFiles(folder)) {
-    await checkDriver(entry, {}).catch((error: unknown) => {
+    await checkDriver({ path: entry, settings: {}, signal, print: () => undefined }).catch((error: unknown) => {
+      signal.throwIfAborted();
       if (!(error instanceof HoldfastError && error.code === 'INPUT_INVALID')) broken.push({ name, file: entry, problem: messageOf(error) });
     });
   }

@@ -104,12 +104,8 @@ export const localCommands: LocalCommands = {
   },
 
   newDriver: async ({ name, folder }) => (await import('./driver-tools/new-driver.ts')).newDriver(name, folder),
-  testDrivers: async ({ folder, signal }) => (await import('./driver-tools/test-run.ts')).runDriverTests(folder, signal),
-  checkDriver: async ({ path, settings }) => {
-    // What goes wrong is to name the lines of the source.
-    process.setSourceMapsEnabled(true);
-    return (await import('./driver-tools/check.ts')).checkDriver(path, settings);
-  },
+  testDrivers: async (options) => (await import('./driver-tools/test-run.ts')).runDriverTests(options),
+  checkDriver: async (options) => (await import('./driver-tools/check.ts')).checkDriver(options),
 
   sim: async (options) => (await import('./checks.ts')).sim(options),
   model: async (options) => (await import('./checks.ts')).model(options),

@@ -128,10 +128,10 @@ export interface LocalCommands {
   newSettingsKey(): Promise<{ line: string }>;
   /** Writes a driver to begin with. */
   newDriver(options: { name: string; folder: string }): Promise<{ files: string[] }>;
-  /** Runs the tests of drivers below a folder. */
-  testDrivers(options: { folder: string; signal: AbortSignal }): Promise<DriverTest[]>;
-  /** Loads a driver and sets it up without a device. */
-  checkDriver(options: { path: string; settings: JsonObject }): Promise<CheckedDriver>;
+  /** Runs the tests of drivers below a folder; a file that takes longer than `timeoutMs` has failed. */
+  testDrivers(options: { folder: string; timeoutMs: number; signal: AbortSignal }): Promise<DriverTest[]>;
+  /** Loads a driver and sets it up without a device. `print`: what the driver says meanwhile. */
+  checkDriver(options: { path: string; settings: JsonObject; signal: AbortSignal; print: Print }): Promise<CheckedDriver>;
   /** Runs the simulator. */
   sim(options: { seed: string | undefined; runs: number; print: Print; signal: AbortSignal }): Promise<Outcome>;
   /** Checks the control rules exhaustively. */

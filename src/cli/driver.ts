@@ -24,8 +24,10 @@ export function addDriver(program: Command, session: Session): void {
   driver
     .command('test [folder]')
     .description('run the tests of drivers: *.test.ts and *.test.js below the folder')
-    .action(async (folder = '.') => {
-      const tests = await advising(session.deps.testDrivers({ folder, signal: session.deps.signal }), {
+    .option('--timeout <seconds>', 'how long the tests of a file may take', '60')
+    .action(async (folder = '.', { timeout }: { timeout: string }) => {
+      const { signal, testDrivers } = session.deps;
+      const tests = await advising(interruptible(testDrivers({ folder, timeoutMs: parseTimeout(timeout), signal }), signal), {
         INPUT_INVALID: 'name the folder of your drivers: `holdfast driver test <folder>`; `holdfast driver new <name>` writes a driver with its test',
         DRIVER_INVALID: `correct the file, and repeat \`holdfast driver test ${shellWord(folder)}\``,
       });
@@ -41,7 +43,10 @@ export function addDriver(program: Command, session: Session): void {
     .description('load a driver, and list its settings, methods and status variables')
     .option('--settings <json>', 'settings to set it up with, when it needs some', '{}')
     .action(async (file: string, { settings }: { settings: string }) => {
-      const checked = await advising(session.deps.checkDriver({ path: file, settings: parseSettings(settings) }), {
+      const { signal, stderr, checkDriver } = session.deps;
+      const print = (line: string): void => stderr.write(`${cleanLines(line)}\n`);
+      const check = checkDriver({ path: file, settings: parseSettings(settings), signal, print });
+      const checked = await advising(interruptible(check, signal), {
         NOT_FOUND: '`holdfast driver new <name>` writes a driver to begin with',
         INPUT_INVALID: `correct it in --settings: \`holdfast driver check ${shellWord(file)} --settings <json>\``,
       });
@@ -64,6 +69,14 @@ export function addDriver(program: Command, session: Session): void {
   addRepository(driver, session);
   addRollout(driver, session);
 }
+
+const LONGEST_TEST_S = 86_400;
+
+/** What is interrupted has no error of its own. */
+const interruptible = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
+  work.catch((error: unknown) => {
+    throw signal.aborted ? new CliFailure('interrupted', 'repeat it to see its result') : error;
+  });
 
 interface Reload {
   location?: string;
@@ -99,6 +112,12 @@ function reloadText(session: Session, { modules, failures }: Reloaded, { edit, r
   });
   const unreached = failures.map(({ location, message }): Cell[] => ['', location, '', '', result(message)]);
   return session.table(['MODULE', 'LOCATION', 'AT', 'PAUSED', 'RESULT'], [...rows, ...unreached]);
+}
+
+function parseTimeout(text: string): number {
+  const seconds = Number(text);
+  if (seconds > 0 && seconds <= LONGEST_TEST_S) return seconds * 1_000;
+  throw usageFailure(`--timeout must be a number of seconds up to ${LONGEST_TEST_S}, not ${text}`, 'write such as --timeout 120');
 }
 
 function parseSettings(text: string): JsonObject {

@@ -100,6 +100,9 @@ export class DriverHost {
       case 'prepare':
         void this.#reloader.prepare(message);
         break;
+      case 'check':
+        void this.#reloader.check(message);
+        break;
       case 'reload':
         void this.#ownTurn().then(() => this.#reloader.reload(message));
         break;

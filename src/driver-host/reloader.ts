@@ -60,6 +60,18 @@ export class Reloader {
     });
   }
 
+  /** Tells `entered` what of the driver runs: should it never come back, the last words name that. */
+  async check({ id, compiled, settings }: Of<'check'>): Promise<void> {
+    const { clock, drivers, entered, send } = this.#options;
+    await this.#answer(id, compiled.name, async () => {
+      // Loaded when needed: modules need no harness.
+      const { describeDriver } = await import('./describe-driver.ts');
+      const run = (entering: () => void): Promise<Driver> => inTime(clock, compiled.name, drivers.run(compiled, entering));
+      const checked = await describeDriver({ entry: compiled.entry, settings, clock, run, entered: (what) => entered('check', what) });
+      send({ t: 'checked', id, checked });
+    });
+  }
+
   async reload({ id, location, driver: name, modules, edited }: Of<'reload'>): Promise<void> {
     const { drivers, send } = this.#options;
     // With modules: what was prepared has been taken, or was refused elsewhere and must not be.

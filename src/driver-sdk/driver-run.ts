@@ -42,6 +42,9 @@ export interface DriverRunOptions {
 
 const savedSchema = z.object({ version: z.int(), state: jsonValueSchema });
 
+const LATE_SETUP = `its setup did not return within ${limits.driverSetupMs / 1_000} s; what takes longer belongs into schedule.in(0, …)`;
+const LATE_UPDATE = `its update did not return within ${limits.driverSetupMs / 1_000} s`;
+
 /** The code of a driver at work in a module: from its setup until the module stops, or other code takes its place. */
 export class DriverRun {
   readonly driver: Driver;
@@ -85,7 +88,7 @@ export class DriverRun {
     const { driver, enter, spec } = this.#options;
     const onUpdate = (update: Update): void => void (this.#update = update);
     const load = async () => driver.load(this.#context(), spec.settings, onUpdate);
-    const methods = await this.within(limits.driverSetupMs, enter(null, load), 'its setup took too long');
+    const methods = await this.within(limits.driverSetupMs, enter(null, load), LATE_SETUP);
     if (this.ended) throw this.#stopped();
     this.#methods = new Map(Object.entries(methods));
   }
@@ -95,7 +98,7 @@ export class DriverRun {
     const update = this.#update;
     if (update === null || this.#methods === null || this.ended) return false;
     try {
-      await this.within(limits.driverSetupMs, this.#options.enter(null, async () => update(settings)), 'its update took too long');
+      await this.within(limits.driverSetupMs, this.#options.enter(null, async () => update(settings)), LATE_UPDATE);
       return true;
     } catch (error) {
       // Half of the new settings may be in force.

@@ -22,11 +22,15 @@ export class FakeSystem implements SystemPort {
   readonly #watchers = new Set<{ key: string; listener: (value: Json) => void }>();
   readonly #calls: MadeCall[] = [];
 
-  constructor(modules: Record<string, FakeMethods>) {
+  readonly #asked: () => void;
+
+  constructor(modules: Record<string, FakeMethods>, asked: () => void = () => undefined) {
+    this.#asked = asked;
     this.#modules = new Map(Object.entries(modules));
   }
 
   async ask(request: SystemRequest): Promise<Json> {
+    this.#asked();
     switch (request.kind) {
       case 'count': {
         let count = 0;

@@ -1,5 +1,6 @@
 import { createAlarm } from '../shared/foundation/alarm.ts';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
+import { limits } from '../shared/model/limits.ts';
 import type { Alarm, Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import { Call } from './call.ts';
@@ -9,6 +10,7 @@ import type { HttpRequest } from './http.ts';
 import { type ManualAnswer, ManualHttp } from './manual-http.ts';
 import { Module } from './module.ts';
 import type { Transport, TransportHandler } from './transport.ts';
+import { untilQuiet } from './until-quiet.ts';
 
 export interface HarnessOptions {
   settings?: JsonObject;
@@ -62,13 +64,16 @@ export interface Harness {
 const START = '2025-01-01T00:00:00Z';
 
 export function createHarness(driver: Driver, options: HarnessOptions = {}): Harness {
-  const clock = new ManualClock(Date.parse(options.now ?? START));
+  let acts = 0;
+  const acted = (): void => void (acts += 1);
+  const settle = (): Promise<void> => untilQuiet(() => acts);
+  const clock = new ManualClock(Date.parse(options.now ?? START), settle);
   const spec = specFor(driver, options.settings ?? {});
   const line = new ManualTransport();
   const service = new ManualHttp(clock, spec.id);
   // A driver that can speak both is tested over bytes.
   const isService = driver.transports.length > 0 && driver.transports.every((kind) => kind === 'http');
-  const system = new FakeSystem(options.system ?? {});
+  const system = new FakeSystem(options.system ?? {}, acted);
   const status: Record<string, Json> = {};
   const log: { level: ModuleLogLine['level']; message: string }[] = [];
   const host = {
@@ -80,13 +85,13 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
       status[key] = value;
     },
     log: (level: ModuleLogLine['level'], message: string) => void log.push({ level, message }),
-    entered: () => undefined,
+    entered: acted,
   };
   const module = new Module(driver, spec, host, options.handover ?? null);
   return {
     status,
     log,
-    start: () => module.start(),
+    start: () => later(module.start()),
     connect: () => {
       if (isService) service.connect();
       else line.connect();
@@ -112,7 +117,7 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
     },
     exec: (method, ...args) => {
       const call = new Call({ user: 'harness', deadlineMs: clock.monotonicMs() + 60_000 });
-      return module.exec(method, args, call);
+      return later(module.exec(method, args, call));
     },
     advance: (ms) => clock.advance(ms),
     system: {
@@ -126,6 +131,12 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
     functions: () => module.functions(),
     stop: () => module.stop(0),
   };
+}
+
+/** A test may look at it only after it has let the device answer: until then its failure is nobody's fault. */
+function later<T>(result: Promise<T>): Promise<T> {
+  result.catch(() => undefined);
+  return result;
 }
 
 const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
@@ -143,16 +154,10 @@ const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
   systems: ['sys-harness'],
 });
 
-/**
- * Lets promises that are due run. Awaiting a few turns is enough: nothing in a driver under test waits for the world.
- */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
-}
-
 class ManualTransport implements Transport {
   readonly #sent: string[] = [];
   ready = false;
+  #unanswered = 0;
   #handler: TransportHandler | null = null;
 
   open(handler: TransportHandler): void {
@@ -166,7 +171,10 @@ class ManualTransport implements Transport {
 
   demand(): void {}
 
-  unanswered(): void {}
+  unanswered(): void {
+    this.#unanswered += 1;
+    if (this.#unanswered >= limits.deviceUnanswered) this.#down('the device does not answer');
+  }
 
   openBreaker(problem: string): void {
     this.#down(problem);
@@ -187,6 +195,7 @@ class ManualTransport implements Transport {
 
   connect(): void {
     this.ready = true;
+    this.#unanswered = 0;
     this.#handler?.connected();
   }
 
@@ -195,6 +204,7 @@ class ManualTransport implements Transport {
   }
 
   receive(chunk: Uint8Array): void {
+    this.#unanswered = 0;
     this.#handler?.received(chunk);
   }
 
@@ -226,8 +236,11 @@ class ManualClock implements Clock {
   readonly #startWallMs: number;
   readonly #due = new Set<{ atMs: number; callback: () => void }>();
 
-  constructor(startWallMs: number) {
+  readonly #settle: () => Promise<void>;
+
+  constructor(startWallMs: number, settle: () => Promise<void>) {
     this.#startWallMs = startWallMs;
+    this.#settle = settle;
   }
 
   monotonicMs(): number {
@@ -260,14 +273,14 @@ class ManualClock implements Clock {
 
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
-    await settle();
+    await this.#settle();
     for (;;) {
       const next = [...this.#due].filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs)[0];
       if (next === undefined) break;
       this.#due.delete(next);
       this.#nowMs = next.atMs;
       next.callback();
-      await settle();
+      await this.#settle();
     }
     this.#nowMs = untilMs;
   }

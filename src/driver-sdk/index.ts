@@ -12,9 +12,11 @@ export {
   type Methods,
   type TransportKind,
 } from './driver.ts';
-export { createHarness, type Harness } from './harness.ts';
+export { type FakeMethods } from './fake-system.ts';
+export { createHarness, type Harness, type HarnessOptions } from './harness.ts';
 export { type HttpRequest, type HttpResponse } from './http.ts';
 export { latest } from './latest.ts';
+export { type ManualAnswer } from './manual-http.ts';
 export { type Schedule } from './schedule.ts';
 export { type SystemModule, type SystemOfModule } from './system.ts';
 export { callback, delimiter, lengthPrefix, type Tokeniser, TokeniserError } from './tokeniser.ts';

@@ -94,9 +94,10 @@ async function run(code: string, entry: string, entering: () => void): Promise<{
 const isDriver = (value: unknown): value is Driver =>
   typeof value === 'object' && value !== null && 'name' in value && typeof value.name === 'string' && 'load' in value && typeof value.load === 'function';
 
-/** Where in the file something was thrown: file, line and column, if the stack says so. */
-export function placeOf(error: unknown, entry: string): string {
-  const stack = error instanceof Error ? (error.stack ?? '') : '';
+/** Where in the file something was thrown: file, line and column, if its stack says so. */
+export const placeOf = (error: unknown, entry: string): string => placeIn(error instanceof Error ? (error.stack ?? '') : '', entry);
+
+export function placeIn(stack: string, entry: string): string {
   for (const [, url = '', place = ''] of stack.matchAll(/(file:\/\/[^\s()]+?|\/[^\s()]+?)(:\d+:\d+)/g)) {
     const path = url.startsWith('file:') ? fileURLToPath(url) : url;
     if (path === entry) return `${path}${place}`;

@@ -16,7 +16,7 @@ export async function newDriver(name: string, folder: string): Promise<{ files: 
   await writeFile(driver, driverText(name));
   await writeFile(test, testText(name));
   const heading = existsSync(readme) ? '' : '# Drivers\n\n';
-  await appendFile(readme, `${heading}- \`${name}\`: what it drives, and how that is connected. Test it with \`holdfast driver test ${name}\`.\n`);
+  await appendFile(readme, `${heading}- \`${name}\`: what it drives, and how that is connected. Test it in this folder: \`holdfast driver test ${name}\`.\n`);
   return { files: [driver, test, readme] };
 }
 

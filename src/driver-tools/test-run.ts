@@ -22,13 +22,21 @@ const lineSchema = z.object({ name: z.string(), file: z.string(), left: z.enum([
 type EndedTest = z.output<typeof lineSchema>;
 
 const reporter = fileURLToPath(new URL('./json-reporter.js', import.meta.url));
-const first = new URL('./test-process.js', import.meta.url).href;
+const first = new URL('./test-process.js', import.meta.url);
+
+export interface TestRun {
+  folder: string;
+  /** So long the process of a file may run. */
+  timeoutMs: number;
+  /** Aborts when nobody waits any more. */
+  signal: AbortSignal;
+}
 
 /**
  * Runs every `*.test.ts` and `*.test.js` below a folder with the test runner of Node. Throws DRIVER_INVALID for one that
  * cannot be compiled, INPUT_INVALID when there is none or no such folder.
  */
-export async function runDriverTests(folder: string, signal: AbortSignal): Promise<DriverTest[]> {
+export async function runDriverTests({ folder, timeoutMs, signal }: TestRun): Promise<DriverTest[]> {
   const wrong = (problem: string): HoldfastError => new HoldfastError('INPUT_INVALID', { field: 'folder', problem: `${folder} ${problem}` });
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) throw wrong('is no folder');
   const home = resolve(folder);
@@ -38,11 +46,12 @@ export async function runDriverTests(folder: string, signal: AbortSignal): Promi
   try {
     const compiled = new Map<string, string>();
     for (const [at, source] of sources.entries()) {
+      signal.throwIfAborted();
       const file = join(place, `${at}.test.mjs`);
       await writeFile(file, await compile(source));
       compiled.set(file, relative(home, source));
     }
-    return (await run(compiled, place, signal)).map((test) => toTest(test, compiled, home));
+    return (await run(compiled, place, { timeoutMs, signal })).map((test) => toTest(test, compiled, home));
   } finally {
     await rm(place, { recursive: true, force: true });
   }
@@ -57,21 +66,36 @@ function testFiles(folder: string): string[] {
   });
 }
 
-async function run(files: ReadonlyMap<string, string>, place: string, signal: AbortSignal): Promise<EndedTest[]> {
+async function run(files: ReadonlyMap<string, string>, place: string, { timeoutMs, signal }: Omit<TestRun, 'folder'>): Promise<EndedTest[]> {
   // A test runner within a test runner would be told to report to the outer one.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const flags = ['--enable-source-maps', '--unhandled-rejections=strict', `--import=${first}`];
+  const flags = ['--enable-source-maps', '--unhandled-rejections=strict', `--import=${first.href}?timeoutMs=${timeoutMs}`];
   const runner = ['--test', `--test-reporter=${reporter}`, '--test-reporter-destination=stdout'];
-  const child = spawn(process.execPath, [...flags, ...runner, ...files.keys()], { cwd: place, env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A group of its own: what its tests start ends with it.
+  const options = { cwd: place, env, detached: true };
+  const child = spawn(process.execPath, [...flags, ...runner, ...files.keys()], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<string>((done, fail) => child.once('error', fail).once('close', (code, by) => done(by ?? `exit code ${code}`)));
-  const [output, errors, how] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  const interrupt = (): void => endGroup(child.pid);
+  signal.addEventListener('abort', interrupt, { once: true });
+  const [output, errors, end] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  signal.removeEventListener('abort', interrupt);
+  signal.throwIfAborted();
   const tests = output.split('\n').filter((line) => line.startsWith('{')).map((line) => lineSchema.parse(JSON.parse(line)));
   // Those that it did not come to would not be missed.
-  if (how !== 'exit code 0' && tests.every(({ left, problem }) => left !== null || problem === null)) {
-    const problem = `the test runner ended before its tests did (${how})\n${errors}`.trim();
+  if (end !== 'exit code 0' && tests.every(({ left, problem }) => left !== null || problem === null)) {
+    const problem = `the test runner ended before its tests did (${end})\n${errors}`.trim();
     throw new HoldfastError('DRIVER_INVALID', { place: [...files.values()].join(', '), problem });
   }
   return tests;
+}
+
+/** At once, whatever its processes do. */
+function endGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL');
+  } catch {
+    // It has just ended by itself.
+  }
 }
 
 function toTest({ name, file, left, problem }: EndedTest, files: ReadonlyMap<string, string>, home: string): DriverTest {

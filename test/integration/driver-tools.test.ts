@@ -1,10 +1,12 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { localCommands } from '../../src/local-commands.ts';
 import { cli } from '../support/cli-run.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { isRunning } from '../support/processes.ts';
 import { tempFolders } from '../support/temp-folder.ts';
 
 /** `holdfast driver test` and `driver check`. Tests are run by the compiled program and the test runner of Node. */
@@ -24,8 +26,32 @@ function folderWith(files: Record<string, string>): string {
 
 function holdfast(cwd: string, ...args: string[]): { code: number | null; out: string; err: string } {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const { status, stdout, stderr } = spawnSync(process.execPath, [resolve('dist/main.js'), ...args], { cwd, env, encoding: 'utf8' });
+  // A command that never ends has failed.
+  const patience = { timeout: 40_000, killSignal: 'SIGKILL' } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [resolve('dist/main.js'), ...args], { cwd, env, encoding: 'utf8', ...patience });
   return { code: status, out: stdout, err: stderr };
+}
+
+/** Starts the command, and interrupts it when code of its user has written the number of its process to `pid`. */
+async function interrupted(cwd: string, signal: NodeJS.Signals, ...args: string[]): Promise<{ code: number | null; err: string; left: boolean }> {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const child = spawn(process.execPath, [resolve('dist/main.js'), ...args], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const said = text(child.stderr);
+  const note = join(cwd, 'pid');
+  let pid = 0;
+  try {
+    await expect.poll(() => existsSync(note) && readFileSync(note, 'utf8'), { timeout: 20_000 }).toMatch(/^\d+$/);
+    pid = Number(readFileSync(note, 'utf8'));
+    child.kill(signal);
+    await expect.poll(() => child.exitCode, { timeout: 5_000 }).not.toBeNull().catch(() => undefined);
+    const code = child.exitCode;
+    // What is killed is gone a moment later.
+    await expect.poll(() => isRunning(pid), { timeout: 1_000 }).toBe(false).catch(() => undefined);
+    return { code, err: code === null ? '' : await said, left: isRunning(pid) };
+  } finally {
+    child.kill('SIGKILL');
+    if (pid > 0 && isRunning(pid)) process.kill(pid, 'SIGKILL');
+  }
 }
 
 const inProcess = (...argv: string[]) => cli({ ...localCommands, clock: new FakeClock() }, ...argv);
@@ -120,10 +146,47 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
     }
   });
 
+  it('ends a file that does not end by itself, and goes on with the next', () => {
+    const folder = folderWith({
+      'a.test.ts': `${head}test('loops', () => { for (;;); });\n`,
+      'b.test.ts': `${head}process.on('SIGTERM', () => {});\ntest('waits', () => new Promise(() => setInterval(() => {}, 1_000)));\n`,
+      'c.test.ts': `${head}test('is well', () => {});\n`,
+    });
+    const { code, out } = holdfast(folder, 'driver', 'test', '--timeout', '1');
+    const why = '       it had not ended after 1 s: a test loops, or waits for what does not come';
+    expect([code, out.split('\n')]).toEqual([
+      1,
+      ['FAILED a.test.ts', why, 'FAILED b.test.ts', why, 'ok     c.test.ts: is well', '1 passed, 2 failed', ''],
+    ]);
+  });
+
+  it.each(['0', 'long', '1e9'])('takes no --timeout of %s', async (timeout) => {
+    const { code, err } = await inProcess('driver', 'test', folders(), '--timeout', timeout);
+    expect([code, err]).toEqual([2, expect.stringMatching(`^error: --timeout must be a number of seconds up to 86400, not ${timeout}\nnext: `)]);
+  });
+
+  it('is interrupted at once, and leaves no process', async () => {
+    const loops = `process.on('SIGTERM', () => {});\ntest('loops', () => {\n  writeFileSync('pid', String(process.pid));\n  for (;;);\n});\n`;
+    const folder = folderWith({});
+    const noted = loops.replace("'pid'", JSON.stringify(join(folder, 'pid')));
+    writeFileSync(join(folder, 'lamp.test.ts'), `import { test } from 'node:test';\nimport { writeFileSync } from 'node:fs';\n${noted}`);
+    expect(await interrupted(folder, 'SIGINT', 'driver', 'test')).toEqual({ code: 1, err: expect.stringMatching(/^error: interrupted\n/), left: false });
+  });
+
   it('says where a test cannot be compiled', async () => {
     const folder = folderWith({ 'lamp.test.ts': 'const lamp = ;\n' });
     const next = `correct the file, and repeat \`holdfast driver test ${folder}\``;
     expect(await inProcess('driver', 'test', folder)).toEqual({ code: 1, out: '', err: `error: ${folder}/lamp.test.ts:1:14: Unexpected ";"\nnext: ${next}\n` });
+  });
+});
+
+describe('holdfast driver new', () => {
+  it('says in its README how to test the driver, and from which folder', () => {
+    const home = folders();
+    expect(holdfast(home, 'driver', 'new', 'lamp', '--folder', 'drivers').code).toBe(0);
+    const [, command = ''] = /^- `lamp`: .* Test it in this folder: `holdfast (.+)`\.$/m.exec(readFileSync(join(home, 'drivers', 'README.md'), 'utf8')) ?? [];
+    const { code, out } = holdfast(join(home, 'drivers'), ...command.split(' '));
+    expect([code, out.split('\n').at(-2)]).toEqual([0, '2 passed, 0 failed']);
   });
 });
 
@@ -172,5 +235,58 @@ export default defineDriver({
   it('says what to do when there is no such driver', async () => {
     const { code, err } = await inProcess('driver', 'check', join(folders(), 'nowhere'));
     expect([code, err]).toEqual([1, expect.stringMatching(/nowhere: name a file such as lamp\.ts.*\nnext: `holdfast driver new <name>` writes a driver to begin with\n$/)]);
+  });
+});
+
+describe('holdfast driver check: a setup', () => {
+  const lamp = (setup: string): Record<string, string> => ({
+    'lamp.ts': `import { readFile, writeFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
+import { defineDriver, z } from 'holdfast/driver';
+export default defineDriver({
+  name: 'lamp', role: 'logic', settings: z.object({}),
+  setup: async (ctx) => {
+    ${setup}
+    return { dim: () => 1 };
+  },
+});
+`,
+  });
+  const check = (folder: string, ...more: string[]) => holdfast(folder, ...more, 'driver', 'check', 'lamp.ts');
+
+  it('may wait for the world: for a file, and for time', () => {
+    const folder = folderWith({
+      ...lamp(`for (let at = 0; at < 30; at += 1) await readFile(new URL('./codes.txt', import.meta.url));
+    await setTimeout(300);
+    await new Promise<void>((done) => void ctx.schedule.in(300, done));
+    console.log('is set up');
+    ctx.status.set('codes', 1);
+    ctx.schedule.in(0, () => ctx.status.set('first', 1));`),
+      'codes.txt': '1 2 3',
+    });
+    const { code, out, err } = check(folder, '-o', 'json');
+    expect([code, err]).toEqual([0, 'is set up\n']);
+    expect(JSON.parse(out)).toMatchObject({ name: 'lamp', functions: { dim: { arity: 0 } }, status: ['problem', 'codes', 'first'] });
+  });
+
+  it.each([
+    ['waits for ever', 'await new Promise(() => undefined);', 'its setup did not return within 3 s; what takes longer belongs into schedule.in(0, …)'],
+    ['loops', 'for (;;);', 'its setup did not return: the driver kept its process from everything else for … ms; it must not loop or block, and await what takes time'],
+    ['ends its process', 'process.exit(0);', 'the driver called process.exit'],
+  ])('%s: the file is named, and what to do', (_, setup, problem) => {
+    const folder = folderWith(lamp(setup));
+    const { code, err } = check(folder);
+    expect([code, err.replace(/\d+ ms/, '… ms')]).toEqual([1, `error: ${folder}/lamp.ts: ${problem}\nnext: Correct the file; \`holdfast driver check\` finds the same.\n`]);
+  });
+
+  it('throws later on, out of its callback: file, line and reason are named', () => {
+    const folder = folderWith(lamp("setImmediate(() => { throw new Error('dark'); });\n    await setTimeout(1_000);"));
+    expect(check(folder).err).toMatch(/lamp\.ts:7:32: Error: dark\n/);
+  });
+
+  it('is interrupted at once, and leaves no process', async () => {
+    const folder = folderWith(lamp("await writeFile(new URL('./pid', import.meta.url), String(process.pid));\n    for (;;);"));
+    const found = await interrupted(folder, 'SIGTERM', 'driver', 'check', 'lamp.ts');
+    expect(found).toEqual({ code: 1, err: expect.stringMatching(/^error: interrupted\n/), left: false });
   });
 });

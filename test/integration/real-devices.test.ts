@@ -29,6 +29,8 @@ describe.skipIf(missingPrograms !== '')(`real programs as devices${missingProgra
     await until(hands, 'ups.on_battery', false);
     expect(await exec(hands, 'ups', 'get', 'ups.model')).toBe('Lab');
     await expect(exec(hands, 'ups', 'get', 'no.such.variable')).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'VAR-NOT-SUPPORTED' } });
+    expect(await exec(hands, 'ups', 'set', 'ups.mfr', 'Acme')).toBe('Acme');
+    await until(hands, 'ups.ups.mfr', 'Acme');
     await ups.status('OB LB');
     await until(hands, 'ups.on_battery', true);
     await until(hands, 'ups.low_battery', true);

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
@@ -67,8 +67,39 @@ class Shell {
   }
 }
 
-const asPattern = (shown: string): RegExp =>
-  new RegExp(`^${shown.split('…').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)).join('.*')}$`);
+/** A line that is nothing but `…` stands for any number of them. */
+const asPattern = (shown: string): RegExp => {
+  const literal = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  const lines = (text: string): string => text.split('…').map(literal).join('.*');
+  return new RegExp(`^${shown.split(/^…\n/m).map(lines).join(String.raw`(?:.*\n)*`)}$`);
+};
+
+/** A checkout as it is after its packages were fetched and it was built. */
+function checkoutIn(home: string): string {
+  const checkout = join(home, 'checkout');
+  mkdirSync(checkout);
+  // Links to the files are as good, where that is possible, and take no time.
+  const copy = (name: string): void => {
+    const linked = spawnSync('cp', ['-al', resolve(name), checkout]).status === 0;
+    if (!linked) execFileSync('cp', ['-a', resolve(name), checkout]);
+  };
+  for (const name of ['node_modules', 'dist']) copy(name);
+  // npm writes these.
+  const lock = 'node_modules/.package-lock.json';
+  rmSync(join(checkout, lock));
+  for (const name of ['package.json', 'package-lock.json', lock]) copyFileSync(name, join(checkout, name));
+  return checkout;
+}
+
+/** What `tsc --strict` says of these files, beside which `holdfast` and the types of Node are installed. */
+function typeErrors(folder: string, checkout: string, files: readonly string[]): string {
+  const packages = join(folder, 'node_modules');
+  mkdirSync(join(packages, '@types'), { recursive: true });
+  symlinkSync(checkout, join(packages, 'holdfast'));
+  symlinkSync(resolve('node_modules/@types/node'), join(packages, '@types', 'node'));
+  const flags = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', '--allowImportingTsExtensions'];
+  return spawnSync(resolve('node_modules/.bin/tsc'), [...flags, ...files], { cwd: folder, encoding: 'utf8' }).stdout;
+}
 
 it('docs/writing-drivers.md leads from nothing to a driver that runs, word for word', { timeout: 400_000 }, async () => {
   const scope = new Scope();
@@ -76,12 +107,14 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
     const home = folder();
     const bin = join(home, 'bin');
     mkdirSync(bin);
-    // As npm links it.
-    symlinkSync(resolve('dist/main.js'), join(bin, 'holdfast'));
     symlinkSync(process.execPath, join(bin, 'node'));
+    const checkout = checkoutIn(home);
+    const drivers = join(home, 'try-drivers');
+    // Everything is there already: nothing is fetched, and nothing built.
+    const npm = { npm_config_prefix: join(home, 'npm'), npm_config_offline: 'true', npm_config_ignore_scripts: 'true', npm_config_audit: 'false' };
     const [http, link, lamp] = [await freePort(), await freePort(), await freePort()];
     const addresses = { HOLDFAST_HTTP: `127.0.0.1:${http}`, HOLDFAST_LINK: `127.0.0.1:${link}`, HOLDFAST_SERVER: `http://127.0.0.1:${http}` };
-    const shell = new Shell(home, { PATH: `${bin}:${process.env['PATH']}`, HOME: home, ...addresses });
+    const shell = new Shell(checkout, { PATH: `${bin}:${home}/npm/bin:${process.env['PATH']}`, HOME: home, ...npm, ...addresses });
     scope.defer('shell', () => shell.close());
     // The ports of the page may be taken on this machine. Nothing else is changed.
     const page = readFileSync('docs/writing-drivers.md', 'utf8').replaceAll('4001', String(lamp));
@@ -90,7 +123,7 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
     let ran = 0;
     for (const { language, file, text } of blocksOf(page)) {
       if (file !== null) {
-        const path = join(home, 'try-drivers', file);
+        const path = join(drivers, file);
         // What `driver new` wrote is what the page shows.
         if (file.startsWith('drivers/lamp/')) expect(readFileSync(path, 'utf8')).toBe(text);
         mkdirSync(dirname(path), { recursive: true });
@@ -103,7 +136,9 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
         }
       }
     }
-    expect(ran).toBeGreaterThan(14);
+    expect(ran).toBeGreaterThan(15);
+    const sources = blocksOf(page).flatMap(({ file }) => (file?.endsWith('.ts') === true ? [file] : []));
+    expect([sources.length, typeErrors(drivers, checkout, sources)]).toEqual([4, '']);
   } finally {
     await scope.close();
   }

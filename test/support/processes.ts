@@ -12,3 +12,12 @@ export function childrenOf(pid: number): number[] {
   const texts = threadsOf(pid).flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim().split(' '));
   return texts.filter((text) => text !== '').map(Number);
 }
+
+/** What has ended and is still listed, because nobody asked for its exit code, does not run. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}

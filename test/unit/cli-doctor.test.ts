@@ -175,8 +175,8 @@ describe('what the doctor prints, run word for word, mends it', () => {
     const env = { ...asServer, HOLDFAST_DRIVERS: drivers };
     const broken = [{ fault: 'a driver of the folder is broken', found: /^drivers: lamp: / }] as const;
     await expect(mend(broken, { env })).rejects.toThrow('lamp.ts:1');
-    // The SDK by its source, and not made part of the driver: `holdfast/driver` is that of the compiled program.
-    const sdk = JSON.stringify(resolve('src/driver-sdk/index.ts'));
+    // Not made part of the driver, as `holdfast/driver` is not: the process that checks it is of the compiled program.
+    const sdk = JSON.stringify(resolve('dist/driver-sdk/index.js'));
     const sound = `const sdk = ${sdk};\nconst { defineDriver, z } = await import(sdk);\nexport default defineDriver({ name: 'lamp', role: 'logic', settings: z.object({}), setup: () => ({}) });\n`;
     await mend(broken, { env, first: () => write(sound) });
   });

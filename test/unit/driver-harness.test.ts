@@ -62,3 +62,49 @@ describe('the test harness of the SDK: a driver of a service is tested without o
     expect(service.status['connected']).toBe(true);
   });
 });
+
+describe('the test harness of the SDK: awaiting once is enough', () => {
+  const names = Array.from({ length: 12 }, (_, at) => `Lamp_${at + 1}`);
+  const rounds = defineDriver({
+    name: 'rounds',
+    role: 'logic',
+    settings: z.strictObject({}),
+    setup: (ctx) => {
+      const round = async (): Promise<void> => {
+        for (const name of names) await ctx.system.get(name).exec('dim', 1);
+        ctx.status.set('done', true);
+      };
+      ctx.schedule.in(1_000, round);
+      return {
+        round,
+        refuse: () => {
+          throw new Error('never');
+        },
+      };
+    },
+  });
+
+  it.each([
+    ['at once', () => 1],
+    ['a turn of the event loop later', () => new Promise<number>((done) => setImmediate(done, 1))],
+  ])('for a method that asks many modules one after the other, which answer %s', async (_, dim) => {
+    const room = createHarness(rounds, { system: Object.fromEntries(names.map((name) => [name, { dim }])) });
+    await room.start();
+    await room.advance(1_000);
+    for (const name of names) room.system.expectCall(name, 'dim', 1);
+    expect(room.status['done']).toBe(true);
+  });
+
+  it('and a call that fails meanwhile may be looked at afterwards', async () => {
+    const room = createHarness(rounds);
+    await room.start();
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => void unhandled.push(reason);
+    process.on('unhandledRejection', note);
+    const refused = room.exec('refuse');
+    await room.advance(0);
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]);
+    await expect(refused).rejects.toThrow('never');
+  });
+});

@@ -241,6 +241,26 @@ describe('a driver', () => {
     }
   });
 
+  it('is to start anew when its onUpdate never ends, and is used on until then', async () => {
+    const clock = new FakeClock();
+    const lines: string[] = [];
+    const driver = logic((ctx) => {
+      ctx.onUpdate(() => new Promise(() => undefined));
+      return { level: () => ctx.settings.level };
+    });
+    const host = { clock, transport: null, http: null, system: noSystem, publish: () => undefined, entered: () => undefined };
+    const spec = { id: 'm', driver: 'test', role: 'logic', name: 'M', ip: '', port: 0, tls: false, udp: false, makebreak: false, uri: '', settings: {}, systems: [] } satisfies ModuleSpec;
+    const module = new Module(driver, spec, { ...host, log: (level, message) => void lines.push(`${level} ${message}`) }, null);
+    await module.start();
+    let taken: boolean | null = null;
+    void module.update({ level: 2 }).then((result) => (taken = result));
+    await clock.advance(limits.driverSetupMs - 1);
+    expect([taken, lines]).toEqual([null, []]);
+    await clock.advance(1);
+    expect([taken, lines]).toEqual([false, [`error update: The driver of m failed: its update did not return within ${limits.driverSetupMs / 1_000} s`]]);
+    expect(await module.exec('level', [], new Call({ user: 'test', deadlineMs: clock.monotonicMs() + 1_000 }))).toBe(2);
+  });
+
   it('is stopped in time although its stop handler never ends', async () => {
     const clock = new FakeClock();
     let open = true;

@@ -94,12 +94,47 @@ describe('the driver mpd', () => {
     await expect(player.exec('volume', 101)).rejects.toMatchObject({ code: 'INPUT_INVALID' });
   });
 
-  it('notices a player that stopped answering, and asks for everything over the next connection', async () => {
+  it.each([
+    ['next', 'next', []],
+    ['previous', 'previous', []],
+    ['add', 'add "a.wav"', ['a.wav']],
+  ] as const)('%s is not repeated when its answer is late', async (method, command, args) => {
+    const player = await ready();
+    const done = player.exec(method, ...args);
+    player.expectSent(block(command));
+    await player.advance(5_000);
+    player.expectNothingSent();
+    await expect(done).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+    // What may be carried out twice is.
+    void player.exec('play');
+    player.expectSent(block('play'));
+    await player.advance(4_999);
+    player.expectNothingSent();
+    await player.advance(1);
+    player.expectSent(block('play'));
+  });
+
+  /** Asked four times, five seconds each. */
+  const ignore = async (player: Harness): Promise<void> => {
+    for (let again = 0; again < 3; again += 1) {
+      await player.advance(5_000);
+      player.expectSent(REFRESH);
+    }
+    await player.advance(4_999);
+    expect(player.status['connected']).toBe(true);
+    await player.advance(1);
+  };
+
+  it.each([
+    ['that stopped answering', ignore],
+    ['whose connection ended', (player: Harness) => player.disconnect()],
+  ])('notices a player %s, and asks for everything over the next connection', async (_, lose) => {
     const player = await ready();
     await player.advance(10_000);
     player.expectSent(REFRESH);
-    await player.disconnect();
+    await lose(player);
     expect(player.status['connected']).toBe(false);
+    player.expectNothingSent();
     await player.connect();
     await player.reply('OK MPD 0.23.6\n');
     player.expectSent(REFRESH);

@@ -33,7 +33,7 @@ export interface HostEnd {
 }
 
 /** Messages that are answered, without the id that `ask` adds. */
-type Asked = 'start' | 'stop' | 'update' | 'compile' | 'prepare' | 'reload' | 'writes' | 'functions';
+type Asked = 'start' | 'stop' | 'update' | 'compile' | 'prepare' | 'check' | 'reload' | 'writes' | 'functions';
 export type Question = { [T in Asked]: Omit<Extract<ToHost, { t: T }>, 'id'> }[Asked];
 
 /** The host answers calls by their deadline; this much later it is not going to. */

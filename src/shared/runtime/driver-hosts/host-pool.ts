@@ -1,5 +1,4 @@
 import { backoffMs } from '../../foundation/backoff.ts';
-import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 import type { HostProcess, HostProcesses } from '../../ports/host-process.ts';
@@ -7,6 +6,7 @@ import type { Log } from '../../ports/log.ts';
 import type { Random } from '../../ports/random.ts';
 import { type HostEnd, HostPeer, type HostPeerEvents, type Question } from './host-peer.ts';
 import type { Answer } from './messages.ts';
+import { Trial } from './trial.ts';
 
 /** The place of one driver host: its process may be replaced, the modules stay with the place. */
 export interface Slot {
@@ -58,7 +58,7 @@ export class HostPool {
   readonly #slots: RunningSlot[] = [];
   readonly #modulesOfDriver = new Map<string, number>();
   readonly #strikes = new Map<string, { count: number; lastMs: number }>();
-  readonly #trials = new Set<HostPeer>();
+  readonly #trials = new Set<Trial>();
   #closed = false;
 
   constructor(options: HostPoolOptions, events: HostPoolEvents) {
@@ -140,19 +140,12 @@ export class HostPool {
    */
   async askTrial(question: Question): Promise<{ answer: Answer | null; reason: string }> {
     const { clock, hostProcesses } = this.#options;
-    const nobody = (): never => {
-      throw new HoldfastError('NOT_READY', { waitingFor: 'the end of a trial', retryAfterMs: 1_000 });
-    };
-    const ignored = (): void => undefined;
-    let reason = '';
-    const ended = (end: HostEnd): void => void (reason = end.reason);
-    const events = { status: ignored, log: ignored, refused: ignored, hide: this.#events.hide, systemOf: nobody, ended };
-    const peer = new HostPeer(hostProcesses.startTrial(), { clock, log: this.#trialLog }, events);
-    this.#trials.add(peer);
-    const answer = await peer.ask(question);
+    const trial = new Trial(hostProcesses.startTrial(), { clock, log: this.#trialLog }, { hide: this.#events.hide });
+    this.#trials.add(trial);
+    const { answer, end } = await trial.ask(question);
     // Nobody waits for its end but a shutdown.
-    void peer.close().then(() => this.#trials.delete(peer));
-    return { answer, reason };
+    void trial.close().then(() => this.#trials.delete(trial));
+    return { answer, reason: end?.reason ?? '' };
   }
 
   /** Its end is an answer, and no news. */

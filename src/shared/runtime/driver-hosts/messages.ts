@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Json } from '../../foundation/json.ts';
+import type { Json, JsonObject } from '../../foundation/json.ts';
 import { epochSchema } from '../../model/control.ts';
 import type { GateState } from '../../control/write-gate.ts';
 import type { DeviceWrite, ModuleFunction, ModuleLogLine, ModuleSpec, StatusValue, SystemRequest } from '../../ports/device-link.ts';
@@ -36,6 +36,17 @@ const moduleSpec: z.ZodType<ModuleSpec> = z.object({
 
 const compiledDriver = z.object({ name: text, entry: text, code: text });
 
+export interface CheckedDriver {
+  name: string;
+  role: ModuleSpec['role'];
+  transports: string[];
+  /** JSON schema of its settings. */
+  settings: JsonObject;
+  functions: Record<string, ModuleFunction>;
+  /** Status variables that it has right after its setup. */
+  status: string[];
+}
+
 const target = { name: text, index: id };
 const watched = z.object({ kind: z.literal('watch'), ...target, key: text });
 const systemRequest: z.ZodType<SystemRequest | z.output<typeof watched>> = z.discriminatedUnion('kind', [
@@ -49,6 +60,14 @@ const moduleFunction: z.ZodType<ModuleFunction> = z.object({
   arity: id,
   params: z.record(z.string(), z.record(z.string(), json)),
   order: z.array(text),
+});
+const checkedDriver: z.ZodType<CheckedDriver> = z.object({
+  name: text,
+  role: z.enum(roles),
+  transports: z.array(text),
+  settings: z.record(z.string(), json),
+  functions: z.record(z.string(), moduleFunction),
+  status: z.array(text),
 });
 const wireError = z.object({ code: text, message: text, help: text, facts: z.record(z.string(), json) });
 
@@ -85,6 +104,8 @@ export const toHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('compile'), id, driver: text, edit: z.object({ file: text, content: text }).nullable() }),
   /** Loads it beside what runs, if it was compiled, and tries the settings of these modules on it. */
   z.object({ t: z.literal('prepare'), id, location: text, driver: text, compiled: compiledDriver.nullable(), modules: z.array(moduleSpec) }),
+  /** Loads it and sets it up without a device, for what it says of itself. In a process of its own only. */
+  z.object({ t: z.literal('check'), id, compiled: compiledDriver, settings: z.record(z.string(), json) }),
   /**
    * Without modules: what was prepared last is the code of the driver now, or (`edited`) what is tried of it. With modules:
    * these run the one or the other from now on.
@@ -123,6 +144,7 @@ export const fromHostSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('compiled'), id, compiled: compiledDriver.nullable() }),
   /** `same`: modules that run this very code already. */
   z.object({ t: z.literal('prepared'), id, same: z.array(text) }),
+  z.object({ t: z.literal('checked'), id, checked: checkedDriver }),
   z.object({
     t: z.literal('reloaded'),
     id,
