@@ -1,5 +1,5 @@
 import type { Route } from '../client-api/route.ts';
-import type { HoldfastNode } from '../runtime/node.ts';
+import type { HoldfastNode, LocationView } from '../runtime/node.ts';
 import type { RequestHeaders } from './auth.ts';
 import { known } from './modules.ts';
 import type { BodyReply, Headers } from './reply.ts';
@@ -23,9 +23,9 @@ type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 
  * answer. `path`: of its route, such as `/api/engine/v2/systems/:id`.
  */
 export function holderHeaders(node: Node, { path, params }: { path: string; params: unknown }): Headers {
-  const location = locationOf(node, path, params);
-  const holder = holderOf(node, location);
-  const ageMs = location === null || node.location(location) === null ? null : node.freshness.ageMs(location);
+  const view = viewOf(node, path, params);
+  const holder = holderOf(node, view);
+  const ageMs = view === null ? null : node.freshness.ageMs(view.id);
   return {
     ...(holder === null ? {} : { 'x-holdfast-origin': holder.origin }),
     ...(ageMs === null ? {} : { 'x-holdfast-status-age': String(Math.ceil(ageMs / 1_000)) }),
@@ -36,7 +36,7 @@ export function holderHeaders(node: Node, { path, params }: { path: string; para
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
   if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
   const { route, params, url } = request;
-  const holder = route.masterOnly ? null : holderOf(node, locationOf(node, route.path, params));
+  const holder = route.masterOnly ? null : holderOf(node, viewOf(node, route.path, params));
   if (holder === null || holder.here) return null;
   const end = url.indexOf('?');
   const path = end === -1 ? url : url.slice(0, end);
@@ -49,11 +49,16 @@ export function redirectOf(node: Node, request: DirectedRequest): BodyReply | nu
   return { kind: 'json', status: 307, headers: { location, 'x-holdfast-origin': holder.origin }, body: { location } };
 }
 
+function viewOf(node: Node, path: string, params: unknown): LocationView | null {
+  const location = locationOf(node, path, params);
+  return location === null ? null : node.location(location);
+}
+
 /** Only members are named: what is not in their list is nobody's origin. */
-function holderOf(node: Node, location: string | null): { origin: string; here: boolean } | null {
-  const holder = location === null ? undefined : node.location(location)?.holder;
-  if (holder === undefined || holder === 'none') return null;
-  const origin = node.members().find((member) => member.location === location)?.[holder] ?? null;
+function holderOf(node: Node, view: LocationView | null): { origin: string; here: boolean } | null {
+  if (view === null || view.holder === 'none') return null;
+  const { id, holder } = view;
+  const origin = node.members().find((member) => member.location === id)?.[holder] ?? null;
   return origin === null ? null : { origin, here: holder === node.role };
 }
 
