@@ -87,15 +87,16 @@ export class Commands {
 
   #send(connection: Connection, command: Command): boolean {
     command.isSent = connection.request('exec', { ...command.meta, args: command.args }, (outcome) => {
-      if ('error' in outcome && this.#isForNext(outcome.error)) this.#wait(command, connection);
+      if ('error' in outcome && this.#isForNext(outcome.error, connection)) this.#wait(command, connection);
       else command.settle(outcome);
     });
     return command.isSent;
   }
 
   /** A server that stops refuses commands without looking at them. One where nobody drives may have said who will. */
-  #isForNext({ code }: HoldfastError): boolean {
-    return code === 'SHUTTING_DOWN' || (code === 'NO_HOLDER' && this.#where.isMoving());
+  #isForNext({ code, facts }: HoldfastError, refusedBy: Connection): boolean {
+    if (code !== 'NO_HOLDER' || facts['nested'] === true) return code === 'SHUTTING_DOWN';
+    return this.#where.isMoving() || this.#where.active() !== refusedBy;
   }
 
   /** It was not run: the next server gets it, now if it is there already. */

@@ -18,14 +18,19 @@ export class Redirects {
 
   /**
    * Where to go, null: stay. Only when everything that is bound is there: what is elsewhere is served by proxy here, and
-   * may not be served at all there. Two servers that point at each other are not followed for ever.
+   * may not be served at all there.
    */
-  destination(current: string, systems: ReadonlySet<string>, nowMs: number): string | null {
+  destination(current: string, systems: ReadonlySet<string>): string | null {
     const origins = new Set([...systems].map((system) => this.#told.get(system)?.origin ?? current));
     const [origin] = origins;
-    if (origin === undefined || origins.size > 1 || origin === current) return null;
+    return origin === undefined || origins.size > 1 || origin === current ? null : origin;
+  }
+
+  /** For so long no move is followed: two servers that point at each other must not play ball with a session. */
+  pauseMs(nowMs: number): number {
     this.#movedMs = this.#movedMs.filter((movedMs) => nowMs - movedMs < limits.sdkMovesWindowMs);
-    return this.#movedMs.length < limits.sdkMoves ? origin : null;
+    const [first] = this.#movedMs;
+    return first === undefined || this.#movedMs.length < limits.sdkMoves ? 0 : first + limits.sdkMovesWindowMs - nowMs;
   }
 
   moved(nowMs: number): void {

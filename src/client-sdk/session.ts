@@ -70,6 +70,10 @@ class LiveSession implements Session {
   readonly #listeners = new Set<(state: SessionState) => void>();
   readonly #closing = new AbortController();
   #state: SessionState;
+  /** Systems of which its server is being asked. */
+  readonly #unlearned = new Set<string>();
+  /** Moves are at their limit, and one is wanted: looked at again when there may be another. */
+  #isHeldBack = false;
   #connections = 0;
   /** Serves. */
   #active: Connection | null = null;
@@ -106,7 +110,7 @@ class LiveSession implements Session {
     const meta = metaOf(variable);
     const isNew = !this.#variables.systems().has(meta.sys);
     if (this.#variables.add(meta, own) && this.#active !== null) this.#bindAt(this.#active, meta);
-    if (isNew && this.#active !== null) void this.#learn(this.#active.origin);
+    if (isNew) void this.#learnOf(meta.sys);
     this.#changed();
     return () => {
       if (!this.#variables.remove(meta, own)) return;
@@ -217,14 +221,29 @@ class LiveSession implements Session {
   /** Only to members. One that is not known yet may be new: the server that serves is asked. */
   async #follow(connection: Connection, { origin }: RedirectFrame): Promise<void> {
     if (!this.#members.includes(origin)) await this.#learn(connection.origin);
-    const nowMs = this.#platform.nowMs();
-    const destination = this.#redirects.destination(connection.origin, this.#variables.systems(), nowMs);
-    if (connection !== this.#active || destination === null || !this.#members.includes(destination)) return;
+    if (connection === this.#active) this.#go(connection);
+  }
+
+  /** To where its systems are served, as far as that was told. */
+  #go(connection: Connection): void {
+    const destination = this.#redirects.destination(connection.origin, this.#variables.systems());
+    if (destination === null || !this.#members.includes(destination)) return;
+    const pauseMs = this.#redirects.pauseMs(this.#platform.nowMs());
+    if (pauseMs > 0) return this.#goLater(pauseMs);
     if (this.#next?.origin === destination) return;
     const overtaken = this.#next;
     this.#next = null;
     overtaken?.close();
     this.#connect(destination);
+  }
+
+  #goLater(pauseMs: number): void {
+    if (this.#isHeldBack) return;
+    this.#isHeldBack = true;
+    this.#later(pauseMs, () => {
+      this.#isHeldBack = false;
+      if (this.#active !== null) this.#go(this.#active);
+    });
   }
 
   #later(ms: number, callback: () => void): void {
@@ -250,14 +269,24 @@ class LiveSession implements Session {
   #isAbout(system: string): void {
     if (this.#commanded.has(system) || this.#commanded.size >= limits.sdkCommandedSystems) return;
     this.#commanded.add(system);
-    if (this.#active !== null && this.#variables.systems().size === 0) void this.#learn(this.#active.origin);
+    if (this.#variables.systems().size === 0) void this.#learnOf(system);
+  }
+
+  /** Of a system that is new, once, and one after the other; a server that serves later is asked of all. */
+  async #learnOf(system: string): Promise<void> {
+    this.#unlearned.add(system);
+    if (this.#unlearned.size > 1) return;
+    for (const each of this.#unlearned) {
+      if (this.#active !== null) await this.#learn(this.#active.origin, [each]);
+      this.#unlearned.delete(each);
+    }
   }
 
   /** Asks a server where the systems of this session are served; of one that let nobody in, it learns why. */
-  async #learn(origin: string): Promise<void> {
+  async #learn(origin: string, systems: Iterable<string> = this.#systems()): Promise<void> {
     const client = this.#restAt(origin);
     try {
-      for (const system of this.#systems()) {
+      for (const system of systems) {
         const [member] = await client.call(routes.members, { query: { system } }, { timeoutMs: limits.sdkConnectMs });
         if (member !== undefined) this.#members.learn(origin, system, member);
       }

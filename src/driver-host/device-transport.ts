@@ -1,3 +1,4 @@
+import { Silence } from '../driver-sdk/silence.ts';
 import type { Transport, TransportHandler } from '../driver-sdk/transport.ts';
 import { backoffMs } from '../shared/foundation/backoff.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
@@ -46,7 +47,7 @@ export class DeviceTransport implements Transport {
   #attempted = false;
   /** Failures since the last good connection. */
   #failures = 0;
-  #unanswered = 0;
+  readonly #silence: Silence;
   #wanted = false;
   /** `retryNow` came while a line was up or being made, which may fail for what was in the way before. */
   #retryAtOnce = false;
@@ -61,6 +62,7 @@ export class DeviceTransport implements Transport {
 
   constructor(options: DeviceTransportOptions) {
     this.#options = options;
+    this.#silence = new Silence(options.connectionless ? 1 : 2);
   }
 
   open(handler: TransportHandler): void {
@@ -88,14 +90,12 @@ export class DeviceTransport implements Transport {
     else if (this.#line === null && this.#retry === null && this.#handler !== null) this.#connect();
   }
 
-  unanswered(): void {
-    this.#unanswered += 1;
-    if (this.#isSilent()) this.reset('the device does not answer');
-  }
-
-  /** A connection that stands says nothing of a program that hangs, and for a quarter of an hour nothing of a machine that is gone. */
-  #isSilent(): boolean {
-    return this.#unanswered >= limits.deviceUnanswered;
+  /**
+   * A connection that stands says nothing of a program that hangs, and for a quarter of an hour nothing of a machine that is gone.
+   */
+  unanswered(isFirst: boolean): void {
+    this.#silence.unanswered(isFirst);
+    if (this.#silence.isGone) this.reset('the device does not answer');
   }
 
   reset(reason: string): void {
@@ -170,13 +170,15 @@ export class DeviceTransport implements Transport {
       },
       received: (chunk) => {
         heard = true;
-        this.#unanswered = 0;
+        this.#silence.end();
+        // An answer, and not only a greeting.
+        if (this.#wrote) this.#failures = 0;
         if (this.#up) this.#handler?.received(chunk);
       },
       drained: () => this.#handler?.drained(),
       ended: (end) => {
         const lived = upMs !== null && clock.monotonicMs() - upMs >= GOOD_MS;
-        if (heard || (lived && !connectionless && !this.#isSilent())) this.#failures = 0;
+        if (!this.#silence.isGone && (heard || (lived && !connectionless))) this.#failures = 0;
         if (heard || lived) this.#retryAtOnce = false;
         this.#onEnded(this.#ending ?? end, upMs !== null);
       },
@@ -185,7 +187,6 @@ export class DeviceTransport implements Transport {
 
   #onUp(): void {
     this.#up = true;
-    this.#unanswered = 0;
     if (this.#broken !== null) this.#handler?.broken(null);
     this.#broken = null;
     const fresh = !this.#connected || this.#renewed;
@@ -212,7 +213,7 @@ export class DeviceTransport implements Transport {
   /** Make-and-break: devices that are asked seldom close by themselves. One that did not let us ask has failed. */
   #mayRest(): boolean {
     const { idleMs, mayConnect } = this.#options;
-    return idleMs !== null && (this.#wrote || !this.#wanted) && !this.#isSilent() && mayConnect();
+    return idleMs !== null && (this.#wrote || !this.#wanted) && !this.#silence.isGone && mayConnect();
   }
 
   #failed({ reason, permanent }: LineEnd): void {
@@ -224,6 +225,7 @@ export class DeviceTransport implements Transport {
     const pauseMs = this.#retryAtOnce ? 0 : Math.floor(dueMs / TOGETHER_MS) * TOGETHER_MS - nowMs;
     this.#retry = clock.after(pauseMs, () => this.#connect());
     this.#failures += 1;
+    this.#silence.end();
     this.#renewed = false;
     if (this.#connected) this.#handler?.disconnected(reason);
     this.#connected = false;

@@ -143,6 +143,7 @@ export class HttpConnection implements HttpService {
         caller?.signal.removeEventListener('abort', aborted);
         outcome();
       };
+      let socket: HttpSocket | undefined;
       const running: Running = {
         left: false,
         giveUp: (why) => {
@@ -152,7 +153,7 @@ export class HttpConnection implements HttpService {
       };
       const aborted = (): void => running.giveUp(() => caller?.signal.reason as HoldfastError);
       const late = (): void => {
-        this.#late(running.left);
+        this.#late({ left: running.left, connecting: socket?.up === false });
         running.giveUp((fate) => new HoldfastError('DEADLINE', { fate }));
       };
       const timer = clock.after(endMs - clock.monotonicMs(), late);
@@ -171,7 +172,6 @@ export class HttpConnection implements HttpService {
         caller?.left();
         request.end(bytes);
       };
-      let socket: HttpSocket | undefined;
       request.on('socket', (stream) => {
         socket = this.#sockets.get(stream);
         if (socket === undefined || socket.up) depart();
@@ -239,9 +239,10 @@ export class HttpConnection implements HttpService {
     this.#connected = true;
   }
 
-  #late(left: boolean): void {
-    this.#unanswered += 1;
-    if (!left) this.#lost('no connection in time');
+  /** One that waits for its turn says nothing of the device. */
+  #late({ left, connecting }: { left: boolean; connecting: boolean }): void {
+    if (left) this.#unanswered += 1;
+    if (connecting) this.#lost('no connection in time');
     else if (this.#unanswered >= limits.deviceUnanswered) this.#lost('the device does not answer');
   }
 

@@ -1,7 +1,7 @@
 import type { SystemPort } from '../driver-sdk/system.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import { NumberedTable } from '../shared/foundation/numbered-table.ts';
-import { fromWire, HoldfastError } from '../shared/model/errors.ts';
+import { HoldfastError, nestedError } from '../shared/model/errors.ts';
 import type { SystemRequest } from '../shared/ports/device-link.ts';
 import type { FromHost, ToHost } from '../shared/runtime/driver-hosts/messages.ts';
 import type { Tenure } from './tenure.ts';
@@ -63,7 +63,7 @@ export class SystemClient {
       };
       const id = open(request, (message) => {
         signal.removeEventListener('abort', gaveUp);
-        if (message.t === 'system.error') reject(fromWire(message.error));
+        if (message.t === 'system.error') reject(nestedError(message.error));
         else resolve(message.value);
       });
       signal.addEventListener('abort', gaveUp, { once: true });

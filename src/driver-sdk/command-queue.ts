@@ -43,6 +43,7 @@ interface Command {
   priority: number;
   timeoutMs: number;
   retriesLeft: number;
+  isRepeated: boolean;
   wait: boolean;
   delayMs: number;
   reply: Reply<unknown>;
@@ -86,6 +87,7 @@ export class CommandQueue {
         priority: options.priority ?? 50,
         timeoutMs: options.timeoutMs ?? limits.commandMs,
         retriesLeft: options.retries ?? 3,
+        isRepeated: false,
         wait: options.wait ?? true,
         delayMs: Math.max(this.delayMs, options.delayMs ?? 0),
         reply,
@@ -213,7 +215,8 @@ export class CommandQueue {
   }
 
   #late(): void {
-    this.#options.transport.unanswered();
+    const command = this.#inFlight?.command;
+    this.#options.transport.unanswered(command?.isRepeated !== true);
     this.#retry(null);
   }
 
@@ -229,6 +232,7 @@ export class CommandQueue {
   /** First of its priority again, unless a newer one of its name waits. */
   #again(command: Command): void {
     command.retriesLeft -= 1;
+    command.isRepeated = true;
     if (command.name !== null && this.#queue.some(({ name }) => name === command.name)) {
       command.reject(this.#replaced(command.name));
       return;

@@ -1,6 +1,5 @@
 import { createAlarm } from '../shared/foundation/alarm.ts';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
-import { limits } from '../shared/model/limits.ts';
 import type { Alarm, Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import { Call } from './call.ts';
@@ -9,6 +8,7 @@ import { type FakeMethods, FakeSystem } from './fake-system.ts';
 import type { HttpRequest } from './http.ts';
 import { type ManualAnswer, ManualHttp } from './manual-http.ts';
 import { Module } from './module.ts';
+import { Silence } from './silence.ts';
 import type { Transport, TransportHandler } from './transport.ts';
 import { untilQuiet } from './until-quiet.ts';
 
@@ -157,7 +157,7 @@ const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
 class ManualTransport implements Transport {
   readonly #sent: string[] = [];
   ready = false;
-  #unanswered = 0;
+  readonly #silence = new Silence(2);
   #handler: TransportHandler | null = null;
 
   open(handler: TransportHandler): void {
@@ -171,9 +171,9 @@ class ManualTransport implements Transport {
 
   demand(): void {}
 
-  unanswered(): void {
-    this.#unanswered += 1;
-    if (this.#unanswered >= limits.deviceUnanswered) this.#down('the device does not answer');
+  unanswered(isFirst: boolean): void {
+    this.#silence.unanswered(isFirst);
+    if (this.#silence.isGone) this.#down('the device does not answer');
   }
 
   openBreaker(problem: string): void {
@@ -195,7 +195,7 @@ class ManualTransport implements Transport {
 
   connect(): void {
     this.ready = true;
-    this.#unanswered = 0;
+    this.#silence.end();
     this.#handler?.connected();
   }
 
@@ -204,7 +204,7 @@ class ManualTransport implements Transport {
   }
 
   receive(chunk: Uint8Array): void {
-    this.#unanswered = 0;
+    this.#silence.end();
     this.#handler?.received(chunk);
   }
 

@@ -32,8 +32,8 @@ export interface Transport extends Connection {
   write(data: Uint8Array): void;
   /** Whether commands wait or are in flight: make-and-break connects and closes by that. */
   demand(wanted: boolean): void;
-  /** An attempt of a command got no answer in time. After a few in a row the device counts as gone. */
-  unanswered(): void;
+  /** An attempt of a command got no answer in time. After a few in a row the device counts as gone. `isFirst`: of its command. */
+  unanswered(isFirst: boolean): void;
   /** Drops the connection (the device talks nonsense) and connects anew. */
   reset(reason: string): void;
 }

@@ -361,7 +361,7 @@ export class EdgeNode implements HoldfastNode {
     return new Freshness({
       clock: this.#ports.clock,
       route: (location) => (isHeard(location) ? this.#route(location) : { via: 'wait' }),
-      lastHeardMs: () => this.#peer.lastHeardMs,
+      silentSinceMs: () => this.#peer.silentSinceMs,
     });
   }
 

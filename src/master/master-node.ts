@@ -110,7 +110,7 @@ export class MasterNode implements HoldfastNode {
     this.freshness = new Freshness({
       ...ports,
       route: (location) => this.#route(location),
-      lastHeardMs: (location) => this.#locations.get(location)?.peer.lastHeardMs ?? null,
+      silentSinceMs: (location) => this.#locations.get(location)?.peer.silentSinceMs ?? null,
     });
     this.drivers = this.#desk.drivers;
     this.modules = this.#desk.modules;

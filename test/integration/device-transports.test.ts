@@ -6,6 +6,7 @@ import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { openServerIdentity } from '../../src/shared/adapters/tls/certificates.ts';
 import type { Json, JsonObject } from '../../src/shared/foundation/json.ts';
+import { limits } from '../../src/shared/model/limits.ts';
 import type { ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import { type Devices, epoch, exec, type Hands, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
@@ -113,6 +114,9 @@ describe('TCP: connected as long as the connection stands and commands are answe
     await start(hands, [moduleSpec('mod-1', devices.ports[0] ?? 0, { settings: { timeoutMs: 50, retries: 3 } })]);
     await devices.control({ mute: true });
     await expect(exec(hands, 'mod-1', 'echo', 1)).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+    // It may be one that it does not know.
+    expect(hands.status.get('mod-1.connected')).toBe(true);
+    await expect(exec(hands, 'mod-1', 'echo', 2)).rejects.toMatchObject({ facts: { fate: 'unknown' } });
     await waitFor('the silence to be noticed', () => hands.status.get('mod-1.connected') === false);
     await devices.control({ mute: false });
     await waitFor('the device to be back', () => hands.status.get('mod-1.connected') === true, 5_000);
@@ -227,6 +231,18 @@ describe('HTTP service: requests pass the same fence as bytes, and stay at their
     expect(hands.status.get('web.connected')).toBe(true);
     expect(await ask()).toMatchObject({ code: 'DEADLINE' });
     await waitFor('the service to count as gone', () => hands.status.get('web.connected') === false);
+  });
+
+  it('says nothing of a service whose answers others wait for: a request that had no turn in time is not its fault', async () => {
+    const { devices, hands } = await setUp();
+    const seen: Json[] = [];
+    hands.link.onStatus(({ key, value }) => void (key === 'connected' && seen.push(value)));
+    await devices.control({ delayMs: 500 });
+    const slow = Array.from({ length: limits.httpConnections }, () => exec(hands, 'web', 'ask', 'echo 1', 3_000));
+    await waitFor('the requests to arrive', () => data(devices).length === limits.httpConnections);
+    await expect(exec(hands, 'web', 'ask', 'echo 2', 100)).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'not-sent' } });
+    await Promise.all(slow);
+    expect(seen).toEqual([]);
   });
 
   it('ends with the gate: what waits for an answer is unknown, nothing more leaves', async () => {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../src/shared/model/limits.ts';
-import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { HoldfastError, nestedError } from '../../src/shared/model/errors.ts';
 import { openSession } from '../../src/client-sdk/session.ts';
 import { EDGE, MASTER, power, SessionWorld } from '../support/session-world.ts';
 
@@ -113,9 +113,10 @@ describe('where a session is', () => {
     const asked = () => world.edge.asked + world.master.asked;
     await world.clock.advance(0);
     expect(asked()).toBe(0);
-    session.exec({ ...power, name: 'where' }).catch(() => undefined);
+    // Each system once.
+    for (const system of ['sys-1', 'sys-2', 'sys-3', 'sys-1']) session.exec({ ...power, system, name: 'where' }).catch(() => undefined);
     await world.clock.advance(0);
-    expect(asked()).toBe(1);
+    expect(asked()).toBe(3);
     world.edge.mode = 'refuses';
     world.edge.socket.end();
     await world.clock.advance(limits.sdkRedialMaxMs);
@@ -214,6 +215,19 @@ describe('redirects', () => {
     world.edge.socket.redirect(MASTER, '0.5');
     await world.clock.advance(limits.sdkConnectMs * 2);
     expect(world.session?.state).toMatchObject({ origin: EDGE, stale: false });
+  });
+
+  it('beyond the limit are followed when the time for them has come', async () => {
+    await world.start();
+    world.edge.socket.redirect(MASTER, '0.5');
+    await world.clock.advance(10);
+    world.master.socket.redirect(EDGE, '0.6');
+    await world.clock.advance(10);
+    world.edge.socket.redirect(MASTER, '0.7');
+    await world.clock.advance(limits.sdkMovesWindowMs - 100);
+    expect(world.session?.state.origin).toBe(EDGE);
+    await world.clock.advance(200);
+    expect(world.session?.state.origin).toBe(MASTER);
   });
 
   it('to a server that does not answer are not counted among the moves', async () => {
@@ -410,6 +424,21 @@ describe('commands', () => {
     world.master.socket.say({ id: world.master.socket.requests.at(-1)?.id, type: 'success', value: 'there', meta: {} });
     await world.clock.advance(0);
     expect(moved.is).toBe('there');
+  });
+
+  it('that a server refuses where nobody drives, when the session has left it, go to the next one; what another module said is final', async () => {
+    const session = await world.start();
+    const [late, nested] = [settledAs(session.exec(run, [1])), settledAs(session.exec(run, [2]))];
+    const { socket } = world.edge;
+    const [first = 0, second = 0] = socket.requests.filter(({ cmd }) => cmd === 'exec').map(({ id }) => id);
+    socket.redirect(MASTER, '0.5');
+    await world.clock.advance(10);
+    const nobody = new HoldfastError('NO_HOLDER', { location: 'berlin', reason: 'lease-ended' });
+    socket.refuse(first, nobody);
+    socket.refuse(second, nestedError(nobody.toJSON()));
+    await world.clock.advance(10);
+    expect(world.master.socket.executed()).toEqual([[1]]);
+    expect([late.is, nested.is]).toEqual(['open', ['NO_HOLDER', undefined]]);
   });
 
   it('that wait for a move which fails go to the server of the moment', async () => {

@@ -39,6 +39,8 @@ describe('values that stand still because nobody who drives their devices is hea
     await client.ask({ id: 3, cmd: 'unbind', ...meta });
     await client.alive();
     expect(stillness(client)).toEqual([told(true, 5_000)]);
+    // Before it could pass for fresh.
+    expect(client.frames.findIndex((frame) => Object(frame).type === 'staleness')).toBeLessThan(client.frames.findIndex((frame) => Object(frame).id === 1));
     await client.ask({ id: 4, cmd: 'unbind', ...meta, name: 'volume' });
     await client.alive();
     expect(stillness(client)).toEqual([told(true, 5_000), told(false, 0)]);

@@ -12,10 +12,10 @@ beforeEach(() => {
   told = [];
 });
 
-function open({ random = 0, mayConnect = true }: { random?: number; mayConnect?: boolean } = {}): DeviceTransport {
+function open({ random = 0, mayConnect = true, idleMs = null }: { random?: number; mayConnect?: boolean; idleMs?: number | null } = {}): DeviceTransport {
   const transport = new DeviceTransport({
     module: 'mod',
-    idleMs: null,
+    idleMs,
     connectionless: false,
     clock,
     random: { next: () => random },
@@ -143,15 +143,17 @@ describe('a permanent failure opens a breaker', () => {
 });
 
 describe('a device that stopped answering while its connection stands', () => {
+  /** A command that is tried four times, and another one. */
   const silence = (transport: DeviceTransport): void => {
-    for (let times = 0; times < 4; times += 1) transport.unanswered();
+    for (const isFirst of [true, false, false, false, true]) transport.unanswered(isFirst);
   };
 
-  it('counts as gone after four attempts in a row, and is waited for longer each time', async () => {
+  it('counts as gone after four attempts of two commands in a row, and is waited for longer each time, although it greets', async () => {
     const transport = open({ random: 0.5 });
     const pausesMs: number[] = [];
     for (let turn = 0; turn < 3; turn += 1) {
       attempts.at(-1)?.events.up();
+      attempts.at(-1)?.events.received(new Uint8Array(1));
       await clock.advance(20_000);
       silence(transport);
       const silentMs = clock.monotonicMs();
@@ -167,10 +169,40 @@ describe('a device that stopped answering while its connection stands', () => {
     const transport = open();
     attempts.at(-1)?.events.up();
     for (let times = 0; times < 9; times += 1) {
-      transport.unanswered();
+      transport.unanswered(true);
       attempts.at(-1)?.events.received(new Uint8Array(1));
     }
     expect(told).toEqual(['connected', 'attempted']);
+  });
+
+  it('does not for one command that it ignores', () => {
+    const transport = open();
+    attempts.at(-1)?.events.up();
+    for (const isFirst of [true, false, false, false]) transport.unanswered(isFirst);
+    expect(told).toEqual(['connected', 'attempted']);
+  });
+
+  it('has as much time again after it was connected anew', async () => {
+    const transport = open({ random: 0.5 });
+    attempts.at(-1)?.events.up();
+    silence(transport);
+    await clock.advance(1_000);
+    attempts.at(-1)?.events.up();
+    transport.unanswered(true);
+    expect(told.at(-1)).toBe('connected');
+  });
+
+  it('is noticed, too, where each command has a connection of its own', async () => {
+    const transport = open({ idleMs: 10_000 });
+    for (let command = 0; command < 4; command += 1) {
+      transport.demand(true);
+      attempts.at(-1)?.events.up();
+      transport.write(new Uint8Array(1));
+      transport.unanswered(true);
+      transport.demand(false);
+      await clock.advance(30_000);
+    }
+    expect(told).toContain('disconnected: the device does not answer');
   });
 });
 

@@ -9,14 +9,14 @@ const wait: Route = { via: 'wait' };
 
 let clock: FakeClock;
 let route: Route;
-let lastHeardMs: number | null;
+let silentSinceMs: number | null;
 let changes: [location: string, ageMs: number | null][];
 let freshness: Freshness;
 beforeEach(() => {
   clock = new FakeClock();
-  lastHeardMs = null;
+  silentSinceMs = null;
   changes = [];
-  freshness = new Freshness({ clock, route: () => route, lastHeardMs: () => lastHeardMs });
+  freshness = new Freshness({ clock, route: () => route, silentSinceMs: () => silentSinceMs });
   freshness.onChange((location) => void changes.push([location, freshness.ageMs(location)]));
 });
 
@@ -30,13 +30,13 @@ describe('the values of a location', () => {
     route = peer;
     freshness.look('edge-1');
     await clock.advance(10_000);
-    lastHeardMs = clock.monotonicMs() - 3_000;
+    silentSinceMs = clock.monotonicMs() - 3_000;
     route = wait;
     freshness.look();
     await clock.advance(2_000);
     expect(freshness.ageMs('edge-1')).toBe(5_000);
     // A later attempt that comes to nothing makes nothing younger.
-    lastHeardMs = clock.monotonicMs();
+    silentSinceMs = clock.monotonicMs();
     route = { via: 'nobody', reason: 'edge-lost' };
     freshness.look('edge-1');
     expect(freshness.ageMs('edge-1')).toBe(5_000);
@@ -45,8 +45,18 @@ describe('the values of a location', () => {
     expect(changes).toEqual([['edge-1', 3_000], ['edge-1', null]]);
   });
 
+  it('stand still from the moment on when control moves while the link is up', async () => {
+    route = peer;
+    freshness.look('edge-1');
+    await clock.advance(60_000);
+    route = wait;
+    freshness.look('edge-1');
+    await clock.advance(100);
+    expect(freshness.ageMs('edge-1')).toBe(100);
+  });
+
   it('stand still from the moment on when this node lets go, however long ago a link was lost', async () => {
-    lastHeardMs = clock.monotonicMs();
+    silentSinceMs = clock.monotonicMs();
     await clock.advance(10_000);
     route = here;
     freshness.look('edge-1');

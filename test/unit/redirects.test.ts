@@ -84,6 +84,26 @@ describe('sockets', () => {
     expect(redirectsOf(await bound('sys-1'))).toEqual([]);
   });
 
+  it('are not sent to an edge whose lease runs out unheard: it would send them back', async () => {
+    server.node.move('edge-1', { policy: 'exclusive', link: 'down' });
+    server.node.setAge('edge-1', 4_000);
+    const client = await bound('sys-1');
+    expect(redirectsOf(client)).toEqual([]);
+    server.node.move('edge-1', { link: 'up' });
+    server.node.setAge('edge-1', null);
+    await client.alive();
+    expect(redirectsOf(client)).toEqual([['edge-kept-devices', EDGE]]);
+  });
+
+  it('hear that whoever has control is back although nobody was there when it was lost', async () => {
+    server.node.setAge('edge-1', 3_000);
+    server.node.move('edge-1', { link: 'up' });
+    const client = await bound('sys-1');
+    server.node.setAge('edge-1', null);
+    await client.alive();
+    expect(redirectsOf(client)).toEqual([['reached-again', EDGE]]);
+  });
+
   it('hear it again when whoever has control was lost for a while and is back, once for each time', async () => {
     const client = await bound('sys-1');
     server.node.setAge('edge-1', 3_000);
@@ -140,6 +160,12 @@ describe('REST', () => {
 
   const prefer = (path: string, init: RequestInit = {}): Promise<Response> =>
     fetch(url(path), { ...init, redirect: 'manual', headers: { ...as('admin'), prefer: 'redirect', 'content-type': 'application/json' } });
+
+  it('sends nobody to an edge whose lease runs out unheard', async () => {
+    expect((await prefer('/api/engine/v2/systems/sys-1')).status).toBe(307);
+    server.node.move('edge-1', { policy: 'exclusive', link: 'down' });
+    expect((await prefer('/api/engine/v2/systems/sys-1')).status).not.toBe(307);
+  });
 
   it('sends a client on that prefers it, with its method and query', async () => {
     const answer = await prefer('/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500', { method: 'POST', body: '[true]' });

@@ -1,4 +1,5 @@
 import type { Route } from '../client-api/route.ts';
+import type { Holder } from '../model/control.ts';
 import type { HoldfastNode, LocationView } from '../runtime/node.ts';
 import type { RequestHeaders } from './auth.ts';
 import { known } from './modules.ts';
@@ -36,8 +37,9 @@ export function holderHeaders(node: Node, { path, params }: { path: string; para
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
   if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
   const { route, params, url } = request;
-  const holder = route.masterOnly ? null : holderOf(node, viewOf(node, route.path, params));
-  if (holder === null || holder.here) return null;
+  const view = route.masterOnly ? null : viewOf(node, route.path, params);
+  const holder = holderOf(node, view);
+  if (view === null || holder === null || holder.here || serverFor(node.role, view) !== view.holder) return null;
   const end = url.indexOf('?');
   const path = end === -1 ? url : url.slice(0, end);
   const query = new URLSearchParams(url.slice(path.length));
@@ -47,6 +49,16 @@ export function redirectOf(node: Node, request: DirectedRequest): BodyReply | nu
   query.set(HOPS, String(hops + 1));
   const location = `${holder.origin}${path}?${query.toString()}`;
   return { kind: 'json', status: 307, headers: { location, 'x-holdfast-origin': holder.origin }, body: { location } };
+}
+
+/**
+ * Where clients of a location are served best, as this server sees it; 'none': nowhere else. An edge of an `exclusive` location
+ * that has no link may hold no longer than its lease: the master is next, and hears or says nothing of it.
+ */
+export function serverFor(role: 'edge' | 'master', { holder, policy, failover, link }: LocationView): Holder {
+  const leaseRunsOut = policy === 'exclusive' && failover && link === 'down';
+  if (!leaseRunsOut || holder === role) return holder;
+  return role === 'edge' ? 'master' : 'none';
 }
 
 function viewOf(node: Node, path: string, params: unknown): LocationView | null {

@@ -3,6 +3,7 @@ import type { Holder } from '../model/control.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import type { SocketFrame } from '../client-api/socket.ts';
 import { textFrame } from '../foundation/text-frame.ts';
+import { serverFor } from './holder-origin.ts';
 import type { TopicMember, Topics } from './topics.ts';
 
 /** Why clients are sent away from a server that stops; the other reasons are those of moves of control. */
@@ -35,6 +36,7 @@ export class Redirects {
       this.#lost.delete(location);
       this.#send(location, next, reason);
     });
+    for (const { id } of node.locations()) if (node.freshness.ageMs(id) !== null) this.#lost.add(id);
     const stopFreshness = node.freshness.onChange((location) => this.#reached(location));
     this.#stop = () => {
       stopControl();
@@ -55,12 +57,9 @@ export class Redirects {
     return this.#node.location(location)?.link === 'up' && this.#node.freshness.ageMs(location) !== null;
   }
 
-  /** While nobody holds there is nowhere to go; but an edge that may not hold without a grant knows who will, and hears no more. */
   #nextOf(location: string): Holder {
     const view = this.#node.location(location);
-    if (view === null) return 'none';
-    const waitsForGrant = this.#node.role === 'edge' && view.policy === 'exclusive' && view.failover && view.link === 'down';
-    return view.holder === 'none' && waitsForGrant ? 'master' : view.holder;
+    return view === null ? 'none' : serverFor(this.#node.role, view);
   }
 
   /** Clients may have come here meanwhile, because the other server was gone for them too. */

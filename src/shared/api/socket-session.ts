@@ -241,21 +241,21 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     }
     const topic = this.#deps.topics.join(meta, this);
     this.#bindings.set(key, topic);
+    // First of all: what stands still must not pass for fresh.
+    this.#tellWhetherStale(meta);
     this.#succeed('bind', { id, type: 'success', meta });
     this.changed(topic);
-    this.#tellWhereabouts(meta);
+    if (this.#systems.has(meta.sys)) return;
+    this.#systems.add(meta.sys);
+    const elsewhere = this.#deps.redirects.welcome(meta.sys);
+    if (elsewhere !== null) this.tell(elsewhere);
   }
 
-  /** Where the values of a new binding come from, as far as that is news. */
-  #tellWhereabouts({ sys, mod, index }: SocketMeta): void {
-    const { node, redirects } = this.#deps;
+  #tellWhetherStale({ sys, mod, index }: SocketMeta): void {
+    const { node } = this.#deps;
     const location = node.locationOfNamed({ system: sys, module: mod, index });
     const ageMs = location === null ? null : node.freshness.ageMs(location);
     if (location !== null && ageMs !== null) this.standsStill(location, ageMs);
-    if (this.#systems.has(sys)) return;
-    this.#systems.add(sys);
-    const elsewhere = redirects.welcome(sys);
-    if (elsewhere !== null) this.tell(elsewhere);
   }
 
   #unbind(id: RequestId, request: SocketRequest<'unbind'>): void {
@@ -273,7 +273,10 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
 
   #isBoundAt(location: string): boolean {
     const { node } = this.#deps;
-    return [...this.#bindings.values()].some(({ meta: { sys, mod, index } }) => node.locationOfNamed({ system: sys, module: mod, index }) === location);
+    for (const { meta } of this.#bindings.values()) {
+      if (node.locationOfNamed({ system: meta.sys, module: meta.mod, index: meta.index }) === location) return true;
+    }
+    return false;
   }
 
   /** Its number among those under way. Throws when there are too many, or too large ones. */

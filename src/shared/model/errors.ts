@@ -382,6 +382,15 @@ export function fromWire(error: WireError): HoldfastError {
   return new HoldfastError('LINK_PROTOCOL', { problem: `${code}: ${error.message}` });
 }
 
+/**
+ * What a module heard of another one that it asked. Of the command that asked it says that it failed, and not that it was never
+ * begun: who would repeat that one must see the difference (`nested`).
+ */
+export function nestedError(error: WireError): HoldfastError {
+  const { facts } = error;
+  return fromWire({ ...error, facts: { ...facts, nested: true, ...('fate' in facts ? { fate: 'unknown' } : {}) } });
+}
+
 /** Any thrown thing as an operating error; what is not one already came out of driver code. */
 export function toHoldfastError(error: unknown, module: string): HoldfastError {
   if (error instanceof HoldfastError && fitsAnAnswer(error)) return error;

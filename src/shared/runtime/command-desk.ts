@@ -305,10 +305,6 @@ export class CommandDesk {
   }
 
   #tryResolve(name: ModuleName): Target | null {
-    try {
-      return this.#resolve(name);
-    } catch {
-      return null;
-    }
+    return this.#options.directory.tryResolve(name.system, name.module, name.index);
   }
 }

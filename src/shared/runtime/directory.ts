@@ -204,9 +204,16 @@ export class Directory {
 
   /** The module that a system calls `Display_1`: the index counts modules of that name in the order of the list. */
   resolve(systemId: string, name: string, index: number): Target {
-    const module = this.#named(systemId, name)[index - 1];
-    if (module === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${systemId}/${name}_${index}` });
-    return { module: module.id, location: this.locationOf(module) };
+    this.system(systemId);
+    const found = this.tryResolve(systemId, name, index);
+    if (found === null) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: `${systemId}/${name}_${index}` });
+    return found;
+  }
+
+  /** null: there is no such module, or no such system. */
+  tryResolve(systemId: string, name: string, index: number): Target | null {
+    const module = this.#systems.has(systemId) ? this.#named(systemId, name)[index - 1] : undefined;
+    return module === undefined ? null : { module: module.id, location: this.locationOf(module) };
   }
 
   /** How many modules of that name the system lists. Throws NOT_FOUND for a system that is not there. */

@@ -4,8 +4,8 @@ import type { Route } from './proxy.ts';
 export interface FreshnessOptions {
   clock: Clock;
   route(location: string): Route;
-  /** Monotonic time at which the node at the other end of the link of this location was last heard; null: never. */
-  lastHeardMs(location: string): number | null;
+  /** Monotonic time since when the node at the other end of the link of this location is not heard; null: it is, or never was. */
+  silentSinceMs(location: string): number | null;
 }
 
 interface Known {
@@ -43,13 +43,13 @@ export class Freshness {
   }
 
   #lookAt(location: string): void {
-    const { clock, lastHeardMs, route } = this.#options;
+    const { clock, silentSinceMs, route } = this.#options;
     const { via } = route(location);
     const known = this.#known.get(location);
     if (known?.via === via) return;
     const isFresh = via === 'here' || via === 'peer';
     // A link is found dead only after a silence.
-    const sinceMs = (known?.via === 'here' ? null : lastHeardMs(location)) ?? clock.monotonicMs();
+    const sinceMs = (known?.via === 'here' ? null : silentSinceMs(location)) ?? clock.monotonicMs();
     this.#known.set(location, { via, staleSinceMs: isFresh ? null : (known?.staleSinceMs ?? sinceMs) });
     if (known === undefined || isFresh === (known.staleSinceMs === null)) return;
     for (const listener of Array.from(this.#listeners)) listener(location);

@@ -114,9 +114,9 @@ export class PeerLink {
     socket.beat();
   }
 
-  /** Monotonic time of the last frame of a connection that has ended; null: none has. */
-  get lastHeardMs(): number | null {
-    return this.#lastHeardMs;
+  /** Monotonic time since when the peer is not heard; null: it is, or never was. */
+  get silentSinceMs(): number | null {
+    return this.state === 'open' ? null : this.#lastHeardMs;
   }
 
   /** On this socket or not at all: a control message is never sent again. */

@@ -280,4 +280,4 @@ export class Proxy {
   }
 }
 
-const isNotBegun = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'MODULE_NOT_RUNNING';
+const isNotBegun = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'MODULE_NOT_RUNNING' && error.facts['nested'] !== true;

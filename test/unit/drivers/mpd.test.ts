@@ -114,9 +114,9 @@ describe('the driver mpd', () => {
     player.expectSent(block('play'));
   });
 
-  /** Asked four times, five seconds each. */
+  /** Asked four times, five seconds each, and again by the next poll. */
   const ignore = async (player: Harness): Promise<void> => {
-    for (let again = 0; again < 3; again += 1) {
+    for (let again = 0; again < 4; again += 1) {
       await player.advance(5_000);
       player.expectSent(REFRESH);
     }
