@@ -197,10 +197,8 @@ export class Api {
     try {
       // It waited for its turn: nobody is there for the answer any more.
       if (input.gone.aborted) throw new HoldfastError('CANCELLED', { fate: 'not-sent' });
-      if (routes[context.route].answer === 'events' && this.#streams.size >= limits.apiStreams) {
-        throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
-      }
       const caller = context.caller ?? ANYBODY;
+      if (routes[context.route].answer === 'events') this.#admitStream(caller);
       await this.#requireLocationAdmin(context, caller, input.query);
       const redirect = redirectOf(this.#deps.node, { ...context, route: routes[context.route] });
       if (redirect !== null) {
@@ -225,6 +223,12 @@ export class Api {
       this.#requests.take(number);
       input.gone.removeEventListener('abort', leave);
     }
+  }
+
+  #admitStream(caller: Caller): void {
+    const own = [...this.#streams.values()].filter((stream) => stream.caller.id === caller.id).length;
+    if (this.#streams.size >= limits.apiStreams) throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
+    if (own >= limits.apiStreamsPerKey) throw new HoldfastError('LIMIT_REACHED', { what: 'event streams may be open with one key', limit: limits.apiStreamsPerKey });
   }
 
   /** The reply to a request that ended with an error; `context` null when no route was found. */

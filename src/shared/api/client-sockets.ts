@@ -58,6 +58,10 @@ export class ClientSockets {
     if (this.#sessions.size >= limits.clientSockets) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'WebSockets may be open on one server', limit: limits.clientSockets });
     }
+    const own = [...this.#sessions].filter((session) => session.caller.id === caller.id).length;
+    if (own >= limits.clientSocketsPerKey) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'WebSockets may be open with one key', limit: limits.clientSocketsPerKey });
+    }
     return caller;
   }
 

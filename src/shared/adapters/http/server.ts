@@ -20,6 +20,7 @@ import type { Random } from '../../ports/random.ts';
 import { sendEvents } from './events.ts';
 import { OpenResponses } from './open-responses.ts';
 import { rateAddress } from './rate-address.ts';
+import { boundSilentConnections } from './silent-connections.ts';
 
 export interface HttpServerOptions {
   api: Api;
@@ -116,6 +117,7 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
       const patience = { ...timeouts, keepAliveTimeout: limits.apiIdleMs };
       const server = tls === undefined ? createServer(patience, handler) : createTlsServer({ ...patience, ...tls, minVersion: TLS_MIN }, handler);
       server.maxConnections = limits.apiConnections;
+      boundSilentConnections(server, limits.apiSilentConnections);
       return server;
     },
     frameworkErrors: (_, request, reply) => {
