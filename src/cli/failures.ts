@@ -20,6 +20,15 @@ export class CliFailure extends Error {
 
 export const usageFailure = (message: string, next: string): CliFailure => new CliFailure(message, next, exitCodes.usage);
 
+/** What lists things of this kind. */
+const lists: ReadonlyMap<string, string> = new Map([
+  ['location', 'holdfast location list'],
+  ['enrolled edge', 'holdfast location list'],
+  ['request', 'holdfast requests'],
+  ['roll-out', 'holdfast driver rollouts'],
+  ...['system', 'module', 'driver', 'trigger'].map((kind) => [kind, 'holdfast export   # all documents, with their ids'] as const),
+]);
+
 /** Any error as what the user is told. */
 export function toFailure(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
@@ -29,6 +38,8 @@ export function toFailure(error: unknown): CliFailure {
       return new CliFailure('no valid API key came with the request', 'set HOLDFAST_KEY to a key that this server knows', exitCodes.unauthorised);
     }
     if (error.code === 'CLUSTER_UNREACHABLE') return new CliFailure(error.message, error.help, exitCodes.unreachable);
+    const list = error.code === 'NOT_FOUND' ? lists.get(String(error.facts['kind'])) : undefined;
+    if (list !== undefined) return new CliFailure(error.message, list);
     const refused = error.code === 'FORBIDDEN' || (error.code === 'CLUSTER_REFUSED' && (error.facts['status'] === 401 || error.facts['status'] === 403));
     return new CliFailure(error.message, error.help, refused ? exitCodes.unauthorised : exitCodes.failed);
   }

@@ -49,7 +49,7 @@ describe('exit codes and errors', () => {
   it('1 when there is no such thing', async () => {
     const env = { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer };
     const { code, err } = await alone({ env }, 'location', 'show', 'edge-9');
-    expect([code, err]).toEqual([1, 'error: There is no location edge-9\nnext: List what exists with the matching list command.\n']);
+    expect([code, err]).toEqual([1, 'error: There is no location edge-9\nnext: holdfast location list\n']);
   });
 
   it('--server and --key go before the environment', async () => {

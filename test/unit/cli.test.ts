@@ -373,7 +373,7 @@ describe('holdfast debug and requests', () => {
     ]);
     expect(await asJson(run('requests', '-o', 'json'))).toMatchObject([{ id: 'r-1', age: 2.5, left: 7.5, via: null }, { id: 'r-2', via: 'edge-2' }]);
     expect((await run('requests', 'cancel', 'r-1')).out).toBe('Cancelled: power of mod-1, which anna had asked for.\n');
-    expect((await run('requests', 'cancel', 'r-9')).err).toContain('There is no request r-9');
+    expect((await run('requests', 'cancel', 'r-9')).err).toContain('There is no request r-9\nnext: holdfast requests\n');
   });
 });
 

@@ -228,7 +228,9 @@ export class Api {
   #admitStream(caller: Caller): void {
     const own = [...this.#streams.values()].filter((stream) => stream.caller.id === caller.id).length;
     if (this.#streams.size >= limits.apiStreams) throw new HoldfastError('STREAMS_FULL', { limit: limits.apiStreams });
-    if (own >= limits.apiStreamsPerKey) throw new HoldfastError('LIMIT_REACHED', { what: 'event streams may be open with one key', limit: limits.apiStreamsPerKey });
+    if (own >= limits.apiStreamsPerKey) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'event streams may be open with one key', limit: limits.apiStreamsPerKey });
+    }
   }
 
   /** The reply to a request that ended with an error; `context` null when no route was found. */
