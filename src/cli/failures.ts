@@ -38,7 +38,8 @@ export function toFailure(error: unknown): CliFailure {
       return new CliFailure('no valid API key came with the request', 'set HOLDFAST_KEY to a key that this server knows', exitCodes.unauthorised);
     }
     if (error.code === 'CLUSTER_UNREACHABLE') return new CliFailure(error.message, error.help, exitCodes.unreachable);
-    const list = error.code === 'NOT_FOUND' ? lists.get(String(error.facts['kind'])) : undefined;
+    const { kind } = error.facts;
+    const list = error.code === 'NOT_FOUND' && typeof kind === 'string' ? lists.get(kind) : undefined;
     if (list !== undefined) return new CliFailure(error.message, list);
     const refused = error.code === 'FORBIDDEN' || (error.code === 'CLUSTER_REFUSED' && (error.facts['status'] === 401 || error.facts['status'] === 403));
     return new CliFailure(error.message, error.help, refused ? exitCodes.unauthorised : exitCodes.failed);
