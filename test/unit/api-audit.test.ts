@@ -98,3 +98,11 @@ describe('the audit of a document', () => {
     expect(await last()).toMatchObject({ location: 'edge-1', result: 'ok' });
   });
 });
+
+it('whoever a command is for, other servers are told whose credential it was', async () => {
+  server.node.methods.set('power', async () => null);
+  expect(await send('POST', '/modules/mod-1/exec/power', [])).toBe(200);
+  expect(await send('POST', '/systems/sys-1/Display_1/power', [])).toBe(200);
+  const who = server.keys.admin.split('.')[0];
+  expect(server.node.execs.map((request) => request.who)).toEqual([who, who]);
+});
