@@ -29,7 +29,7 @@ export interface LogLine {
   facts: Record<string, unknown>;
 }
 
-/** Text `conflict` plans fine and cannot be run; text `bad` cannot even be planned. */
+/** A text of several lines is the real thing. Text `conflict` plans fine and cannot be run; text `bad` cannot even be planned. */
 class FakeSiteFiles implements SiteFiles {
   readonly put: SiteFiles['put'];
   readonly remove: SiteFiles['remove'];
@@ -58,10 +58,12 @@ class FakeSiteFiles implements SiteFiles {
   rekey: SiteFiles['rekey'] = () => this.#real().rekey();
 
   async plan(text: string) {
+    if (text.includes('\n')) return await this.#real().plan(text);
     if (text === 'bad') throw new HoldfastError('INPUT_INVALID', { field: 'systems.0.name', problem: 'is missing' });
     const changes = text === '' ? [] : [{ op: 'update' as const, kind: 'edge', id: 'edge-1', details: ['timeout: 20 → 30'] }];
     return {
       plan: { changes, unchanged: 2, warnings: ['edge-1 goes dark while the master is down'] },
+      location: null,
       run: async () => {
         if (text === 'conflict') throw new HoldfastError('VERSION_CONFLICT', { id: 'edge-1', expected: '1', actual: '2' });
         this.applied.push(text);

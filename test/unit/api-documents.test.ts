@@ -94,8 +94,14 @@ describe('documents, one by one', () => {
     for (const [path, text] of [['/zones', '{"name":"x","__proto__":{"role":"admin"}}'], ['/metadata/sys-1', '{"name":"x","details":{"constructor":{"prototype":1}}}']]) {
       const method = path === '/zones' ? 'POST' : 'PUT';
       const answer = await fetch(url(`${API}${path}`), { method, headers: { ...as('admin'), 'content-type': 'application/json' }, body: text ?? '' });
-      expect(answer.status).toBe(422);
+      const problem = `must not have the key ${path === '/zones' ? '__proto__' : 'constructor.prototype'}, which would change what is inherited`;
+      expect([answer.status, await answer.json()]).toMatchObject([422, { code: 'INPUT_INVALID', facts: { field: 'body', problem } }]);
     }
+    for (const text of ['{"__proto__":{"a":1}}', '{"a":[{"__proto__":1}]}', '{"a":{"constructor":{"prototype":1}}}']) {
+      const refused = await send('PATCH', '/settings/mod-1', { settings_string: text });
+      expect([refused.status, refused.body]).toMatchObject([422, { code: 'INPUT_INVALID', facts: { field: 'body.settings_string' } }]);
+    }
+    expect((await server.node.store.get('mod-1'))?.document).toMatchObject({ settings: { password: 'hunter2' } });
     expect((await send('PUT', '/metadata/sys-1', { name: '__proto__', details: 1 })).status).toBe(422);
     expect((await get(`${API}/metadata/sys-1?name=constructor`)).status).toBe(200);
     expect((await send('DELETE', '/metadata/sys-1?name=constructor', undefined)).status).toBe(404);

@@ -137,8 +137,9 @@ describe('systems', () => {
     const answer = await post('/api/engine/v2/systems/sys-1/Display_2/add', '[1,2]', as('operator'));
     expect(await answer.text()).toBe('3');
     expect(answer.headers.get('x-holdfast-served-by')).toBe('master-under-test');
+    const [id] = server.keys.operator.split('.');
     expect(server.node.execs).toEqual([
-      { system: 'sys-1', module: 'Display', index: 2, method: 'add', args: [1, 2], user: server.keys.operator.split('.')[0], requestId: answer.headers.get('x-request-id'), timeoutMs: limits.requestMs },
+      { system: 'sys-1', module: 'Display', index: 2, method: 'add', args: [1, 2], user: id, who: id, requestId: answer.headers.get('x-request-id'), timeoutMs: limits.requestMs },
     ]);
   });
 

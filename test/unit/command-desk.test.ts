@@ -170,3 +170,16 @@ it.each(ways)('a command that %s says to its caller which operator cancelled it,
   await desk.cancelRequest('r', 'eve').catch(() => undefined);
   await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts: { by: 'bob', fate: route.via === 'wait' ? 'not-sent' : 'unknown' } });
 });
+
+it('a command that goes over a link takes along whose credential it was, where that is known', async () => {
+  const bodies: Json[] = [];
+  const request = async (_: string, body: Json): Promise<Json> => (bodies.push(body), { value: null, servedBy: 'berlin' });
+  const { desk, addModule } = await makeDesk({ route: { via: 'peer', peer: 'berlin', request } });
+  await addModule('mod-1', 'Display');
+  const { signal } = new Canceller();
+  const command = { id: 'mod-1', method: 'on', args: [], user: 'ada', requestId: 'r', timeoutMs: 1_000 };
+  await expect.poll(() => desk.execModule(command, signal).catch(() => null)).not.toBe(null);
+  await desk.execModule({ ...command, who: 'key-ada' }, signal);
+  const body = { location: 'berlin', module: 'mod-1', method: 'on', args: [], user: 'ada', entry: 'node', requestId: 'r' };
+  expect(bodies.slice(-2)).toEqual([body, { ...body, who: 'key-ada' }]);
+});

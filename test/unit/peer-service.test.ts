@@ -113,7 +113,7 @@ describe('what a peer may ask', () => {
 
   it('an edge changes documents of its own location only, and of others it unloads single modules; all of it is audited', async () => {
     const { log, served, service } = createService(true);
-    const asked = { user: 'anna', entry: 'berlin', requestId: 'r' };
+    const asked = { user: 'anna', who: 'key-anna', entry: 'berlin', requestId: 'r' };
     const wanted = { what: 'system', id: 'sys-1', running: false, dryRun: false, ...asked };
     expect(await service.request('wanted', wanted, context)).toEqual({ changed: 1, modules: 2 });
     const unload = { location: 'lisbon', action: 'unload', modules: ['mod-2'], ...asked };
@@ -132,9 +132,9 @@ describe('what a peer may ask', () => {
     }
     const audited = log.lines.flatMap(({ event, facts }) => (event === 'audit' ? [facts] : []));
     expect(audited).toMatchObject([
-      { what: 'wanted', user: 'anna', via: 'other', location: 'berlin', module: 'sys-1', method: 'stop', result: 'ok' },
-      { what: 'modules', module: 'mod-2', method: 'unload', servedBy: 'lisbon' },
-      { what: 'expire', module: 'sys-1' },
+      { what: 'wanted', who: 'key-anna', user: 'anna', via: 'other', location: 'berlin', module: 'sys-1', method: 'stop', result: 'ok' },
+      { what: 'modules', who: 'key-anna', module: 'mod-2', method: 'unload', servedBy: 'lisbon' },
+      { what: 'expire', who: 'key-anna', module: 'sys-1' },
     ]);
     const atEdge = createService(false).service;
     await expect(atEdge.request('wanted', wanted, context)).rejects.toMatchObject({ code: 'UNKNOWN_TYPE' });
@@ -170,6 +170,14 @@ describe('what a peer may ask', () => {
       { level: 'info', event: 'audit', facts: { what: 'reload', ...served, user: 'bob', module: 'lamp', method: 'reload', result: 'ok', servedBy: 'lisbon' } },
     ]);
     expect(JSON.stringify(log.lines)).not.toContain('args');
+  });
+
+  it('a node of before, that does not say whose credential it was, is served all the same', async () => {
+    const { log, service } = createService(true);
+    for (const who of [undefined, 'key-anna']) {
+      await service.request('relay', { ...body, ...(who === undefined ? {} : { who }) }, context);
+      expect(log.lines.at(-1)).toMatchObject({ event: 'command', facts: { what: 'relay', user: 'anna', who } });
+    }
   });
 
   it('an edge has on record what failed too', async () => {

@@ -56,7 +56,7 @@ async function createMaster(edge: () => Promise<Json>) {
 }
 
 const fine = async (): Promise<Json> => ({ modules: [{ module: 'mod-berlin', problem: null, pausedMs: 2 }], servedBy: 'berlin' });
-const asAnna = { user: 'anna', requestId: 'r-7' };
+const asAnna = { user: 'anna', who: 'key-anna', requestId: 'r-7' };
 
 describe('a reload of a driver', () => {
   it('goes wherever its modules are controlled, for the user who asked, or to one location', async () => {

@@ -320,7 +320,8 @@ export class Api {
     // What is no valid parameter may be anything, such as a key in the wrong place.
     const valid = route.params.safeParse(context.params).success;
     const location = context.facts.location ?? (valid ? context.location : null);
-    this.#deps.log.info(route.audited, {
+    const { to } = context.facts;
+    const line = {
       who: context.caller?.id ?? 'nobody',
       user: context.caller?.user ?? null,
       role: context.caller?.role ?? null,
@@ -332,7 +333,10 @@ export class Api {
       status,
       remote: context.remote,
       requestId: context.requestId,
-    });
+    };
+    this.#deps.log.info(route.audited, line);
+    // Who looks at one location only must see what comes to it, as well as what leaves it.
+    if (to !== undefined) this.#deps.log.info(route.audited, { ...line, location: to, from: location });
   }
 
   #track(reply: EventsReply, context: RequestContext, gone: AbortSignal): EventsReply {

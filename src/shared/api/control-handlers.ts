@@ -12,7 +12,7 @@ const PATIENCE_MS = limits.requestMs + 1_000;
 export function controlHandlers(deps: HandlerDeps) {
   const { node, clock } = deps;
   const want = async (wanted: Omit<WantRequest, 'user' | 'requestId'>, { caller, requestId, signal, note }: Omit<RawCall, 'params' | 'query' | 'body'>) => {
-    const request = { ...wanted, user: caller.user, requestId };
+    const request = { ...wanted, user: caller.user, who: caller.id, requestId };
     const { changed, modules } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.want(request, signal));
     note({ dryRun: wanted.dryRun, changes: changed });
     return { body: { id: wanted.id, changed, modules } };
@@ -29,20 +29,20 @@ export function controlHandlers(deps: HandlerDeps) {
     moduleStart: of(routes.moduleStart, 'module', true),
     moduleStop: of(routes.moduleStop, 'module', false),
     moduleUnload: answer(routes.moduleUnload, async ({ params: { id }, caller, requestId, signal, note }) => {
-      const request = { module: id, user: caller.user, requestId };
+      const request = { module: id, user: caller.user, who: caller.id, requestId };
       const { location, servedBy } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.unload(request, signal));
       note({ servedBy });
       return { body: { id, location, served_by: servedBy } };
     }),
     driverEdit: answer(routes.driverEdit, async ({ params: { id }, query: { location = null }, body: { modules, ...edit }, caller, requestId, ...call }) => {
       call.note({ file: edit.file, bytes: Buffer.byteLength(edit.content) });
-      return await reload(deps, { driver: id, location, live: { edit, modules }, user: caller.user, requestId }, call);
+      return await reload(deps, { driver: id, location, live: { edit, modules }, user: caller.user, who: caller.id, requestId }, call);
     }),
     driverRevert: answer(routes.driverRevert, async ({ params: { id }, query: { location = null }, body: { modules }, caller, requestId, ...call }) =>
-      reload(deps, { driver: id, location, live: { edit: null, modules }, user: caller.user, requestId }, call),
+      reload(deps, { driver: id, location, live: { edit: null, modules }, user: caller.user, who: caller.id, requestId }, call),
     ),
     systemExpire: answer(routes.systemExpire, async ({ params: { id }, caller, requestId, signal, note }) => {
-      const request = { system: id, user: caller.user, requestId };
+      const request = { system: id, user: caller.user, who: caller.id, requestId };
       const { modules, nodes, failures } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.expire(request, signal));
       note({ nodes, failures: failures.map(({ location }) => location) });
       return { body: { id, modules, nodes, failures: failures.map(({ location, error: { code, message } }) => ({ location, code, message })) } };

@@ -1,6 +1,11 @@
 import type { z } from 'zod';
+import { jsonEqual } from '../foundation/json.ts';
+import type { Json } from '../foundation/json.ts';
+import { locationOfDocument } from '../model/documents.ts';
 import type { DocumentOf, SiteDocument } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { NotedFacts } from '../model/events.ts';
+import { limits } from '../model/limits.ts';
 import { documentRoutes as routes } from '../client-api/document-routes.ts';
 import type { Route } from '../client-api/route.ts';
 import type { Stored, Version } from '../ports/document-store.ts';
@@ -9,7 +14,7 @@ import { documentOf, fieldsOf, versionOf } from './document-bodies.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
 import { moduleNames, pageOf } from './lists.ts';
-import { findDocument, isConnected, locationOfModule, moduleFacts, present } from './modules.ts';
+import { findDocument, isConnected, locationNow, locationOfModule, moduleFacts, present } from './modules.ts';
 import { listHeaders } from './reply.ts';
 import type { ListQuery } from './reply.ts';
 import { driverOf, moduleOf, roleNumber, systemOf, zoneOf } from './views.ts';
@@ -51,15 +56,17 @@ export function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
     }
     return stored;
   };
-  const put = async (fields: Fields, id: string, expect: Version | null) => {
-    const version = await siteFiles.put(documentOf(kind, { ...fields, id }), expect);
+  const put = async (id: string, document: DocumentOf<K>, expect: Version | null) => {
+    const version = await siteFiles.put(document, expect);
     const stored = await findDocument(node.store, kind, id);
     return { body: await view(stored), headers: { etag: `"${version}"` } };
   };
   const update = (which: CollectionRoutes<V, Q>['update']) =>
-    answer(which, async ({ params: { id }, query, body, headers }) => {
+    answer(which, async ({ params: { id }, query, body, headers, note }) => {
       const { document, version } = await current(id, versionOf(headers, query, body));
-      return await put(changed(document, fieldsOf(body)), id, version);
+      const wanted = documentOf(kind, { ...changed(document, fieldsOf(body)), id });
+      note(changeFacts(node, document, wanted));
+      return await put(id, wanted, version);
     });
   return {
     list: answer(route.list, async ({ query }) => {
@@ -72,16 +79,28 @@ export function collectionHandlers<K extends Kind, V, Q extends ListQuery>(
       const { id, ...fields } = fieldsOf(body);
       const chosen = typeof id === 'string' ? id : `${kind}-${random.hex(6)}`;
       note({ document: chosen });
-      return await put(fields, chosen, null);
+      const wanted = documentOf(kind, { ...fields, id: chosen });
+      note({ location: locationOfDocument(wanted) });
+      return await put(chosen, wanted, null);
     }),
     update: update(route.update),
     replace: update(route.replace),
-    remove: answer(route.remove, async ({ params: { id }, query, headers }) => {
-      const { version } = await current(id, versionOf(headers, query, {}));
+    remove: answer(route.remove, async ({ params: { id }, query, headers, note }) => {
+      const { document, version } = await current(id, versionOf(headers, query, {}));
+      note({ location: locationNow(node, document) });
       await siteFiles.remove(id, version);
       return { body: { id, removed: true as const } };
     }),
   };
+}
+
+/** For the audit: names of what changes, never its contents, and the locations of a move. */
+function changeFacts(node: HoldfastNode, before: SiteDocument, wanted: SiteDocument): NotedFacts {
+  const is = new Map<string, Json>(Object.entries(before));
+  const fields = Object.entries(wanted).flatMap(([name, value]: [string, Json]) => (jsonEqual(is.get(name), value) ? [] : [name]));
+  const [from, to] = [locationNow(node, before), locationOfDocument(wanted)];
+  const moved = to !== null && to !== from && fields.includes('edge_control_id');
+  return { location: from, fields: fields.slice(0, limits.namedDocuments), ...(moved ? { to } : {}) };
 }
 
 const textsOf = (document: SiteDocument): string[] => [document.id, document.name, 'description' in document ? document.description : document.notes];

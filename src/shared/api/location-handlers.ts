@@ -62,7 +62,7 @@ export function locationHandlers({ node, clock, cancelling }: HandlerDeps) {
 export function enrolmentHandlers({ node }: HandlerDeps) {
   return {
     edgeAdd: answer(routes.edgeAdd, async ({ body, note }) => {
-      note({ edge: body.id });
+      note({ edge: body.id, location: body.id });
       return { body: { id: body.id, ...(await node.enrolment.add(body.id, body.secret ?? null)) } };
     }),
     edgeRotate: answer(routes.edgeRotate, async ({ params, body }) => ({

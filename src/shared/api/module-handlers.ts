@@ -13,11 +13,12 @@ export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
   return {
     exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, requestId, signal, note }) => {
-      const command = { system: id, module: module.name, index: module.index, method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
+      const called = { system: id, module: module.name, index: module.index, method, args: body };
+      const command = { ...called, user: caller.user, who: caller.id, requestId, timeoutMs: query.timeout_ms };
       return await execute(deps, command, { signal, note });
     }),
     moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, requestId, signal, note }) => {
-      const command = { id, method, args: body, user: caller.user, requestId, timeoutMs: query.timeout_ms };
+      const command = { id, method, args: body, user: caller.user, who: caller.id, requestId, timeoutMs: query.timeout_ms };
       return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)), note);
     }),
     moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => ({
@@ -54,13 +55,13 @@ export function moduleHandlers(deps: HandlerDeps) {
       return { body: module === undefined ? counts : { count: countOf(counts, module) } };
     }),
     moduleLoad: answer(routes.moduleLoad, async ({ params: { id }, caller, requestId, signal, note }) => {
-      const request = { module: id, user: caller.user, requestId };
+      const request = { module: id, user: caller.user, who: caller.id, requestId };
       const loaded = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.drivers.load(request, signal));
       note({ servedBy: loaded.servedBy });
       return { body: loadedView(loaded) };
     }),
     driverReload: answer(routes.driverReload, async ({ params: { id }, query: { location = null }, caller, requestId, signal, note }) => {
-      return await reload(deps, { driver: id, location, user: caller.user, requestId }, { signal, note });
+      return await reload(deps, { driver: id, location, user: caller.user, who: caller.id, requestId }, { signal, note });
     }),
   };
 }

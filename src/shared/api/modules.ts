@@ -1,4 +1,5 @@
-import type { DocumentKind, DocumentOf, ModuleDocument } from '../model/documents.ts';
+import { locationOfDocument } from '../model/documents.ts';
+import type { DocumentKind, DocumentOf, ModuleDocument, SiteDocument } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
 import { parseInput } from '../client-api/parse.ts';
@@ -58,6 +59,11 @@ export async function moduleFacts(node: HoldfastNode, module: ModuleDocument): P
 export function locationOfModule(node: HoldfastNode, { id, edge_control_id }: ModuleDocument): string | null {
   const location = known(() => node.locationOf(id));
   return location === null || location === MASTER_LOCATION ? edge_control_id : location;
+}
+
+/** Where a document belongs that is in the store; null: to none alone. */
+export function locationNow(node: HoldfastNode, document: SiteDocument): string | null {
+  return (document.type === 'mod' ? locationOfModule(node, document) : null) ?? locationOfDocument(document);
 }
 
 /** null: nobody knows. */

@@ -36,7 +36,7 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
       body: { count: countOf(await countsOf(node, id), module) },
     })),
     olderExec: answer(routes.olderExec, async ({ params: { id }, body: { module, index, method, args }, caller, requestId, signal, note }) => {
-      const request = { system: id, module, index, method, args, user: caller.user, requestId, timeoutMs: limits.requestMs };
+      const request = { system: id, module, index, method, args, user: caller.user, who: caller.id, requestId, timeoutMs: limits.requestMs };
       const { body: value, headers } = await execute(deps, request, { signal, note });
       return { body: [value], headers };
     }),

@@ -1,6 +1,7 @@
 import { openApi } from '../client-api/openapi.ts';
 import { openApiPage } from '../client-api/openapi-page.ts';
 import { serverRoutes as routes } from '../client-api/server-routes.ts';
+import { limits } from '../model/limits.ts';
 import type { Readiness } from '../runtime/node.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
@@ -26,9 +27,12 @@ export function serverHandlers(deps: HandlerDeps) {
     }),
     requestList: answer(routes.requestList, async () => ({ body: node.requests().map(requestOf) })),
     requestCancel: answer(routes.requestCancel, async ({ params: { id }, caller, note }) => {
-      const request = await node.cancelRequest(id, caller.user);
+      // Also of one that cannot be cancelled.
+      const asked = node.requests().find((known) => known.id === id);
+      if (asked !== undefined) note({ location: asked.location });
+      const request = await node.cancelRequest(id, caller.user, caller.id);
       const { user, location, module, method } = request;
-      note({ cancelled: { user, location, module, method } });
+      note({ location, cancelled: { user, location, module, method } });
       return { body: requestOf(request) };
     }),
     version: answer(routes.version, async () => ({ body: { service: 'holdfast', version, commit: '', build_time: '' } })),
@@ -58,7 +62,9 @@ export function serverHandlers(deps: HandlerDeps) {
     }),
     apply: answer(routes.apply, async ({ body, note }) => {
       const planned = await siteFiles.plan(body.text);
-      note({ dryRun: body.dry_run, changes: planned.plan.changes.length });
+      const { changes } = planned.plan;
+      note({ dryRun: body.dry_run, changes: changes.length, documents: changes.slice(0, limits.namedDocuments).map(({ op, id }) => `${op} ${id}`) });
+      if (planned.location !== null) note({ location: planned.location });
       if (!body.dry_run) await planned.run();
       return { body: { ...planned.plan, dry_run: body.dry_run } };
     }),

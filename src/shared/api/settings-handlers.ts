@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { prototypeKeyIn, prototypeKeyProblem } from '../foundation/json.ts';
 import type { Json } from '../foundation/json.ts';
 import type { DocumentOf, SiteDocument, SystemDocument, ZoneDocument } from '../model/documents.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -10,7 +11,7 @@ import { versionOf } from './document-bodies.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps } from './handler.ts';
 import { pageOf } from './lists.ts';
-import { findDocument } from './modules.ts';
+import { findDocument, locationNow } from './modules.ts';
 import { listHeaders } from './reply.ts';
 import { zoneOf } from './views.ts';
 
@@ -25,11 +26,14 @@ export function settingsHandlers(deps: HandlerDeps) {
   })) };
 }
 
-function settingsOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
+function settingsOnly({ node, lists, siteFiles }: HandlerDeps) {
+  const { store } = node;
   const find = async (id: string) => expectKind(await store.get(id), id, hasSettings, 'settings of');
   const update = (route: typeof routes.settingsUpdate | typeof routes.settingsReplace) =>
-    answer(route, async ({ params: { id }, query, body, headers }) => {
-      const { document, version } = expectVersion(await find(id), versionOf(headers, query, body));
+    answer(route, async ({ params: { id }, query, body, headers, note }) => {
+      const found = await find(id);
+      note({ location: locationNow(node, found.document) });
+      const { document, version } = expectVersion(found, versionOf(headers, query, body));
       await siteFiles.put({ ...document, settings: parseSettings(body.settings_string) }, version);
       return { body: settingsOf(await find(id)) };
     });
@@ -63,13 +67,15 @@ function metadataOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
       const children = (await lists.all('zone')).filter(({ document }) => document.parent_id === params.id);
       return { body: children.map((stored) => ({ zone: zoneOf(stored), metadata: metadataOf(stored, query.name) })) };
     }),
-    metadataPut: answer(routes.metadataPut, async ({ params: { id }, query, body, headers }) => {
+    metadataPut: answer(routes.metadataPut, async ({ params: { id }, query, body, headers, note }) => {
+      note({ name: body.name });
       const { document, version } = expectVersion(await find(id), versionOf(headers, query, body));
       const { name, description, details } = body;
       const stored = await siteFiles.put({ ...document, metadata: { ...document.metadata, [name]: { description, details } } }, version);
       return { body: { name, description, details, parent_id: id, version: stored } };
     }),
-    metadataRemove: answer(routes.metadataRemove, async ({ params: { id }, query: { name } }) => {
+    metadataRemove: answer(routes.metadataRemove, async ({ params: { id }, query: { name }, note }) => {
+      note({ name });
       const { document, version } = await find(id);
       const { [name]: removed, ...metadata } = document.metadata;
       if (removed === undefined || !Object.hasOwn(document.metadata, name)) throw new HoldfastError('NOT_FOUND', { kind: `metadata of ${id}`, id: name });
@@ -110,6 +116,9 @@ function parseSettings(text: string): Record<string, Json> {
   } catch {
     throw invalid('must be JSON');
   }
+  // Copies of it would leave the key out, and with it all that was meant.
+  const key = prototypeKeyIn(value);
+  if (key !== null) throw invalid(prototypeKeyProblem(key));
   const json = jsonValueSchema.safeParse(value);
   if (!json.success || typeof json.data !== 'object' || json.data === null || Array.isArray(json.data)) throw invalid('must be a JSON object');
   return json.data;

@@ -46,10 +46,18 @@ export interface Rekeying {
   run(): Promise<void>;
 }
 
+export interface Planned {
+  plan: SitePlan;
+  /** Of everything that would change, before and after; null: of none, or not of one alone. */
+  location: string | null;
+  /** Carries out this very plan, or throws VERSION_CONFLICT. */
+  run(): Promise<void>;
+}
+
 /** Documents, changed under the rules that join them: `apply` and `export` as one text, and one by one. */
 export interface SiteFiles {
-  /** Works out what the text would change and changes nothing. `run` carries out this very plan, or throws VERSION_CONFLICT. */
-  plan(text: string): Promise<{ plan: SitePlan; run(): Promise<void> }>;
+  /** Works out what the text would change and changes nothing. */
+  plan(text: string): Promise<Planned>;
   export(): Promise<string>;
   /** `expect` null: a new one. Answers its version. Throws INPUT_INVALID, VERSION_CONFLICT. */
   put(document: SiteDocument, expect: Version | null): Promise<Version>;

@@ -302,7 +302,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     let number = 0;
     try {
       number = this.#begin(abort, length);
-      const call = { system: sys, module: mod, index, method: name, args, user: this.caller.user, requestId, timeoutMs: limits.clientSocketExecMs };
+      const { user, id: who } = this.caller;
+      const call = { system: sys, module: mod, index, method: name, args, user, who, requestId, timeoutMs: limits.clientSocketExecMs };
       const { value, servedBy } = await node.exec(call, abort.signal);
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request), served_by: servedBy });
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });

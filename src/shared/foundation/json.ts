@@ -15,3 +15,20 @@ export function jsonEqual(a: Json | undefined, b: Json | undefined): boolean {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && jsonEqual(a[key], b[key]));
 }
+
+/** A key in what JSON has said that would be a prototype where the value is copied; null: there is none. However deep: no recursion. */
+export function prototypeKeyIn(value: unknown): string | null {
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0) {
+    const item = waiting.pop();
+    if (typeof item !== 'object' || item === null) continue;
+    if (Object.hasOwn(item, '__proto__')) return '__proto__';
+    for (const [key, inner] of Object.entries(item) as [string, unknown][]) {
+      if (key === 'constructor' && typeof inner === 'object' && inner !== null && Object.hasOwn(inner, 'prototype')) return 'constructor.prototype';
+      waiting.push(inner);
+    }
+  }
+  return null;
+}
+
+export const prototypeKeyProblem = (key: string): string => `must not have the key ${key}, which would change what is inherited`;

@@ -166,5 +166,12 @@ export type DocumentKind = keyof typeof documentSchemas;
 export type AnyDocument = EdgeDocument | SystemDocument | ModuleDocument | DriverDocument | ZoneDocument | TriggerDocument | CredentialDocument;
 /** What files and the document routes may change. */
 export type SiteDocument = Exclude<AnyDocument, CredentialDocument>;
+
+/** What a document says of where it belongs; null: to no location alone. */
+export function locationOfDocument(document: SiteDocument): string | null {
+  if (document.type === 'edge') return document.id;
+  return document.type === 'sys' || document.type === 'mod' ? (document.edge_control_id ?? MASTER_LOCATION) : null;
+}
+
 export type DocumentOf<K extends DocumentKind> = Extract<AnyDocument, { type: K }>;
 export const documentKinds = Object.keys(documentSchemas) as DocumentKind[];

@@ -53,10 +53,10 @@ const row = (kind: EventKind, { location = null, who = null, facts = [], meaning
 });
 /** What the handler of a request may say of it in the audit. Who asked for what, and the result, is said of all. */
 const notedFacts = [
-  'dryRun', 'changes', 'path', 'edge', 'document', 'key', 'keyRole', 'name', 'token', 'tokenUser', 'tokenRole', 'expiresAt', 'summary', 'file', 'bytes',
-  'commit', 'seconds', 'module', 'modules', 'nodes', 'failures', 'cancelled', 'servedBy',
+  'dryRun', 'changes', 'documents', 'fields', 'path', 'edge', 'document', 'key', 'keyRole', 'name', 'token', 'tokenUser', 'tokenRole', 'expiresAt', 'summary',
+  'file', 'bytes', 'commit', 'seconds', 'module', 'modules', 'nodes', 'failures', 'cancelled', 'servedBy',
 ] as const;
-export type NotedFacts = Partial<Record<(typeof notedFacts)[number] | 'location', Json>>;
+export type NotedFacts = Partial<Record<(typeof notedFacts)[number] | 'location' | 'to', Json>>;
 
 const ofEdge = (meaning: string): EventRow => row('enrolment', { location: 'edge', meaning });
 
@@ -192,9 +192,9 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     who: 'who',
     facts: [
       'user', 'role', 'what', 'action', 'params', 'via', 'method', 'hosts', 'until', ...notedFacts,
-      'result', 'status', 'remote', 'requestId',
+      'from', 'to', 'result', 'status', 'remote', 'requestId',
     ],
-    meaning: 'Who asked for a change, of what, with which result, and from where',
+    meaning: 'Who asked for a change, of what, with which result, and from where; of a move, one for each of the two locations',
   }),
   command: row('command', {
     location: 'location',

@@ -96,6 +96,7 @@ export class CommandDesk {
       method: request.method,
       args: request.args,
       user: request.user,
+      who: request.who,
       entry: nodeId,
       requestId: request.requestId ?? random.hex(8),
       deadlineMs: clock.monotonicMs() + Math.min(request.timeoutMs, limits.requestMaxMs),
@@ -106,8 +107,8 @@ export class CommandDesk {
 
   /** A command that the node at the other end of a link has sent. `forward` false: it is run here or nowhere. */
   serve(call: PeerCall, { deadlineMs, ...context }: { via: string; signal: CancelSignal; deadlineMs: number; forward: boolean }): Promise<ProxyAnswer> {
-    const { location, module, method, args, user, entry, requestId } = call;
-    return this.#tracked({ location, module, method, args, user, entry, requestId, deadlineMs, at: this.#options.nodeId }, context);
+    const { location, module, method, args, user, who, entry, requestId } = call;
+    return this.#tracked({ location, module, method, args, user, who, entry, requestId, deadlineMs, at: this.#options.nodeId }, context);
   }
 
   async #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
@@ -145,13 +146,13 @@ export class CommandDesk {
   }
 
   /** Throws NOT_FOUND, ORDER_REFUSED. */
-  async cancelRequest(id: string, by: string): Promise<RequestView> {
+  async cancelRequest(id: string, by: string, who?: string): Promise<RequestView> {
     const location = this.locationOfRequest(id);
     const under = location === null ? undefined : this.underWay.list().find((request) => request.id === id);
     if (location === null || under === undefined) return this.inFlight.cancel(id, by);
     const { signal } = new Canceller();
     if (this.underWay.runsHere(location)) await this.underWay.cancel(location, by, signal);
-    else await this.modules.cancelAt(location, by, signal);
+    else await this.modules.cancelAt(location, { user: by, who }, signal);
     return under;
   }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import type { Directory } from './directory.ts';
 import type { Expired, ExpireRequest, ModuleController, UnloadRequest, Unloaded, WantAnswer, WantRequest } from './node.ts';
-import { readAnswer, wantedAnswer } from './peer-bodies.ts';
+import { bodyFor, readAnswer, wantedAnswer } from './peer-bodies.ts';
 import type { ExpireCall, ModulesBy, ModulesCall, Proxy } from './proxy.ts';
 import { setWanted, wantedIds } from './wanted-state.ts';
 
@@ -37,10 +37,10 @@ export class ModuleControl implements ModuleController {
     await directory.caughtUp();
     const ids = wantedIds(directory, request);
     if (askMaster === undefined) return this.#set(request, ids);
-    const { what, id, running, dryRun, user } = request;
+    const { what, id, running, dryRun, user, who } = request;
     const elsewhere = ids.some((module) => directory.module(module).location !== nodeId);
     if (elsewhere) throw new HoldfastError('MASTER_ONLY', { action: 'starting and stopping modules of other locations' });
-    const body = { what, id, running, dryRun, user, entry: nodeId, requestId: request.requestId ?? this.#newId() };
+    const body = bodyFor(who, { what, id, running, dryRun, user, entry: nodeId, requestId: request.requestId ?? this.#newId() });
     return readAnswer(wantedAnswer, await askMaster('wanted', body, { signal, timeoutMs: limits.requestMs }), 'wanted');
   }
 
@@ -62,12 +62,12 @@ export class ModuleControl implements ModuleController {
   }
 
   /** The node that asks goes first, then whoever controls the system has its turn. */
-  async expire({ system, user, requestId }: ExpireRequest, signal: CancelSignal): Promise<Expired> {
+  async expire({ system, user, who, requestId }: ExpireRequest, signal: CancelSignal): Promise<Expired> {
     const { clock, directory, nodeId, proxy } = this.#options;
     const names = await directory.refresh(system);
     const location = directory.system(system).edge_control_id ?? MASTER_LOCATION;
     const deadlineMs = clock.monotonicMs() + limits.requestMs;
-    const call: ExpireCall = { location, system, user, entry: nodeId, requestId: requestId ?? this.#newId(), deadlineMs };
+    const call: ExpireCall = { location, system, user, who, entry: nodeId, requestId: requestId ?? this.#newId(), deadlineMs };
     try {
       return { system, modules: names, nodes: [...new Set([nodeId, ...(await proxy.expire(call, signal))])], failures: [] };
     } catch (error) {
@@ -89,18 +89,18 @@ export class ModuleControl implements ModuleController {
   }
 
   /** Ends a start or stop under way at the node at the other end of a link. */
-  async cancelAt(location: string, user: string, signal: CancelSignal): Promise<void> {
-    await this.#manage({ location, action: 'cancel', modules: [], user }, signal);
+  async cancelAt(location: string, by: { user: string; who: string | undefined }, signal: CancelSignal): Promise<void> {
+    await this.#manage({ location, action: 'cancel', modules: [], ...by }, signal);
   }
 
-  async #set({ running, dryRun, user, requestId }: WantRequest, ids: readonly string[]): Promise<WantAnswer> {
+  async #set({ running, dryRun, user, who, requestId }: WantRequest, ids: readonly string[]): Promise<WantAnswer> {
     const changed = await setWanted(this.#options.directory.store, ids, running, dryRun);
-    if (running && !dryRun) this.#release(ids, { user, ...(requestId === undefined ? {} : { requestId }) });
+    if (running && !dryRun) this.#release(ids, { user, who, ...(requestId === undefined ? {} : { requestId }) });
     return { changed, modules: ids.length };
   }
 
   /** What was unloaded, or whose start was cancelled, is wanted again. Nobody waits for it: who cannot be reached keeps what it holds back. */
-  #release(ids: readonly string[], asked: { user: string; requestId?: string }): void {
+  #release(ids: readonly string[], asked: { user: string; who: string | undefined; requestId?: string }): void {
     const byLocation = new Map<string, string[]>();
     for (const id of ids) {
       const { location } = this.#options.directory.module(id);

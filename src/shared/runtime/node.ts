@@ -69,8 +69,8 @@ export interface HoldfastNode {
   callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string>;
   /** Commands that this node runs, has passed on or holds back, oldest first, and starts and stops of modules under way. */
   requests(): RequestView[];
-  /** Cancels one of them for a user: what it was. Throws NOT_FOUND, ORDER_REFUSED. */
-  cancelRequest(id: string, by: string): Promise<RequestView>;
+  /** Cancels one of them for a user, with the id of their credential: what it was. Throws NOT_FOUND, ORDER_REFUSED. */
+  cancelRequest(id: string, by: string, who?: string): Promise<RequestView>;
   /** Location of a start or stop of modules that has this id among the requests; null: it is a command, or nothing. */
   locationOfRequest(id: string): string | null;
   /** Which values stand still because nobody who drives their devices is heard here. */
@@ -169,6 +169,8 @@ export interface ExecRequest {
   method: string;
   args: Json[];
   user: string;
+  /** Id of the user's credential, for the audits of other nodes. */
+  who?: string | undefined;
   /** Names it in logs of every node; without one the node makes its own. */
   requestId?: string;
   timeoutMs: number;
@@ -180,6 +182,8 @@ export interface ModuleCommand {
   method: string;
   args: Json[];
   user: string;
+  /** Id of the user's credential, for the audits of other nodes. */
+  who?: string | undefined;
   requestId?: string;
   timeoutMs: number;
 }
@@ -361,6 +365,8 @@ export interface ReloadRequest {
   /** What is tried live, or the end of that; absent: what the files say. */
   live?: Omit<LiveEdit, 'by'>;
   user: string;
+  /** Id of the user's credential, for the audits of other nodes. */
+  who?: string | undefined;
   requestId?: string;
 }
 
@@ -394,6 +400,8 @@ export interface ModuleController {
 
 interface AskedBy {
   user: string;
+  /** Id of the user's credential, for the audits of other nodes. */
+  who?: string | undefined;
   requestId?: string;
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { jsonValueSchema } from '../client-api/parse.ts';
 import { driverEditSchema } from '../model/driver-edit.ts';
-import type { Json } from '../foundation/json.ts';
+import type { Json, JsonObject } from '../foundation/json.ts';
 import { revisionSchema } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -15,14 +15,21 @@ const epoch = z.object({ generation: z.int().min(0), number: z.int().min(0) });
 
 export const targetBody = z.strictObject(target);
 
+/** Who asks for a user of its own, and who that is. */
+const asked = {
+  user: z.string().max(200),
+  /** Id of the user's credential; absent: the node before does not say. */
+  who: z.string().max(200).optional(),
+  /** Id of the node that let the user in. */
+  entry: id,
+  requestId: z.string().max(100),
+};
+
 export const execBody = z.strictObject({
   ...target,
   method: z.string().max(200),
   args: z.array(jsonValueSchema).max(100),
-  user: z.string().max(200),
-  /** Id of the node that let the user in. */
-  entry: id,
-  requestId: z.string().max(100),
+  ...asked,
 });
 export const execAnswer = z.object({ value: jsonValueSchema.default(null), servedBy: z.string() });
 
@@ -34,18 +41,12 @@ export const reloadBody = z.strictObject({
   live: z
     .strictObject({ edit: driverEditSchema.nullable(), modules: z.array(id).max(limits.editedModules), by: z.string().max(200) })
     .nullish(),
-  user: z.string().max(200),
-  /** Id of the node that let the user in. */
-  entry: id,
-  requestId: z.string().max(100),
+  ...asked,
 });
 export const reloadAnswer = z.object({
   modules: z.array(z.object({ module: z.string(), problem: z.string().nullable(), pausedMs: z.number() })),
   servedBy: z.string(),
 });
-
-/** Who asks for a user of its own, and who that is. */
-const asked = { user: z.string().max(200), entry: id, requestId: z.string().max(100) };
 
 export const wantedBody = z.strictObject({ what: z.enum(['module', 'system', 'location']), id, running: z.boolean(), dryRun: z.boolean(), ...asked });
 export const wantedAnswer = z.object({ changed: z.int(), modules: z.int() });
@@ -74,6 +75,12 @@ export const functionsAnswer = z.record(
 export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: jsonValueSchema, revision: revisionSchema, epoch });
 
 export const logBody = z.strictObject({ ...target, level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), node: id });
+
+/** The body of a request for a user, with the id of their credential where it is known. */
+export function bodyFor(who: string | undefined, body: JsonObject): JsonObject {
+  if (who !== undefined) body['who'] = who;
+  return body;
+}
 
 /** Throws INPUT_INVALID. */
 export function readBody<S extends z.ZodType>(schema: S, body: Json): z.output<S> {

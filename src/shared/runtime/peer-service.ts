@@ -205,8 +205,8 @@ export class PeerService {
    * command passed before has one, and a second costs as much as a tenth of the command.
    */
   #audit(word: 'audit' | 'command' | 'command-served', what: string, call: Audited, outcome: { result: string; servedBy: string | null }): void {
-    const { location, module, method, user, requestId } = call;
-    this.#options.log.info(word, { what, user, via: this.#options.peer, location, module, method, ...outcome, requestId });
+    const { location, module, method, user, who, requestId } = call;
+    this.#options.log.info(word, { what, who, user, via: this.#options.peer, location, module, method, ...outcome, requestId });
   }
 
   /** An edge has a say in its own location; at the master the documents say where a module belongs. */

@@ -6,7 +6,7 @@ import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DeviceLink, ModuleFunction, ModulesOrder, ReloadedModule, ReloadOrder } from '../ports/device-link.ts';
 import type { Target } from './directory.ts';
-import { execAnswer, expireAnswer, functionsAnswer, modulesAnswer, readAnswer, reloadAnswer, triggerAnswer } from './peer-bodies.ts';
+import { bodyFor, execAnswer, expireAnswer, functionsAnswer, modulesAnswer, readAnswer, reloadAnswer, triggerAnswer } from './peer-bodies.ts';
 
 /** What the other node may be asked to do with a module. */
 export type Errand = 'exec' | 'functions' | 'reload' | 'trigger' | 'modules' | 'expire';
@@ -45,6 +45,8 @@ export interface ProxyCall {
   method: string;
   args: Json[];
   user: string;
+  /** Id of the user's credential, for the audits of the nodes that it passes. */
+  who?: string | undefined;
   /** Id of the node that let the user in. */
   entry: string;
   requestId: string;
@@ -61,6 +63,8 @@ export interface ProxyAnswer {
 
 export interface ReloadCall extends ReloadOrder {
   user: string;
+  /** Id of the user's credential, for the audits of the nodes that it passes. */
+  who?: string | undefined;
   /** Id of the node that let the user in. */
   entry: string;
   requestId: string;
@@ -76,6 +80,8 @@ export interface ReloadedBy {
 /** Who asks, and until when. */
 interface Asked {
   user: string;
+  /** Id of the user's credential, for the audits of the nodes that it passes. */
+  who?: string | undefined;
   /** Id of the node that let the user in. */
   entry: string;
   requestId: string;
@@ -120,7 +126,7 @@ export class Proxy {
   /** `forward: false` for a command that a peer sent: it is not passed on to where it came from. */
   exec(call: ProxyCall, signal: CancelSignal, forward = true): Promise<ProxyAnswer> {
     const { nodeId, deviceLink } = this.#options;
-    const { location, module, method, args, user, entry, requestId, deadlineMs } = call;
+    const { location, module, method, args, user, who, entry, requestId, deadlineMs } = call;
     const errand: Bringing<ProxyAnswer> = {
       location,
       deadlineMs,
@@ -129,7 +135,7 @@ export class Proxy {
         return { value, servedBy: nodeId };
       },
       peer: async (way, timeoutMs) => {
-        const answer = await way.request('exec', { location, module, method, args, user, entry, requestId }, { signal, timeoutMs });
+        const answer = await way.request('exec', bodyFor(who, { location, module, method, args, user, entry, requestId }), { signal, timeoutMs });
         return readAnswer(execAnswer, answer, 'exec');
       },
       isAt: (place) => (call.at = place),
@@ -153,7 +159,8 @@ export class Proxy {
   }
 
   /** Loads the code of a driver anew where its modules are driven. */
-  reload({ location, driver, module, live = null, user, entry, requestId, deadlineMs }: ReloadCall, signal: CancelSignal, forward = true): Promise<ReloadedBy> {
+  reload(call: ReloadCall, signal: CancelSignal, forward = true): Promise<ReloadedBy> {
+    const { location, driver, module, live = null, user, who, entry, requestId, deadlineMs } = call;
     const { nodeId, deviceLink } = this.#options;
     const errand: Bringing<ReloadedBy> = {
       location,
@@ -161,7 +168,8 @@ export class Proxy {
       here: async () => ({ modules: await deviceLink.reload({ location, driver, module, live }, signal), servedBy: nodeId }),
       peer: async (way, timeoutMs) => {
         const trial = live === null ? null : { edit: live.edit === null ? null : { ...live.edit }, modules: [...live.modules], by: live.by };
-        const answer = await way.request('reload', { location, driver, module, live: trial, user, entry, requestId }, { signal, timeoutMs });
+        const body = bodyFor(who, { location, driver, module, live: trial, user, entry, requestId });
+        const answer = await way.request('reload', body, { signal, timeoutMs });
         return readAnswer(reloadAnswer, answer, 'reload');
       },
       isAt: () => undefined,
@@ -170,14 +178,15 @@ export class Proxy {
   }
 
   /** What an operator wants of modules beside the documents, where they are driven. */
-  modules({ location, action, modules, user, entry, requestId, deadlineMs }: ModulesCall, signal: CancelSignal, forward = true): Promise<ModulesBy> {
+  modules({ location, action, modules, user, who, entry, requestId, deadlineMs }: ModulesCall, signal: CancelSignal, forward = true): Promise<ModulesBy> {
     const { nodeId, deviceLink } = this.#options;
     const errand: Bringing<ModulesBy> = {
       location,
       deadlineMs,
       here: async () => ({ modules: await deviceLink.manage({ location, action, modules, by: user }, signal), servedBy: nodeId }),
       peer: async (way, timeoutMs) => {
-        const answer = await way.request('modules', { location, action, modules: [...modules], user, entry, requestId }, { signal, timeoutMs });
+        const body = bodyFor(who, { location, action, modules: [...modules], user, entry, requestId });
+        const answer = await way.request('modules', body, { signal, timeoutMs });
         return readAnswer(modulesAnswer, answer, 'modules');
       },
       isAt: () => undefined,
@@ -186,13 +195,13 @@ export class Proxy {
   }
 
   /** Ids of the nodes that it was done at, besides this one. */
-  expire({ location, system, user, entry, requestId, deadlineMs }: ExpireCall, signal: CancelSignal): Promise<string[]> {
+  expire({ location, system, user, who, entry, requestId, deadlineMs }: ExpireCall, signal: CancelSignal): Promise<string[]> {
     const errand: Bringing<string[]> = {
       location,
       deadlineMs,
       here: async () => [],
       peer: async (way, timeoutMs) =>
-        readAnswer(expireAnswer, await way.request('expire', { location, system, user, entry, requestId }, { signal, timeoutMs }), 'expire'),
+        readAnswer(expireAnswer, await way.request('expire', bodyFor(who, { location, system, user, entry, requestId }), { signal, timeoutMs }), 'expire'),
       isAt: () => undefined,
     };
     return this.#bring(errand, signal, true);

@@ -7,6 +7,7 @@ import { assert } from '../foundation/assert.ts';
 import { closest } from '../foundation/closest.ts';
 import { jsonEqual, pathText } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { locationOfDocument } from '../model/documents.ts';
 import type { AnyDocument, CredentialDocument, EdgeDocument, SiteDocument } from '../model/documents.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { Change, DocumentStore, Version } from '../ports/document-store.ts';
@@ -21,6 +22,8 @@ export interface ApplyPlan extends SitePlan {
   errors: SiteProblem[];
   /** What `runApply` stores, each with the version that the plan was made from. */
   writes: Change[];
+  /** Of everything that changes, before and after; null: of none, or not of one alone. */
+  location: string | null;
 }
 
 export interface PlanOptions {
@@ -53,7 +56,7 @@ async function planEntries({ entries, problems }: SiteFile, store: DocumentStore
     errors.push(...(await locateModules(entries, world)));
   }
   errors.sort((a, b) => a.line - b.line || a.column - b.column);
-  return { ...(errors.length === 0 ? changesOf(world) : { changes: [], unchanged: 0, writes: [] }), warnings, errors };
+  return { ...(errors.length === 0 ? changesOf(world) : { changes: [], unchanged: 0, writes: [], location: null }), warnings, errors };
 }
 
 /** From here on the world knows the document without its secrets. */
@@ -78,9 +81,10 @@ export function createSiteFiles(store: DocumentStore, options: PlanOptions = {},
     plan: async (text) => {
       const plan = await planApply(text, store, options);
       refuseErrors(plan);
-      const { changes, unchanged, warnings } = plan;
+      const { changes, unchanged, warnings, location } = plan;
       return {
         plan: { changes, unchanged, warnings },
+        location,
         run: async () => {
           await runApply(plan, store);
           await settled();
@@ -140,9 +144,10 @@ function refuseErrors({ errors }: ApplyPlan): void {
   throw new HoldfastError('INPUT_INVALID', { field: 'text', problem });
 }
 
-function changesOf(world: World): Pick<ApplyPlan, 'changes' | 'unchanged' | 'writes'> {
+function changesOf(world: World): Pick<ApplyPlan, 'changes' | 'unchanged' | 'writes' | 'location'> {
   const changes: PlannedChange[] = [];
   const writes: Change[] = [];
+  const locations = new Set<string | null>();
   for (const document of world.wanted.values()) {
     const stored = world.storedBefore(document.id);
     if (stored !== null && jsonEqual({ ...stored.document }, { ...document })) continue;
@@ -150,8 +155,10 @@ function changesOf(world: World): Pick<ApplyPlan, 'changes' | 'unchanged' | 'wri
     const before = stored === null || isCredential(stored.document) ? null : stored.document;
     changes.push({ op: before === null ? 'create' : 'update', kind: document.type, id: document.id, details: diffLines(before, document) });
     writes.push({ op: 'put', document, expect: stored?.version ?? null });
+    for (const one of before === null ? [document] : [before, document]) locations.add(locationOfDocument(one));
   }
-  return { changes, unchanged: world.wanted.size - changes.length, writes };
+  const [location = null] = locations;
+  return { changes, unchanged: world.wanted.size - changes.length, writes, location: locations.size === 1 ? location : null };
 }
 
 const isCredential = (document: AnyDocument): document is CredentialDocument => document.type === 'api_key' || document.type === 'token';

@@ -12,6 +12,7 @@ import { errorReply } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { routes } from '../../client-api/routes.ts';
 import type { Route, RouteName } from '../../client-api/routes.ts';
+import { prototypeKeyIn, prototypeKeyProblem } from '../../foundation/json.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
@@ -166,8 +167,18 @@ function takeJsonOnly(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body.length === 0) done(null, undefined);
     // A string by `parseAs`; the types allow a buffer.
-    else void parseJson(request, body.toString(), done);
+    else void parseJson(request, body.toString(), (error, value) => done(error === null ? null : (prototypeKey(body.toString()) ?? error), value));
   });
+}
+
+/** The framework calls it no JSON, which it is: whoever sent it would look in the wrong place. */
+function prototypeKey(text: string): HoldfastError | null {
+  try {
+    const key = prototypeKeyIn(JSON.parse(text));
+    return key === null ? null : new HoldfastError('INPUT_INVALID', { field: 'body', problem: prototypeKeyProblem(key) });
+  } catch {
+    return null;
+  }
 }
 
 /** Of all routes. */
