@@ -63,6 +63,13 @@ describe('holdfast doctor with a server', () => {
     expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer } }))).toEqual([]);
   });
 
+  it('a server that is starting is a warning, which says what it waits for and to ask again', async () => {
+    server.node.ready = { started: true, ready: false, waitingFor: ['edge berlin'] };
+    const { code, out } = await run({}, 'doctor');
+    expect([code, out]).toEqual([0, expect.stringMatching(/^warning +server +http:\S+ waits for edge berlin +ask again in a few seconds/m)]);
+    expect(await findings({})).toHaveLength(1);
+  });
+
   it('asks each edge itself: one that does not listen where it says is found', async () => {
     server.node.origins.push({ location: 'edge-1', edge: 'http://127.0.0.1:1', master: null }, { location: 'edge-2', edge: 'http://192.0.2.1:80', master: null });
     expect(bad(await findings({}))).toEqual([
