@@ -1,5 +1,5 @@
 import { HoldfastError, routes } from '../../client-sdk/index.ts';
-import type { Client, Location } from '../../client-sdk/index.ts';
+import type { Client, Location, ModuleView } from '../../client-sdk/index.ts';
 import { toFailure } from '../failures.ts';
 import type { Session } from '../session.ts';
 import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
@@ -47,8 +47,28 @@ async function gatherSite(client: Client, sealed: SiteFacts['sealed']): Promise<
     await client.all(routes.driverList, '', QUICK),
   ];
   const keys = await asAdministrator(client.all(routes.keyList, '', QUICK));
-  const modules = found.map(({ edge_id, edited, ...module }) => ({ ...module, location: edge_id, edited: edited !== null }));
+  const problems = await problemsOf(client, found);
+  const modules = found.map(({ edge_id, edited, ...module }) => ({
+    ...module,
+    location: edge_id,
+    edited: edited !== null,
+    problem: problems.get(module.id) ?? null,
+  }));
   return { windows: [], systems, modules, drivers, builtins: null, keys, sealed };
+}
+
+/** With a whole site away, more would say nothing new. */
+const ASKED_AT_MOST = 50;
+
+/** Of modules that are not connected: their device, or they themselves? */
+async function problemsOf(client: Client, modules: ModuleView[]): Promise<Map<string, string>> {
+  const away = modules.filter(({ running, connected }) => running && connected === false).slice(0, ASKED_AT_MOST);
+  const found = await Promise.all(away.map(async ({ id }): Promise<[string, string][]> => {
+    // One that cannot be asked, or is gone by now, is not connected: no more is known.
+    const lines = await client.call(routes.moduleError, { params: { id } }, QUICK).catch((): string[] => []);
+    return lines.length === 0 ? [] : [[id, lines.join(' ')]];
+  }));
+  return new Map(found.flat());
 }
 
 /** null: the caller may not see it. */
