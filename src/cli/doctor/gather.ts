@@ -20,7 +20,10 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     return { ...facts, locations, site, ...documents, edges, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
     // It ends by itself, and is the one thing that can be said of such a server.
-    if (error instanceof HoldfastError && error.code === 'NOT_READY') return { ...facts, waitingFor: [String(error.facts['waitingFor'] ?? ITS_START)] };
+    if (error instanceof HoldfastError && error.code === 'NOT_READY') {
+      const { waitingFor } = error.facts;
+      return { ...facts, waitingFor: [typeof waitingFor === 'string' ? waitingFor : ITS_START] };
+    }
     const { message, next } = toFailure(error);
     return { ...facts, failure: { problem: message, fix: next } };
   }
