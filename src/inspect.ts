@@ -194,14 +194,17 @@ function siteDocuments(db: Database): AnyDocument[] {
 }
 
 /** What only a server that runs knows. */
-const unheard = { connected: null, location: null, edited: false } as const;
+const unheard = { connected: null, problem: null, location: null, edited: false } as const;
 
 function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
   const of = <K extends DocumentKind>(kind: K): DocumentOf<K>[] => documents.filter((document): document is DocumentOf<K> => document.type === kind);
   return {
     windows: of('edge').map(({ id, window_start, window_length, timezone }) => ({ location: id, start: window_start, length: window_length, timezone })),
     systems: of('sys').map(({ id, modules }) => ({ id, modules })),
-    modules: of('mod').map(({ id, driver_id, ip, port, udp, makebreak, running }) => ({ id, driver_id, ip, port, udp, makebreak, running, ...unheard })),
+    modules: of('mod').map(({ id, name, driver_id, ip, port, udp, makebreak, running }) => ({
+      ...{ id, name, driver_id, ip, port, udp, makebreak, running },
+      ...unheard,
+    })),
     drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
     builtins,
     keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),

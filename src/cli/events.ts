@@ -58,8 +58,8 @@ async function readPages(session: Session, options: EventsOptions): Promise<Page
   const client = await session.client();
   const filter = filterOf(options);
   const { since, limit } = options;
-  if (since === undefined) return await client.call(routes.eventList, { query: { ...filter, limit: Math.min(limit ?? STANDARD, PAGE) } });
-  const from = 'point' in since ? since.point : String(Math.max(0, Math.floor(session.deps.clock.wallMs() / 1_000 - since.agoSeconds)));
+  if (since === undefined && (limit ?? STANDARD) <= PAGE) return await client.call(routes.eventList, { query: { ...filter, limit: limit ?? STANDARD } });
+  const from = beginOf(since, session.deps.clock.wallMs());
   const read = (point: string): Promise<Pages> => client.call(routes.eventList, { query: { ...filter, since: point, limit: PAGE } });
   const first = await read(from);
   const events = [...first.events];
@@ -71,6 +71,12 @@ async function readPages(session: Session, options: EventsOptions): Promise<Page
     ({ length } = page.events);
   }
   return { events: limit === undefined ? events : events.slice(-limit), next, missing: first.missing };
+}
+
+/** Pages go forwards only: more than one of the newest is the end of all that the log keeps. */
+function beginOf(since: EventsOptions['since'], nowMs: number): string {
+  if (since === undefined) return '0';
+  return 'point' in since ? since.point : String(Math.max(0, Math.floor(nowMs / 1_000 - since.agoSeconds)));
 }
 
 /** Goes on where it was cut off, whoever cut it. */

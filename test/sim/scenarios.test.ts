@@ -36,6 +36,24 @@ describe('an edge and its master', () => {
     expect(t.writers('a')).toEqual(['edge']);
   });
 
+  it('the history of the master says under which epoch the holder holds, whichever side that is', async () => {
+    const t = await Town.settled({ a: available });
+    t.order('a', 'takeover');
+    await t.run('3s');
+    t.order('a', 'handback');
+    await t.run('3s');
+    const rows = (await t.master.seat.node?.history('a', 100))?.toReversed().map(({ state, holder, epoch }) => [state, holder, epoch.number]);
+    expect(rows).toEqual([
+      ['loading', 'edge', 2], ['standby', 'edge', 2], ['suspect', 'edge', 2], ['taking-over', 'master', 3], ['holding', 'master', 3],
+      ['releasing', 'none', 3], ['standby', 'edge', 4],
+    ]);
+    // What is read at the boot stays what this side took for itself.
+    t.master.crash();
+    t.master.boot();
+    await t.run('20s');
+    expect(t.master.view('a')).toMatchObject({ holder: 'edge', state: 'standby', epoch: { number: 4 } });
+  });
+
   it('an edge boots alone from its own store and drives', async () => {
     const t = await Town.settled({ a: available });
     t.link('a').cut();

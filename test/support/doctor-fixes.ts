@@ -84,6 +84,7 @@ export const mending = {
   'a driver document names a driver that is like no other': DOCUMENT,
   'two modules keep a connection to one device': DOCUMENT,
   'a device is not connected': CABLES,
+  'a module does not work': DOCUMENT,
   'the server does not answer': CABLES,
   'a running server lacks a key of sealed settings': KEY_IS_ELSEWHERE,
   'an edge lacks a key of sealed settings': KEY_IS_ELSEWHERE,

@@ -72,6 +72,36 @@ describe('events over the API', () => {
     }
   });
 
+  it('begin anew for a reader whose place is ahead of a log that was put back from an older copy', async () => {
+    down();
+    const [log = '', epoch = ''] = (await page()).next.split('.');
+    for (const ahead of [`${log}.${epoch}.99`, `${log}.${Number(epoch) + 1}.1`]) {
+      expect(await page(`?since=${ahead}`)).toMatchObject({ missing: null, events: [{ event: 'link-down' }] });
+      const [gap, first] = await read(2, '', { ...as('admin'), 'last-event-id': ahead });
+      expect([gap?.data, first?.data['event']]).toEqual([{ kind: 'gap', missing: null }, 'link-down']);
+    }
+  });
+
+  it('say the place after a gap that nothing follows, so that the next return is not told it again', async () => {
+    down();
+    const abort = new AbortController();
+    aborts.push(abort);
+    const headers = { ...as('admin'), 'last-event-id': 'ffffffff.1.1' };
+    const { body } = await fetch(url(`${EVENTS}?location=edge-2`), { headers, signal: abort.signal });
+    let text = '';
+    const reading = (async () => {
+      for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) text += part;
+    })().catch(() => undefined);
+    await until(() => text.includes('gap'), 'the gap');
+    await until(() => /^id: ?\S+$/m.test(text), 'the place');
+    abort.abort();
+    await reading;
+    const [, id = ''] = /^id: ?(\S+)$/m.exec(text) ?? [];
+    expect(id).toBe((await page()).next);
+    down('edge-2');
+    expect((await read(1, '?location=edge-2', { ...as('admin'), 'last-event-id': id }))[0]?.event).toBe('link');
+  });
+
   it('have the time of the server in unix seconds, in the page and in the stream', async () => {
     await server.clock.advance(1_234);
     down();
@@ -263,6 +293,20 @@ describe('holdfast events', () => {
     abort.abort();
     await running.done;
     expect(locations()).toEqual(Array.from({ length: 601 }, () => 'edge-1'));
+  });
+
+  it('shows as many of the newest as were asked for, also more than a page', async () => {
+    for (let i = 0; i < 1_203; i += 1) down(i % 2 === 0 ? 'edge-1' : 'edge-2');
+    const shown = async (...argv: string[]): Promise<string[]> => {
+      const { out, err } = await cli({ clock: new FakeClock(), env: env() }, '-o', 'json', 'events', ...argv);
+      expect(err).toBe('');
+      return out.trimEnd().split('\n').map((line) => (JSON.parse(line) as { id: string }).id);
+    };
+    const all = await shown('--since', '1970-01-01');
+    expect(all).toHaveLength(1_203);
+    for (const limit of [500, 501, 1_100, 5_000]) expect(await shown('-n', String(limit))).toEqual(all.slice(-limit));
+    expect(await shown('-n', '550', '--location', 'edge-1')).toHaveLength(550);
+    expect(await shown('-n', '3')).toEqual(all.slice(-3));
   });
 
   it('follows, and after an interruption goes on where it was', async () => {

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Json } from '../../src/shared/foundation/json.ts';
 import { Redactor } from '../../src/cli/redact.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { inspect } from '../../src/inspect.ts';
@@ -61,6 +62,23 @@ describe('holdfast doctor with a server', () => {
     expect(bad(await findings({ env: { HOLDFAST_SERVER: 'http://127.0.0.1:1' } }))).toEqual(['server: Cannot reach http://127.0.0.1:1: nothing listens there']);
     expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin } }))).toEqual(['server: no valid API key came with the request']);
     expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer } }))).toEqual([]);
+  });
+
+  it('a server that is starting is a warning, which says what it waits for and to ask again', async () => {
+    server.node.ready = { started: true, ready: false, waitingFor: ['edge berlin'] };
+    const { code, out } = await run({}, 'doctor');
+    expect([code, out]).toEqual([0, expect.stringMatching(/^warning +server +http:\S+ waits for edge berlin +ask again in a few seconds/m)]);
+    expect(await findings({})).toHaveLength(1);
+  });
+
+  it('a module that says why it does not work: that, and its name in the next command', async () => {
+    await addSite(server.node, 'olga');
+    const say = (key: string, value: Json): void => server.node.setStatus({ system: '', module: 'mod-1', index: 0, key, value });
+    say('connected', false);
+    const devices = async () => (await findings({})).filter(({ check, found }) => check === 'devices' && found.startsWith('mod-1 '));
+    expect(await devices()).toMatchObject([{ found: 'mod-1 (192.0.2.7) is not connected', fix: expect.stringContaining('`holdfast get sys-1 Display_1`') as string }]);
+    say('problem', 'settings.baud must be a number');
+    expect(await devices()).toMatchObject([{ found: 'mod-1 does not work: settings.baud must be a number', fix: expect.not.stringContaining('power') as string }]);
   });
 
   it('asks each edge itself: one that does not listen where it says is found', async () => {

@@ -18,7 +18,7 @@ const DAY = 86_400_000;
 
 // What is healthy
 
-const display: ModuleFacts = { id: 'mod-1', driver_id: 'driver-mock', ip: '192.0.2.1', port: 23, udp: false, makebreak: false, running: true, connected: true, location: 'berlin', edited: false };
+const display: ModuleFacts = { id: 'mod-1', name: 'Display', driver_id: 'driver-mock', ip: '192.0.2.1', port: 23, udp: false, makebreak: false, running: true, connected: true, problem: null, location: 'berlin', edited: false };
 const site: SiteFacts = {
   windows: [{ location: 'berlin', start: '0 4 * * *', length: 3_600, timezone: 'Europe/Berlin' }],
   systems: [{ id: 'sys-1', modules: ['mod-1', 'mod-2'] }],
@@ -165,7 +165,14 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['a driver document names an unknown driver', ofSite({ drivers: [{ id: 'driver-mock', builtin: 'mokc' }] }), 'problem', /names "mokc"/, /set builtin to mock/],
   ['a driver document names a driver that is like no other', ofSite({ drivers: [{ id: 'driver-mock', builtin: 'thermostat' }] }), 'problem', /names "thermostat"/, /HOLDFAST_DRIVERS/],
   ['two modules keep a connection to one device', ofSite({ modules: [display, { ...display, id: 'mod-2' }] }), 'warning', /mod-1, mod-2 .* 192\.0\.2\.1:23/, /makebreak: true/],
-  ['a device is not connected', ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2', connected: false }] }), 'problem', /mod-2 \(192\.0\.2\.2:23\) is not connected/, /holdfast get/],
+  ['a device is not connected', ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2', connected: false }] }), 'problem', /mod-2 \(192\.0\.2\.2:23\) is not connected/, /power and network.*`holdfast get sys-1 Display_2`/],
+  [
+    'a module does not work',
+    ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '192.0.2.2', connected: false, problem: 'settings.baud must be a number' }] }),
+    'problem',
+    /mod-2 does not work: settings\.baud must be a number/,
+    /^correct what it says.*`holdfast get sys-1 Display_2`/,
+  ],
 
   ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it' } }), 'problem', /Cannot reach x/, /start it/],
   ['a running server lacks a key of sealed settings', checkFederation({ ...federation, settingsKeys: ['ffffffff'] }), 'problem', /settings key 0a0b0c0d is not there/, /put the line of 0a0b0c0d/],

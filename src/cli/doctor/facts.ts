@@ -103,6 +103,8 @@ export interface SiteFacts {
 
 export interface ModuleFacts {
   id: string;
+  /** Its name in systems, without the number. */
+  name: string;
   driver_id: string;
   ip: string;
   port: number;
@@ -111,6 +113,8 @@ export interface ModuleFacts {
   running: boolean;
   /** null: nobody has heard of it. */
   connected: boolean | null;
+  /** Why it does not work, as it says itself; null: nothing is known against it, or nobody asked. */
+  problem: string | null;
   /** Where it belongs; null: at the master, or it is not known from here. */
   location: string | null;
   /** It runs code that was edited and not committed. */

@@ -14,7 +14,7 @@ export function checkFederation(facts: FederationFacts): Finding[] {
     waitingFor.length === 0 ? ok(
       'server',
       `${origin} is a ${role} and takes requests`,
-    ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'wait; longer than a minute: see its log');
+    ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'ask again in a few seconds; longer than a minute: see its log');
   const old = checkAge('server', facts.ageSeconds);
   const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
   const locations = facts.locations.flatMap((location) => checkLocation(location, facts));

@@ -1,5 +1,5 @@
 import { HoldfastError, routes } from '../../client-sdk/index.ts';
-import type { Client, Location } from '../../client-sdk/index.ts';
+import type { Client, Location, ModuleView } from '../../client-sdk/index.ts';
 import { toFailure } from '../failures.ts';
 import type { Session } from '../session.ts';
 import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
@@ -7,22 +7,29 @@ import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
 /** Asks the server, and the edges that it knows, what the checks need. Throws nothing but usage errors: what does not answer is a fact. */
 export async function gatherFederation(session: Session): Promise<FederationFacts> {
   const client = await session.client();
-  const facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], ...NOTHING_KNOWN };
+  let facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], ...NOTHING_KNOWN };
   try {
     const { role, waiting_for } = await client.call(routes.live, {}, QUICK).then(async (live) => ({ ...live, ...(await readiness(client)) }));
+    facts = { ...facts, role, waitingFor: waiting_for };
     const locations = await client.all(routes.edgeList, '', QUICK);
     const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
     const site = await gatherSite(client, sealing?.sealed ?? null);
     const [documents, clockMs] = [await documentsOf(client), await clockOf(session, client)];
     const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
     const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
-    return { ...facts, role, waitingFor: waiting_for, locations, site, ...documents, edges, settingsKeys: sealing?.keys ?? null };
+    return { ...facts, locations, site, ...documents, edges, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
+    // It ends by itself, and is the one thing that can be said of such a server.
+    if (error instanceof HoldfastError && error.code === 'NOT_READY') {
+      const { waitingFor } = error.facts;
+      return { ...facts, waitingFor: [typeof waitingFor === 'string' ? waitingFor : ITS_START] };
+    }
     const { message, next } = toFailure(error);
     return { ...facts, failure: { problem: message, fix: next } };
   }
 }
 
+const ITS_START = 'its start to end';
 const QUICK = { timeoutMs: 5_000 };
 const NOTHING_KNOWN = { locations: [], site: null, sequence: null, ageSeconds: null, edges: [], settingsKeys: null };
 
@@ -32,7 +39,7 @@ async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
     return await client.call(routes.ready, {}, QUICK);
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'UNREACHABLE') throw error;
-    return { waiting_for: ['its start to end'] };
+    return { waiting_for: [ITS_START] };
   }
 }
 
@@ -43,8 +50,28 @@ async function gatherSite(client: Client, sealed: SiteFacts['sealed']): Promise<
     await client.all(routes.driverList, '', QUICK),
   ];
   const keys = await asAdministrator(client.all(routes.keyList, '', QUICK));
-  const modules = found.map(({ edge_id, edited, ...module }) => ({ ...module, location: edge_id, edited: edited !== null }));
+  const problems = await problemsOf(client, found);
+  const modules = found.map(({ edge_id, edited, ...module }) => ({
+    ...module,
+    location: edge_id,
+    edited: edited !== null,
+    problem: problems.get(module.id) ?? null,
+  }));
   return { windows: [], systems, modules, drivers, builtins: null, keys, sealed };
+}
+
+/** With a whole site away, more would say nothing new. */
+const ASKED_AT_MOST = 50;
+
+/** Of modules that are not connected: their device, or they themselves? */
+async function problemsOf(client: Client, modules: ModuleView[]): Promise<Map<string, string>> {
+  const away = modules.filter(({ running, connected }) => running && connected === false).slice(0, ASKED_AT_MOST);
+  const found = await Promise.all(away.map(async ({ id }): Promise<[string, string][]> => {
+    // One that cannot be asked, or is gone by now, is not connected: no more is known.
+    const lines = await client.call(routes.moduleError, { params: { id } }, QUICK).catch((): string[] => []);
+    return lines.length === 0 ? [] : [[id, lines.join(' ')]];
+  }));
+  return new Map(found.flat());
 }
 
 /** null: the caller may not see it. */

@@ -86,14 +86,26 @@ function sharedDevices({ modules }: SiteFacts): Finding[] {
     });
 }
 
-const devices = ({ modules }: SiteFacts): Finding[] =>
-  modules
-    .filter(({ running, connected }) => running && connected === false)
-    .map(({ id, ip, port }) => {
-      const where = ip === '' ? '' : ` (${ip}${port === 0 ? '' : `:${port}`})`;
-      return problem(
-        'devices',
-        `${id}${where} is not connected`,
-        'check power and network of the device; `holdfast get <system> <module>` shows its problem',
-      );
-    });
+function devices(site: SiteFacts): Finding[] {
+  const away = site.modules.filter(({ running, connected }) => running && connected === false);
+  return away.map((module) => {
+    const { id, ip, port, problem: why } = module;
+    const [system, name] = nameInSystem(module, site);
+    const shows = `\`holdfast get ${system} ${name}\``;
+    if (why !== null) return problem(
+      'devices',
+      `${id} does not work: ${why}`,
+      `correct what it says with \`holdfast apply -f <file>\`, or in the driver; ${shows} shows whether it works then`,
+    );
+    const where = ip === '' ? '' : ` (${ip}${port === 0 ? '' : `:${port}`})`;
+    return problem('devices', `${id}${where} is not connected`, `check power and network of the device; ${shows} shows its status`);
+  });
+}
+
+/** Such as sys-1 and Display_2: the number counts modules of that name in the system. */
+function nameInSystem({ id, name }: ModuleFacts, { systems: found, modules }: SiteFacts): [system: string, name: string] {
+  const system = found.find((each) => each.modules.includes(id));
+  if (system === undefined) return ['<system>', '<module>'];
+  const namesakes = new Set(modules.filter((module) => module.name === name).map((module) => module.id));
+  return [system.id, `${name}_${system.modules.filter((each) => namesakes.has(each)).indexOf(id) + 1}`];
+}

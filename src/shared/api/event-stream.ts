@@ -46,7 +46,8 @@ export class EventStream implements StreamSource {
         this.#begun = true;
         return { id: formatCursor(next) };
       }
-      this.#begun = true;
+      // With nothing after a gap, the next turn says the place: else each return would be told the same gap.
+      this.#begun = missing === 0 || events.length > 0;
       if (missing !== 0) return { event: 'gap', data: { kind: 'gap', missing } };
     }
     const entry = this.#page.shift();

@@ -118,7 +118,7 @@ class NodeEventLog implements EventLog {
       const newest = merge(shelves.map(({ entries }) => lastOf(entries, matching, limit)));
       return { events: newest.slice(-limit).map(entryOf), next: this.newest, missing: 0 };
     }
-    const after = 'wallMs' in from ? null : from.log === this.#log ? from : START;
+    const after = 'wallMs' in from ? null : this.#isForeign(from) ? START : from;
     const beginOf = (entries: Entries): number => {
       if ('wallMs' in from) return indexOf(entries, (entry) => entry.wallMs >= from.wallMs);
       return after === null ? 0 : firstAfter(entries, after);
@@ -159,10 +159,14 @@ class NodeEventLog implements EventLog {
     });
   }
 
+  /** Of another log, or of a future that this one never had: it was put back from an older copy. */
+  #isForeign(from: EventCursor): boolean {
+    return from.log !== this.#log || compare(from, this.newest) > 0;
+  }
+
   /** Only what was asked for makes a gap; how large it is, is known of all kinds together. */
   #missing(from: EventCursor, shelves: readonly Shelf[]): number | null {
-    const isAhead = compare(from, this.newest) > 0;
-    if (from.log !== this.#log || isAhead) return null;
+    if (this.#isForeign(from)) return null;
     if (!shelves.some(({ forgotten }) => forgotten !== null && compare(forgotten, from) > 0)) return 0;
     // What a crash took before it was stored has left its sequence to the next epoch.
     const sequence = from.epoch < this.#epoch ? Math.min(from.sequence, this.#first - 1) : from.sequence;

@@ -1,4 +1,4 @@
-import { formatEpoch, isOlder, sameEpoch } from '../control/epoch.ts';
+import { formatEpoch, isOlder, partyOf, sameEpoch } from '../control/epoch.ts';
 import type { ControlMessage } from '../control/messages.ts';
 import type { Action, AtOnce, Durable, ShellEvent, Step } from '../control/step.ts';
 import type { Epoch } from '../model/control.ts';
@@ -196,9 +196,10 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     const { location, clock, journal, log, metrics } = this.#options;
     const holderMoved = previous.durable.holder !== next.durable.holder;
     if (previous.state !== next.state || holderMoved || !sameEpoch(previous.durable.epoch, next.durable.epoch)) {
-      const { holder, floor } = next.durable;
+      const { holder, floor, epoch } = next.durable;
       const moved: ControlEvent = { location, holder, state: next.state, reason, epoch: floor, atMs: clock.wallMs() };
-      journal.record({ location, wallMs: moved.atMs, holder, state: next.state, reason, epoch: next.durable.epoch });
+      // Of our own times the next boot reads this back; those of the other side are under what was heard of it.
+      journal.record({ location, wallMs: moved.atMs, holder, state: next.state, reason, epoch: partyOf(epoch) === holder ? epoch : floor });
       log.info('control', { location, from: previous.state, state: next.state, holder, reason, epoch: formatEpoch(floor) });
       if (holderMoved) metrics.add('holdfast_control_moves_total', { location, to: holder, reason });
       for (const party of ['edge', 'master', 'none'] as const) {
