@@ -201,10 +201,9 @@ function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
   return {
     windows: of('edge').map(({ id, window_start, window_length, timezone }) => ({ location: id, start: window_start, length: window_length, timezone })),
     systems: of('sys').map(({ id, modules }) => ({ id, modules })),
-    modules: of('mod').map(({ id, name, driver_id, ip, port, udp, makebreak, running }) => ({
-      ...{ id, name, driver_id, ip, port, udp, makebreak, running },
-      ...unheard,
-    })),
+    modules: of('mod').map(({ id, name, driver_id, ip, port, udp, makebreak, running }) => (
+      { id, name, driver_id, ip, port, udp, makebreak, running, ...unheard }
+    )),
     drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
     builtins,
     keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),
