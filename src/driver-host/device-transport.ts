@@ -90,9 +90,7 @@ export class DeviceTransport implements Transport {
     else if (this.#line === null && this.#retry === null && this.#handler !== null) this.#connect();
   }
 
-  /**
-   * A connection that stands says nothing of a program that hangs, and for a quarter of an hour nothing of a machine that is gone.
-   */
+  /** A connection that stands says nothing of a program that hangs, and for a quarter of an hour nothing of a machine that is gone. */
   unanswered(isFirst: boolean): void {
     this.#silence.unanswered(isFirst);
     if (this.#silence.isGone) this.reset('the device does not answer');

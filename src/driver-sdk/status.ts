@@ -1,6 +1,6 @@
 import type { Json } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
-import { isNestedTooDeep, nestedTooDeep } from '../shared/model/values.ts';
+import { isTextNestedTooDeep, nestedTooDeep } from '../shared/model/values.ts';
 
 /** Kept by the runtime: whether the device is connected, and why a module does not work (null: nothing is known against it). */
 const runtimeKeys: readonly string[] = ['connected', 'problem'];
@@ -33,7 +33,7 @@ export class StatusMemory {
     const text = typeof value === 'string' && value.length > limits.driverValueBytes ? value : JSON.stringify(value);
     if (this.#texts.get(key) === text) return;
     if (text.length > limits.driverValueBytes) throw new RangeError(`${key} has more than ${limits.driverValueBytes} bytes`);
-    if (typeof value === 'object' && value !== null && isNestedTooDeep(JSON.parse(text) as Json)) throw new RangeError(`${key} is ${nestedTooDeep}`);
+    if (typeof value === 'object' && value !== null && isTextNestedTooDeep(text)) throw new RangeError(`${key} is ${nestedTooDeep}`);
     this.#texts.set(key, text);
     this.#publish(key, value);
   }

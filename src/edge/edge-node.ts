@@ -21,7 +21,7 @@ import { Freshness } from '../shared/runtime/freshness.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf, unknownTerms } from '../shared/runtime/location-view.ts';
 import type {
-  ControlEvent, Debugging, DebugLine, DriverReloading, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
+  AskedBy, ControlEvent, Debugging, DebugLine, DriverReloading, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
   ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView,
   StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
@@ -321,7 +321,7 @@ export class EdgeNode implements HoldfastNode {
   }
 
   readonly requests = (): RequestView[] => this.#desk.requests();
-  readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
+  readonly cancelRequest = (id: string, by: AskedBy): Promise<RequestView> => this.#desk.cancelRequest(id, by);
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
   readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);

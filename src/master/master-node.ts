@@ -19,7 +19,7 @@ import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/drive
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import { Freshness } from '../shared/runtime/freshness.ts';
 import type {
-  ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
+  AskedBy, ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
   ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
   RepositoryRequest, RequestView, RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
@@ -293,7 +293,7 @@ export class MasterNode implements HoldfastNode {
   }
 
   readonly requests = (): RequestView[] => this.#desk.requests();
-  readonly cancelRequest = (id: string, by: string): Promise<RequestView> => this.#desk.cancelRequest(id, by);
+  readonly cancelRequest = (id: string, by: AskedBy): Promise<RequestView> => this.#desk.cancelRequest(id, by);
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
   readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);

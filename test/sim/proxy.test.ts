@@ -66,11 +66,11 @@ describe('from an edge, through the master, to another edge', () => {
     const cancelled = t.set('b', 1, t.edge('a'));
     await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
     const [request] = nodeOf(t.master).requests();
-    expect(await nodeOf(t.master).cancelRequest(request?.id ?? '', 'anna')).toMatchObject({ user: 'test', method: 'set' });
+    expect(await nodeOf(t.master).cancelRequest(request?.id ?? '', { user: 'anna' })).toMatchObject({ user: 'test', method: 'set' });
     await t.until(() => nodeOf(t.edge('b')).requests().length === 0, '1s');
     await t.run('1s');
     expect(cancelled.ended).toBe('COMMAND_CANCELLED unknown');
-    await expect(nodeOf(t.master).cancelRequest('nothing', 'anna')).rejects.toThrow('There is no request nothing');
+    await expect(nodeOf(t.master).cancelRequest('nothing', { user: 'anna' })).rejects.toThrow('There is no request nothing');
   });
 
   it('says what became of it when the second link is lost: nothing is run twice', async () => {

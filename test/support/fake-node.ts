@@ -7,6 +7,7 @@ import type { DeviceWrite, ModuleFunction } from '../../src/shared/ports/device-
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { setWanted, wantedIds } from '../../src/shared/runtime/wanted-state.ts';
 import type {
+  AskedBy,
   ControlEvent,
   Debugging,
   DebugLine,
@@ -112,7 +113,7 @@ export class FakeNode implements HoldfastNode {
   readonly inFlight: RequestView[] = [];
   /** Locations of starts and stops, by the id of the request. */
   readonly underWay = new Map<string, string>();
-  readonly cancelledBy: string[] = [];
+  readonly cancelledBy: AskedBy[] = [];
   /** By module. */
   readonly edited = new Map<string, string>();
   readonly unloaded: [module: string, user: string][] = [];
@@ -242,7 +243,7 @@ export class FakeNode implements HoldfastNode {
     return this.inFlight;
   }
 
-  async cancelRequest(id: string, by: string): Promise<RequestView> {
+  async cancelRequest(id: string, by: AskedBy): Promise<RequestView> {
     this.cancelledBy.push(by);
     const request = this.inFlight.find((known) => known.id === id);
     if (request === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });

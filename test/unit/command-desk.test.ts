@@ -166,8 +166,8 @@ it.each(ways)('a command that %s says to its caller which operator cancelled it,
   const answer = desk.exec(call, new Canceller().signal);
   answer.catch(() => undefined);
   await Promise.resolve();
-  await desk.cancelRequest('r', 'bob');
-  await desk.cancelRequest('r', 'eve').catch(() => undefined);
+  await desk.cancelRequest('r', { user: 'bob' });
+  await desk.cancelRequest('r', { user: 'eve' }).catch(() => undefined);
   await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts: { by: 'bob', fate: route.via === 'wait' ? 'not-sent' : 'unknown' } });
 });
 

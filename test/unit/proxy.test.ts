@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { HoldfastError, nestedError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { DeviceLink, ExecCall } from '../../src/shared/ports/device-link.ts';
 import { Proxy, type ProxyAnswer, type Route } from '../../src/shared/runtime/proxy.ts';
@@ -182,6 +182,16 @@ describe('a command while control changes hands', () => {
     world.move(peer({ value: 'on', servedBy: 'there' }));
     await world.clock.advance(0);
     expect(command.outcome).toEqual({ value: '"on" by there' });
+  });
+
+  it('is not run again when a module that it asked had stopped already', async () => {
+    const world = createWorld(here);
+    world.device = async ({ module }) => {
+      world.route = wait;
+      throw nestedError(new HoldfastError('MODULE_NOT_RUNNING', { module, reason: 'stopping' }).toJSON());
+    };
+    await expect(world.exec('on')).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING', facts: { nested: true } });
+    expect(world.ran.length).toBe(1);
   });
 
   it('fails when its module is not running and nothing changes', async () => {

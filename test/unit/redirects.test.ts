@@ -167,6 +167,14 @@ describe('REST', () => {
     expect((await prefer('/api/engine/v2/systems/sys-1')).status).not.toBe(307);
   });
 
+  it('sends clients of an edge that may hold no longer to the master, which says nothing', async () => {
+    await server.close();
+    await start('edge');
+    server.node.move('edge-1', { policy: 'exclusive', link: 'down', holder: 'none', state: 'connecting' });
+    const answer = await prefer('/api/engine/v2/systems/sys-1');
+    expect([answer.status, answer.headers.get('location')]).toEqual([307, `${MASTER}/api/engine/v2/systems/sys-1?redirect_hops=1`]);
+  });
+
   it('sends a client on that prefers it, with its method and query', async () => {
     const answer = await prefer('/api/engine/v2/systems/sys-1/Display_1/power?timeout_ms=500', { method: 'POST', body: '[true]' });
     expect([answer.status, answer.headers.get('location')]).toEqual([

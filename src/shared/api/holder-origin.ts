@@ -25,21 +25,23 @@ type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 
  */
 export function holderHeaders(node: Node, { path, params }: { path: string; params: unknown }): Headers {
   const view = viewOf(node, path, params);
-  const holder = holderOf(node, view);
-  const ageMs = view === null ? null : node.freshness.ageMs(view.id);
+  if (view === null) return {};
+  const origin = originOf(node, view.id, view.holder);
+  const ageMs = node.freshness.ageMs(view.id);
   return {
-    ...(holder === null ? {} : { 'x-holdfast-origin': holder.origin }),
+    ...(origin === null ? {} : { 'x-holdfast-origin': origin }),
     ...(ageMs === null ? {} : { 'x-holdfast-status-age': String(Math.ceil(ageMs / 1_000)) }),
   };
 }
 
-/** null: it is served here, as is what no edge may do, whoever has control. */
+/** To where it is served best; null: it is served here, as is what no edge may do, whoever has control. */
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
   if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
   const { route, params, url } = request;
   const view = route.masterOnly ? null : viewOf(node, route.path, params);
-  const holder = holderOf(node, view);
-  if (view === null || holder === null || holder.here || serverFor(node.role, view) !== view.holder) return null;
+  const to = view === null ? 'none' : serverFor(node.role, view);
+  const origin = view === null || to === node.role ? null : originOf(node, view.id, to);
+  if (origin === null) return null;
   const end = url.indexOf('?');
   const path = end === -1 ? url : url.slice(0, end);
   const query = new URLSearchParams(url.slice(path.length));
@@ -47,8 +49,8 @@ export function redirectOf(node: Node, request: DirectedRequest): BodyReply | nu
   // A credential of the query would be repeated in our answer.
   if (!(hops < MAX_HOPS) || query.has('api-key') || query.has('bearer_token')) return null;
   query.set(HOPS, String(hops + 1));
-  const location = `${holder.origin}${path}?${query.toString()}`;
-  return { kind: 'json', status: 307, headers: { location, 'x-holdfast-origin': holder.origin }, body: { location } };
+  const location = `${origin}${path}?${query.toString()}`;
+  return { kind: 'json', status: 307, headers: { location }, body: { location } };
 }
 
 /**
@@ -67,11 +69,8 @@ function viewOf(node: Node, path: string, params: unknown): LocationView | null 
 }
 
 /** Only members are named: what is not in their list is nobody's origin. */
-function holderOf(node: Node, view: LocationView | null): { origin: string; here: boolean } | null {
-  if (view === null || view.holder === 'none') return null;
-  const { id, holder } = view;
-  const origin = node.members().find((member) => member.location === id)?.[holder] ?? null;
-  return origin === null ? null : { origin, here: holder === node.role };
+function originOf(node: Node, location: string, server: Holder): string | null {
+  return server === 'none' ? null : (node.members().find((member) => member.location === location)?.[server] ?? null);
 }
 
 /** What the parameters of a route name as its location, or as a part of it; null: nothing, or nobody knows where it belongs. */

@@ -30,7 +30,7 @@ export function serverHandlers(deps: HandlerDeps) {
       // Also of one that cannot be cancelled.
       const asked = node.requests().find((known) => known.id === id);
       if (asked !== undefined) note({ location: asked.location });
-      const request = await node.cancelRequest(id, caller.user, caller.id);
+      const request = await node.cancelRequest(id, { user: caller.user, who: caller.id });
       const { user, location, module, method } = request;
       note({ location, cancelled: { user, location, module, method } });
       return { body: requestOf(request) };

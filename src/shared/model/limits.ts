@@ -54,7 +54,6 @@ export const limits = {
   modulesBatch: 100,
   modulesBatches: 10,
   namedModules: 20,
-  /** Documents, and fields of one, that the audit of a request names. */
   namedDocuments: 20,
   managedModules: 50_000,
   inlineEditBytes: 256 * 1024,

@@ -16,6 +16,9 @@ function isShallowJson(value: unknown, depth: number): boolean {
 /** Of what JSON has said: nobody would take it. */
 export const isNestedTooDeep = (json: Json): boolean => !isShallowJson(json, 0);
 
+/** The same of its text; a short one is not read again: as deep as that it opens so many times, and closes as often. */
+export const isTextNestedTooDeep = (text: string): boolean => text.length > 2 * MAX_DEPTH && isNestedTooDeep(JSON.parse(text) as Json);
+
 export const nestedTooDeep = `nested more than ${MAX_DEPTH} deep`;
 
 /** A JSON value of bounded depth. */

@@ -10,7 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type {
-  Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, RequestView, StatusChange, ValueListener,
+  AskedBy, Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, RequestView, StatusChange, ValueListener,
 } from './node.ts';
 import { DriverReload } from './driver-reload.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
@@ -146,13 +146,13 @@ export class CommandDesk {
   }
 
   /** Throws NOT_FOUND, ORDER_REFUSED. */
-  async cancelRequest(id: string, by: string, who?: string): Promise<RequestView> {
+  async cancelRequest(id: string, { user, who }: AskedBy): Promise<RequestView> {
     const location = this.locationOfRequest(id);
     const under = location === null ? undefined : this.underWay.list().find((request) => request.id === id);
-    if (location === null || under === undefined) return this.inFlight.cancel(id, by);
+    if (location === null || under === undefined) return this.inFlight.cancel(id, user);
     const { signal } = new Canceller();
-    if (this.underWay.runsHere(location)) await this.underWay.cancel(location, by, signal);
-    else await this.modules.cancelAt(location, { user: by, who }, signal);
+    if (this.underWay.runsHere(location)) await this.underWay.cancel(location, user, signal);
+    else await this.modules.cancelAt(location, { user, who }, signal);
     return under;
   }
 

@@ -69,8 +69,8 @@ export interface HoldfastNode {
   callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string>;
   /** Commands that this node runs, has passed on or holds back, oldest first, and starts and stops of modules under way. */
   requests(): RequestView[];
-  /** Cancels one of them for a user, with the id of their credential: what it was. Throws NOT_FOUND, ORDER_REFUSED. */
-  cancelRequest(id: string, by: string, who?: string): Promise<RequestView>;
+  /** Cancels one of them: what it was. Throws NOT_FOUND, ORDER_REFUSED. */
+  cancelRequest(id: string, by: AskedBy): Promise<RequestView>;
   /** Location of a start or stop of modules that has this id among the requests; null: it is a command, or nothing. */
   locationOfRequest(id: string): string | null;
   /** Which values stand still because nobody who drives their devices is heard here. */
@@ -398,7 +398,7 @@ export interface ModuleController {
   expire(request: ExpireRequest, signal: CancelSignal): Promise<Expired>;
 }
 
-interface AskedBy {
+export interface AskedBy {
   user: string;
   /** Id of the user's credential, for the audits of other nodes. */
   who?: string | undefined;
