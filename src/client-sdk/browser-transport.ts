@@ -34,7 +34,7 @@ async function send({ method, origin, target, headers, body, signal, idleMs }: H
   const idle = new AbortController();
   const watch = (): (() => void) => after(idleMs, () => idle.abort(new Error(`nothing arrived for ${idleMs} ms`)));
   const failure = (error: unknown): unknown =>
-    signal.aborted ? signal.reason : new HoldfastError('UNREACHABLE', { origin, problem: String(error) }, { cause: error });
+    signal.aborted ? signal.reason : new HoldfastError('UNREACHABLE', { origin, problem: problemOf(error) }, { cause: error });
   let stop = watch();
   try {
     const either = AbortSignal.any([signal, idle.signal]);
@@ -62,6 +62,10 @@ async function send({ method, origin, target, headers, body, signal, idleMs }: H
     }
   }
 }
+
+/** Browsers do not tell a page whether nobody answered or it may not read the answer. */
+const problemOf = (error: unknown): string =>
+  error instanceof TypeError ? `${error.message}; if it runs, does its HOLDFAST_ORIGINS name the origin of this page?` : String(error);
 
 export function createBrowserSockets(): SocketTransport {
   return {

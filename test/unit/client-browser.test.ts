@@ -40,6 +40,9 @@ it('a bundle for browsers builds without anything of Node, and speaks to a serve
   expect(await client.call(sdk.routes.version, {})).toMatchObject({ version: '1.2.3' });
   await expect(client.call(sdk.routes.keyList, {})).rejects.toMatchObject({ code: 'FORBIDDEN' });
 
+  const away = sdk.createClient({ origin: 'http://127.0.0.1:9', apiKey: keys.viewer });
+  await expect(away.call(sdk.routes.version, {}), 'what a browser keeps from its page').rejects.toThrow(/HOLDFAST_ORIGINS/);
+
   const session = await sdk.connect({ origins: [http.origin], apiKey: keys.operator, storage: sdk.browserStorage() });
   try {
     const power = { system: 'sys-1', module: 'Display', name: 'power' };
