@@ -5,14 +5,16 @@ import type { Client } from '../client-sdk/index.ts';
 import { diagnose } from './doctor.ts';
 import type { Diagnosis } from './doctor.ts';
 import type { DataFacts } from './doctor/facts.ts';
-import { toFailure } from './failures.ts';
-import { clean } from './format.ts';
+import { CliFailure, toFailure } from './failures.ts';
+import { clean, plural } from './format.ts';
 import { Redactor, secretsIn } from './redact.ts';
 import type { Session } from './session.ts';
 
 const LOG_LINES = 1_000;
 const LOG_BYTES = 1024 * 1024;
 const HISTORY = '100';
+/** Of the parts that are missing. */
+const NAMED = 3;
 
 interface BundleOptions {
   file?: string;
@@ -32,7 +34,8 @@ export function addBundle(program: Command, session: Session): void {
       const path = file ?? `holdfast-bundle-${made.replaceAll(':', '-')}.json.gz`;
       const lines = log === undefined ? null : await tail(session, log);
       const diagnosis = await diagnose(session, data);
-      const sections = { bundle: { format: 1, made, version: session.deps.version }, ...(await gather(session, diagnosis)), log: lines };
+      const missing: Missing[] = [];
+      const sections = { bundle: { format: 1, made, version: session.deps.version }, ...(await gather(session, diagnosis, missing)), log: lines };
       const redactor = new Redactor(await secretsToHide(session, diagnosis));
       const redacted = Object.entries(sections).map(([name, section]) => [
         name,
@@ -43,7 +46,24 @@ export function addBundle(program: Command, session: Session): void {
       session.result({ file: path, problems }, () => `${clean(path)}\n`);
       session.note(`Read it before you hand it on: zcat ${clean(path)} | less`);
       session.note('Names and addresses are in it; secrets that look like none may be in log lines.');
+      endWith(path, missing);
     });
+}
+
+/** A part of the file that is not in it, and why. */
+interface Missing {
+  what: string;
+  failure: CliFailure;
+}
+
+/** The file was written with all that could be had. Whoever asked for it, also a program, hears what it lacks. */
+function endWith(path: string, missing: readonly Missing[]): void {
+  const [first] = missing;
+  if (first === undefined) return;
+  const { message, next, exitCode } = first.failure;
+  const names = missing.slice(0, NAMED).map(({ what }) => what).join(', ');
+  const more = missing.length > NAMED ? ` and ${plural(missing.length - NAMED, 'part')} more` : '';
+  throw new CliFailure(`${path} was written without ${names}${more}: ${message}`, next, exitCode);
 }
 
 async function tail(session: Session, path: string): Promise<string[]> {
@@ -51,10 +71,21 @@ async function tail(session: Session, path: string): Promise<string[]> {
 }
 
 /** What a federation and a data directory say of themselves. A part that cannot be had says why instead. */
-async function gather(session: Session, { findings, data, federation }: Diagnosis): Promise<Record<string, unknown>> {
+async function gather(session: Session, { findings, data, federation }: Diagnosis, missing: Missing[]): Promise<Record<string, unknown>> {
   const local = data === null ? null : localPart(data);
-  if (federation === null || federation.failure !== null) return { findings, data: local, federation: federation?.failure ?? null };
+  if (federation === null) return { findings, data: local, federation: null };
+  if (federation.failure !== null) {
+    const { problem, fix, exitCode } = federation.failure;
+    missing.push({ what: 'what the server knows', failure: new CliFailure(problem, fix, exitCode) });
+    return { findings, data: local, federation: { problem, fix } };
+  }
   const client = await session.client();
+  const part = <T>(what: string, value: Promise<T>): Promise<T | { not_available: string }> =>
+    value.catch((error: unknown) => {
+      const failure = toFailure(error);
+      missing.push({ what, failure });
+      return { not_available: failure.message };
+    });
   const { origin, role, waitingFor, locations, sequence, edges, site } = federation;
   return {
     findings,
@@ -63,10 +94,10 @@ async function gather(session: Session, { findings, data, federation }: Diagnosi
     locations,
     edges: edges.map(({ location: _, ...edge }) => edge),
     documents: site === null ? null : documentsOf(site),
-    server: await part(client.call(routes.version, {})),
-    members: await part(client.call(routes.members, {})),
-    history: Object.fromEntries(await Promise.all(locations.map(async ({ id }) => [id, await part(historyOf(client, id))]))),
-    metrics: await part(client.call(routes.metrics, {}).then((text) => text.split('\n'))),
+    server: await part('its version', client.call(routes.version, {})),
+    members: await part('the members', client.call(routes.members, {})),
+    history: Object.fromEntries(await Promise.all(locations.map(async ({ id }) => [id, await part(`the history of ${id}`, historyOf(client, id))]))),
+    metrics: await part('its metrics', client.call(routes.metrics, {}).then((text) => text.split('\n'))),
   };
 }
 
@@ -75,10 +106,6 @@ function localPart({ role, node, configuration, directory, databases, certificat
 }
 
 const historyOf = (client: Client, id: string) => client.call(routes.edgeHistory, { params: { id }, query: { limit: HISTORY } });
-
-async function part(value: Promise<unknown>): Promise<unknown> {
-  return value.catch((error: unknown) => ({ not_available: toFailure(error).message }));
-}
 
 /** How documents hang together. Settings, addresses and texts of people stay out. */
 function documentsOf({ systems, modules, drivers }: NonNullable<NonNullable<Diagnosis['federation']>['site']>): unknown {

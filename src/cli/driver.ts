@@ -9,6 +9,7 @@ import { addRepository } from './driver-repository.ts';
 import { addRollout } from './driver-rollout.ts';
 import { advising, CliFailure, usageFailure } from './failures.ts';
 import { type Cell, clean, cleanLines } from './format.ts';
+import { methodRows } from './methods.ts';
 import type { Session } from './session.ts';
 
 export function addDriver(program: Command, session: Session): void {
@@ -156,20 +157,12 @@ function checkText(session: Session, { name, role, transports, settings, functio
     type ?? 'any',
     standard === undefined ? needed(setting) : JSON.stringify(standard),
   ]);
-  const methodRows = Object.entries(functions).map(([method, { order, params }]) => [
-    method,
-    order.map((parameter) => parameterText(parameter, params)).join(', '),
-  ]);
+  const methods = methodRows(functions);
   const parts = [
     `${clean(name)}: ${role}, ${transports.length === 0 ? 'no connection of its own' : transports.join(', ')}\n`,
     settingRows.length === 0 ? '' : session.table(['SETTING', 'TYPE', 'DEFAULT'], settingRows),
-    methodRows.length === 0 ? '' : session.table(['METHOD', 'PARAMETERS'], methodRows),
+    methods.length === 0 ? '' : session.table(['METHOD', 'PARAMETERS'], methods),
     status.length === 0 ? '' : session.table(['STATUS'], status.map((key) => [key])),
   ];
   return parts.filter((part) => part !== '').join('\n');
-}
-
-function parameterText(name: string, params: CheckedDriver['functions'][string]['params']): string {
-  const type = params[name]?.['type'];
-  return typeof type === 'string' ? `${name}: ${type}` : name;
 }

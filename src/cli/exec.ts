@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { routes } from '../client-sdk/index.ts';
+import { HoldfastError, routes } from '../client-sdk/index.ts';
 import type { Json } from '../shared/foundation/json.ts';
-import { usageFailure } from './failures.ts';
+import { CliFailure, usageFailure } from './failures.ts';
 import { clean, json } from './format.ts';
 import type { Session } from './session.ts';
 
@@ -19,12 +19,18 @@ export function addExec(program: Command, session: Session): void {
       const client = await session.client();
       const request = { params: { id, module, method }, query: { timeout_ms }, body };
       // The server answers in time; a little more is for the way.
-      const answer = await client.request(routes.exec, request, { timeoutMs: timeout_ms + 5_000 });
+      const answer = await client.request(routes.exec, request, { timeoutMs: timeout_ms + 5_000 }).catch((error: unknown) => {
+        throw lacksMethod(error) ? new CliFailure(error.message, `holdfast methods ${id} ${module}`) : error;
+      });
       const served_by = answer.headers['x-holdfast-served-by'] ?? null;
       session.result({ value: answer.body, served_by }, () => `${json(answer.body, 2)}\n`);
       if (!session.asJson && served_by !== null) session.note(`served by ${clean(served_by)}`);
     });
 }
+
+/** Not one that this module asked for on the way: what is missing then, another one lacks. */
+const lacksMethod = (error: unknown): error is HoldfastError =>
+  error instanceof HoldfastError && error.code === 'METHOD_NOT_FOUND' && error.facts['nested'] !== true;
 
 function parseArgument(text: string): Json {
   try {

@@ -3,7 +3,7 @@ import { type ErrorCode, HoldfastError } from '../shared/model/errors.ts';
 export const exitCodes = { ok: 0, failed: 1, usage: 2, unreachable: 3, unauthorised: 4 } as const;
 
 export const exitCodeHelp = `
-Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 the server cannot be reached, 4 the key is missing, wrong or not allowed to.`;
+Exit codes: 0 done, 1 the operation failed, 2 wrong usage or a refused value, 3 the server cannot be reached, 4 the key is missing, wrong or not allowed to.`;
 
 /** Ends a command with a text, advice and an exit code. */
 export class CliFailure extends Error {
@@ -41,6 +41,8 @@ export function toFailure(error: unknown): CliFailure {
     const { kind } = error.facts;
     const list = error.code === 'NOT_FOUND' && typeof kind === 'string' ? lists.get(kind) : undefined;
     if (list !== undefined) return new CliFailure(error.message, list);
+    // Like a wrong option: it is the line that has to change.
+    if (error.code === 'INPUT_INVALID') return usageFailure(error.message, error.help);
     const refused = error.code === 'FORBIDDEN' || (error.code === 'CLUSTER_REFUSED' && (error.facts['status'] === 401 || error.facts['status'] === 403));
     return new CliFailure(error.message, error.help, refused ? exitCodes.unauthorised : exitCodes.failed);
   }
@@ -51,5 +53,7 @@ export function toFailure(error: unknown): CliFailure {
 export const advising = <T>(work: Promise<T>, advice: Partial<Record<ErrorCode, string>>): Promise<T> =>
   work.catch((error: unknown) => {
     const next = error instanceof HoldfastError ? advice[error.code] : undefined;
-    throw next === undefined ? error : new CliFailure(toFailure(error).message, next);
+    if (next === undefined) throw error;
+    const { message, exitCode } = toFailure(error);
+    throw new CliFailure(message, next, exitCode);
   });

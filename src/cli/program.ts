@@ -19,6 +19,7 @@ import { addIndex } from './index-rebuild.ts';
 import { addGet } from './get.ts';
 import { addKey } from './key.ts';
 import { addLocation } from './location.ts';
+import { addMethods } from './methods.ts';
 import { addModel } from './model.ts';
 import { addModule, addSystem } from './module.ts';
 import { addRequests } from './requests.ts';
@@ -48,6 +49,7 @@ const commands = [
   addApply,
   addExport,
   addExec,
+  addMethods,
   addGet,
   addWatch,
   addDebug,

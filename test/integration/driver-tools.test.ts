@@ -141,7 +141,7 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
     const folder = folderWith({ 'lamp.ts': '' });
     for (const [path, problem] of [['nowhere', 'is no folder'], ['lamp.ts', 'is no folder'], ['.', 'has no tests: they are files such as driver.test.ts']] as const) {
       const { code, err } = await inProcess('driver', 'test', join(folder, path));
-      expect([code, err.split('\n')[0]]).toEqual([1, `error: folder: ${join(folder, path)} ${problem}`]);
+      expect([code, err.split('\n')[0]]).toEqual([2, `error: folder: ${join(folder, path)} ${problem}`]);
       expect(err).toContain('next: name the folder of your drivers: `holdfast driver test <folder>`');
     }
   });
@@ -214,22 +214,22 @@ export default defineDriver({
     ['{"pollMs":10,"dim":1}', 'error: settings: Unrecognized key: "dim"'],
   ])('%s does not fit the driver: the field is named', (settings, begin) => {
     const { code, out, err } = holdfast(folderWith({ 'lamp.ts': lamp }), ...check(settings));
-    expect([code, out, err.slice(0, begin.length)]).toEqual([1, '', begin]);
+    expect([code, out, err.slice(0, begin.length)]).toEqual([2, '', begin]);
     expect(err).toContain('next: correct it in --settings: `holdfast driver check lamp.ts --settings <json>`\n');
   });
 
   it.each([
-    ['{"connection":{"idleMs":"long"}}', 1, 'error: settings.connection.idleMs: '],
-    ['{"connection":{"idle":1}}', 1, 'error: settings.connection: Unrecognized key: "idle"'],
-    ['{"login":{"password":{"$secret":"hush","hint":"h"}}}', 1, 'error: settings.login.password: must have no other names beside $secret or $sealed'],
-    ['{"login":{"password":{"$sealed":"1.x"}}}', 1, 'error: settings.login.password: is sealed, and only its server can open it: write it as $secret'],
-    ['{"$secret":{"pollMs":10}}', 1, 'error: settings: cannot be sealed as a whole; seal the values in them'],
-    [`{"login":${deep}}`, 1, 'error: settings.login: must be JSON, nested at most 64 deep'],
-    ['lamp.json', 2, 'error: --settings must be a JSON object, not lamp.json\nnext: write such as --settings '],
-    ['[1]', 2, 'error: --settings must be a JSON object, not [1]\nnext: write such as --settings '],
-  ])('%s: no server takes them for any driver', async (settings, code, begin) => {
+    ['{"connection":{"idleMs":"long"}}', 'error: settings.connection.idleMs: '],
+    ['{"connection":{"idle":1}}', 'error: settings.connection: Unrecognized key: "idle"'],
+    ['{"login":{"password":{"$secret":"hush","hint":"h"}}}', 'error: settings.login.password: must have no other names beside $secret or $sealed'],
+    ['{"login":{"password":{"$sealed":"1.x"}}}', 'error: settings.login.password: is sealed, and only its server can open it: write it as $secret'],
+    ['{"$secret":{"pollMs":10}}', 'error: settings: cannot be sealed as a whole; seal the values in them'],
+    [`{"login":${deep}}`, 'error: settings.login: must be JSON, nested at most 64 deep'],
+    ['lamp.json', 'error: --settings must be a JSON object, not lamp.json\nnext: write such as --settings '],
+    ['[1]', 'error: --settings must be a JSON object, not [1]\nnext: write such as --settings '],
+  ])('%s: no server takes them for any driver', async (settings, begin) => {
     const found = await inProcess(...check(settings, join(folderWith({ 'lamp.ts': lamp }), 'lamp.ts')));
-    expect([found.code, found.out, found.err.slice(0, begin.length)]).toEqual([code, '', begin]);
+    expect([found.code, found.out, found.err.slice(0, begin.length)]).toEqual([2, '', begin]);
   });
 
   it('says what to do when there is no such driver', async () => {

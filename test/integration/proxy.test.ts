@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type Client, HoldfastError, routes, type StreamEvent } from '../../src/client-sdk/index.ts';
+import { type Client, createClient, HoldfastError, routes, type StreamEvent } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { command, settled, startFederation, type TestFederation } from '../support/federation.ts';
 import { confuseDevices } from '../support/published-client.ts';
@@ -89,7 +89,7 @@ it('a WebSocket at one edge is bound to what another drives, and follows its log
   await socket.find(({ id }) => id === 4, 'an answer');
 }, 60_000);
 
-it('a cancelled command is cancelled where it runs, whether its client leaves or somebody cancels it', async () => {
+it('a command of a client that leaves is cancelled where it runs', async () => {
   const gone = new AbortController();
   const left = run(atLisbon, 'slow', [1_000], gone.signal).catch(codeOf);
   await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
@@ -98,12 +98,28 @@ it('a cancelled command is cancelled where it runs, whether its client leaves or
   gone.abort();
   await left;
   await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(0);
+}, 60_000);
 
-  const cancelled = run(atLisbon, 'slow', [20_000]).catch(codeOf);
-  await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
-  const [request] = await inFlight(atBerlin);
-  await world.client.call(routes.requestCancel, { params: { id: request?.id ?? '' } });
-  expect(await cancelled).toBe('COMMAND_CANCELLED');
+it('a command that somebody cancels at another server says so to its caller, and is on record at both with who it was and their credential', async () => {
+  const { id: who, token } = await world.client.call(routes.tokenIssue, { body: { user: 'olga', role: 'operator' } });
+  const at = { lisbon: atLisbon, berlin: atBerlin, master: world.client };
+  const recordOf = async (client: Client, kind: string) => (await client.call(routes.eventList, { query: { kind, limit: 500 } })).events.at(-1);
+  // From edge to edge, cancelled on the way; and from the master to an edge, cancelled where it runs.
+  for (const [entry, where] of [['lisbon', 'master'], ['master', 'berlin']] as const) {
+    const cancelled = run(at[entry], 'slow', [20_000]).catch((error: unknown) => error);
+    await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
+    const [request] = await inFlight(atBerlin);
+    const operator = createClient({ origin: at[where].origin, apiKey: token });
+    scope.defer('operator', () => operator.close());
+    // A token that the edge has not heard of yet is none.
+    await expect.poll(() => operator.call(routes.userCurrent, {}).then(({ id }) => id, codeOf), { timeout: 10_000 }).toBe('olga');
+    await operator.call(routes.requestCancel, { params: { id: request?.id ?? '' } });
+    expect(await cancelled).toMatchObject({ code: 'COMMAND_CANCELLED', message: expect.stringContaining('(olga)') as string, facts: { by: 'olga', who, fate: 'unknown' } });
+    const command = { location: 'berlin', result: 'COMMAND_CANCELLED', requestId: request?.id, cancelledBy: { user: 'olga', who } };
+    await expect.poll(() => recordOf(at[entry], 'command'), { timeout: 10_000 }).toMatchObject(command);
+    const cancel = { what: 'DELETE /api/engine/v2/requests/:id', params: { id: request?.id }, who, user: 'olga', location: 'berlin', result: 'ok' };
+    await expect.poll(() => recordOf(at[where], 'audit'), { timeout: 10_000 }).toMatchObject(cancel);
+  }
 }, 60_000);
 
 it('a cut in the middle of a command is told with its fate; each edge goes on with its own; bindings catch up', async () => {

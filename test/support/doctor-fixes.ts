@@ -102,6 +102,7 @@ export const mending = {
   'a hold-down runs': 'only time ends it',
   'a hold-down runs while the master holds': 'only time ends it; the order that goes before it is that of control that waits at the master',
   'modules fail': 'what is wrong with each is for a person to see',
+  'modules fail of which nobody knows which': 'what is wrong with each is for a person to see',
   'the drivers are not those of the wanted commit': 'what is wrong with the repository is for a person to see',
   'a window never opens': DOCUMENT,
   'edited code': federation('holdfast driver reload'),

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
@@ -105,4 +106,12 @@ it('whoever a command is for, other servers are told whose credential it was', a
   expect(await send('POST', '/systems/sys-1/Display_1/power', [])).toBe(200);
   const who = server.keys.admin.split('.')[0];
   expect(server.node.execs.map((request) => request.who)).toEqual([who, who]);
+});
+
+it('the record of a command that was cancelled names who did it, with their credential', async () => {
+  const facts = { by: 'olga', fate: 'unknown', who: 'token-olga' };
+  server.node.methods.set('power', () => Promise.reject(new HoldfastError('COMMAND_CANCELLED', facts)));
+  expect(await send('POST', '/modules/mod-1/exec/power', [])).toBe(409);
+  const { events } = (await (await get(`${API}/events/log?kind=command`)).json()) as { events: Record<string, unknown>[] };
+  expect(events).toMatchObject([{ who: server.keys.admin.split('.')[0], result: 'COMMAND_CANCELLED', cancelledBy: { user: 'olga', who: 'token-olga' } }]);
 });

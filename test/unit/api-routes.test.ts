@@ -39,6 +39,9 @@ const mayBe = {
   ],
 } as const satisfies Record<string, readonly RouteName[]>;
 
+/** Published clients fill these bodies with what they know of other servers, and whoever calls a webhook with anything. */
+const takesMore = /^(system|module|driver|zone|trigger|settings)(Add|Update|Replace)$|^metadataPut$|^olderExec$|^webhook/;
+
 /** From the least to the most. */
 const callers = ['nobody', 'wrong', 'revoked', 'expired', 'viewer', 'operator', 'listed', 'admin'] as const;
 type Caller = (typeof callers)[number];
@@ -172,6 +175,21 @@ describe('every route', () => {
   it('has a method and path of its own', () => {
     const all = Object.values<Route>(routes).map(({ method, path }) => `${method} ${path.replaceAll(/:\w+/g, ':')}`);
     expect(all.filter((one, i) => all.indexOf(one) !== i)).toEqual([]);
+  });
+
+  it('refuses an unknown field of its body, but where others fill it, and ignores those of its query, as docs/api.md says', () => {
+    for (const name of Object.values(mayBe).flat()) {
+      const { body, query }: Route = routes[name];
+      expect([name, body.safeParse(Object.assign({ foo: 1 }, bodies[name])).success]).toEqual([name, takesMore.test(name)]);
+      expect([name, query.safeParse({ ...Object.fromEntries(new URLSearchParams(queries[name])), foo: '1' }).success]).toEqual([name, true]);
+    }
+  });
+
+  it('says which field it does not know', async () => {
+    expect((await ask('pause', 'admin', { query: 'foo=1' })).status).toBe(200);
+    const { status, text } = await ask('pause', 'admin', { body: '{"foo":1}' });
+    expect([status, JSON.parse(text)]).toEqual([422, expect.objectContaining({ facts: { field: 'body', problem: 'Unrecognized key: "foo"' } })]);
+    expect((await ask('olderExec', 'admin', { body: '{"module":"Display","method":"nothing","foo":1}' })).status).toBe(200);
   });
 
   for (const [who, names] of Object.entries(mayBe) as [keyof typeof mayBe, readonly RouteName[]][]) {

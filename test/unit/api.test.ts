@@ -357,10 +357,13 @@ describe('starts and stops of modules', () => {
     server.node.inFlight.push(requestView('command-1'), requestView('modules-edge-1', { user: '', method: 'start', module: '312/1000 modules, 4 failing', leftMs: null }));
     server.node.underWay.set('modules-edge-1', 'edge-1');
     expect(await (await get('/api/engine/v2/requests')).json()).toMatchObject([{ id: 'command-1', left: 7.5 }, { method: 'start', left: null }]);
-    const cancel = async (id: string, who: 'operator' | 'admin') =>
-      (await fetch(url(`/api/engine/v2/requests/${id}`), { method: 'DELETE', headers: as(who) })).status;
-    expect([await cancel('command-1', 'operator'), await cancel('modules-edge-1', 'operator'), await cancel('modules-edge-1', 'admin')]).toEqual([200, 403, 200]);
-    expect(server.node.cancelledBy.map(({ who }) => who)).toEqual([server.keys.operator, server.keys.admin].map((key) => key.split('.')[0]));
+    // With tokens, whose user is not their id, as of keys.
+    const tokenOf = (user: string, role: 'operator' | 'admin') => server.client(server.keys.admin).call(routes.tokenIssue, { body: { user, role } });
+    const [olga, ada] = [await tokenOf('olga', 'operator'), await tokenOf('ada', 'admin')];
+    const cancel = async (id: string, { token }: { token: string }) =>
+      (await fetch(url(`/api/engine/v2/requests/${id}`), { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })).status;
+    expect([await cancel('command-1', olga), await cancel('modules-edge-1', olga), await cancel('modules-edge-1', ada)]).toEqual([200, 403, 200]);
+    expect(server.node.cancelledBy).toEqual([{ user: 'olga', who: olga.id }, { user: 'ada', who: ada.id }]);
   });
 });
 

@@ -18,7 +18,7 @@ import type { TestServer } from '../support/api-server.ts';
 import { addSite } from '../support/api-site.ts';
 import { cli } from '../support/cli-run.ts';
 import type { CliResult, CliSetting } from '../support/cli-run.ts';
-import { badOf, linesRunBy, Mender } from '../support/doctor-fixes.ts';
+import { badOf, commandsIn, linesRunBy, Mender, shellWords } from '../support/doctor-fixes.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { locationView, SINCE_MS } from '../support/fake-node.ts';
 import { tempFolders } from '../support/temp-folder.ts';
@@ -79,6 +79,15 @@ describe('holdfast doctor with a server', () => {
     expect(await devices()).toMatchObject([{ found: 'mod-1 (192.0.2.7) is not connected', fix: expect.stringContaining('`holdfast get sys-1 Display_1`') as string }]);
     say('problem', 'settings.baud must be a number');
     expect(await devices()).toMatchObject([{ found: 'mod-1 does not work: settings.baud must be a number', fix: expect.not.stringContaining('power') as string }]);
+  });
+
+  it('a module whose start failed is named, and what it lacks is one command away', async () => {
+    await addSite(server.node, 'olga');
+    server.node.views.set('edge-1', locationView('edge-1', { modules: { total: 1, running: 0, failing: 1 } }));
+    server.node.setStatus({ system: '', module: 'mod-1', index: 0, key: 'problem', value: 'its setup failed: no such port' });
+    const fix = (await findings({})).find(({ found }) => found === '1 module of 1 failing')?.fix;
+    expect(commandsIn(fix ?? '')).toEqual(['holdfast get sys-1 Display_1', 'holdfast events --kind driver --location edge-1']);
+    for (const command of commandsIn(fix ?? '')) expect([command, (await run({}, ...shellWords(command).slice(1))).code]).toEqual([command, 0]);
   });
 
   it('asks each edge itself: one that does not listen where it says is found', async () => {
@@ -275,11 +284,24 @@ describe('holdfast bundle', () => {
     expect(text).not.toContain('192.0.2.1:');
   });
 
-  it('is made of a server that is away, too: then it says that', async () => {
+  it('is made of a server that is away, or refuses the key, too: the file and its exit code say that', async () => {
     const written = new Map<string, Uint8Array>();
-    const { code, out } = await run({ written, env: { HOLDFAST_SERVER: 'http://127.0.0.1:1' } }, 'bundle');
-    expect([code, out]).toEqual([0, 'holdfast-bundle-2025-01-01T12-00-00.250Z.json.gz\n']);
-    expect(gunzipSync([...written.values()][0] ?? new Uint8Array()).toString()).toContain('nothing listens there');
+    const file = 'holdfast-bundle-2025-01-01T12-00-00.250Z.json.gz';
+    const { code, out, err } = await run({ written, env: { HOLDFAST_SERVER: 'http://127.0.0.1:1' } }, 'bundle');
+    expect([code, out]).toEqual([3, `${file}\n`]);
+    expect(err).toContain(`error: ${file} was written without what the server knows: Cannot reach http://127.0.0.1:1: nothing listens there\nnext: Check HOLDFAST_SERVER`);
+    expect(gunzipSync(written.get(file) ?? new Uint8Array()).toString()).toContain('nothing listens there');
+    expect((await run({ written, env: { HOLDFAST_SERVER: server.http.origin } }, 'bundle')).code).toBe(4);
+    // With a data directory alone no server is asked, and none is missing.
+    expect((await run({ written, env: {} }, 'bundle', '--data', folders())).code).toBe(0);
+  });
+
+  it('of a server that is starting says which parts of it are missing', async () => {
+    server.node.ready = { started: true, ready: false, waitingFor: ['edge berlin'] };
+    const written = new Map<string, Uint8Array>();
+    const { code, err } = await run({ written }, 'bundle', '--file', 'b.json.gz');
+    expect([code, err]).toEqual([1, expect.stringMatching(/^error: b\.json\.gz was written without its version, the members: The server is starting and waits for edge berlin$/m)]);
+    expect(JSON.parse(gunzipSync(written.get('b.json.gz') ?? new Uint8Array()).toString())).toMatchObject({ members: { not_available: expect.stringContaining('edge berlin') as string } });
   });
 
   it('redaction leaves ordinary values alone', () => {

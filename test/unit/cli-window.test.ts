@@ -38,7 +38,7 @@ describe('holdfast window next', () => {
   });
 
   it('says what is wrong with a rule, and what to give', async () => {
-    expect(await run('window', 'next', '--cron', '30 2 * *')).toMatchObject({ code: 1, err: expect.stringContaining('error: window_start: "30 2 * *" has 4 of 5 fields') as string });
+    expect(await run('window', 'next', '--cron', '30 2 * *')).toMatchObject({ code: 2, err: expect.stringContaining('error: window_start: "30 2 * *" has 4 of 5 fields') as string });
     expect((await run('window', 'next', '--cron', '* * * * *', '--timezone', 'Europe/Berlun')).err).toContain('"Europe/Berlun" is not a known time zone');
     for (const argv of [[], ['edge-1', '--cron', '* * * * *'], ['edge-1', '--timezone', 'UTC'], ['--cron', '* * * * *', '--length', '90'], ['edge-1', '--count', '0']]) {
       expect([argv, (await run('window', 'next', ...argv)).code]).toEqual([argv, 2]);

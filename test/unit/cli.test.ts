@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HoldfastError } from '../../src/shared/model/errors.ts';
+import { HoldfastError, nestedError } from '../../src/shared/model/errors.ts';
 import { startTestServer, until } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { cli, startCli } from '../support/cli-run.ts';
@@ -230,7 +230,7 @@ describe('holdfast apply and export', () => {
   });
 
   it('apply: says what is wrong', async () => {
-    expect(await runWith({ files }, 'apply', '-f', 'bad.yaml', '--yes')).toMatchObject({ code: 1, err: expect.stringContaining('error: systems.0.name: is missing\n') as string });
+    expect(await runWith({ files }, 'apply', '-f', 'bad.yaml', '--yes')).toMatchObject({ code: 2, err: expect.stringContaining('error: systems.0.name: is missing\n') as string });
     expect((await runWith({ files }, 'apply', '-f', 'conflict.yaml', '--yes')).err).toContain('error: edge-1 is at version 2, not 1\n');
     expect((await runWith({ files }, 'apply', '-f', 'gone.yaml', '--yes')).err).toContain('error: cannot read gone.yaml\n');
     expect((await runWith({ files }, 'apply', '--yes')).code).toBe(2);
@@ -268,6 +268,32 @@ describe('holdfast exec, get and watch', () => {
     expect(server.node.execs[0]?.timeoutMs).toBe(2_500);
   });
 
+  it('methods: a table with what they take, and as JSON all that is known of them', async () => {
+    const level = { type: 'integer', minimum: 0, maximum: 100, default: 50 };
+    const whole = { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER };
+    const { functionsOfModules: functions } = server.node;
+    functions.set('input', { arity: 2, params: { level, input: { type: 'string', enum: ['hdmi', 'vga'] } }, order: ['input', 'level'] });
+    functions.set('seek', { arity: 3, params: { by: whole, from: { minimum: 1, type: 'number' }, what: {} }, order: ['by', 'from', 'what'] });
+    expect(lines((await run('methods', 'sys-1', 'Display_1')).out)).toEqual([
+      'METHOD  PARAMETERS',
+      'power   state: boolean',
+      'input   input: "hdmi" | "vga", level: integer 0 to 100 = 50',
+      'seek    by: integer, from: number from 1, what',
+    ]);
+    expect(await asJson(run('methods', 'sys-1', 'Display_1', '-o', 'json'))).toMatchObject({ power: { arity: 1 }, input: { params: { level } } });
+    functions.clear();
+    expect((await run('methods', 'sys-1', 'Display_1')).out).toBe('It has no methods.\n');
+  });
+
+  it('exec: a method that is not there names the command that lists those that are; one of another module does not', async () => {
+    const { code, err } = await run('exec', 'sys-1', 'Display_1', 'dance');
+    expect([code, err]).toEqual([1, 'error: Module Display has no method dance\nnext: holdfast methods sys-1 Display_1\n']);
+    server.node.methods.set('ask', async () => {
+      throw nestedError(new HoldfastError('METHOD_NOT_FOUND', { module: 'mod-9', method: 'sing' }).toJSON());
+    });
+    expect((await run('exec', 'sys-1', 'Display_1', 'ask')).err).toBe('error: Module mod-9 has no method sing\nnext: See `holdfast methods`.\n');
+  });
+
   it('get: all variables or one', async () => {
     expect((await run('get', 'sys-1', 'Display_1')).out).toBe('No status yet.\n');
     server.node.setStatus({ ...display, key: 'power', value: true });
@@ -276,7 +302,7 @@ describe('holdfast exec, get and watch', () => {
     expect(await asJson(run('get', 'sys-1', 'Display_1', '-o', 'json'))).toEqual({ power: true, input: 'hdmi' });
     expect((await run('get', 'sys-1', 'Display_1', 'input')).out).toBe('"hdmi"\n');
     expect(await asJson(run('get', 'sys-1', 'Display_1', 'power', '-o', 'json'))).toBe(true);
-    expect((await run('get', 'sys-1', 'Display-1')).err).toContain('error: params.module: ');
+    expect(await run('get', 'sys-1', 'Display-1')).toMatchObject({ code: 2, err: expect.stringContaining('error: params.module: ') as string });
   });
 
   it('watch: a line for each value, until interrupted', async () => {
@@ -348,7 +374,7 @@ describe('holdfast debug and requests', () => {
     expect((await run('driver', 'reload', 'driver-mock', '--edit', 'x.ts', '--revert')).code).toBe(2);
     expect((await run('driver', 'reload', 'driver-mock', '--module', 'mod-1')).code).toBe(2);
     const out = await runWith({ files }, 'driver', 'reload', 'driver-mock', '--edit', 'drivers/lamp/driver.ts', '--as', '../../etc/passwd');
-    expect([out.code, out.err]).toEqual([1, expect.stringContaining('below the folder of the driver')]);
+    expect([out.code, out.err]).toEqual([2, expect.stringContaining('below the folder of the driver')]);
     expect(server.node.reloaded).toHaveLength(3);
   });
 
@@ -403,6 +429,6 @@ describe('holdfast key and backup', () => {
   it('backup: prints where the server put it', async () => {
     expect((await run('backup', 'monday.db')).out).toBe('/data/backups/monday.db\n');
     expect(await asJson(run('backup', '-o', 'json'))).toEqual({ path: '/data/backups/by-time' });
-    expect((await run('backup', '../x')).code).toBe(1);
+    expect((await run('backup', '../x')).code).toBe(2);
   });
 });

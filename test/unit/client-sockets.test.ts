@@ -246,6 +246,10 @@ describe('roles', () => {
     // Of a module that is not there, the location of its system.
     await client.ask({ id: 2, cmd: 'exec', ...meta, index: 9, name: 'none' });
     expect(server.log.findLast(({ event }) => event === 'command')?.facts).toMatchObject({ location: 'edge-2', result: 'METHOD_NOT_FOUND' });
+    const facts = { by: 'olga', fate: 'unknown', who: 'token-olga' };
+    server.node.methods.set('power', () => Promise.reject(new HoldfastError('COMMAND_CANCELLED', facts)));
+    await client.ask({ id: 3, cmd: 'exec', ...meta });
+    expect(server.log.findLast(({ event }) => event === 'command')?.facts).toMatchObject({ who, cancelledBy: { user: 'olga', who: 'token-olga' } });
   });
 });
 
@@ -309,6 +313,16 @@ describe('request', () => {
     }
     for (const wrong of [{ params: { id: 'a/b' } }, { params: 'edge-1' }, { body: { dryrun: true } }, { body: 'text' }]) {
       expect(codes(await client.ask({ id: 1, ...pause, ...wrong }))).toMatchObject({ code: 1, error: { code: 'INPUT_INVALID' } });
+    }
+    // As text: in a literal of ours it would be the prototype.
+    for (const [field, key, text] of [
+      ['body', '__proto__', '{"dry_run":true,"__proto__":{"a":1}}'],
+      ['body', 'constructor.prototype', '{"a":[{"constructor":{"prototype":{}}}]}'],
+      ['query', '__proto__', '{"__proto__":{}}'],
+    ] as const) {
+      client.send(`{"id":"${key}","cmd":"request","route":"pause","params":{"id":"edge-1"},"${field}":${text}}`);
+      const facts = { field, problem: `must not have the key ${key}, which would change what is inherited` };
+      expect(await client.next()).toMatchObject({ id: key, code: 1, error: { code: 'INPUT_INVALID', facts } });
     }
     expect(await client.ask({ id: 2, cmd: 'request', route: 'moduleList', query: { limit: '1' } })).toMatchObject({ type: 'success', status: 200 });
   });

@@ -166,9 +166,19 @@ it.each(ways)('a command that %s says to its caller which operator cancelled it,
   const answer = desk.exec(call, new Canceller().signal);
   answer.catch(() => undefined);
   await Promise.resolve();
-  await desk.cancelRequest('r', { user: 'bob' });
-  await desk.cancelRequest('r', { user: 'eve' }).catch(() => undefined);
-  await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts: { by: 'bob', fate: route.via === 'wait' ? 'not-sent' : 'unknown' } });
+  await desk.cancelRequest('r', { user: 'bob', who: 'token-bob' });
+  await desk.cancelRequest('r', { user: 'eve', who: 'token-eve' }).catch(() => undefined);
+  const facts = { by: 'bob', who: 'token-bob', fate: route.via === 'wait' ? 'not-sent' : 'unknown' };
+  await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts });
+});
+
+it('who cancels a start of modules at the other end of a link is told there, with their credential', async () => {
+  const sent: [kind: string, body: Json][] = [];
+  const request = async (kind: string, body: Json): Promise<Json> => (sent.push([kind, body]), { modules: [], servedBy: 'berlin' });
+  const { desk } = await makeDesk({ route: { via: 'peer', peer: 'berlin', request } });
+  desk.underWay.hear('berlin', { progress: { action: 'start', done: 1, total: 9, failing: 0, age: 5 }, edited: {} });
+  expect(await desk.cancelRequest('modules-berlin', { user: 'bob', who: 'token-bob' })).toMatchObject({ at: 'berlin', method: 'start' });
+  expect(sent).toEqual([['modules', { location: 'berlin', action: 'cancel', modules: [], user: 'bob', who: 'token-bob', entry: 'node', requestId: 'r-1' }]]);
 });
 
 it('a command that goes over a link takes along whose credential it was, where that is known', async () => {

@@ -77,6 +77,8 @@ const damaged = (name: DatabaseFacts['name'], role: 'master' | 'edge' = 'master'
   ofData({ databases: [{ name, state: 'damaged', problem: 'page 3' }] }, role === 'edge' ? edgeData : data);
 const atMaster = { holder: 'master', state: 'waiting-window', reason: 'edge-lost' } as const;
 
+const failing = { locations: [{ ...berlin, modules: { total: 2, running: 1, failing: 1 } }], edges: [] };
+
 /** Each planted fault: what the doctor finds, what it says of it, and what it says to do. */
 const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem', found: RegExp, fix: RegExp][] = [
   ['Node is too old', ofData({ node: { version: '20.9.0', wanted: '20.19' } }), 'problem', /20\.9\.0 is too old/, /install Node 20\.19/],
@@ -174,7 +176,7 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
     /^correct what it says.*`holdfast get sys-1 Display_2`/,
   ],
 
-  ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it' } }), 'problem', /Cannot reach x/, /start it/],
+  ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it', exitCode: 3 } }), 'problem', /Cannot reach x/, /start it/],
   ['a running server lacks a key of sealed settings', checkFederation({ ...federation, settingsKeys: ['ffffffff'] }), 'problem', /settings key 0a0b0c0d is not there/, /put the line of 0a0b0c0d/],
   ['an edge lacks a key of sealed settings', ofEdge({ unopened: [{ id: 'mod-1', key: 'ffffffff', values: 1 }] }), 'problem', /1 value of mod-1 .* ffffffff is not there/, /put the line of ffffffff/],
   ['the server is starting', checkFederation({ ...federation, waitingFor: ['edges'] }), 'warning', /waits for edges/, /log/],
@@ -202,7 +204,14 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['a location is paused', ofLocation({ paused: true }), 'warning', /paused/, /holdfast location resume berlin/],
   ['a hold-down runs', ofLocation({ hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /^mend the line; it ends by itself$/],
   ['a hold-down runs while the master holds', ofLocation({ ...atMaster, hold_down: 90 }), 'warning', /hold-down runs for another 1m30s/, /mend the line; `holdfast location handback berlin`/],
-  ['modules fail', ofLocation({ modules: { total: 2, running: 1, failing: 1 } }), 'problem', /1 module of 2 failing/, /holdfast get/],
+  [
+    'modules fail',
+    checkFederation({ ...federation, ...failing, site: { ...site, modules: [display, { ...display, id: 'mod-2', problem: 'its setup failed: no such port' }] } }),
+    'problem',
+    /1 module of 2 failing/,
+    /^`holdfast get sys-1 Display_2` shows the problem of the first; `holdfast events --kind driver --location berlin` says/,
+  ],
+  ['modules fail of which nobody knows which', checkFederation({ ...federation, ...failing }), 'problem', /1 module of 2 failing/, /^`holdfast events --kind driver --location berlin` says/],
   [
     'the drivers are not those of the wanted commit',
     ofLocation({ commit: { wanted: 'c'.repeat(40), actual: null, busy: false, problem: 'no such commit' } }),

@@ -180,6 +180,14 @@ describe('what a peer may ask', () => {
     }
   });
 
+  it('an operator who cancelled a command further on is on record where it passed, with their credential', async () => {
+    const facts = { by: 'olga', fate: 'unknown', who: 'token-olga' };
+    const { log, service } = createService(true, async () => Promise.reject(new HoldfastError('COMMAND_CANCELLED', facts)));
+    await expect(service.request('relay', body, context)).rejects.toMatchObject({ code: 'COMMAND_CANCELLED' });
+    const cancelledBy = { user: 'olga', who: 'token-olga' };
+    expect(log.lines).toMatchObject([{ event: 'command', facts: { user: 'anna', result: 'COMMAND_CANCELLED', cancelledBy } }]);
+  });
+
   it('an edge has on record what failed too', async () => {
     const { log, service } = createService(false, async () => Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: 'mod-2' })));
     await expect(service.request('exec', { ...body, location: 'berlin' }, context)).rejects.toMatchObject({ code: 'DEVICE_OFFLINE' });

@@ -362,10 +362,12 @@ describe('what apply warns of', () => {
     expect(plan.warnings).toEqual(['edge-lab: policy exclusive has no effect under failover: false, for the master never takes over']);
   });
 
-  it('an administrator whose key is not there, for keys do not travel in files', async () => {
-    const key = { id: 'key-1', type: 'api_key', name: 'key', secret_hash: 'a'.repeat(64), role: 'admin', created_at: 0 };
-    const plan = await planApply(replaced('timezone: Europe/Berlin', 'admins: [key-1, key-2]'), await storeWith(key));
-    expect(plan.warnings).toEqual(['edge-lab: admins names "key-2", and there is no API key of that id yet']);
+  it('an administrator of whom there is neither key nor token, for these do not travel in files', async () => {
+    const credential = { secret_hash: 'a'.repeat(64), role: 'admin', created_at: 0 };
+    const token = { id: 'token-1', type: 'token', user: 'olga', expires_at: 1, issued_by: 'key-1', ...credential };
+    const store = await storeWith({ id: 'key-1', type: 'api_key', name: 'key', ...credential }, token);
+    const plan = await planApply(replaced('timezone: Europe/Berlin', 'admins: [key-1, olga, token-1, eve]'), store);
+    expect(plan.warnings).toEqual(['edge-lab: admins names "eve", and there is no API key of that id, nor a token of that user, yet']);
   });
 });
 

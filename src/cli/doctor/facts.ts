@@ -124,8 +124,8 @@ export interface ModuleFacts {
 /** A federation, through the server that was asked. */
 export interface FederationFacts {
   origin: string;
-  /** The server could not be asked: why, and what to do. */
-  failure: { problem: string; fix: string } | null;
+  /** The server could not be asked: why, what to do, and how a command ends that needs it. */
+  failure: { problem: string; fix: string; exitCode: number } | null;
   role: 'master' | 'edge';
   waitingFor: string[];
   locations: Location[];

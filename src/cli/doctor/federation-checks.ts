@@ -4,7 +4,7 @@ import { duration, plural } from '../format.ts';
 import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
 import { type Finding, ok, orOk, problem, warning } from './finding.ts';
 import { checkSealed, unopenedValues } from './settings-checks.ts';
-import { TRY_WINDOW } from './site-checks.ts';
+import { nameInSystem, TRY_WINDOW } from './site-checks.ts';
 
 /** Checks of a federation that runs, as the server that was asked sees it, and its edges themselves. */
 export function checkFederation(facts: FederationFacts): Finding[] {
@@ -33,11 +33,7 @@ function checkLocation(location: Location, { role, site }: FederationFacts): Fin
   }
   const bad = [...linkOf(location, role), ...holderOf(location, role), ...pausesOf(location)];
   if (modules.failing > 0) {
-    bad.push(problem(
-      check,
-      `${plural(modules.failing, 'module')} of ${modules.total} failing`,
-      '`holdfast get <system> <module>` shows the problem of each; `holdfast driver check <file>` tests a driver of your own',
-    ));
+    bad.push(problem(check, `${plural(modules.failing, 'module')} of ${modules.total} failing`, failingFix(id, site)));
   }
   if (location.commit.problem !== null) {
     bad.push(problem(
@@ -68,6 +64,17 @@ function checkLocation(location: Location, { role, site }: FederationFacts): Fin
     ));
   }
   return orOk(bad, check, `the ${holder} holds it (${state}, ${reason})`);
+}
+
+/** One of them by its name, if one says what it lacks, and what shows them all. */
+function failingFix(location: string, site: SiteFacts | null): string {
+  const all = `\`holdfast events --kind driver --location ${location}\` says why each of them does not start`;
+  if (site === null) return all;
+  const failing = site.modules.filter((module) => module.location === location && module.problem !== null);
+  const first = failing.map((module) => nameInSystem(module, site)).find((found) => found !== null) ?? null;
+  if (first === null) return all;
+  const [system, module] = first;
+  return `\`holdfast get ${system} ${module}\` shows the problem of the first; ${all}`;
 }
 
 /** A command for each driver of which code was edited; which those are is known a moment later than how many modules run it. */

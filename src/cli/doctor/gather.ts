@@ -13,7 +13,8 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     facts = { ...facts, role, waitingFor: waiting_for };
     const locations = await client.all(routes.edgeList, '', QUICK);
     const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
-    const site = await gatherSite(client, sealing?.sealed ?? null);
+    const failingAt = locations.filter(({ modules }) => modules.failing > 0).map(({ id }) => id);
+    const site = await gatherSite(client, sealing?.sealed ?? null, failingAt);
     const [documents, clockMs] = [await documentsOf(client), await clockOf(session, client)];
     const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
     const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
@@ -24,8 +25,8 @@ export async function gatherFederation(session: Session): Promise<FederationFact
       const { waitingFor } = error.facts;
       return { ...facts, waitingFor: [typeof waitingFor === 'string' ? waitingFor : ITS_START] };
     }
-    const { message, next } = toFailure(error);
-    return { ...facts, failure: { problem: message, fix: next } };
+    const { message, next, exitCode } = toFailure(error);
+    return { ...facts, failure: { problem: message, fix: next, exitCode } };
   }
 }
 
@@ -43,14 +44,14 @@ async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
   }
 }
 
-async function gatherSite(client: Client, sealed: SiteFacts['sealed']): Promise<SiteFacts> {
+async function gatherSite(client: Client, sealed: SiteFacts['sealed'], failingAt: readonly string[]): Promise<SiteFacts> {
   const [systems, found, drivers] = [
     await client.all(routes.systemList, '', QUICK),
     await client.all(routes.moduleList, '', QUICK),
     await client.all(routes.driverList, '', QUICK),
   ];
   const keys = await asAdministrator(client.all(routes.keyList, '', QUICK));
-  const problems = await problemsOf(client, found);
+  const problems = await problemsOf(client, found.filter((module) => isInDoubt(module, failingAt)));
   const modules = found.map(({ edge_id, edited, ...module }) => ({
     ...module,
     location: edge_id,
@@ -63,10 +64,12 @@ async function gatherSite(client: Client, sealed: SiteFacts['sealed']): Promise<
 /** With a whole site away, more would say nothing new. */
 const ASKED_AT_MOST = 50;
 
-/** Of modules that are not connected: their device, or they themselves? */
+/** Of a module that is not connected: its device, or it itself? One whose start failed may never have said whether it is. */
+const isInDoubt = ({ running, connected, edge_id }: ModuleView, failingAt: readonly string[]): boolean =>
+  running && (connected === false || (connected === null && edge_id !== null && failingAt.includes(edge_id)));
+
 async function problemsOf(client: Client, modules: ModuleView[]): Promise<Map<string, string>> {
-  const away = modules.filter(({ running, connected }) => running && connected === false).slice(0, ASKED_AT_MOST);
-  const found = await Promise.all(away.map(async ({ id }): Promise<[string, string][]> => {
+  const found = await Promise.all(modules.slice(0, ASKED_AT_MOST).map(async ({ id }): Promise<[string, string][]> => {
     // One that cannot be asked, or is gone by now, is not connected: no more is known.
     const lines = await client.call(routes.moduleError, { params: { id } }, QUICK).catch((): string[] => []);
     return lines.length === 0 ? [] : [[id, lines.join(' ')]];

@@ -90,7 +90,7 @@ function devices(site: SiteFacts): Finding[] {
   const away = site.modules.filter(({ running, connected }) => running && connected === false);
   return away.map((module) => {
     const { id, ip, port, problem: why } = module;
-    const [system, name] = nameInSystem(module, site);
+    const [system, name] = nameInSystem(module, site) ?? ['<system>', '<module>'];
     const shows = `\`holdfast get ${system} ${name}\``;
     if (why !== null) return problem(
       'devices',
@@ -102,10 +102,10 @@ function devices(site: SiteFacts): Finding[] {
   });
 }
 
-/** Such as sys-1 and Display_2: the number counts modules of that name in the system. */
-function nameInSystem({ id, name }: ModuleFacts, { systems: found, modules }: SiteFacts): [system: string, name: string] {
+/** Such as sys-1 and Display_2: the number counts modules of that name in the system. null: it is in none. */
+export function nameInSystem({ id, name }: ModuleFacts, { systems: found, modules }: SiteFacts): [system: string, name: string] | null {
   const system = found.find((each) => each.modules.includes(id));
-  if (system === undefined) return ['<system>', '<module>'];
+  if (system === undefined) return null;
   const namesakes = new Set(modules.filter((module) => module.name === name).map((module) => module.id));
   return [system.id, `${name}_${system.modules.filter((each) => namesakes.has(each)).indexOf(id) + 1}`];
 }

@@ -13,6 +13,7 @@ import type { EventLog } from '../ports/event-log.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
+import { cancellerOf } from '../runtime/commands-in-flight.ts';
 import type { HoldfastNode } from '../runtime/node.ts';
 import { AccessRefusals } from './access-refusals.ts';
 import { Authenticator, hasRole } from './auth.ts';
@@ -295,6 +296,7 @@ export class Api {
     const { caller, remote, requestId } = context;
     const { method, path } = routes[context.route];
     this.#refusals.note(known, { who: caller?.id ?? null, what: `${method} ${path}`, remote, requestId });
+    Object.assign(context.facts, cancellerOf(known));
     this.#settle(context, known.status, known.code);
     return known;
   }

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
+import { prototypeKeyIn, prototypeKeyProblem } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { parseInput } from '../client-api/parse.ts';
-import { isRequestId, type RequestId, type SocketErrorName, type SocketMeta, type SocketRequest } from '../client-api/socket.ts';
+import { isRequestId, type RequestId, socketCommands, type SocketErrorName, type SocketMeta, type SocketRequest } from '../client-api/socket.ts';
 
 /** What a frame of a client says, step by step, and what its answers repeat. */
 
@@ -31,6 +32,16 @@ export function identified(input: unknown, id: RequestId | null): Identified {
 }
 
 export const read = <S extends z.ZodType>(schema: S, input: unknown): z.output<S> => parseInput(schema, input, 'request');
+
+/** A REST request in a frame. What would change what is inherited is refused by its name, as over REST; the schemas of routes would not see it. */
+export function readRequest(input: unknown): SocketRequest<'request'> {
+  const request = read(socketCommands.request.request, input);
+  for (const field of ['params', 'query', 'body'] as const) {
+    const key = prototypeKeyIn(request[field]);
+    if (key !== null) throw new HoldfastError('INPUT_INVALID', { field, problem: prototypeKeyProblem(key) });
+  }
+  return request;
+}
 
 /** What a published client is told an error is. */
 export function errorNameOf(error: HoldfastError): SocketErrorName {

@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
+import { cancellerOf } from '../runtime/commands-in-flight.ts';
 import type { Debugging, DebugLine, HoldfastNode } from '../runtime/node.ts';
 import {
   isSocketCommand,
@@ -24,7 +25,7 @@ import {
 import { hasRole, type Caller } from './auth.ts';
 import { LargeRequests } from './large-requests.ts';
 import type { AccessRefusal } from './access-refusals.ts';
-import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read } from './socket-requests.ts';
+import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read, readRequest } from './socket-requests.ts';
 import type { Redirects } from './redirects.ts';
 import type { SlowReader, SlowReaders } from './slow-readers.ts';
 import { textFrame } from '../foundation/text-frame.ts';
@@ -66,7 +67,7 @@ export interface SessionStart {
   remote: string;
 }
 
-interface AuditOutcome {
+interface AuditOutcome extends ReturnType<typeof cancellerOf> {
   /** `ok`, or the code of the error. */
   result: string;
   requestId?: string;
@@ -218,7 +219,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
         case 'ignore':
           return this.#ignore(id, read(socketCommands.ignore.request, input));
         case 'request':
-          return void this.#request(read(socketCommands.request.request, input), length);
+          return void this.#request(readRequest(input), length);
       }
     } catch (error) {
       this.#refused(cmd, input, this.#fail(id, cmd, error));
@@ -308,7 +309,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request), served_by: servedBy });
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
-      this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
+      const known = this.#fail(id, 'exec', error);
+      this.#audit('exec', request, { result: known.code, requestId, ...cancellerOf(known) });
     } finally {
       this.#ended(number, length);
     }

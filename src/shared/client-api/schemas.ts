@@ -8,7 +8,8 @@ import { jsonValueSchema } from './parse.ts';
 /**
  * What clients send and receive. Names are snake_case, times are unix seconds (fractions down to the millisecond),
  * durations are seconds. An epoch is the text `generation.number`; compare both parts as numbers.
- * Requests are strict; answers may gain fields, so clients ignore those that they do not know.
+ * Bodies are strict, but for documents and `olderExecBody`, which published clients fill with more, as they do with queries:
+ * these are never strict. Answers may gain fields, so clients ignore those that they do not know.
  */
 
 const holder = z.enum(['edge', 'master', 'none']);
@@ -85,6 +86,7 @@ export const olderModuleQuery = z.object({ module: moduleName, index: moduleInde
 export const olderCountQuery = z.object({ module: moduleName });
 export const olderStateQuery = z.object({ module: moduleName, index: moduleIndex, lookup: variable.optional() });
 export const olderLookupQuery = z.object({ lookup: variable.optional() });
+/** Fields of other servers are ignored, as published clients send them. */
 export const olderExecBody = z.object({ module: moduleName, index: moduleIndex, method, args: z.array(jsonValueSchema).max(100).default([]) });
 
 // Answers

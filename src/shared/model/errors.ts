@@ -175,7 +175,7 @@ export const errorTable = {
     'Module {module} is not running: {reason}',
     'See its state in `holdfast get`.',
   ),
-  METHOD_NOT_FOUND: row(404, ['module', 'method'], 'Module {module} has no method {method}', 'List its methods.'),
+  METHOD_NOT_FOUND: row(404, ['module', 'method'], 'Module {module} has no method {method}', 'See `holdfast methods`.'),
   DRIVER_FAILED: row(
     500,
     ['module', 'problem'],

@@ -56,7 +56,7 @@ const notedFacts = [
   'dryRun', 'changes', 'documents', 'fields', 'path', 'edge', 'document', 'key', 'keyRole', 'name', 'token', 'tokenUser', 'tokenRole', 'expiresAt', 'summary',
   'file', 'bytes', 'commit', 'seconds', 'module', 'modules', 'nodes', 'failures', 'cancelled', 'servedBy',
 ] as const;
-export type NotedFacts = Partial<Record<(typeof notedFacts)[number] | 'location' | 'to', Json>>;
+export type NotedFacts = Partial<Record<(typeof notedFacts)[number] | 'location' | 'to' | 'cancelledBy', Json>>;
 
 const ofEdge = (meaning: string): EventRow => row('enrolment', { location: 'edge', meaning });
 
@@ -199,7 +199,7 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
   command: row('command', {
     location: 'location',
     who: 'who',
-    facts: ['user', 'role', 'what', 'params', 'via', 'module', 'method', 'servedBy', 'result', 'status', 'remote', 'requestId'],
+    facts: ['user', 'role', 'what', 'params', 'via', 'module', 'method', 'servedBy', 'cancelledBy', 'result', 'status', 'remote', 'requestId'],
     meaning: 'Who ran which method of which module, or called which webhook, with which result, and from where',
   }),
 };

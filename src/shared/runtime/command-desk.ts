@@ -146,13 +146,13 @@ export class CommandDesk {
   }
 
   /** Throws NOT_FOUND, ORDER_REFUSED. */
-  async cancelRequest(id: string, { user, who }: AskedBy): Promise<RequestView> {
+  async cancelRequest(id: string, by: AskedBy): Promise<RequestView> {
     const location = this.locationOfRequest(id);
     const under = location === null ? undefined : this.underWay.list().find((request) => request.id === id);
-    if (location === null || under === undefined) return this.inFlight.cancel(id, user);
+    if (location === null || under === undefined) return this.inFlight.cancel(id, by);
     const { signal } = new Canceller();
-    if (this.underWay.runsHere(location)) await this.underWay.cancel(location, user, signal);
-    else await this.modules.cancelAt(location, { user, who }, signal);
+    if (this.underWay.runsHere(location)) await this.underWay.cancel(location, by.user, signal);
+    else await this.modules.cancelAt(location, { user: by.user, who: by.who }, signal);
     return under;
   }
 

@@ -1,8 +1,9 @@
 import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
+import type { JsonObject } from '../foundation/json.ts';
 import { KeyedTable } from '../foundation/keyed-table.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { RequestView } from './node.ts';
+import type { AskedBy, RequestView } from './node.ts';
 import type { ProxyCall } from './proxy.ts';
 
 interface Running {
@@ -12,7 +13,7 @@ interface Running {
   sinceMs: number;
   abort: Canceller;
   /** The operator who cancelled it. */
-  cancelledBy: string | null;
+  cancelledBy: AskedBy | null;
   /** Ends it no longer with whoever asked. */
   release(): void;
 }
@@ -42,7 +43,7 @@ export class CommandsInFlight {
   }
 
   /** An operator ends it. Throws NOT_FOUND. */
-  cancel(id: string, by: string): RequestView {
+  cancel(id: string, by: AskedBy): RequestView {
     const view = this.list().find((request) => request.id === id);
     const running = this.#running.get(id);
     if (view === undefined || running === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
@@ -55,7 +56,9 @@ export class CommandsInFlight {
   failureOf({ requestId }: ProxyCall, error: unknown): unknown {
     const by = this.#running.get(requestId)?.cancelledBy ?? null;
     if (by === null || !(error instanceof HoldfastError) || error.code !== 'CANCELLED') return error;
-    return new HoldfastError('COMMAND_CANCELLED', { by, fate: error.facts['fate'] ?? 'unknown' }, { cause: error });
+    const { user, who } = by;
+    const facts = { by: user, fate: error.facts['fate'] ?? 'unknown', ...(who === undefined ? {} : { who }) };
+    return new HoldfastError('COMMAND_CANCELLED', facts, { cause: error });
   }
 
   /** A command begins. Its signal aborts when `asked` does or it is cancelled here; `end` follows. */
@@ -72,4 +75,11 @@ export class CommandsInFlight {
   end({ requestId }: ProxyCall): void {
     this.#running.take(requestId)?.release();
   }
+}
+
+/** For the record of a command at each server that it passed: the operator who cancelled it there or elsewhere, with their credential. */
+export function cancellerOf(error: unknown): { cancelledBy?: JsonObject } {
+  if (!(error instanceof HoldfastError) || error.code !== 'COMMAND_CANCELLED') return {};
+  const { by = null, who = null } = error.facts;
+  return { cancelledBy: { user: by, who } };
 }

@@ -9,6 +9,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { StatusReport } from '../ports/device-link.ts';
 import type { Log } from '../ports/log.ts';
 import type { CommandDesk } from './command-desk.ts';
+import { cancellerOf } from './commands-in-flight.ts';
 import type { Target } from './directory.ts';
 import type { ModuleLine, ModuleLines } from './module-lines.ts';
 import { execBody, expireBody, logBody, modulesBody, readBody, reloadBody, targetBody, triggerBody, wantedBody, watchedBody } from './peer-bodies.ts';
@@ -112,7 +113,7 @@ export class PeerService {
       this.#audit('command-served', 'exec', call, { result: 'ok', servedBy });
       return { value, servedBy };
     } catch (error) {
-      this.#audit('command-served', 'exec', call, { result: codeOf(error), servedBy: null });
+      this.#audit('command-served', 'exec', call, { result: codeOf(error), servedBy: null, ...cancellerOf(error) });
       throw error;
     }
   }
@@ -129,7 +130,7 @@ export class PeerService {
       this.#audit('command', 'relay', call, { result: 'ok', servedBy: answer.servedBy });
       return { value: answer.value, servedBy: answer.servedBy };
     } catch (error) {
-      this.#audit('command', 'relay', call, { result: codeOf(error), servedBy: null });
+      this.#audit('command', 'relay', call, { result: codeOf(error), servedBy: null, ...cancellerOf(error) });
       throw error;
     }
   }
@@ -204,7 +205,7 @@ export class PeerService {
    * What came over the link is on record here too. `command-served` is a line of the log and no event: the server that the
    * command passed before has one, and a second costs as much as a tenth of the command.
    */
-  #audit(word: 'audit' | 'command' | 'command-served', what: string, call: Audited, outcome: { result: string; servedBy: string | null }): void {
+  #audit(word: 'audit' | 'command' | 'command-served', what: string, call: Audited, outcome: Outcome): void {
     const { location, module, method, user, who, requestId } = call;
     this.#options.log.info(word, { what, who, user, via: this.#options.peer, location, module, method, ...outcome, requestId });
   }
@@ -261,6 +262,11 @@ export class PeerService {
       sender.close();
     };
   }
+}
+
+interface Outcome extends ReturnType<typeof cancellerOf> {
+  result: string;
+  servedBy: string | null;
 }
 
 type Audited = Omit<z.output<typeof execBody>, 'args' | 'entry'>;

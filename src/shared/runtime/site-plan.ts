@@ -248,6 +248,12 @@ function inputProblems(check: () => unknown, entry: SiteEntry, at: FieldPath = [
   }
 }
 
+/** A token that has ended counts: its user will have another one. */
+async function isNobody(id: string, world: World): Promise<boolean> {
+  const stored = await world.stored(id);
+  return (stored === null || !isCredential(stored.document)) && !(await world.tokenUsers()).has(id);
+}
+
 async function warningsOf({ document }: SiteEntry, world: World): Promise<string[]> {
   if (document.type !== 'edge') return [];
   const warnings: string[] = [];
@@ -262,9 +268,8 @@ async function warningsOf({ document }: SiteEntry, world: World): Promise<string
     warnings.push(`${document.id}: policy exclusive has no effect under failover: false, for the master never takes over`);
   }
   for (const id of document.admins) {
-    // Keys do not travel in files, so a file must be good without them.
-    // A user of tokens has no document of their own.
-    if ((await world.stored(id))?.document.type !== 'api_key') warnings.push(`${document.id}: admins names "${id}", and there is no API key of that id yet`);
+    // Keys and tokens do not travel in files, so a file must be good without them.
+    if (await isNobody(id, world)) warnings.push(`${document.id}: admins names "${id}", and there is no API key of that id, nor a token of that user, yet`);
   }
   return warnings;
 }

@@ -1,3 +1,4 @@
+import { listAll } from '../api/lists.ts';
 import type { SiteDocument } from '../model/documents.ts';
 import type { DocumentStore, Stored } from '../ports/document-store.ts';
 import type { SiteEntry, SiteProblem } from './site-file.ts';
@@ -9,6 +10,7 @@ export class World {
   readonly wanted = new Map<string, SiteDocument>();
   readonly #entries: readonly SiteEntry[];
   readonly #stored = new Map<string, Stored | null>();
+  #tokenUsers: Promise<ReadonlySet<string>> | null = null;
 
   constructor(store: DocumentStore, entries: readonly SiteEntry[]) {
     this.store = store;
@@ -42,6 +44,12 @@ export class World {
     const stored = await this.store.get(id);
     this.#stored.set(id, stored);
     return stored;
+  }
+
+  /** Users that have or had tokens: they have no document of their own. */
+  tokenUsers(): Promise<ReadonlySet<string>> {
+    this.#tokenUsers ??= listAll(this.store, 'token').then((tokens) => new Set(tokens.map(({ user }) => user)));
+    return this.#tokenUsers;
   }
 
   async document(id: string): Promise<Stored['document'] | null> {
