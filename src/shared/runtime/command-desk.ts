@@ -10,7 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type {
-  AskedBy, Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, RequestView, StatusChange, ValueListener,
+  AskedBy, Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, PlaceListener, RequestView, StatusChange, ValueListener,
 } from './node.ts';
 import { DriverReload } from './driver-reload.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
@@ -216,9 +216,10 @@ export class CommandDesk {
 
   /**
    * Calls back with the value of one variable now and on each change; null: it was never set. A module that is not
-   * there yet is waited for. Throws NOT_FOUND when the system does not exist.
+   * there yet is waited for. `located` is told its location at once and when it may be another one, before its values are.
+   * Throws NOT_FOUND when the system does not exist.
    */
-  bind(name: ModuleName & { key: string }, listener: ValueListener): () => void {
+  bind(name: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener = () => undefined): () => void {
     const { board, directory } = this.#options;
     directory.system(name.system);
     let told: Json | undefined;
@@ -231,9 +232,10 @@ export class CommandDesk {
       const known = board.value(location, module, name.key);
       tell(known?.value ?? null, known?.revision ?? null);
     };
-    return this.#follow(name, found, ({ key, value, revision }) => {
+    const changed: StatusListener = ({ key, value, revision }) => {
       if (key === name.key) tell(value, revision);
-    });
+    };
+    return this.#follow(name, found, changed, located);
   }
 
   /** Log lines of a module, named as in a system or by its id, wherever it is controlled. Throws NOT_FOUND. */
@@ -244,13 +246,14 @@ export class CommandDesk {
     return { module, driver, stop };
   }
 
-  /** `found`: this module bears the name, now or from now on. `changed`: a status variable of it. */
-  #follow(name: ModuleName, found: (target: Target) => void, changed: StatusListener): () => void {
+  /** `found`: this module bears the name, now or from now on. `changed`: a status variable of it. `located`: to where the name belongs. */
+  #follow(name: ModuleName, found: (target: Target) => void, changed: StatusListener, located: PlaceListener = () => undefined): () => void {
     const { directory } = this.#options;
     let target: Target | null = null;
     let stopBoard = (): void => undefined;
     const look = (): void => {
       const now = this.#tryResolve(name);
+      located(now?.location ?? directory.locationOfSystem(name.system));
       if (now?.module === target?.module && now?.location === target?.location) return;
       target = now;
       stopBoard();
