@@ -20,6 +20,7 @@ import type { ModuleLines } from './module-lines.ts';
 import { readAnswer, statusAnswer } from './peer-bodies.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions, type TriggerCall } from './proxy.ts';
+import { SharedAnswers } from './shared-answers.ts';
 import type { StatusBoard, StatusListener } from './status-board.ts';
 
 /** A command as the node at the other end of a link sent it. */
@@ -46,6 +47,8 @@ export interface CommandDeskOptions extends ProxyOptions {
 export class CommandDesk {
   readonly #options: CommandDeskOptions;
   readonly #proxy: Proxy;
+  /** Status of modules elsewhere: all of it may be megabytes, at both ends of the link. */
+  readonly #asked = new SharedAnswers<Json>();
   readonly inFlight: CommandsInFlight;
   readonly drivers: DriverReload;
   readonly modules: ModuleControl;
@@ -189,7 +192,8 @@ export class CommandDesk {
     const { elsewhere } = this.#options;
     if (elsewhere?.has(location) !== true) return this.#known({ location, module });
     const options = { signal: new Canceller().signal, timeoutMs: limits.requestMs };
-    return { module, ...readAnswer(statusAnswer, await elsewhere.request('status', { location, module }, options), 'status') };
+    const ask = (): Promise<Json> => elsewhere.request('status', { location, module }, options);
+    return { module, ...readAnswer(statusAnswer, await this.#asked.ask(`${location}\n${module}`, ask), 'status') };
   }
 
   /** Calls back with what is known now, then on each change. Throws NOT_FOUND when the module is not there. */
