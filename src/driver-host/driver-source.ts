@@ -16,8 +16,11 @@ export interface DriverSource {
   adopt(driver: Driver): void;
 }
 
-/** The drivers of a host: what comes with Holdfast keeps its name, the rest is in a folder. */
-export function createDriverSource(fixed: ReadonlyMap<string, Driver>, folder: DriverFolder | null): DriverSource {
+/**
+ * The drivers of a host: what comes with Holdfast keeps its name, the rest is in a folder. `place`: how the folders begin in which
+ * code lies while it is loaded.
+ */
+export function createDriverSource(fixed: ReadonlyMap<string, Driver>, folder: DriverFolder | null, place?: string): DriverSource {
   return {
     get: (name, entering) => fixed.get(name) ?? folder?.get(name, entering),
     compile: async (name, edit) => {
@@ -27,7 +30,7 @@ export function createDriverSource(fixed: ReadonlyMap<string, Driver>, folder: D
       if (compiled == null) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: name });
       return compiled;
     },
-    run: runDriver,
+    run: (compiled, entering) => runDriver(compiled, entering, place),
     isMadeOf: (driver, compiled) => (compiled === null ? fixed.get(driver.name) === driver : isMadeOf(driver, compiled)),
     adopt: (driver) => folder?.adopt(driver),
   };

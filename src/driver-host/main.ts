@@ -35,6 +35,8 @@ const setup = z
     nodeId: z.string(),
     driversModule: z.string().nullable(),
     driversFolder: z.string().nullable(),
+    /** How the folders begin in which code lies while it is loaded: the node removes what is left of them. */
+    codePlace: z.string(),
   })
   .parse(JSON.parse(process.argv[2] ?? ''));
 
@@ -52,7 +54,7 @@ if (setup.driversModule !== null) {
   const more = (await import(setup.driversModule)) as { drivers: Driver[] };
   for (const driver of more.drivers) drivers.set(driver.name, driver);
 }
-const folder = setup.driversFolder === null ? null : new DriverFolder(setup.driversFolder);
+const folder = setup.driversFolder === null ? null : new DriverFolder(setup.driversFolder, setup.codePlace);
 
 // No driver runs that nobody watches.
 await watching;
@@ -70,7 +72,7 @@ const pipe = new JsonLines(socket, handler, { clock, restMs: limits.statusRestMs
 const host = new DriverHost({
   clock,
   random: { next: Math.random },
-  drivers: createDriverSource(drivers, folder),
+  drivers: createDriverSource(drivers, folder, setup.codePlace),
   journal: new WriteJournal({ file: setup.writeLog, nodeId: setup.nodeId }),
   pipe,
   entered: createBlame(shared),

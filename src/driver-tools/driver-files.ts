@@ -49,17 +49,20 @@ export interface CompiledDriver extends DriverFile {
   code: string;
 }
 
+/** How the folders begin in which code lies while it is loaded. */
+const CODE_PLACE = join(tmpdir(), 'holdfast-driver-');
+
 /**
- * Compiles and runs the file. Calls `entering` right before its code runs. Throws DRIVER_INVALID with file, line and
- * reason.
+ * Compiles and runs the file. Calls `entering` right before its code runs. `place`: how the folder begins in which the code lies
+ * meanwhile. Throws DRIVER_INVALID with file, line and reason.
  */
-export async function loadDriver(file: DriverFile, entering: () => void = () => undefined): Promise<Driver> {
-  return runDriver({ ...file, code: await compile(file.entry) }, entering);
+export async function loadDriver(file: DriverFile, entering: () => void = () => undefined, place = CODE_PLACE): Promise<Driver> {
+  return runDriver({ ...file, code: await compile(file.entry) }, entering, place);
 }
 
 /** The same for what is compiled already. Each time it is code of its own, beside what runs. */
-export async function runDriver({ name, entry, code }: CompiledDriver, entering: () => void): Promise<Driver> {
-  const exported = await run(code, entry, entering);
+export async function runDriver({ name, entry, code }: CompiledDriver, entering: () => void, place = CODE_PLACE): Promise<Driver> {
+  const exported = await run({ code, entry, place }, entering);
   const driver = exported.default;
   const invalid = (problem: string): HoldfastError => new HoldfastError('DRIVER_INVALID', { place: entry, problem });
   if (!isDriver(driver)) throw invalid('its default export must be what defineDriver returned');
@@ -76,8 +79,8 @@ const hashOf = (code: string): string => createHash('sha256').update(code).diges
 export const isMadeOf = (driver: Driver, { code }: CompiledDriver): boolean => madeOf.get(driver) === hashOf(code);
 
 /** From a file, and not from memory: only then do the stacks of its errors name the lines of the source. */
-async function run(code: string, entry: string, entering: () => void): Promise<{ default?: unknown }> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-driver-'));
+async function run({ code, entry, place }: { code: string; entry: string; place: string }, entering: () => void): Promise<{ default?: unknown }> {
+  const folder = await mkdtemp(place);
   try {
     const file = join(folder, 'driver.mjs');
     await writeFile(file, code);
@@ -108,12 +111,15 @@ export function placeIn(stack: string, entry: string): string {
 /** Drivers of a folder, each loaded when it is first asked for. One that fails is tried again the next time. */
 export class DriverFolder {
   readonly #folder: string;
+  readonly #place: string;
   readonly #loading = new Map<string, Promise<Driver>>();
   /** Where the folder was last: its path may be a link to the commit that is checked out. */
   #tree = '';
 
-  constructor(folder: string) {
+  /** `place`: how the folders begin in which code lies while it is loaded. */
+  constructor(folder: string, place = CODE_PLACE) {
     this.#folder = folder;
+    this.#place = place;
   }
 
   get(name: string, entering: () => void): Promise<Driver> | undefined {
@@ -122,7 +128,7 @@ export class DriverFolder {
     if (known !== undefined) return known;
     const file = driverFiles(this.#folder).get(name);
     if (file === undefined) return undefined;
-    const loading = loadDriver(file, entering);
+    const loading = loadDriver(file, entering, this.#place);
     this.#loading.set(name, loading);
     loading.catch(() => {
       if (this.#loading.get(name) === loading) this.#loading.delete(name);

@@ -15,15 +15,14 @@ import type { HistoryEntry } from '../shared/ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction, StatusReport } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
-import { Directory } from '../shared/runtime/directory.ts';
+import { Directory, type Target } from '../shared/runtime/directory.ts';
 import { DriverRepository } from '../shared/runtime/driver-repository.ts';
-import { Freshness } from '../shared/runtime/freshness.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf, unknownTerms } from '../shared/runtime/location-view.ts';
 import type {
   AskedBy, ControlEvent, Debugging, DebugLine, DriverReloading, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess, RequestView,
-  StatusChange, TriggerView, ValueListener, WindowRequest,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, PlaceListener, Readiness, RepositoryAccess,
+  RequestView, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -38,6 +37,7 @@ import { readStatus, sendStatus } from '../shared/runtime/status-feed.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { tellTrigger } from '../shared/runtime/trigger-notes.ts';
 import { dialLoop } from './dial-loop.ts';
+import { EdgeFreshness } from './edge-freshness.ts';
 import { edgeRoute } from './edge-route.ts';
 import { carryOutOrder } from './edge-orders.ts';
 import type { EdgeOptions, EdgePorts } from './edge-ports.ts';
@@ -52,7 +52,7 @@ export class EdgeNode implements HoldfastNode {
   readonly store: DocumentStore;
   readonly drivers: DriverReloading;
   readonly modules: ModuleController;
-  readonly freshness: Freshness;
+  readonly freshness: HoldfastNode['freshness'];
   readonly enrolment = noEnrolment;
   readonly rollouts = noRollouts;
   readonly repository: RepositoryAccess = {
@@ -76,6 +76,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #subscriptions: PeerSubscriptions;
   readonly #lines: ModuleLines;
   readonly #service: PeerService;
+  readonly #staleness: EdgeFreshness;
   readonly #triggers: TriggerDesk;
   readonly #repository: DriverRepository;
   #control: Control | null = null;
@@ -102,7 +103,7 @@ export class EdgeNode implements HoldfastNode {
       ...ports,
       isOpen: () => this.#peer.state === 'open',
       request: (kind, body, options) => this.#peer.request(kind, body, options),
-      released: (topic, { location, module }) => topic === 'watch' && this.#board.forget(location, module),
+      released: (topic, target) => topic === 'watch' && this.#unwatched(target),
     });
     this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf: () => this.#subscriptions });
     this.#desk = new CommandDesk({
@@ -123,7 +124,9 @@ export class EdgeNode implements HoldfastNode {
       route: (location) => this.#route(location),
       onControlChange: (_, listener) => this.onControl(() => listener()),
     });
-    this.freshness = this.#createFreshness();
+    const control = (): EdgeControl | null => this.#control?.state ?? null;
+    this.#staleness = new EdgeFreshness({ ...ports, location: this.id, control, peer: this.#peer, subscriptions: this.#subscriptions });
+    this.freshness = this.#staleness.freshness;
     this.#service = new PeerService({
       ...ports,
       location: this.id,
@@ -179,7 +182,7 @@ export class EdgeNode implements HoldfastNode {
       ...(this.#options.onStep === undefined ? {} : { onStep: this.#options.onStep }),
     });
     this.#control = control;
-    this.#scope.defer('freshness', control.onAnyStep(() => this.freshness.look()));
+    this.#scope.defer('freshness', control.onAnyStep(() => this.#staleness.freshness.look()));
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
     this.#scope.defer('modules-told', this.#desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
@@ -304,8 +307,8 @@ export class EdgeNode implements HoldfastNode {
     return this.#desk.functions({ system, module, index });
   }
 
-  bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void {
-    return this.#desk.bind(variable, listener);
+  bind(variable: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener): () => void {
+    return this.#desk.bind(variable, listener, located);
   }
 
   async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
@@ -355,14 +358,9 @@ export class EdgeNode implements HoldfastNode {
     return this.#peer.request('certificate', body, { signal, timeoutMs: limits.requestMs });
   }
 
-  #createFreshness(): Freshness {
-    // What the master drives, or hears of, comes over the link.
-    const isHeard = (location: string): boolean => this.#control !== null && (location === this.id || this.#peer.state === 'open');
-    return new Freshness({
-      clock: this.#ports.clock,
-      route: (location) => (isHeard(location) ? this.#route(location) : { via: 'wait' }),
-      silentSinceMs: () => this.#peer.silentSinceMs,
-    });
+  #unwatched({ location, module }: Target): void {
+    this.#board.forget(location, module);
+    this.#staleness.released(location);
   }
 
   #createRepository(): DriverRepository {
@@ -408,7 +406,7 @@ export class EdgeNode implements HoldfastNode {
         },
         down: (link) => {
           this.#control?.post({ type: 'link-down', nowMs: clock.monotonicMs(), link });
-          this.freshness.look();
+          this.#staleness.linkDown();
           this.#linkClosed?.({ negotiated: this.#negotiated });
         },
         request: (kind, body, context) => {
@@ -457,7 +455,7 @@ export class EdgeNode implements HoldfastNode {
     this.#desk.underWay.tell(this.id);
     this.#feed?.wake(this.#scope.signal);
     this.#subscriptions.opened();
-    this.freshness.look();
+    this.#staleness.freshness.look();
     tellCommit(this.#peer, this.#repository.report);
     this.#repository.converge();
   }
@@ -470,6 +468,7 @@ export class EdgeNode implements HoldfastNode {
   #onPost(type: PostType, body: Json, epoch: Epoch | null): void {
     if (type === 'status' && epoch !== null && !this.#drives()) this.#board.hear(readStatus(this.id, body, epoch));
     if (type === 'watched') hearWatched(body, { board: this.#board, subscriptions: this.#subscriptions });
+    if (type === 'staleness') this.#staleness.hear(body);
     if (type === 'log') hearLine(body, { lines: this.#lines, subscriptions: this.#subscriptions });
     if (type === 'trigger') this.#triggers.hear(body);
     if (type === 'replicate.head') this.#feed?.wake(this.#scope.signal);

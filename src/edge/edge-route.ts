@@ -9,3 +9,7 @@ export function edgeRoute({ state, link, durable }: EdgeControl, connected: bool
   const claimsSoon = state !== 'standby' || connected || !isExclusive(durable.terms);
   return claimsSoon ? { via: 'wait' } : { via: 'nobody', reason: durable.reason };
 }
+
+/** Does the master drive, and is it heard? Until a verdict is for the edge it does, also while terms are negotiated anew. */
+export const hearsMaster = ({ state, link, durable }: EdgeControl, connected: boolean): boolean =>
+  connected && state === 'standby' && durable.holder === 'master' && link !== null && link.verdict?.winner !== 'edge';

@@ -7,6 +7,7 @@ import type { Clock } from '../shared/ports/clock.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { CommandDesk } from '../shared/runtime/command-desk.ts';
 import type { Directory } from '../shared/runtime/directory.ts';
+import type { Freshness } from '../shared/runtime/freshness.ts';
 import type { ModuleLines } from '../shared/runtime/module-lines.ts';
 import type { PeerLink } from '../shared/runtime/peer-link.ts';
 import { hearLine, isModuleKind, PeerService } from '../shared/runtime/peer-service.ts';
@@ -27,6 +28,7 @@ export interface EdgeHandlersOptions {
   desk: CommandDesk;
   board: StatusBoard;
   lines: ModuleLines;
+  freshness: Freshness;
   clock: Clock;
   /** What this edge tells because it was asked. */
   subscriptions: () => PeerSubscriptions;
@@ -41,7 +43,7 @@ export interface EdgeHandlersOptions {
 }
 
 /** What a master does for one edge besides negotiating: commands, orders, the status of its devices, the database. */
-export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post' | 'ended'> {
+export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink): Pick<PeerLinkHandlers, 'request' | 'post' | 'open' | 'ended'> {
   const { location, board, desk, log, lines, subscriptions } = options;
   const feed = new FeedSource(options);
   const post: PeerLink['post'] = (type, body, how) => peer().post(type, body, how);
@@ -71,6 +73,7 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       else if (type === 'commit') options.onCommit(body);
       else log.debug('post-ignored', { type, peer: peer().view().remote });
     },
+    open: () => service.opened(),
     ended() {
       service.ended();
       desk.underWay.forget(location);

@@ -3,6 +3,7 @@ import { isHeldDown } from '../shared/control/hold-down.ts';
 import type { ControlTimings } from '../shared/control/lease.ts';
 import {
   bootMaster,
+  edgeDrives,
   type MasterControl,
   type MasterEvent,
   type MasterOrder,
@@ -36,6 +37,7 @@ import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
 import type { ControlEvent, LinkView, LocationView, OrderResult } from '../shared/runtime/node.ts';
 import type { CommitReport } from '../shared/runtime/driver-repository.ts';
+import type { Source } from '../shared/runtime/freshness.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { PeerLink } from '../shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../shared/runtime/peer-link-options.ts';
@@ -71,7 +73,7 @@ export interface FederatedLocationOptions {
   history: HistoryEntry[];
   aliveMs: number | null;
   /** Requests and messages of the edge that are not about control. */
-  handlers: Pick<PeerLinkHandlers, 'request' | 'post' | 'ended'>;
+  handlers: Pick<PeerLinkHandlers, 'request' | 'post' | 'open' | 'ended'>;
   /** Told of each step of the control machine: for a judge. */
   onStep?: ((location: string, previous: MasterControl, next: MasterControl, event: MasterEvent) => void) | undefined;
 }
@@ -221,6 +223,12 @@ export class FederatedLocation {
     return { via: 'nobody', reason: durable.reason };
   }
 
+  /** From where word of its devices comes. */
+  source(): Source {
+    if (this.state.state === 'holding') return { via: 'here' };
+    return edgeDrives(this.state) && this.#peer.state === 'open' ? { via: 'peer' } : { via: 'nobody', sinceMs: this.#peer.silentSinceMs };
+  }
+
   view(): LocationView {
     const { state, durable, wanted, link, holdDown } = this.state;
     const nowMs = this.#now();
@@ -313,7 +321,10 @@ export class FederatedLocation {
         },
         control: (message, link) => this.#onControl(message, link),
         epochHeard: (epoch, link) => this.#control.hear(epoch, link),
-        open: () => this.#onOpen(),
+        open: (link, resumed) => {
+          this.#onOpen();
+          handlers.open(link, resumed);
+        },
         down: (link, { lastHeardMs }) => {
           this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });
           this.#reachMayHaveChanged();

@@ -17,10 +17,10 @@ import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory } from '../shared/runtime/directory.ts';
 import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
-import { Freshness } from '../shared/runtime/freshness.ts';
+import { Freshness, type Source } from '../shared/runtime/freshness.ts';
 import type {
   AskedBy, ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, Readiness, RepositoryAccess,
+  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, PlaceListener, Readiness, RepositoryAccess,
   RepositoryRequest, RequestView, RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { askRepository } from '../shared/runtime/peer-repository.ts';
@@ -107,11 +107,9 @@ export class MasterNode implements HoldfastNode {
           if (event.location === location) listener();
         }),
     });
-    this.freshness = new Freshness({
-      ...ports,
-      route: (location) => this.#route(location),
-      silentSinceMs: (location) => this.#locations.get(location)?.peer.silentSinceMs ?? null,
-    });
+    const isOwn = (location: string): boolean => this.#route(location).via === 'here';
+    const sourceOf = (location: string): Source => (isOwn(location) ? { via: 'here' } : { via: 'nobody', sinceMs: null });
+    this.freshness = new Freshness({ ...ports, source: (location) => this.#locations.get(location)?.source() ?? sourceOf(location) });
     this.drivers = this.#desk.drivers;
     this.modules = this.#desk.modules;
     this.#ownTriggers = new TriggerDesk({
@@ -270,8 +268,8 @@ export class MasterNode implements HoldfastNode {
     return this.#desk.functions({ system, module, index });
   }
 
-  bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void {
-    return this.#desk.bind(variable, listener);
+  bind(variable: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener): () => void {
+    return this.#desk.bind(variable, listener, located);
   }
 
   async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
@@ -346,6 +344,7 @@ export class MasterNode implements HoldfastNode {
         desk: this.#desk,
         board: this.#board,
         lines: this.#lines,
+        freshness: this.freshness,
         subscriptions: () => location.subscriptions,
         order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
         onOrigin: (body) => location.origins.heard(body),

@@ -300,11 +300,16 @@ describe('bad drivers', () => {
     expect(devices.log().filter(({ event }) => event === 'open')).toHaveLength(opened);
   });
 
-  it('one that was killed, without a last word, is replaced too', async () => {
+  it('one that was killed, without a last word, is replaced too; who was at work is told, as a suspicion', async () => {
+    const devices = await startDevices(scope(), folder());
     const hands = startHands(scope());
-    await start(hands, [rogue()]);
+    await start(hands, [rogue(), moduleSpec('mod-1', devices.ports[0] ?? 0)]);
     await expect(exec(hands, 'rogue', 'killFromOutside')).rejects.toMatchObject({ code: 'DRIVER_HOST_LOST' });
     await untilItRuns(hands, 'rogue');
+    expect(hands.status.get('rogue.problem')).toBe('it seems to have ended its driver host (SIGKILL): no other module had a call under way');
+    expect(hands.log.text()).toContain('"atWork":["hq/rogue"]');
+    await waitFor('the neighbour', () => hands.status.get('mod-1.connected') === true);
+    expect(hands.status.get('mod-1.problem')).toBeNull();
   });
 
   it('what a driver prints, and a rejection that nobody caught, become log lines of its module', async () => {

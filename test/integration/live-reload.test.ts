@@ -1,6 +1,6 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HoldfastError, routes } from '../../src/client-sdk/index.ts';
 import { monotonicMs } from '../../src/shared/adapters/clock/system-clock.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
@@ -11,6 +11,7 @@ import { testScope } from '../support/test-scope.ts';
 
 const folder = tempFolders();
 const scope = testScope();
+afterEach(() => void vi.unstubAllEnvs());
 
 /** A driver for the mock device. `more` is further code of its setup. */
 const lamp = (version: string, { more = '', settings = '' } = {}): string => `
@@ -229,7 +230,9 @@ describe('an inline edit', () => {
     expect(await Promise.all(ids.map((id) => exec(hands, id, 'version')))).toEqual(['v1', 'v1', 'v1']);
   });
 
-  it('that ends its process, or never comes back while it is loaded, costs no process that has modules', { timeout: 60_000 }, async () => {
+  it('that ends its process, or never comes back while it is loaded, costs no process that has modules and leaves no file', { timeout: 60_000 }, async () => {
+    const place = folder();
+    vi.stubEnv('TMPDIR', place);
     const { hands, ids, devices } = await startLamps();
     const pids = () => Promise.all(ids.map((id) => exec(hands, id, 'pid')));
     const before = await pids();
@@ -240,6 +243,7 @@ describe('an inline edit', () => {
     expect(await pids()).toEqual(before);
     expect(devices.log().filter(({ event }) => event === 'open')).toHaveLength(3);
     expect(hands.log.lines.some(({ event }) => event === 'driver-host-ended')).toBe(false);
+    expect(readdirSync(place).filter((name) => name.startsWith('holdfast-driver-'))).toEqual([]);
   });
 });
 

@@ -122,6 +122,35 @@ it('a command that somebody cancels at another server says so to its caller, and
   }
 }, 60_000);
 
+it('terms that are negotiated anew are no alarm for clients, at any server', async () => {
+  const berlin = await socketAt(world.federation.edge('berlin')?.origin ?? '');
+  const sockets = [berlin, await socketAt(world.federation.master.origin), await socketAt(world.federation.edge('lisbon')?.origin ?? '')];
+  for (const socket of sockets) {
+    socket.send({ id: 1, cmd: 'bind', ...variable });
+    await socket.find(({ type }) => type === 'notify', 'the value');
+  }
+  for (const paused of [true, false]) {
+    await world.client.call(paused ? routes.pause : routes.resume, { params: { id: 'berlin' }, body: { dry_run: false } });
+    await expect.poll(async () => (await world.atEdge('berlin')).paused, { timeout: 10_000 }).toBe(paused);
+  }
+  await settled(world, 'berlin');
+  for (const socket of sockets) {
+    await socket.alive();
+    expect(socket.frames.filter((frame) => typeof frame === 'object' && frame['type'] === 'staleness')).toEqual([]);
+  }
+}, 60_000);
+
+it('an edge that does not hear the master says so to clients of other locations, until it hears it again', async () => {
+  const socket = await socketAt(world.federation.edge('lisbon')?.origin ?? '');
+  socket.send({ id: 1, cmd: 'bind', ...variable });
+  await socket.find(({ type }) => type === 'notify', 'the value');
+  world.federation.edge('lisbon')?.relay.set('cut');
+  expect(await socket.find(({ type }) => type === 'staleness', 'word that the value stands still')).toMatchObject({ location: 'berlin', stale: true });
+  world.federation.edge('lisbon')?.relay.set('open');
+  await socket.find(({ type, stale }) => type === 'staleness' && stale === false, 'word that it does no more');
+  await settled(world, 'lisbon');
+}, 60_000);
+
 it('a cut in the middle of a command is told with its fate; each edge goes on with its own; bindings catch up', async () => {
   const abort = new AbortController();
   const seen: { value: unknown }[] = [];
@@ -131,14 +160,21 @@ it('a cut in the middle of a command is told with its fate; each edge goes on wi
   const atMaster = await socketAt(world.federation.master.origin);
   atMaster.send({ id: 1, cmd: 'bind', ...variable });
   await atMaster.find(({ type }) => type === 'notify', 'the value');
+  const there = await socketAt(world.federation.edge('lisbon')?.origin ?? '');
+  there.send({ id: 1, cmd: 'bind', ...variable });
+  await there.find(({ type }) => type === 'notify', 'the value');
 
   const lost = run(atLisbon, 'slow', [25_000]).catch((error: unknown) => error);
   await expect.poll(async () => (await inFlight(atBerlin)).length, { timeout: 10_000 }).toBe(1);
   cutLine('cut');
   expect(await lost).toMatchObject({ code: 'LINK_LOST', facts: { fate: 'unknown' } });
   expect(await atMaster.find(({ type }) => type === 'staleness', 'word that the value stands still')).toMatchObject({ location: 'berlin', stale: true });
-  const { headers } = await world.client.request(routes.variable, { params: { ...display, key: 'power' } });
-  expect(Number(headers['x-holdfast-status-age'])).toBeGreaterThan(0);
+  // The other edge hears the master, which does not hear this one.
+  expect(await there.find(({ type }) => type === 'staleness', 'the same there')).toMatchObject({ location: 'berlin', stale: true });
+  for (const client of [world.client, atLisbon]) {
+    const { headers } = await client.request(routes.variable, { params: { ...display, key: 'power' } });
+    expect(Number(headers['x-holdfast-status-age'])).toBeGreaterThan(0);
+  }
   expect(await command(atLisbon, 'lisbon')).toBe('hello');
   expect((await run(atBerlin, 'power', [false])).body).toBe(false);
   expect(await atBerlin.call(routes.variable, { params: { ...display, key: 'power' } })).toBe(false);
@@ -152,7 +188,7 @@ it('a cut in the middle of a command is told with its fate; each edge goes on wi
   expect(seen.map(({ value }) => value)).toEqual([true]);
 
   cutLine('open');
-  await atMaster.find(({ type, stale }) => type === 'staleness' && stale === false, 'word that it does no more');
+  for (const socket of [atMaster, there]) await socket.find(({ type, stale }) => type === 'staleness' && stale === false, 'word that it does no more');
   expect(await atMaster.find(({ reason }) => reason === 'reached-again', 'the way back')).toMatchObject({ type: 'redirect', sys: 'sys-berlin' });
   await expect.poll(() => seen.map(({ value }) => value), { timeout: 30_000 }).toEqual([true, false]);
   expect((await run(atLisbon, 'power', [true])).body).toBe(true);

@@ -15,7 +15,7 @@ function nodeOf({ seat }: Resident) {
 
 function bind(at: Resident, location: string): { values: Json[]; stop: () => void } {
   const values: Json[] = [];
-  return { values, stop: nodeOf(at).bind({ ...display(location), key: 'value' }, (value) => void values.push(value)) };
+  return { values, stop: nodeOf(at).bind({ ...display(location), key: 'value' }, (value) => void values.push(value), () => undefined) };
 }
 
 describe('from an edge, through the master, to another edge', () => {

@@ -26,6 +26,7 @@ import type {
   ModuleStatus,
   OrderRequest,
   OrderResult,
+  PlaceListener,
   Readiness,
   RepositoryAccess,
   RepositoryRequest,
@@ -126,7 +127,10 @@ export class FakeNode implements HoldfastNode {
   readonly located = new Map<string, string>();
   /** How old the values of a location are; without an entry they are fresh. */
   readonly ages = new Map<string, number>();
+  /** How old status is that was asked of another node; null: none was asked. */
+  askedAgeMs: number | null = null;
   readonly #freshnessListeners = new Set<(location: string) => void>();
+  readonly #places = new Set<() => void>();
   readonly freshness: HoldfastNode['freshness'] = {
     ageMs: (location) => this.ages.get(location) ?? null,
     onChange: (listener) => {
@@ -227,7 +231,7 @@ export class FakeNode implements HoldfastNode {
   }
 
   async moduleStatus(module: string): Promise<ModuleStatus> {
-    return this.knownStatus(module);
+    return { ...this.knownStatus(module), ...this.#asked() };
   }
 
   triggers(): TriggerView[] {
@@ -263,7 +267,7 @@ export class FakeNode implements HoldfastNode {
   }
 
   async status(system: string, module: string, index: number): Promise<ModuleStatus> {
-    return { module: 'mod-1', values: Object.fromEntries(this.#valuesOf({ system, module, index })), epoch: null };
+    return { module: 'mod-1', values: Object.fromEntries(this.#valuesOf({ system, module, index })), epoch: null, ...this.#asked() };
   }
 
   async watch(
@@ -319,15 +323,21 @@ export class FakeNode implements HoldfastNode {
     return Object.fromEntries(this.functionsOfModules);
   }
 
-  bind(variable: Variable, listener: ValueListener): () => void {
+  bind(variable: Variable, listener: ValueListener, located: PlaceListener): () => void {
     if (!this.systems.has(variable.system)) throw new HoldfastError('NOT_FOUND', { kind: 'system', id: variable.system });
+    const place = (): void => located(this.locationOfNamed(variable));
+    this.#places.add(place);
+    place();
     const watcher = { target: variable, listener: ({ value }: StatusChange) => listener(value, this.revision) };
     this.#watchers.add(watcher);
     if (this.named.has(slot(variable)) || this.#values.has(slot(variable))) {
       const value = this.#valuesOf(variable).get(variable.key);
       listener(value ?? null, value === undefined ? null : this.revision);
     }
-    return () => this.#watchers.delete(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+      this.#places.delete(place);
+    };
   }
 
   async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
@@ -422,12 +432,22 @@ export class FakeNode implements HoldfastNode {
     for (const { id, listener } of this.#debuggers) if (id === module) listener({ ...line, node: this.id });
   }
 
+  /** A module or system belongs to another location now. */
+  relocate(id: string, location: string): void {
+    this.located.set(id, location);
+    for (const place of this.#places) place();
+  }
+
   /** The location moves, and everybody is told. */
   move(id: string, fields: Partial<LocationView>): void {
     const view = locationView(id, { ...this.views.get(id), ...fields });
     this.views.set(id, view);
     const { holder, state, reason, epoch, sinceMs } = view;
     for (const listener of this.#controlListeners) listener({ location: id, holder, state, reason, epoch, atMs: sinceMs });
+  }
+
+  #asked(): { ageMs?: number } {
+    return this.askedAgeMs === null ? {} : { ageMs: this.askedAgeMs };
   }
 
   #known(module: string): string {

@@ -23,8 +23,10 @@ async function makeDesk(now: { route?: Route; exec?: DeviceLink['exec'] } = {}) 
   const store = createMemoryStore();
   await store.apply([{ op: 'put', expect: null, document: documentSchemas.driver.parse({ id: 'drv', type: 'driver', name: 'Mock', builtin: 'mock' }) }]);
   await store.apply([{ op: 'put', expect: null, document: documentSchemas.sys.parse({ id: 'sys', type: 'sys', name: 'Room', edge_control_id: 'berlin', modules: ['mod-1'] }) }]);
-  const addModule = (id: string, name: string) =>
-    store.apply([{ op: 'put', expect: null, document: documentSchemas.mod.parse({ id, type: 'mod', driver_id: 'drv', name, edge_control_id: 'berlin' }) }]);
+  const addModule = async (id: string, name: string, location = 'berlin') => {
+    const document = documentSchemas.mod.parse({ id, type: 'mod', driver_id: 'drv', name, edge_control_id: location });
+    await store.apply([{ op: 'put', expect: (await store.get(id))?.version ?? null, document }]);
+  };
   const directory = new Directory(store);
   await directory.open();
   const board = new StatusBoard(metrics);
@@ -110,6 +112,18 @@ it('a binding outlives moves of control: the old value stays until the new holde
   set(3, 'mod-1', 'power', 1);
   set(3, 'mod-1', 'power', 2);
   expect(seen).toEqual([null, 1, 2]);
+});
+
+it('a binding tells where its module belongs: that of its system while there is none, and a move before the values of the other place', async () => {
+  const { desk, board, addModule } = await makeDesk();
+  const seen: Json[] = [];
+  board.set({ location: 'lisbon', module: 'mod-1', key: 'power', value: 'there', epoch: epoch(2) });
+  desk.bind(power, (value) => void seen.push(value), (location) => void (seen.at(-1) !== location && seen.push(location)));
+  expect(seen).toEqual(['berlin']);
+  await addModule('mod-1', 'Display');
+  await expect.poll(() => seen).toEqual(['berlin', null]);
+  await addModule('mod-1', 'Display', 'lisbon');
+  await expect.poll(() => seen.slice(-2)).toEqual(['lisbon', 'there']);
 });
 
 it('a system that does not exist is refused', async () => {

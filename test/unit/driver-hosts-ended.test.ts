@@ -19,7 +19,7 @@ describe('a host that ends', () => {
     await expect(link.exec(call(), never)).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING' });
     expect(seen.map(({ key, value }) => [key, value])).toEqual([
       ['connected', true],
-      ['problem', 'its driver host ended; it is being started again'],
+      ['problem', 'it seems to have ended its driver host (SIGSEGV): no other module had a call under way'],
       ['connected', false],
       ['problem', 'its driver host ended; it is being started again'],
     ]);
@@ -95,9 +95,54 @@ describe('a host that ends', () => {
     // It is told what it did, to show that for a while; once.
     expect(faultsAt(1)).toEqual([null]);
     expect(faultsAt(2)).toEqual(['it ended its driver host: boom']);
-    host(2).die('killed');
-    await clock.advance(5_000);
+    host(2).answersPings = false;
+    await clock.advance(limits.hostDeadMs + 5_000);
     expect(faultsAt(3)).toEqual([null]);
+  });
+
+  describe('without a word', () => {
+    /** What is said of each module when the host of all of them ends while these have calls under way. */
+    async function saidOf(modules: string[], busy: string[], end = 'SIGKILL'): Promise<Record<string, unknown>> {
+      const { start, host, link, call, clock } = setUp();
+      await start(modules.map((id) => spec(id)));
+      const said: Record<string, unknown> = {};
+      link.onStatus(({ module, key, value }) => void (key === 'problem' && (said[module] = value)));
+      const lost = busy.map((module) => link.exec(call({ module }), never).catch(() => null));
+      await clock.advance(0);
+      host(0).die(end);
+      await Promise.all(lost);
+      await clock.advance(300);
+      // Shown for a while when it runs again, as what a driver certainly did is.
+      const faults = host(1).of('start').flatMap(({ modules }) => modules.map(({ spec: { id }, fault }) => [id, fault ?? LOST]));
+      expect(Object.fromEntries(faults)).toEqual(said);
+      return said;
+    }
+    const LOST = 'its driver host ended; it is being started again';
+    const suspected = (why: string, end = 'SIGKILL') => `it seems to have ended its driver host (${end}): no other module ${why}`;
+    const among = (others: string) => `its driver host ended without a word (SIGKILL) while it had a call under way, as had ${others}`;
+
+    it('its only module is named, and among several the only one with a call under way', async () => {
+      expect(await saidOf(['mod-1'], [])).toEqual({ 'mod-1': suspected('was there') });
+      expect(await saidOf(['mod-1', 'mod-2'], ['mod-2', 'mod-2'], 'SIGSEGV')).toEqual({ 'mod-1': LOST, 'mod-2': suspected('had a call under way', 'SIGSEGV') });
+    });
+
+    it('those with calls under way hear of each other, and when there are none all hear how it ended', async () => {
+      expect(await saidOf(['mod-1', 'mod-2', 'mod-3'], ['mod-1', 'mod-3'])).toEqual({ 'mod-1': among('mod-3'), 'mod-2': LOST, 'mod-3': among('mod-1') });
+      const many = Array.from({ length: 8 }, (_, index) => `mod-${index}`);
+      expect(await saidOf(many, many)).toMatchObject({ 'mod-7': among('mod-0, mod-1, mod-2, mod-3, mod-4 and 2 more') });
+      const nobody = 'its driver host ended without a word (SIGKILL) while no call was under way';
+      expect(await saidOf(['mod-1', 'mod-2'], [])).toEqual({ 'mod-1': nobody, 'mod-2': nobody });
+    });
+
+    it('nobody is suspected of what the node did itself', async () => {
+      const { start, host, link, clock } = setUp();
+      await start([spec('mod-1')]);
+      const problems: unknown[] = [];
+      link.onStatus(({ key, value }) => void (key === 'problem' && problems.push(value)));
+      host().answersPings = false;
+      await clock.advance(limits.hostDeadMs + limits.hostHeartbeatMs);
+      expect(problems).toEqual([LOST]);
+    });
   });
 
   it('of a driver that has one of its own already: what else it lost goes there, and starts at once', async () => {

@@ -44,11 +44,15 @@ function createService(passesOn: boolean, run = async (): Promise<object> => ({ 
   const lines = new ModuleLines({ nodeId: 'berlin', deviceLink, peerOf: () => null });
   const board = new StatusBoard(createPromMetrics());
   const post = (type: string, body: Json): void => void posts.push({ type, body });
-  const service = new PeerService({ location: 'berlin', peer: 'other', passesOn, clock, log, desk, board, lines, post });
+  /** How long the values of `lisbon` stand still here; null: they do not. */
+  const staleness: { ageMs: number | null; changed(location: string): void } = { ageMs: null, changed: () => undefined };
+  const onChange = (listener: (location: string) => void) => ((staleness.changed = listener), () => undefined);
+  const freshness = { ageMs: (location: string) => (location === 'lisbon' ? staleness.ageMs : null), onChange };
+  const service = new PeerService({ location: 'berlin', peer: 'other', passesOn, clock, log, desk, board, lines, freshness, post });
   const say = (message: string): void => {
     for (const listener of drivers) listener({ ...target, level: 'info', message });
   };
-  return { clock, log, posts, drivers, lines, served, service, say };
+  return { clock, log, posts, drivers, lines, board, staleness, served, service, say };
 }
 
 describe('log lines over a link', () => {
@@ -85,6 +89,54 @@ describe('log lines over a link', () => {
     stop();
     expect(heard).toEqual(['lisbon: hello']);
     expect(() => hearLine({ ...line, level: 'loud' }, { lines, subscriptions })).toThrow('level');
+  });
+});
+
+describe('values of another location that a peer watches', () => {
+  const watch = (module: string) => ({ location: 'lisbon', module });
+
+  it('come with the word that they stand still, before the first of them, and with each change of that', async () => {
+    const { board, posts, service, staleness } = createService(true);
+    board.set({ ...watch('mod-2'), key: 'power', value: true, epoch: { generation: 0, number: 2 } });
+    staleness.ageMs = 5_000;
+    await service.request('watch', watch('mod-2'), context);
+    expect(posts).toMatchObject([{ type: 'staleness', body: { location: 'lisbon', ageMs: 5_000 } }, { type: 'watched', body: { value: true } }]);
+    staleness.ageMs = null;
+    for (const location of ['lisbon', 'porto']) staleness.changed(location);
+    expect(posts.slice(2)).toEqual([{ type: 'staleness', body: { location: 'lisbon', ageMs: null } }]);
+  });
+
+  it('are said to be fresh once for all of them, and again when the link carries messages again', async () => {
+    const { posts, service } = createService(true);
+    for (const module of ['mod-2', 'mod-3']) await service.request('watch', watch(module), context);
+    expect(posts).toEqual([{ type: 'staleness', body: { location: 'lisbon', ageMs: null } }]);
+    service.opened();
+    expect(posts).toHaveLength(2);
+  });
+
+  it('bring no word any more once none of them is watched, or the session is over', async () => {
+    const { posts, service, staleness } = createService(true);
+    // The peer does not know yet that one of them has moved to `lisbon`.
+    const moved = { location: 'porto', module: 'mod-2' };
+    for (const target of [moved, watch('mod-3')]) await service.request('watch', target, context);
+    await service.request('unwatch', moved, context);
+    staleness.changed('lisbon');
+    expect(posts).toHaveLength(2);
+    await service.request('unwatch', watch('mod-3'), context);
+    staleness.changed('lisbon');
+    expect(posts).toHaveLength(2);
+    await service.request('watch', watch('mod-2'), context);
+    service.ended();
+    posts.length = 0;
+    staleness.changed('lisbon');
+    service.opened();
+    expect(posts).toEqual([]);
+  });
+
+  it('say how old they are also to who asks for them once', async () => {
+    const { service, staleness } = createService(true);
+    staleness.ageMs = 5_000;
+    expect(await service.request('status', watch('mod-2'), context)).toMatchObject({ values: {}, ageMs: 5_000 });
   });
 });
 

@@ -145,6 +145,12 @@ describe('REST', () => {
     expect(await ageOf('modules/mod-1/state')).toBeNull();
     server.node.setAge('edge-1', 3_200);
     expect([await ageOf('modules/mod-1/state'), await ageOf('systems/sys-1'), await ageOf('systems/sys-2')]).toEqual(['4', '4', null]);
+    // What was asked of another server brings its own.
+    server.node.askedAgeMs = 61_000;
+    const paths = ['modules/mod-1/state', 'modules/mod-1/state/power', 'systems/sys-1/Display_1', 'systems/sys-1/Display_1/power'];
+    for (const path of paths) expect([path, await ageOf(path)]).toEqual([path, '61']);
+    const older = await get('/control/api/systems/sys-1/state?module=Display&index=1');
+    expect(older.headers.get('x-holdfast-status-age')).toBe('61');
   });
 
   it('says in each answer who has control', async () => {

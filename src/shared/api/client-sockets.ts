@@ -117,9 +117,8 @@ export class ClientSockets {
     const { node } = this.#deps;
     const ageMs = node.freshness.ageMs(location);
     if (ageMs === null) return this.#sessions.forEach((session) => session.isFresh(location));
-    for (const { meta, members } of this.#topics.all()) {
-      if (node.locationOfNamed({ system: meta.sys, module: meta.mod, index: meta.index }) !== location) continue;
-      for (const member of members) member.standsStill(location, ageMs);
+    for (const topic of this.#topics.all()) {
+      if (topic.location === location) for (const member of topic.members) member.standsStill(location, ageMs);
     }
   }
 

@@ -27,12 +27,11 @@ export function holderHeaders(node: Node, { path, params }: { path: string; para
   const view = viewOf(node, path, params);
   if (view === null) return {};
   const origin = originOf(node, view.id, view.holder);
-  const ageMs = node.freshness.ageMs(view.id);
-  return {
-    ...(origin === null ? {} : { 'x-holdfast-origin': origin }),
-    ...(ageMs === null ? {} : { 'x-holdfast-status-age': String(Math.ceil(ageMs / 1_000)) }),
-  };
+  return { ...(origin === null ? {} : { 'x-holdfast-origin': origin }), ...statusAge(node.freshness.ageMs(view.id)) };
 }
+
+/** For how many seconds values stand still; null: they do not. */
+export const statusAge = (ageMs: number | null): Headers => (ageMs === null ? {} : { 'x-holdfast-status-age': String(Math.ceil(ageMs / 1_000)) });
 
 /** To where it is served best; null: it is served here, as is what no edge may do, whoever has control. */
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {

@@ -2,10 +2,11 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { limits } from '../model/limits.ts';
 import { moduleRoutes as routes } from '../client-api/module-routes.ts';
-import type { ExecAnswer, ExecRequest, HoldfastNode, ReloadedAt, ReloadRequest } from '../runtime/node.ts';
+import type { ExecAnswer, ExecRequest, HoldfastNode, ModuleStatus, ReloadedAt, ReloadRequest } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer, stream } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
+import { statusAge } from './holder-origin.ts';
 import { namesOf } from './lists.ts';
 import { findDocument } from './modules.ts';
 
@@ -21,14 +22,10 @@ export function moduleHandlers(deps: HandlerDeps) {
       const command = { id, method, args: body, user: caller.user, who: caller.id, requestId, timeoutMs: query.timeout_ms };
       return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)), note);
     }),
-    moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => ({
-      body: (await node.status(id, module.name, module.index)).values,
-    })),
-    variable: answer(routes.variable, async ({ params: { id, module, key } }) => ({
-      body: valueOf((await node.status(id, module.name, module.index)).values, key),
-    })),
-    moduleState: answer(routes.moduleState, async ({ params: { id } }) => ({ body: (await node.moduleStatus(id)).values })),
-    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => ({ body: valueOf((await node.moduleStatus(id)).values, key) })),
+    moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => stateOf(await node.status(id, module.name, module.index))),
+    variable: answer(routes.variable, async ({ params: { id, module, key } }) => variableOf(await node.status(id, module.name, module.index), key)),
+    moduleState: answer(routes.moduleState, async ({ params: { id } }) => stateOf(await node.moduleStatus(id))),
+    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => variableOf(await node.moduleStatus(id), key)),
     moduleError: answer(routes.moduleError, async ({ params: { id } }) => {
       const problem = valueOf((await node.moduleStatus(id)).values, 'problem');
       return { body: typeof problem === 'string' ? problem.split('\n') : [] };
@@ -102,6 +99,12 @@ const bounded = (
   signal: CancelSignal,
   work: (signal: CancelSignal) => Promise<ExecAnswer>,
 ): Promise<ExecAnswer> => withDeadline(clock, timeoutMs + 1_000, signal, work);
+
+/** The answer that is all status of a module. How old what another server was asked for is goes with it. */
+export const stateOf = ({ values, ageMs = null }: ModuleStatus) => ({ body: values, headers: statusAge(ageMs) });
+
+/** The same for one variable. */
+export const variableOf = ({ values, ageMs = null }: ModuleStatus, key: string) => ({ body: valueOf(values, key), headers: statusAge(ageMs) });
 
 /** null when it was never set. */
 export const valueOf = (values: Record<string, Json>, key: string): Json => (Object.hasOwn(values, key) ? (values[key] ?? null) : null);

@@ -1,10 +1,11 @@
 import type { Json } from '../foundation/json.ts';
 import { limits } from '../model/limits.ts';
 import { olderRoutes as routes } from '../client-api/older-routes.ts';
+import type { ModuleStatus } from '../runtime/node.ts';
 import { answer } from './handler.ts';
 import type { Handler, HandlerDeps } from './handler.ts';
-import { countOf, countsOf, execute, valueOf } from './module-handlers.ts';
-import type { BodyReply } from './reply.ts';
+import { countOf, countsOf, execute, stateOf, variableOf } from './module-handlers.ts';
+import type { BodyReply, Headers } from './reply.ts';
 
 /** The newer handlers that the older generation needs. */
 type Newer = Record<
@@ -40,9 +41,9 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
       const { body: value, headers } = await execute(deps, request, { signal, note });
       return { body: [value], headers };
     }),
-    olderState: answer(routes.olderState, async ({ params: { id }, query: { module, index, lookup } }) => ({
-      body: lookedUp((await node.status(id, module, index)).values, lookup),
-    })),
+    olderState: answer(routes.olderState, async ({ params: { id }, query: { module, index, lookup } }) =>
+      lookedUp(await node.status(id, module, index), lookup),
+    ),
     olderFunctions: answer(routes.olderFunctions, async ({ params: { id }, query: { module, index } }) => ({
       body: await node.functions(id, module, index),
     })),
@@ -51,14 +52,13 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
     olderModuleStart: newer.moduleStart,
     olderModuleStop: newer.moduleStop,
     olderModulePing: newer.modulePing,
-    olderModuleState: answer(routes.olderModuleState, async ({ params: { id }, query: { lookup } }) => ({
-      body: lookedUp((await node.moduleStatus(id)).values, lookup),
-    })),
+    olderModuleState: answer(routes.olderModuleState, async ({ params: { id }, query: { lookup } }) => lookedUp(await node.moduleStatus(id), lookup)),
     olderModuleInternalState: newer.moduleState,
   };
 }
 
-const lookedUp = (values: Record<string, Json>, key: string | undefined): Json => (key === undefined ? values : valueOf(values, key));
+const lookedUp = (status: ModuleStatus, key: string | undefined): { body: Json; headers: Headers } =>
+  key === undefined ? stateOf(status) : variableOf(status, key);
 
 /** A bare list becomes `{total, results}`, and roles get their older numbers. */
 function asOlder(handler: Handler): Handler {

@@ -1,4 +1,5 @@
 import { Canceller } from '../foundation/cancel.ts';
+import { Counts } from '../foundation/counts.ts';
 import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -91,6 +92,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   readonly #late = new Set<Topic>();
   /** Systems to which it is or was bound. */
   readonly #systems = new Set<string>();
+  /** Locations of the modules to which it is bound. */
+  readonly #locations = new Counts();
   /** Locations of which it knows that their values stand still. */
   readonly #stale = new Set<string>();
   readonly #debugs = new Map<string, Debugging>();
@@ -168,6 +171,23 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     if (this.#stale.delete(location)) this.#send({ type: 'staleness', location, stale: false, age_ms: 0 });
   }
 
+  /** How its values stand goes with it: first where it is now, so that nothing passes for fresh in between. */
+  moved({ location }: Topic, from: string | null): void {
+    this.#boundAt(location);
+    this.#unboundAt(from);
+  }
+
+  #boundAt(location: string | null): void {
+    if (location === null) return;
+    this.#locations.add(location);
+    const ageMs = this.#deps.node.freshness.ageMs(location);
+    if (ageMs !== null) this.standsStill(location, ageMs);
+  }
+
+  #unboundAt(location: string | null): void {
+    if (location !== null && this.#locations.remove(location)) this.isFresh(location);
+  }
+
   /** Takes no more commands, and closes when those under way are answered. */
   finish(reason: string, code: number = GOING_AWAY): void {
     this.#ending ??= { code, reason };
@@ -243,20 +263,13 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     const topic = this.#deps.topics.join(meta, this);
     this.#bindings.set(key, topic);
     // First of all: what stands still must not pass for fresh.
-    this.#tellWhetherStale(meta);
+    this.#boundAt(topic.location);
     this.#succeed('bind', { id, type: 'success', meta });
     this.changed(topic);
     if (this.#systems.has(meta.sys)) return;
     this.#systems.add(meta.sys);
     const elsewhere = this.#deps.redirects.welcome(meta.sys);
     if (elsewhere !== null) this.tell(elsewhere);
-  }
-
-  #tellWhetherStale({ sys, mod, index }: SocketMeta): void {
-    const { node } = this.#deps;
-    const location = node.locationOfNamed({ system: sys, module: mod, index });
-    const ageMs = location === null ? null : node.freshness.ageMs(location);
-    if (location !== null && ageMs !== null) this.standsStill(location, ageMs);
   }
 
   #unbind(id: RequestId, request: SocketRequest<'unbind'>): void {
@@ -267,17 +280,9 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       this.#bindings.delete(key);
       this.#late.delete(topic);
       this.#deps.topics.leave(topic, this);
+      this.#unboundAt(topic.location);
     }
-    for (const location of this.#stale) if (!this.#isBoundAt(location)) this.isFresh(location);
     this.#succeed('unbind', { id, type: 'success', meta });
-  }
-
-  #isBoundAt(location: string): boolean {
-    const { node } = this.#deps;
-    for (const { meta } of this.#bindings.values()) {
-      if (node.locationOfNamed({ system: meta.sys, module: meta.mod, index: meta.index }) === location) return true;
-    }
-    return false;
   }
 
   /** Its number among those under way. Throws when there are too many, or too large ones. */

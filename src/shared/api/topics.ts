@@ -1,7 +1,7 @@
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { HoldfastNode } from '../runtime/node.ts';
+import type { HoldfastNode, PlaceListener, ValueListener } from '../runtime/node.ts';
 import type { SocketFrame, SocketMeta } from '../client-api/socket.ts';
 import { textFrame } from '../foundation/text-frame.ts';
 
@@ -12,6 +12,8 @@ export interface TopicMember {
   tell(frame: Uint8Array): void;
   /** Values of a location to which it is bound stand still. */
   standsStill(location: string, ageMs: number): void;
+  /** The module of the topic belonged to `from` until now. */
+  moved(topic: Topic, from: string | null): void;
 }
 
 /** A status variable as clients call it, with everybody who is bound to it under these very words. */
@@ -19,6 +21,8 @@ export interface Topic {
   readonly key: string;
   readonly meta: Readonly<Required<SocketMeta>>;
   readonly members: Set<TopicMember>;
+  /** Of its module, or (while there is none) of the system; null: nobody knows. */
+  location: string | null;
   /** The newest `notify`, encoded once for all members; null: there is no such module yet. */
   frame: Uint8Array | null;
 }
@@ -70,12 +74,18 @@ export class Topics {
   #open(key: string, meta: Required<SocketMeta>): OpenTopic {
     const { node } = this.#deps;
     const { sys, mod, index, name } = meta;
-    const topic: OpenTopic = { key, meta, members: new Set(), frame: null, stop: () => undefined };
-    topic.stop = node.bind({ system: sys, module: mod, index, key: name }, (value, revision) => {
+    const topic: OpenTopic = { key, meta, members: new Set(), location: null, frame: null, stop: () => undefined };
+    const changed: ValueListener = (value, revision) => {
       const frame: SocketFrame = { type: 'notify', value, revision, meta };
       topic.frame = textFrame(JSON.stringify(frame));
       for (const member of topic.members) member.changed(topic);
-    });
+    };
+    const located: PlaceListener = (location) => {
+      const from = topic.location;
+      topic.location = location;
+      if (location !== from) for (const member of topic.members) member.moved(topic, from);
+    };
+    topic.stop = node.bind({ system: sys, module: mod, index, key: name }, changed, located);
     this.#topics.set(key, topic);
     return topic;
   }

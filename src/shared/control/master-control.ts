@@ -96,6 +96,11 @@ export function bootMaster(stored: Durable | null, wanted: Terms, nowMs: number,
 
 export const drives = (state: MasterControl): boolean => state.state === 'taking-over' || state.state === 'holding';
 
+/** Has the edge of this link control, as far as is agreed? While terms are negotiated anew it goes on driving. */
+export function edgeDrives({ state, link }: MasterControl): boolean {
+  return link?.phase === 'confirmed' || (link?.phase === 'rehello' && state === 'standby') || (link?.phase === 'granted' && link.edgeState === 'holding');
+}
+
 /** May control return by itself right now? Row 2 of the table and the opening of a window ask the same. */
 export function windowUsable(state: MasterControl, nowMs: number): boolean {
   const { window, holdDown, spentWindow, wanted } = state;

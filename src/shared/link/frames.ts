@@ -43,6 +43,8 @@ export type RequestKind = keyof typeof requestKinds;
 export const postTypes = {
   status: { epoch: true, urgency: 'soon' },
   watched: { epoch: false, urgency: 'soon' },
+  // How far values of a location can be trusted that the peer watches.
+  staleness: { epoch: false, urgency: 'now' },
   // What a side remembers of a trigger: of the past, whose epochs it names.
   trigger: { epoch: false, urgency: 'now' },
   commit: { epoch: false, urgency: 'now' },

@@ -88,7 +88,10 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['module', 'problem'],
     meaning: 'A module does not start, its breaker is open, or its driver does something wrong (once a minute at most)',
   }),
-  'driver-host-ended': row('driver', { facts: ['reason', 'exit', 'culprit'], meaning: 'A driver host process ended; its modules start in another one' }),
+  'driver-host-ended': row('driver', {
+    facts: ['reason', 'exit', 'culprit', 'atWork'],
+    meaning: 'A driver host process ended; its modules start in another one. `atWork`: without a culprit, whose calls were under way',
+  }),
   'driver-isolated': row('driver', { facts: ['driver', 'strikes'], meaning: 'A driver ended its host repeatedly and got one of its own' }),
   'driver-reloaded': row('driver', {
     location: 'location',

@@ -10,7 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type {
-  AskedBy, Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, RequestView, StatusChange, ValueListener,
+  AskedBy, Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, PlaceListener, RequestView, StatusChange, ValueListener,
 } from './node.ts';
 import { DriverReload } from './driver-reload.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
@@ -20,6 +20,7 @@ import type { ModuleLines } from './module-lines.ts';
 import { readAnswer, statusAnswer } from './peer-bodies.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import { Proxy, type ProxyAnswer, type ProxyCall, type ProxyOptions, type TriggerCall } from './proxy.ts';
+import { SharedAnswers } from './shared-answers.ts';
 import type { StatusBoard, StatusListener } from './status-board.ts';
 
 /** A command as the node at the other end of a link sent it. */
@@ -46,6 +47,8 @@ export interface CommandDeskOptions extends ProxyOptions {
 export class CommandDesk {
   readonly #options: CommandDeskOptions;
   readonly #proxy: Proxy;
+  /** Status of modules elsewhere: all of it may be megabytes, at both ends of the link. */
+  readonly #asked = new SharedAnswers<Json>();
   readonly inFlight: CommandsInFlight;
   readonly drivers: DriverReload;
   readonly modules: ModuleControl;
@@ -189,7 +192,8 @@ export class CommandDesk {
     const { elsewhere } = this.#options;
     if (elsewhere?.has(location) !== true) return this.#known({ location, module });
     const options = { signal: new Canceller().signal, timeoutMs: limits.requestMs };
-    return { module, ...readAnswer(statusAnswer, await elsewhere.request('status', { location, module }, options), 'status') };
+    const ask = (): Promise<Json> => elsewhere.request('status', { location, module }, options);
+    return { module, ...readAnswer(statusAnswer, await this.#asked.ask(`${location}\n${module}`, ask), 'status') };
   }
 
   /** Calls back with what is known now, then on each change. Throws NOT_FOUND when the module is not there. */
@@ -216,9 +220,10 @@ export class CommandDesk {
 
   /**
    * Calls back with the value of one variable now and on each change; null: it was never set. A module that is not
-   * there yet is waited for. Throws NOT_FOUND when the system does not exist.
+   * there yet is waited for. `located` is told its location at once and when it may be another one, before its values are.
+   * Throws NOT_FOUND when the system does not exist.
    */
-  bind(name: ModuleName & { key: string }, listener: ValueListener): () => void {
+  bind(name: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener = () => undefined): () => void {
     const { board, directory } = this.#options;
     directory.system(name.system);
     let told: Json | undefined;
@@ -231,9 +236,10 @@ export class CommandDesk {
       const known = board.value(location, module, name.key);
       tell(known?.value ?? null, known?.revision ?? null);
     };
-    return this.#follow(name, found, ({ key, value, revision }) => {
+    const changed: StatusListener = ({ key, value, revision }) => {
       if (key === name.key) tell(value, revision);
-    });
+    };
+    return this.#follow(name, found, changed, located);
   }
 
   /** Log lines of a module, named as in a system or by its id, wherever it is controlled. Throws NOT_FOUND. */
@@ -244,13 +250,14 @@ export class CommandDesk {
     return { module, driver, stop };
   }
 
-  /** `found`: this module bears the name, now or from now on. `changed`: a status variable of it. */
-  #follow(name: ModuleName, found: (target: Target) => void, changed: StatusListener): () => void {
+  /** `found`: this module bears the name, now or from now on. `changed`: a status variable of it. `located`: to where the name belongs. */
+  #follow(name: ModuleName, found: (target: Target) => void, changed: StatusListener, located: PlaceListener = () => undefined): () => void {
     const { directory } = this.#options;
     let target: Target | null = null;
     let stopBoard = (): void => undefined;
     const look = (): void => {
       const now = this.#tryResolve(name);
+      located(now?.location ?? directory.locationOfSystem(name.system));
       if (now?.module === target?.module && now?.location === target?.location) return;
       target = now;
       stopBoard();

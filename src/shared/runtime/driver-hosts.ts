@@ -31,14 +31,16 @@ import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { EditedModules } from './driver-hosts/edited.ts';
 import { reloadedLine, reloadModules } from './driver-hosts/reload.ts';
 import { convergedFacts } from './driver-hosts/converged.ts';
+import { faultsOf } from './driver-hosts/faults.ts';
 import { Secrets } from './driver-hosts/secrets.ts';
 import { Launcher, LOST } from './driver-hosts/launcher.ts';
 import { HeldModules } from './driver-hosts/held.ts';
+import { keyOf } from './driver-hosts/pending-call.ts';
 import { Progress } from './driver-hosts/progress.ts';
 import type { StatusMessage, ToHost } from './driver-hosts/messages.ts';
 import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
-import { batchesOf, countModules, failedModules, presentEpoch } from './driver-hosts/running-location.ts';
+import { batchesOf, countModules, failedModules, keysAt, presentEpoch } from './driver-hosts/running-location.ts';
 import { sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
@@ -407,14 +409,14 @@ class DriverHosts implements DeviceLink {
     this.#metrics.add('holdfast_driver_host_restarts_total', {});
     const [culpritLocation = '', culpritModule = ''] = end.words?.culprit?.split('/') ?? [];
     const culprit = this.#locations.get(culpritLocation)?.modules.get(culpritModule)?.spec.driver ?? null;
+    const faults = faultsOf(end, keysAt(this.#locations.values(), slot));
     const own = culprit === null ? null : this.#pool.blame(culprit);
     // Unless it is known whose fault it was: the culprit would take the next host with it.
     const refuge = culprit === null ? null : this.#pool.refuge(slot);
     for (const location of this.#locations.values()) {
       const lost = [...location.modules.values()].filter((placed) => placed.slot === slot);
       for (const placed of lost) {
-        const guilty = location.id === culpritLocation && placed.spec.id === culpritModule;
-        placed.fault = guilty ? `it ended its driver host: ${firstLine(end.reason)}` : null;
+        placed.fault = faults.get(keyOf({ location: location.id, module: placed.spec.id })) ?? null;
         placed.problem = placed.fault ?? LOST;
         placed.edited = null;
         // The host cannot say it any more.
@@ -493,6 +495,3 @@ class DriverHosts implements DeviceLink {
     this.#metrics.set('holdfast_modules', { state: 'failed' }, failed);
   }
 }
-
-/** Without the stack. */
-const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';

@@ -1,15 +1,23 @@
 import type { Clock } from '../ports/clock.ts';
-import type { Route } from './proxy.ts';
+
+/** From where word of the devices of a location comes. */
+export type Source =
+  /** This node drives them. */
+  | { via: 'here' }
+  /** Whoever drives them is heard. */
+  | { via: 'peer' }
+  /** Nobody who does is heard: since `sinceMs` (monotonic), or (null) as far as is known from now on. */
+  | { via: 'nobody'; sinceMs: number | null }
+  /** Who knows has not said it yet. */
+  | { via: 'unsaid' };
 
 export interface FreshnessOptions {
   clock: Clock;
-  route(location: string): Route;
-  /** Monotonic time since when the node at the other end of the link of this location is not heard; null: it is, or never was. */
-  silentSinceMs(location: string): number | null;
+  source(location: string): Source;
 }
 
 interface Known {
-  via: Route['via'];
+  via: Source['via'];
   /** Monotonic; null: fresh. */
   staleSinceMs: number | null;
 }
@@ -26,9 +34,8 @@ export class Freshness {
 
   /** Milliseconds since values were known to be what the devices are; null: they are. */
   ageMs(location: string): number | null {
-    this.#lookAt(location);
-    const sinceMs = this.#known.get(location)?.staleSinceMs ?? null;
-    return sinceMs === null ? null : this.#options.clock.monotonicMs() - sinceMs;
+    const { staleSinceMs } = this.#lookAt(location);
+    return staleSinceMs === null ? null : this.#options.clock.monotonicMs() - staleSinceMs;
   }
 
   /** Called when the status of a location becomes stale or fresh. Returns the way to stop. */
@@ -42,16 +49,27 @@ export class Freshness {
     for (const each of location === undefined ? Array.from(this.#known.keys()) : [location]) this.#lookAt(each);
   }
 
-  #lookAt(location: string): void {
-    const { clock, silentSinceMs, route } = this.#options;
-    const { via } = route(location);
-    const known = this.#known.get(location);
-    if (known?.via === via) return;
-    const isFresh = via === 'here' || via === 'peer';
-    // A link is found dead only after a silence.
-    const sinceMs = (known?.via === 'here' ? null : silentSinceMs(location)) ?? clock.monotonicMs();
-    this.#known.set(location, { via, staleSinceMs: isFresh ? null : (known?.staleSinceMs ?? sinceMs) });
-    if (known === undefined || isFresh === (known.staleSinceMs === null)) return;
-    for (const listener of Array.from(this.#listeners)) listener(location);
+  #lookAt(location: string): Known {
+    const source = this.#options.source(location);
+    const before = this.#known.get(location);
+    const known = { via: source.via, staleSinceMs: this.#staleSinceMs(source, before) };
+    this.#known.set(location, known);
+    const isNews = before !== undefined && (before.staleSinceMs === null) !== (known.staleSinceMs === null);
+    if (isNews) for (const listener of Array.from(this.#listeners)) listener(location);
+    return known;
+  }
+
+  #staleSinceMs(source: Source, before: Known | undefined): number | null {
+    const sinceMs = before?.staleSinceMs ?? null;
+    switch (source.via) {
+      case 'here':
+      case 'peer':
+        return null;
+      case 'unsaid':
+        return sinceMs;
+      case 'nobody':
+        // A later attempt that comes to nothing makes nothing younger; who drove until now knew it all, however long nobody else was heard.
+        return sinceMs ?? (before?.via === 'here' ? null : source.sinceMs) ?? this.#options.clock.monotonicMs();
+    }
   }
 }

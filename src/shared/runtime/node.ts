@@ -17,6 +17,9 @@ import type { Wanted } from './wanted-state.ts';
 /** `revision` null: it was never set. */
 export type ValueListener = (value: Json, revision: Revision | null) => void;
 
+/** To where the module that a name means belongs; null: nobody knows. */
+export type PlaceListener = (location: string | null) => void;
+
 /** What the API and the CLI may ask of a node, the same on both roles. */
 export interface HoldfastNode {
   readonly role: 'edge' | 'master';
@@ -55,9 +58,10 @@ export interface HoldfastNode {
   functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>>;
   /**
    * Calls back with the value of one variable at once and on each change. A module that is not
-   * there yet is waited for. Throws NOT_FOUND when the system does not exist. Returns the way to stop.
+   * there yet is waited for. `located` is told its location at once and when it may be another one, before its values are.
+   * Throws NOT_FOUND when the system does not exist. Returns the way to stop.
    */
-  bind(variable: ModuleName & { key: string }, listener: ValueListener): () => void;
+  bind(variable: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener): () => void;
   /** Log lines of a module, wherever it is controlled; `module` may also be its id. Throws NOT_FOUND. */
   debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
   /** Triggers in the systems of every location that this node knows, with what it remembers of them. */
@@ -250,6 +254,8 @@ export interface ModuleStatus {
   module: string;
   values: Record<string, Json>;
   epoch: Epoch | null;
+  /** Of what another node was asked for: since how many milliseconds it stands still there; null: it does not. */
+  ageMs?: number | null;
 }
 
 export interface StatusChange {

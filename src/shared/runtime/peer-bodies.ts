@@ -65,7 +65,12 @@ export const expireAnswer = z.array(z.string());
 export const triggerBody = z.strictObject({ location: id, instance: instanceIdSchema, call: z.string().max(100) });
 export const triggerAnswer = z.string().max(100);
 
-export const statusAnswer = z.object({ values: z.record(z.string(), jsonValueSchema), epoch: epoch.nullable() });
+/** Milliseconds since when values stand still at who says so; null: they do not. */
+const ageMs = z.number().min(0).nullable();
+
+export const statusAnswer = z.object({ values: z.record(z.string(), jsonValueSchema), epoch: epoch.nullable(), ageMs: ageMs.default(null) });
+
+export const stalenessBody = z.strictObject({ location: id, ageMs });
 
 export const functionsAnswer = z.record(
   z.string(),

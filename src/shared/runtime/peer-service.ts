@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { TokenBucket } from '../api/token-bucket.ts';
 import type { CancelSignal } from '../foundation/cancel.ts';
+import { Counts } from '../foundation/counts.ts';
 import type { Json } from '../foundation/json.ts';
 import type { PostType, RequestKind } from '../link/frames.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -11,6 +12,7 @@ import type { Log } from '../ports/log.ts';
 import type { CommandDesk } from './command-desk.ts';
 import { cancellerOf } from './commands-in-flight.ts';
 import type { Target } from './directory.ts';
+import type { Freshness } from './freshness.ts';
 import type { ModuleLine, ModuleLines } from './module-lines.ts';
 import { execBody, expireBody, logBody, modulesBody, readBody, reloadBody, targetBody, triggerBody, wantedBody, watchedBody } from './peer-bodies.ts';
 import type { ModulesBy, ReloadedBy } from './proxy.ts';
@@ -35,6 +37,8 @@ export interface PeerServiceOptions {
   desk: CommandDesk;
   board: StatusBoard;
   lines: ModuleLines;
+  /** Of what the peer may watch. Absent: it watches nothing here. */
+  freshness?: Pick<Freshness, 'ageMs' | 'onChange'>;
   post(type: PostType, body: Json, options?: { conflateKey?: string }): void;
 }
 
@@ -51,13 +55,18 @@ export class PeerService {
   readonly #options: PeerServiceOptions;
   /** What the peer wants to be told, with the way to stop. */
   readonly #told = new Map<string, () => void>();
+  /** Locations of the modules that it watches. */
+  readonly #watched = new Counts();
 
   constructor(options: PeerServiceOptions) {
     this.#options = options;
+    options.freshness?.onChange((location) => {
+      if (this.#watched.has(location)) this.#tellStaleness(location);
+    });
   }
 
   async request(kind: ModuleKind, body: Json, context: Context): Promise<Json> {
-    const { board, desk } = this.#options;
+    const { board, desk, freshness } = this.#options;
     switch (kind) {
       case 'exec':
         return this.#exec(body, context);
@@ -66,7 +75,7 @@ export class PeerService {
       case 'status': {
         const { location, module } = this.#target(body);
         const { values, epoch } = board.module(location, module);
-        return { values, epoch: epoch === null ? null : { ...epoch } };
+        return { values, epoch: epoch === null ? null : { ...epoch }, ageMs: freshness?.ageMs(location) ?? null };
       }
       case 'functions': {
         const target = this.#target(body);
@@ -87,14 +96,19 @@ export class PeerService {
         return desk.serveTrigger(call, context);
       }
       case 'watch':
-        return this.#tell('watch', this.#target(body), (target) => this.#watch(target));
+        return this.#tell('watch', body, (target) => this.#watch(target));
       case 'debug':
-        return this.#tell('debug', this.#target(body), (target) => this.#debug(target));
+        return this.#tell('debug', body, (target) => this.#debug(target));
       case 'unwatch':
         return this.#stopTelling('watch', readBody(targetBody, body));
       case 'ignore':
         return this.#stopTelling('debug', readBody(targetBody, body));
     }
+  }
+
+  /** The link carries messages, maybe of the same session as before: what was said of other locations may have been overtaken by its cut. */
+  opened(): void {
+    for (const location of this.#watched.keys()) this.#tellStaleness(location);
   }
 
   /** The session is over: the peer asks again in the next one. */
@@ -223,8 +237,10 @@ export class PeerService {
     return this.#options.passesOn && location !== this.#options.location;
   }
 
-  #tell(topic: string, target: Target, begin: (target: Target) => () => void): null {
-    const key = keyOf(topic, target);
+  #tell(topic: string, body: Json, begin: (target: Target) => () => void): null {
+    const target = this.#target(body);
+    // As it was asked for: who does not know yet that the module has moved says so again when it does.
+    const key = keyOf(topic, readBody(targetBody, body));
     if (this.#told.has(key)) return null;
     if (this.#told.size >= limits.linkSubscriptions) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'modules may be followed over one link', limit: limits.linkSubscriptions });
@@ -240,9 +256,11 @@ export class PeerService {
     return null;
   }
 
-  /** What is known, before the answer, and each change. */
+  /** What is known, before the answer, and each change. First of all: what stands still must not pass for fresh. */
   #watch({ location, module }: Target): () => void {
-    const { board, post } = this.#options;
+    const { board, freshness, post } = this.#options;
+    const isFirst = this.#watched.add(location);
+    if (isFirst || (freshness?.ageMs(location) ?? null) !== null) this.#tellStaleness(location);
     const send = ({ key, value, revision, epoch }: StatusReport): void =>
       post(
         'watched',
@@ -250,7 +268,16 @@ export class PeerService {
         { conflateKey: `watched\n${location}\n${module}\n${key}` },
       );
     for (const value of board.valuesOf(location, module)) send(value);
-    return board.watch(location, module, send);
+    const stop = board.watch(location, module, send);
+    return () => {
+      stop();
+      this.#watched.remove(location);
+    };
+  }
+
+  #tellStaleness(location: string): void {
+    const { freshness, post } = this.#options;
+    if (freshness !== undefined) post('staleness', { location, ageMs: freshness.ageMs(location) }, { conflateKey: `staleness\n${location}` });
   }
 
   #debug(target: Target): () => void {

@@ -1,4 +1,5 @@
 import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
+import { Counts } from '../foundation/counts.ts';
 import type { Json } from '../foundation/json.ts';
 import { isLinkLoss } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
@@ -42,6 +43,8 @@ const keyOf = (topic: Topic, { location, module }: Target): string => `${topic}\
 export class PeerSubscriptions {
   readonly #options: PeerSubscriptionsOptions;
   readonly #all = new Map<string, Subscription>();
+  /** Of what is held, by topic. */
+  readonly #locations = { watch: new Counts(), debug: new Counts() };
   #session = 0;
   #retry: Timer | null = null;
 
@@ -55,12 +58,14 @@ export class PeerSubscriptions {
     const subscription = this.#all.get(key) ?? { topic, target, holders: new Set(), answered: false, placed: false, busy: false };
     this.#all.set(key, subscription);
     const holder = (): void => answered();
+    if (subscription.holders.size === 0) this.#locations[topic].add(target.location);
     subscription.holders.add(holder);
     if (subscription.answered) holder();
     this.#settle(subscription);
     return () => {
       if (!subscription.holders.delete(holder) || subscription.holders.size > 0) return;
       subscription.answered = false;
+      this.#locations[topic].remove(target.location);
       this.#options.released?.(topic, target);
       this.#settle(subscription);
     };
@@ -68,6 +73,11 @@ export class PeerSubscriptions {
 
   holds(topic: Topic, target: Target): boolean {
     return (this.#all.get(keyOf(topic, target))?.holders.size ?? 0) > 0;
+  }
+
+  /** Is something of a module of this location held? */
+  holdsAt(topic: Topic, location: string): boolean {
+    return this.#locations[topic].has(location);
   }
 
   /** The link carries requests. */

@@ -30,6 +30,8 @@ export interface HostEnd {
   reason: string;
   /** What the process could still say. */
   words: LastWords | null;
+  /** It ran and ended without a word, and not because of this node: the modules that had calls under way, by key. null: otherwise. */
+  atWork: readonly string[] | null;
 }
 
 /** Messages that are answered, without the id that `ask` adds. */
@@ -102,7 +104,7 @@ export class HostPeer {
     // Whoever waited for something else meanwhile does not know yet.
     if (this.#isGone) return Promise.resolve(null);
     return new Promise((resolve) => {
-      const id = this.#pending.add({ dueMs: Infinity, answer: resolve, giveUp: () => resolve(null), lost: () => resolve(null) });
+      const id = this.#pending.add({ dueMs: Infinity, of: null, answer: resolve, giveUp: () => resolve(null), lost: () => resolve(null) });
       this.post({ ...question, id });
     });
   }
@@ -115,7 +117,7 @@ export class HostPeer {
     return new Promise((resolve, reject) => {
       const aborted = (): void => this.#giveUp(id, 'CANCELLED');
       const dueMs = deadlineMs + LATE_MS;
-      const id = this.#pending.add(new PendingCall({ module, dueMs, signal, aborted, resolve, reject }));
+      const id = this.#pending.add(new PendingCall({ location, module, dueMs, signal, aborted, resolve, reject }));
       this.#late.watch(dueMs);
       this.post({ t: 'exec', id, location, module, method, args, epoch, deadlineMs, user });
     });
@@ -198,6 +200,10 @@ export class HostPeer {
     }
   }
 
+  #atWork(): string[] {
+    return Array.from(new Set(this.#pending.values().flatMap(({ of }) => of ?? [])));
+  }
+
   #ended(exit: string, output: string): void {
     this.#isGone = true;
     this.#heartbeat.cancel();
@@ -207,12 +213,13 @@ export class HostPeer {
     // Its own words know whose code it was, also when the node ended it at the same moment.
     const { hide } = this.#events;
     const reason = hide(words?.problem ?? this.#killed ?? exit);
+    const atWork = words === null && this.#killed === null && this.#ready ? this.#atWork() : null;
     if (this.#killed !== 'closed') {
-      this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, output: hide(output) });
+      this.#log.error('driver-host-ended', { reason, exit, culprit: words?.culprit ?? null, atWork, output: hide(output) });
     }
     const fate = this.#ready ? 'unknown' : 'not-sent';
     for (const [id] of this.#pending.entries()) this.#pending.take(id)?.lost(fate);
-    this.#events.ended({ reason, words });
+    this.#events.ended({ reason, words, atWork });
   }
 }
 

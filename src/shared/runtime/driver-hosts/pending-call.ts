@@ -7,6 +7,8 @@ import type { Answer } from './messages.ts';
 export interface Pending {
   /** Monotonic milliseconds; `Infinity`: as long as the process lives. */
   readonly dueMs: number;
+  /** Whose code runs for it: location and module, with a slash between; null: that of no module alone. */
+  readonly of: string | null;
   answer(message: Answer): void;
   /** Nobody waits any more. */
   giveUp(code: 'CANCELLED' | 'DEADLINE'): void;
@@ -15,6 +17,7 @@ export interface Pending {
 }
 
 interface PendingCallOptions {
+  location: string;
   module: string;
   dueMs: number;
   signal: CancelSignal;
@@ -23,6 +26,9 @@ interface PendingCallOptions {
   resolve(value: Json): void;
   reject(error: HoldfastError): void;
 }
+
+/** As driver hosts name a module of a location. */
+export const keyOf = ({ location, module }: { location: string; module: string }): string => `${location}/${module}`;
 
 /** A call of a method in a driver host. Settled once. */
 export class PendingCall implements Pending {
@@ -35,6 +41,10 @@ export class PendingCall implements Pending {
 
   get dueMs(): number {
     return this.#options.dueMs;
+  }
+
+  get of(): string {
+    return keyOf(this.#options);
   }
 
   answer(message: Answer): void {

@@ -5,6 +5,7 @@ import { limits } from '../../model/limits.ts';
 import type { Epoch } from '../../model/control.ts';
 import type { ModuleSnapshot, ModuleSpec } from '../../ports/device-link.ts';
 import type { Slot } from './host-pool.ts';
+import { keyOf } from './pending-call.ts';
 
 /** A module and the driver host that it belongs to. */
 export interface Placed {
@@ -73,6 +74,12 @@ export function bySlot(modules: Placed[]): Map<Slot, Placed[]> {
     else group.push(placed);
   }
   return groups;
+}
+
+/** The modules of a host, of all locations. */
+export function keysAt(locations: Iterable<Location>, slot: Slot): string[] {
+  const there = (location: Location): Placed[] => [...location.modules.values()].filter((placed) => placed.slot === slot);
+  return [...locations].flatMap((location) => there(location).map(({ spec }) => keyOf({ location: location.id, module: spec.id })));
 }
 
 /** Each batch is for one host: no round trip per module, and no message that holds the pipe. */

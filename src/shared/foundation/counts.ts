@@ -1,0 +1,27 @@
+/** How often each key is there. */
+export class Counts {
+  readonly #counts = new Map<string, number>();
+
+  /** True: it was not there before. */
+  add(key: string): boolean {
+    const count = this.#counts.get(key) ?? 0;
+    this.#counts.set(key, count + 1);
+    return count === 0;
+  }
+
+  /** True: it is not there any more. */
+  remove(key: string): boolean {
+    const count = this.#counts.get(key) ?? 0;
+    if (count > 1) this.#counts.set(key, count - 1);
+    else this.#counts.delete(key);
+    return count === 1;
+  }
+
+  has(key: string): boolean {
+    return this.#counts.has(key);
+  }
+
+  keys(): Iterable<string> {
+    return this.#counts.keys();
+  }
+}
