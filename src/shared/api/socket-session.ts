@@ -1,6 +1,7 @@
 import { Canceller } from '../foundation/cancel.ts';
 import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { recordedAs } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import type { ClientSocket, ClientSocketHandler } from '../ports/client-socket.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -229,7 +230,9 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   #refused(cmd: SocketCommandName, input: unknown, error: HoldfastError): void {
     this.#deps.refused(error, { who: this.caller.id, what: `socket ${cmd}`, remote: this.#remote });
     // What is no valid parameter may be anything, such as a key in the wrong place.
-    if (cmd === 'exec') this.#audit(cmd, socketCommands[cmd].request.safeParse(input).data ?? null, { result: error.code });
+    if (cmd !== 'exec') return;
+    const asked = socketCommands[cmd].request.safeParse(input).data ?? null;
+    this.#audit(cmd, asked, { result: error.code }, recordedAs('command', error.status));
   }
 
   #bind(id: RequestId, request: SocketRequest<'bind'>): void {
@@ -308,7 +311,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request), served_by: servedBy });
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
-      this.#audit('exec', request, { result: this.#fail(id, 'exec', error).code, requestId });
+      const { code, status } = this.#fail(id, 'exec', error);
+      this.#audit('exec', request, { result: code, requestId }, recordedAs('command', status));
     } finally {
       this.#ended(number, length);
     }
@@ -404,11 +408,11 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     this.#close(POLICY, 'reads-too-slowly');
   }
 
-  #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome): void {
+  #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome, word: 'command' | 'refused' = 'command'): void {
     const { id: who, user, role } = this.caller;
     const params = asked === null ? null : { sys: asked.sys, mod: asked.mod, index: asked.index, name: asked.name };
     const location = asked === null ? null : this.#deps.node.locationOfNamed({ system: asked.sys, module: asked.mod, index: asked.index });
-    this.#deps.log.info('command', { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
+    this.#deps.log.info(word, { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────
