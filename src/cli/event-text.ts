@@ -25,6 +25,8 @@ const sentences: Readonly<Record<string, (facts: Facts) => string>> = {
   'access-refused': ({ what, reason, remote }) => `${text(what)} → ${text(reason)}, from ${text(remote)}`,
 };
 
+/** The kinds of which each event is a request and what came of it. */
+const records = new Set<string>(['audit', 'command', 'refused']);
 const hidden = new Set(['id', 'kind', 'event', 'time', 'location', 'who', 'requestId']);
 
 function what(event: EventView): string {
@@ -32,12 +34,12 @@ function what(event: EventView): string {
   if (sentence !== undefined) return sentence(event);
   const shown = Object.entries(event).filter(([name, value]) => !hidden.has(name) && value !== null);
   const facts = shown.map(([name, value]) => `${name}=${text(value)}`).join(' ');
-  return event.kind === 'audit' || event.kind === 'command' ? facts : `${event.event} ${facts}`.trim();
+  return records.has(event.kind) ? facts : `${event.event} ${facts}`.trim();
 }
 
 const worrying = new Set([
   'location-not-made', 'link-down', 'link-refused', 'module-problem', 'driver-host-ended', 'driver-isolated',
-  'modules-not-started', 'modules-cancelled', 'access-refused',
+  'modules-not-started', 'modules-cancelled', 'access-refused', 'refused',
 ]);
 
 function kindCell({ kind, event }: EventView): Cell {

@@ -26,9 +26,9 @@ const PAGE = 500;
 export function addEvents(program: Command, session: Session): void {
   program
     .command('events')
-    .description('what happened at this server, oldest first; `--kind audit`: who changed what; `--kind command`: who ran what')
+    .description('what happened at this server, oldest first; `--kind audit`: who changed what; `--kind command`: who ran what; `--kind refused`: who may not')
     .option('-f, --follow', 'keep printing what happens, also after the server was away')
-    .option('--kind <kinds>', 'only these, separated by commas: control, link, driver, audit, command …')
+    .option('--kind <kinds>', 'only these, separated by commas: control, link, driver, audit, command, refused …')
     .option('--location <id>', 'only of this location')
     .addOption(new Option('--since <when>', 'such as 90s, 15m, 2h, 3d, a date, or the id of an event').argParser(pointInTime))
     .addOption(new Option('-n, --limit <count>', `the newest so many (without --since, ${STANDARD})`).argParser(wholeNumber))

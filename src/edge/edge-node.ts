@@ -328,6 +328,8 @@ export class EdgeNode implements HoldfastNode {
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
   readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
+  readonly locationOfSystem = (id: string): string | null => this.#directory.locationOfSystem(id);
+  readonly locationsOfSystem = (id: string): string[] => this.#directory.locationsOfSystem(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
     return this.#control?.onChange(listener) ?? ((): void => undefined);
@@ -339,10 +341,6 @@ export class EdgeNode implements HoldfastNode {
 
   announceOrigin(origin: string): void {
     this.#origins.set(origin);
-  }
-
-  locationOfSystem(system: string): string | null {
-    return this.#directory.locationOfSystem(system);
   }
 
   links(): LinkView[] {

@@ -7,6 +7,7 @@ import type { Clock } from '../shared/ports/clock.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { LocationControl } from '../shared/runtime/location-control.ts';
 import type { LocationView, OrderRequest, OrderResult } from '../shared/runtime/node.ts';
+import { passOrderOn } from '../shared/runtime/orders.ts';
 import type { PeerLink } from '../shared/runtime/peer-link.ts';
 import { until } from '../shared/runtime/until.ts';
 
@@ -14,8 +15,8 @@ export interface EdgeOrderOptions {
   id: string;
   clock: Clock;
   log: Log;
-  peer: PeerLink;
-  control: LocationControl<EdgeControl, EdgeEvent, FromEdge, EdgeTimer>;
+  peer: Pick<PeerLink, 'state' | 'request'>;
+  control: Pick<LocationControl<EdgeControl, EdgeEvent, FromEdge, EdgeTimer>, 'state' | 'post' | 'onChange'>;
   view(location: string): LocationView | null;
 }
 
@@ -25,9 +26,8 @@ export async function carryOutOrder(options: EdgeOrderOptions, request: OrderReq
   const before = view(request.location);
   if (before === null) throw new HoldfastError('NOT_FOUND', { kind: 'location', id: request.location });
   if (peer.state === 'open') {
-    const { location, kind, by, dryRun } = request;
-    const summary = await peer.request('order', { location, kind, by, dryRun }, { signal, timeoutMs: limits.orderMs });
-    return { before, after: view(request.location) ?? before, summary: typeof summary === 'string' ? summary : '' };
+    const summary = await passOrderOn(peer, { ...request, entry: id }, signal);
+    return { before, after: view(request.location) ?? before, summary };
   }
   const refusal = request.kind === 'takeover' ? refuseOverride(control.state) : 'the master cannot be reached; only `takeover` works here';
   if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: request.location, reason: refusal });

@@ -9,6 +9,8 @@ import type { CommandDesk } from '../shared/runtime/command-desk.ts';
 import type { Directory } from '../shared/runtime/directory.ts';
 import type { Freshness } from '../shared/runtime/freshness.ts';
 import type { ModuleLines } from '../shared/runtime/module-lines.ts';
+import type { OrderRequest, OrderResult } from '../shared/runtime/node.ts';
+import { serveOrder } from '../shared/runtime/orders.ts';
 import type { PeerLink } from '../shared/runtime/peer-link.ts';
 import { hearLine, isModuleKind, PeerService } from '../shared/runtime/peer-service.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -32,7 +34,7 @@ export interface EdgeHandlersOptions {
   clock: Clock;
   /** What this edge tells because it was asked. */
   subscriptions: () => PeerSubscriptions;
-  order(body: Json, signal: CancelSignal): Promise<Json>;
+  order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult>;
   /** The edge tells where its clients reach it. */
   onOrigin(body: Json): void;
   /** The edge tells what a trigger has done. */
@@ -53,7 +55,7 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
       if (isModuleKind(kind)) return service.request(kind, body, context);
       switch (kind) {
         case 'order':
-          return options.order(body, context.signal);
+          return serveOrder(options, body, context.signal);
         case 'certificate':
           if (options.certify === undefined) throw new HoldfastError('UNKNOWN_TYPE', { type: kind });
           return { chain: await options.certify(location, parseCertificateRequest(body)) };

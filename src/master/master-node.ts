@@ -1,7 +1,6 @@
 import { EPOCH_ZERO, nextEpoch } from '../shared/control/epoch.ts';
 import { type ControlTimings, defaultTimings } from '../shared/control/lease.ts';
 import type { CancelSignal } from '../shared/foundation/cancel.ts';
-import type { Json } from '../shared/foundation/json.ts';
 import { Scope } from '../shared/foundation/scope.ts';
 import type { EdgeDocument } from '../shared/model/documents.ts';
 import type { Epoch } from '../shared/model/control.ts';
@@ -28,7 +27,6 @@ import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts'
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
-import { parseOrder } from '../shared/runtime/orders.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
@@ -295,6 +293,8 @@ export class MasterNode implements HoldfastNode {
   readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
   readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
   readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
+  readonly locationOfSystem = (id: string): string | null => this.#directory.locationOfSystem(id);
+  readonly locationsOfSystem = (id: string): string[] => this.#directory.locationsOfSystem(id);
 
   onControl(listener: (event: ControlEvent) => void): () => void {
     this.#controlListeners.add(listener);
@@ -310,10 +310,6 @@ export class MasterNode implements HoldfastNode {
   announceOrigin(origin: string): void {
     this.#origin = origin;
     for (const { origins } of this.#locations.values()) origins.set(origin);
-  }
-
-  locationOfSystem(system: string): string | null {
-    return this.#directory.locationOfSystem(system);
   }
 
   links(): LinkView[] {
@@ -346,7 +342,7 @@ export class MasterNode implements HoldfastNode {
         lines: this.#lines,
         freshness: this.freshness,
         subscriptions: () => location.subscriptions,
-        order: (body, signal) => this.#orderFromEdge(document.id, body, signal),
+        order: (request, signal) => this.order(request, signal),
         onOrigin: (body) => location.origins.heard(body),
         onTrigger: (body) => location.triggers.hear(body),
         onCommit: (body) => location.hearCommit(body),
@@ -485,12 +481,5 @@ export class MasterNode implements HoldfastNode {
     const peer = this.#locations.get(value.location)?.peer;
     const report = this.#board.set(value);
     if (report !== null && peer !== undefined) sendStatus(peer, report);
-  }
-
-  async #orderFromEdge(location: string, body: Json, signal: CancelSignal): Promise<Json> {
-    const request = parseOrder(body);
-    // An edge acts on its own location only.
-    if (request.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `an order for ${location}` });
-    return (await this.order(request, signal)).summary;
   }
 }

@@ -166,7 +166,7 @@ export class World {
     if (node === null) return;
     this.trace.add('operator', kind, { location: id, at: at.id });
     this.#wish(async () => {
-      await node.order({ location: id, kind, by: 'operator', dryRun: false }, new AbortController().signal);
+      await node.order({ location: id, kind, by: 'operator', requestId: 'sim', dryRun: false }, new AbortController().signal);
     });
   }
 

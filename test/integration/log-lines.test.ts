@@ -25,7 +25,7 @@ it.each([
   expect(await logged(`log.info('first'); log.child({ a: 1 }).info('audit'); ${end}`)).toEqual(['first', 'audit']);
 });
 
-it.each(['audit', 'command', 'command-served'])('writes everything but lines such as %s at once, and what was said before it', async (word) => {
+it.each(['audit', 'command', 'command-served', 'refused'])('writes everything but lines such as %s at once, and what was said before it', async (word) => {
   const said = `log.info('${word}'); log.debug('not'); log.info('second'); log.info('${word}'); process.kill(process.pid, 'SIGKILL');`;
   expect(await logged(said)).toEqual([word, 'second']);
 });

@@ -103,9 +103,13 @@ it('systems and modules are started and stopped from both servers of a location,
   expect(await atBerlin.call(routes.moduleStart, of(6))).toMatchObject({ changed: 1 });
   await until(() => works(6), 6);
   await expect(atLisbon.call(routes.systemStop, { params: { id: 'sys-berlin' } })).rejects.toMatchObject({ code: 'MASTER_ONLY' });
+  await atBerlin.call(routes.takeover, { params: { id: 'berlin' }, body: { dry_run: true } });
   // Who asked is written down at both.
-  const audited = (await world.client.call(routes.eventList, { query: { kind: 'audit', limit: 500 } })).events.filter(({ what }) => what === 'wanted');
-  expect(audited).toMatchObject(Array.from({ length: 3 }, () => ({ who: expect.stringMatching(/^key-/) as string, result: 'ok' })));
+  const audited = async (what: string) =>
+    (await world.client.call(routes.eventList, { query: { kind: 'audit', location: 'berlin', limit: 500 } })).events.filter((event) => event['what'] === what);
+  const who = expect.stringMatching(/^key-/) as string;
+  expect(await audited('wanted')).toMatchObject(Array.from({ length: 3 }, () => ({ who, result: 'ok' })));
+  expect(await audited('order')).toMatchObject([{ who, via: 'berlin', method: 'takeover', dryRun: true, result: 'ok' }]);
 });
 
 it('a module is unloaded and loaded, and a system is read anew, also from another location', { timeout: 90_000 }, async () => {

@@ -54,7 +54,7 @@ describe('from an edge, through the master, to another edge', () => {
     const answer = nodeOf(t.edge('b')).exec({ ...display('b'), method: 'set', args: [9], user: 'anna', timeoutMs: 5_000 }, never);
     await t.run('1s');
     expect(await answer).toEqual({ value: 9, servedBy: t.master.seat.id });
-    const order = nodeOf(t.edge('b')).order({ location: 'b', kind: 'handback', by: 'anna', dryRun: false }, never);
+    const order = nodeOf(t.edge('b')).order({ location: 'b', kind: 'handback', by: 'anna', requestId: 'r', dryRun: false }, never);
     await t.until(() => t.writers('b').includes('edge'), '10s');
     await t.run('3s');
     expect((await order).after.holder).toBe('edge');

@@ -54,6 +54,25 @@ describe('an edge and its master', () => {
     expect(t.master.view('a')).toMatchObject({ holder: 'edge', state: 'standby', epoch: { number: 4 } });
   });
 
+  it('the history of the edge says under which epoch the master holds, as soon as it hears of it', async () => {
+    const t = await Town.settled({ a: available });
+    t.order('a', 'takeover');
+    await t.run('3s');
+    t.order('a', 'handback');
+    await t.run('3s');
+    const history = (await t.edge('a').seat.node?.history('a', 100))?.toReversed() ?? [];
+    const rows = history.map(({ state, holder, epoch, reason }) => [state, holder, epoch.number, reason]);
+    expect(rows.slice(rows.findIndex(([state]) => state === 'holding'))).toEqual([
+      ['holding', 'edge', 2, 'master-loading'], ['releasing', 'master', 2, 'operator-takeover'], ['standby', 'master', 2, 'operator-takeover'],
+      ['standby', 'master', 3, 'operator-takeover'], ['claiming', 'edge', 4, 'operator-handback'], ['holding', 'edge', 4, 'operator-handback'],
+    ]);
+    // The next boot reads it back: nothing of it is a time of its own.
+    t.edge('a').crash();
+    t.edge('a').boot();
+    await t.run('20s');
+    expect(t.edge('a').view('a')).toMatchObject({ holder: 'edge', state: 'holding', dualControlSeconds: 0 });
+  });
+
   it('an edge boots alone from its own store and drives', async () => {
     const t = await Town.settled({ a: available });
     t.link('a').cut();
@@ -361,7 +380,7 @@ describe('orders', () => {
     const { node } = t.master.seat;
     if (node === null) throw new Error('the master runs');
     const end = (ended: string): void => void Object.assign(result, { ended, seconds: (t.world.timeline.nowMs - fromMs) / 1_000 });
-    node.order({ location: 'a', kind, by: 'anna', dryRun: false }, new AbortController().signal).then(
+    node.order({ location: 'a', kind, by: 'anna', requestId: 'r', dryRun: false }, new AbortController().signal).then(
       ({ summary }) => end(summary),
       (error: unknown) => end(error instanceof HoldfastError ? `${error.code} ${JSON.stringify(error.facts)}` : String(error)),
     );

@@ -125,6 +125,8 @@ export class FakeNode implements HoldfastNode {
   readonly functionsOfModules = new Map<string, ModuleFunction>([['power', { arity: 1, params: { state: { type: 'boolean' } }, order: ['state'] }]]);
   /** Locations of modules and systems, by id. */
   readonly located = new Map<string, string>();
+  /** Locations of systems whose modules are of others, by id. */
+  readonly spread = new Map<string, string[]>();
   /** How old the values of a location are; without an entry they are fresh. */
   readonly ages = new Map<string, number>();
   /** How old status is that was asked of another node; null: none was asked. */
@@ -363,6 +365,11 @@ export class FakeNode implements HoldfastNode {
 
   locationOfSystem(system: string): string | null {
     return this.located.get(system) ?? null;
+  }
+
+  locationsOfSystem(system: string): string[] {
+    const location = this.locationOfSystem(system);
+    return this.spread.get(system) ?? (location === null ? [] : [location]);
   }
 
   links(): LinkView[] {

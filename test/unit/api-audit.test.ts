@@ -12,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.close());
 
-const { url, as, get } = requestsTo(() => server);
+const { url, as, get, post } = requestsTo(() => server);
 const API = '/api/engine/v2';
 const send = async (method: string, path: string, body?: unknown): Promise<number> => {
   const json = body === undefined ? {} : { body: JSON.stringify(body) };
@@ -51,9 +51,11 @@ describe('the audit of an applied text', () => {
 describe('the audit of a document', () => {
   it('names the piece of metadata', async () => {
     expect(await send('PUT', '/metadata/sys-1', { name: 'floor', details: { plan: 'secret-plan' } })).toBe(200);
-    expect(await last()).toMatchObject({ name: 'floor', result: 'ok' });
+    expect(await last()).toMatchObject({ name: 'floor', location: 'edge-1', result: 'ok' });
     expect(await send('DELETE', '/metadata/sys-1?name=floor')).toBe(202);
-    expect(await last()).toMatchObject({ name: 'floor', result: 'ok' });
+    expect(await last()).toMatchObject({ name: 'floor', location: 'edge-1', result: 'ok' });
+    expect(await send('PUT', '/metadata/zone-1', { name: 'floor', details: {} })).toBe(200);
+    expect(await last()).toMatchObject({ name: 'floor', location: null, result: 'ok' });
     expect(await send('DELETE', '/metadata/sys-1?name=none')).toBe(404);
     expect(await last()).toMatchObject({ name: 'none', result: 'NOT_FOUND' });
     expect(JSON.stringify(await audits())).not.toContain('secret-plan');
@@ -92,6 +94,26 @@ describe('the audit of a document', () => {
     expect(await audits('&location=edge-1')).toMatchObject([{ ...what, location: 'edge-1', from: 'edge-2' }]);
   });
 
+  it('of a start or stop of a system is found at each location of it, and at the master of one that has none', async () => {
+    const { spread } = server.node;
+    const requests = [`${API}/systems/:id/stop`, `${API}/systems/:id/start`, `${API}/systems/:id/expire`, '/control/api/systems/:id/stop'];
+    const ask = async (): Promise<void> => {
+      for (const path of requests) expect((await post(path.replace(':id', 'sys-1'))).status).toBe(200);
+    };
+    spread.set('sys-1', ['edge-1', 'edge-2']);
+    await ask();
+    spread.set('sys-1', ['master']);
+    await ask();
+    const found = requests.map((path) => ({ what: `POST ${path}`, params: { id: 'sys-1' }, result: 'ok' }));
+    for (const location of ['edge-1', 'edge-2', 'master']) expect(await audits(`&location=${location}`)).toMatchObject(found);
+    // Whoever reaches too many locations does not fill the log with one request.
+    spread.set('sys-1', Array.from({ length: limits.namedDocuments + 5 }, (_, i) => `edge-n${i}`));
+    await post(`${API}/systems/sys-1/stop`);
+    expect(server.log.filter(({ event, facts }) => event === 'audit' && String(facts['location']).startsWith('edge-n'))).toHaveLength(limits.namedDocuments);
+    await post(`${API}/systems/sys-none/stop`);
+    expect(await last()).toMatchObject({ location: null, result: 'NOT_FOUND' });
+  });
+
   it('of a request that is cancelled says its location', async () => {
     const times = { sinceMs: 0, ageMs: 0, leftMs: null };
     server.node.inFlight.push({ id: 'r-1', user: 'anna', location: 'edge-1', module: 'mod-1', method: 'on', entry: 'm', via: null, at: 'm', ...times });
@@ -114,4 +136,41 @@ it('the record of a command that was cancelled names who did it, with their cred
   expect(await send('POST', '/modules/mod-1/exec/power', [])).toBe(409);
   const { events } = (await (await get(`${API}/events/log?kind=command`)).json()) as { events: Record<string, unknown>[] };
   expect(events).toMatchObject([{ who: server.keys.admin.split('.')[0], result: 'COMMAND_CANCELLED', cancelledBy: { user: 'olga', who: 'token-olga' } }]);
+});
+
+it('a command that runs under an id of its own is answered, and on record, under that one', async () => {
+  server.node.methods.set('power', async ({ renamed }) => (renamed?.('own-1'), null));
+  server.node.methods.set('fail', async ({ renamed }) => {
+    renamed?.('own-2');
+    throw new HoldfastError('DEVICE_OFFLINE', { module: 'mod-1' });
+  });
+  const headers = { ...as('admin'), 'x-request-id': 'given' };
+  const older = JSON.stringify({ module: 'Display', index: 1, method: 'power', args: [] });
+  const answers = [
+    await post(`${API}/modules/mod-1/exec/power`, '[]', headers),
+    await post(`${API}/systems/sys-1/Display_1/power`, '[]', headers),
+    await post('/control/api/systems/sys-1/exec', older, headers),
+    await post(`${API}/systems/sys-1/Display_1/fail`, '[]', headers),
+    await post(`${API}/edges/edge-1/pause`, '{}', headers),
+  ];
+  const ids = ['own-1', 'own-1', 'own-1', 'own-2', 'given'];
+  expect(answers.map((answer) => answer.headers.get('x-request-id'))).toEqual(ids);
+  expect(server.log.filter(({ event }) => event === 'command' || event === 'audit').map(({ facts }) => facts['requestId'])).toEqual(ids);
+});
+
+it('who is refused fills a shelf of their own, with what they asked for', async () => {
+  expect((await post(`${API}/edges/edge-1/pause`, '{}', {})).status).toBe(401);
+  expect((await post(`${API}/systems/sys-1/Display_1/power`, '[]', as('viewer'))).status).toBe(403);
+  expect((await post(`${API}/webhook/trig-1~sys-1/notify/wrong-secret-of-it`)).status).toBe(403);
+  const { events } = (await (await get(`${API}/events/log?kind=audit,command,refused`)).json()) as { events: Record<string, unknown>[] };
+  expect(events).toMatchObject([
+    { kind: 'refused', who: 'nobody', what: `POST ${API}/edges/:id/pause`, params: { id: 'edge-1' }, location: 'edge-1', status: 401, remote: '127.0.0.1' },
+    { kind: 'refused', who: server.keys.viewer.split('.')[0], role: 'viewer', what: `POST ${API}/systems/:id/:module/:method`, result: 'FORBIDDEN' },
+    { kind: 'refused', what: `POST ${API}/webhook/:id/notify/:secret`, result: 'WEBHOOK_REFUSED' },
+  ]);
+  const small = await startTestServer({ requestsPerMinute: 1 });
+  for (let i = 0; i < 2; i += 1) await fetch(`${small.http.origin}${API}/edges/edge-1/pause`, { method: 'POST', headers: { 'x-api-key': small.keys.admin } });
+  const audited = small.log.flatMap(({ event, facts }) => (event === 'audit' || event === 'refused' ? [[event, facts['result']]] : []));
+  expect(audited).toEqual([['audit', 'ok'], ['refused', 'RATE_LIMITED']]);
+  await small.close();
 });

@@ -133,7 +133,7 @@ describe('events over the API', () => {
     expect(await kinds('operator')).toEqual(['operator', 'link']);
     expect(await kinds('viewer')).toEqual(['link']);
     expect((await read(1, '?since=0', as('viewer')))[0]?.event).toBe('link');
-    for (const kind of ['audit', 'access', 'link,audit']) {
+    for (const kind of ['audit', 'access', 'refused', 'link,audit']) {
       expect([(await get(`${LOG}?kind=${kind}`, as('operator'))).status, (await get(`${EVENTS}?kind=${kind}`, as('viewer'))).status]).toEqual([403, 403]);
     }
   });

@@ -69,7 +69,7 @@ describe('a webhook', () => {
     await call(`${HOOK}/${SECRET}`);
     await call(`${HOOK}/${SECRET}-almost`);
     await call(HOOK, { 'x-webhook-secret': SECRET });
-    const audits = server.log.filter(({ event }) => event === 'command');
+    const audits = server.log.filter(({ event }) => event === 'command' || event === 'refused');
     expect(audits.map(({ facts }) => [facts['result'], facts['params']])).toMatchObject([['ok', { id: 'trig-1~sys-1' }], ['WEBHOOK_REFUSED', {}], ['ok', {}]]);
     expect(JSON.stringify(server.log)).not.toContain(SECRET);
   });

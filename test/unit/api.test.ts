@@ -76,7 +76,8 @@ describe('orders', () => {
   it('are carried out for who gave them, and show before and after', async () => {
     const answer = await server.client(server.keys.admin).call(routes.takeover, { params: { id: 'edge-1' } });
     expect([answer.before.holder, answer.after.holder, answer.after.epoch, answer.dry_run]).toEqual(['edge', 'master', '0.5', false]);
-    expect(server.node.orders).toEqual([{ location: 'edge-1', kind: 'takeover', by: server.keys.admin.split('.')[0], dryRun: false }]);
+    const [by] = server.keys.admin.split('.');
+    expect(server.node.orders).toEqual([{ location: 'edge-1', kind: 'takeover', by, who: by, requestId: expect.any(String) as string, dryRun: false }]);
   });
 
   it('change nothing as a dry run', async () => {
@@ -138,9 +139,8 @@ describe('systems', () => {
     expect(await answer.text()).toBe('3');
     expect(answer.headers.get('x-holdfast-served-by')).toBe('master-under-test');
     const [id] = server.keys.operator.split('.');
-    expect(server.node.execs).toEqual([
-      { system: 'sys-1', module: 'Display', index: 2, method: 'add', args: [1, 2], user: id, who: id, requestId: answer.headers.get('x-request-id'), timeoutMs: limits.requestMs },
-    ]);
+    const by = { user: id, who: id, requestId: answer.headers.get('x-request-id'), renamed: expect.any(Function) as () => void };
+    expect(server.node.execs).toEqual([{ system: 'sys-1', module: 'Display', index: 2, method: 'add', args: [1, 2], ...by, timeoutMs: limits.requestMs }]);
   });
 
   it('end a method that ignores its deadline', async () => {

@@ -195,6 +195,21 @@ it('who cancels a start of modules at the other end of a link is told there, wit
   expect(sent).toEqual([['modules', { location: 'berlin', action: 'cancel', modules: [], user: 'bob', who: 'token-bob', entry: 'node', requestId: 'r-1' }]]);
 });
 
+it('of two commands that bear one id at once, the second is told the one under which it runs', async () => {
+  const { desk, addModule } = await makeDesk({ route: { via: 'here', epoch: epoch(1) }, exec: (_, signal) => whenAborted(signal) });
+  await addModule('mod-1', 'Display');
+  await expect.poll(() => desk.count('sys', 'Display')).toBe(1);
+  const abort = new Canceller();
+  const told: string[] = [];
+  const call = { method: 'on', args: [], user: 'ada', requestId: 'r', renamed: (id: string) => void told.push(id), timeoutMs: 60_000 };
+  const first = desk.execModule({ id: 'mod-1', ...call }, abort.signal);
+  expect(told).toEqual([]);
+  const second = desk.exec({ system: 'sys', module: 'Display', index: 1, ...call }, abort.signal);
+  expect([told, desk.requests().map(({ id }) => id)]).toEqual([['r-1'], ['r', 'r-1']]);
+  abort.abort();
+  expect((await Promise.allSettled([first, second])).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+});
+
 it('a command that goes over a link takes along whose credential it was, where that is known', async () => {
   const bodies: Json[] = [];
   const request = async (_: string, body: Json): Promise<Json> => (bodies.push(body), { value: null, servedBy: 'berlin' });

@@ -54,6 +54,20 @@ async function setUp() {
   return { store, directory, change, specs };
 }
 
+it('a system is of its own location and of those of its modules, and of the master when there are none', async () => {
+  const { directory, change } = await setUp();
+  expect(directory.locationsOfSystem('sys-none')).toEqual([]);
+  expect(directory.locationsOfSystem('sys-1')).toEqual(['master']);
+  await change({ id: 'mod-display', type: 'mod', edge_control_id: 'berlin' });
+  expect(directory.locationsOfSystem('sys-1')).toEqual(['master', 'berlin']);
+  await change({ id: 'sys-1', type: 'sys', edge_control_id: 'lisbon' });
+  expect(directory.locationsOfSystem('sys-1')).toEqual(['lisbon', 'berlin']);
+  await change({ id: 'sys-1', type: 'sys', edge_control_id: null, modules: ['mod-display'] });
+  expect(directory.locationsOfSystem('sys-1')).toEqual(['berlin']);
+  await change({ id: 'sys-1', type: 'sys', modules: [] });
+  expect(directory.locationsOfSystem('sys-1')).toEqual(['master']);
+});
+
 describe('settings, first hit wins', () => {
   it('module, system, zones in the order of the list, driver for logic; module and driver for devices', async () => {
     const { specs } = await setUp();

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createMemoryEvents } from '../../src/shared/adapters/store-memory/memory-events.ts';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
-import { type EventKind, eventKinds, eventTable, kindNames } from '../../src/shared/model/events.ts';
+import { type EventKind, eventKinds, eventTable, kindNames, recordedAs } from '../../src/shared/model/events.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { EventFilter, EventLog, EventStore, NewEvent } from '../../src/shared/ports/event-log.ts';
 import { openEventLog } from '../../src/shared/runtime/event-log.ts';
@@ -94,6 +94,18 @@ describe('an event log', () => {
       expect(each.read(null, only('audit'), 10).events).toMatchObject([{ who: 'key-1' }]);
       expect(each.read(null, only('command'), 100).events.length).toBe(10);
     }
+  });
+
+  it('keeps changes and commands through any number of requests that were refused', async () => {
+    const { open } = world();
+    const log = await open();
+    const recording = recordingLog(createMemoryLog(), log);
+    for (const word of ['audit', 'command'] as const) recording.info(recordedAs(word, 200), { who: 'key-1' });
+    for (const status of [401, 403, 429]) {
+      for (let i = 0; i < 50; i += 1) for (const word of ['audit', 'command'] as const) recording.info(recordedAs(word, status), { who: 'nobody', status });
+    }
+    for (const kind of ['audit', 'command'] as const) expect(log.read(null, only(kind), 100).events).toMatchObject([{ who: 'key-1' }]);
+    expect(log.read(null, only('refused'), 100).events).toMatchObject(Array.from({ length: 10 }, () => ({ event: 'refused', who: 'nobody' })));
   });
 
   it('remembers over a restart what it has forgotten', async () => {

@@ -17,7 +17,7 @@ const target = { location: 'berlin', module: 'mod-1' };
 const context = { signal: new AbortController().signal, deadlineMs: 10_000 };
 
 /** What a node answers on the link of `berlin`; `say` speaks for its driver, `posts` is what went to the peer. */
-function createService(passesOn: boolean, run = async (): Promise<object> => ({ value: 1, servedBy: 'lisbon' })) {
+function createService(passesOn: boolean, run = async (_: { renamed(id: string): void }): Promise<object> => ({ value: 1, servedBy: 'lisbon' })) {
   const clock = new FakeClock();
   const log = createMemoryLog();
   const posts: { type: string; body: Json }[] = [];
@@ -27,7 +27,7 @@ function createService(passesOn: boolean, run = async (): Promise<object> => ({ 
   // Of the desk only what a relay needs.
   const desk = {
     target: (id: string) => ({ module: id, location: 'lisbon' }),
-    serve: async (call: object, how: object) => (served.push({ ...call, ...how }), await run()),
+    serve: async (call: object, how: { renamed(id: string): void }) => (served.push({ ...call, ...how }), await run(how)),
     modules: {
       serveWanted: async (request: object, location: string) => (served.push({ ...request, location }), { changed: 1, modules: 2 }),
       serve: async (call: { modules: string[] }, _: AbortSignal, forward: boolean) => (served.push({ ...call, forward }), { modules: call.modules, servedBy: 'lisbon' }),
@@ -253,6 +253,21 @@ describe('what a peer may ask', () => {
     expect(served).toMatchObject([{ user: 'anna', requestId: 'r', deadlineMs: 10_000, via: 'other', forward: true }]);
     expect(JSON.stringify(log)).toContain('relay');
     await expect(service.request('exec', body, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  it('a command that runs under an id of its own is on record under that one', async () => {
+    for (const [passesOn, kind, location, event] of [[true, 'relay', 'lisbon', 'command'], [false, 'exec', 'berlin', 'command-served']] as const) {
+      const { log, service } = createService(passesOn, async ({ renamed }) => (renamed('r-2'), { value: 1, servedBy: 'lisbon' }));
+      await service.request(kind, { ...body, location }, context);
+      expect(log.lines).toMatchObject([{ event, facts: { requestId: 'r-2', result: 'ok' } }]);
+    }
+  });
+
+  it('what is refused on the way is on record apart', async () => {
+    const refused = () => Promise.reject(new HoldfastError('FORBIDDEN', { needs: 'a command for lisbon' }));
+    const { log, service } = createService(true, refused);
+    await expect(service.request('relay', body, context)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(log.lines).toMatchObject([{ event: 'refused', facts: { what: 'relay', user: 'anna', result: 'FORBIDDEN' } }]);
   });
 
   it('reloads are for users of that edge and audited by a master, which passes them on; an edge serves its own location', async () => {

@@ -1,6 +1,7 @@
 import { assert, AssertionError } from '../foundation/assert.ts';
 import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { recordedAs } from '../model/events.ts';
 import type { NotedFacts } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import { parseInput } from '../client-api/parse.ts';
@@ -59,14 +60,15 @@ export interface ApiDeps {
 export interface RequestContext {
   readonly route: RouteName;
   readonly caller: Caller | null;
-  readonly requestId: string;
+  /** `X-Request-ID`, or what its command runs under. */
+  requestId: string;
   readonly remote: string;
   readonly headers: RequestHeaders;
   /** Path and query as they came. */
   readonly url: string;
   readonly params: unknown;
   /** That it is about, for the audit. */
-  readonly location: string | null;
+  readonly locations: readonly string[];
   readonly facts: NotedFacts;
   settled: boolean;
 }
@@ -145,13 +147,19 @@ export class Api {
     const known = role !== null && (whileStarting || this.#deps.node.readiness().ready);
     const withCookies = this.origins.trusts(headers, audited !== null);
     const caller = known ? await this.#auth.identify(credentialIn(headers, query, withCookies)) : null;
-    return { route, caller, requestId, remote, headers, url, params, location: this.#locationFor(route, params), facts: {}, settled: false };
+    return { route, caller, requestId, remote, headers, url, params, locations: this.#locationsFor(route, params), facts: {}, settled: false };
   }
 
   /** As the documents say now: what is removed has none afterwards. */
-  #locationFor(route: RouteName, params: unknown): string | null {
-    const { audited, path } = routes[route];
-    return audited === null ? null : locationOf(this.#deps.node, path, params);
+  #locationsFor(route: RouteName, params: unknown): string[] {
+    const { adminOf, audited, path } = routes[route];
+    if (audited === null) return [];
+    const { node } = this.#deps;
+    // It reaches all of its modules, wherever they belong.
+    const ofSystem = adminOf === 'system' ? byId.safeParse(params).data : undefined;
+    if (ofSystem !== undefined) return node.locationsOfSystem(ofSystem.id).slice(0, limits.namedDocuments);
+    const location = locationOf(node, path, params);
+    return location === null ? [] : [location];
   }
 
   /** What every answer to this request says, errors included. */
@@ -216,6 +224,9 @@ export class Api {
           caller,
           signal: abort.signal,
           note: (facts) => Object.assign(context.facts, facts),
+          renamed: (requestId) => {
+            context.requestId = requestId;
+          },
         }),
       );
       this.#settle(context, reply.kind === 'events' ? 200 : reply.status, 'ok');
@@ -279,8 +290,8 @@ export class Api {
     if (!isRouteName(route) || routes[route].answer !== 'json') {
       throw new HoldfastError('INPUT_INVALID', { field: 'route', problem: 'is no route that is answered in JSON; /openapi.json has their names' });
     }
-    const location = this.#locationFor(route, params);
-    const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, location, facts: {}, settled: false };
+    const locations = this.#locationsFor(route, params);
+    const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, locations, facts: {}, settled: false };
     try {
       this.admit(context);
       const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
@@ -321,8 +332,8 @@ export class Api {
     if (route.audited === null) return;
     // What is no valid parameter may be anything, such as a key in the wrong place.
     const valid = route.params.safeParse(context.params).success;
-    const location = context.facts.location ?? (valid ? context.location : null);
-    const { to } = context.facts;
+    const { location: noted = null, to } = context.facts;
+    const [location, ...others] = noted === null && valid ? context.locations : [noted];
     const line = {
       who: context.caller?.id ?? 'nobody',
       user: context.caller?.user ?? null,
@@ -330,15 +341,17 @@ export class Api {
       what: `${route.method} ${route.path}`,
       params: valid ? withoutSecret(context.params) : null,
       ...context.facts,
-      ...(location === null ? {} : { location }),
+      ...(location === undefined ? {} : { location }),
       result,
       status,
       remote: context.remote,
       requestId: context.requestId,
     };
-    this.#deps.log.info(route.audited, line);
-    // Who looks at one location only must see what comes to it, as well as what leaves it.
-    if (to !== undefined) this.#deps.log.info(route.audited, { ...line, location: to, from: location });
+    const word = recordedAs(route.audited, status);
+    this.#deps.log.info(word, line);
+    // Who looks at one location only must see all that concerns it: also what comes to it.
+    for (const other of others) this.#deps.log.info(word, { ...line, location: other });
+    if (to !== undefined) this.#deps.log.info(word, { ...line, location: to, from: location ?? null });
   }
 
   #track(reply: EventsReply, context: RequestContext, gone: AbortSignal): EventsReply {

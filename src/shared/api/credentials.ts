@@ -55,20 +55,31 @@ export async function createToken(
   return { id: fields.id, user, role, expires_at, token: `${fields.id}.${secret}` };
 }
 
+/** How often somebody else may be faster: each time another key was revoked. */
+const TRIES = 20;
+
 /**
  * Revokes a key or a token; the document stays, so that its id still explains old audit lines. Throws NOT_FOUND,
- * VERSION_CONFLICT, LAST_ADMIN_KEY.
+ * LAST_ADMIN_KEY, and VERSION_CONFLICT where far too many are revoked at once.
  */
 export async function revokeCredential(store: DocumentStore, type: CredentialDocument['type'], id: string): Promise<void> {
-  const stored = await store.get(id);
-  if (stored?.document.type !== type) throw new HoldfastError('NOT_FOUND', { kind: type === 'token' ? 'token' : 'API key', id });
-  const revoke: Change = { op: 'put', document: { ...stored.document, revoked: true }, expect: stored.version };
-  await store.apply(isAdminKey(stored.document) ? [revoke, await keepAnother(store, id)] : [revoke]);
+  for (let attempt = 1; ; attempt += 1) {
+    const stored = await store.get(id);
+    if (stored?.document.type !== type) throw new HoldfastError('NOT_FOUND', { kind: type === 'token' ? 'token' : 'API key', id });
+    const revoke: Change = { op: 'put', document: { ...stored.document, revoked: true }, expect: stored.version };
+    const changes = isAdminKey(stored.document) ? [revoke, await keepAnother(store, id)] : [revoke];
+    try {
+      await store.apply(changes);
+      return;
+    } catch (error) {
+      if (attempt === TRIES || !(error instanceof HoldfastError) || error.code !== 'VERSION_CONFLICT') throw error;
+    }
+  }
 }
 
 const isAdminKey = (document: CredentialDocument): boolean => document.type === 'api_key' && document.role === 'admin' && !document.revoked;
 
-/** Tokens do not count: they end. The key is written as it is, so that of two revocations at once one finds it changed and fails. */
+/** Tokens do not count: they end. The key is written as it is, so that of two revocations at once one finds it changed, and looks again. */
 async function keepAnother(store: DocumentStore, id: string): Promise<Change> {
   const other = (await listStored(store, 'api_key')).find(({ document }) => document.id !== id && isAdminKey(document));
   if (other === undefined) throw new HoldfastError('LAST_ADMIN_KEY', { id });

@@ -46,6 +46,8 @@ export interface RawCall {
   signal: AbortSignal;
   /** Adds to the audit line. */
   note(facts: NotedFacts): void;
+  /** The command runs under an id of its own: answer and record say that one. */
+  renamed(requestId: string): void;
 }
 
 type Call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> = Omit<RawCall, 'params' | 'query' | 'body'> & {

@@ -16,10 +16,10 @@ export function locationHandlers({ node, clock, cancelling }: HandlerDeps) {
     return view;
   };
   const orderOf = (route: (typeof routes)[OrderKind], kind: OrderKind): Handler =>
-    answer(route, async ({ params, body, caller, note }) => {
+    answer(route, async ({ params, body, caller, requestId, note }) => {
       note({ dryRun: body.dry_run });
       find(params.id);
-      const request = { location: params.id, kind, by: caller.user, dryRun: body.dry_run };
+      const request = { location: params.id, kind, by: caller.user, who: caller.id, requestId, dryRun: body.dry_run };
       // Only a shutdown cancels it: an order half carried out because its client left would surprise everybody.
       const result = await withDeadline(clock, limits.orderMs + limits.claimMs, cancelling, (signal) => node.order(request, signal));
       note({ summary: result.summary });

@@ -13,13 +13,13 @@ import { findDocument } from './modules.ts';
 export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
   return {
-    exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, requestId, signal, note }) => {
+    exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, requestId, renamed, signal, note }) => {
       const called = { system: id, module: module.name, index: module.index, method, args: body };
-      const command = { ...called, user: caller.user, who: caller.id, requestId, timeoutMs: query.timeout_ms };
+      const command = { ...called, user: caller.user, who: caller.id, requestId, renamed, timeoutMs: query.timeout_ms };
       return await execute(deps, command, { signal, note });
     }),
-    moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, requestId, signal, note }) => {
-      const command = { id, method, args: body, user: caller.user, who: caller.id, requestId, timeoutMs: query.timeout_ms };
+    moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, requestId, renamed, signal, note }) => {
+      const command = { id, method, args: body, user: caller.user, who: caller.id, requestId, renamed, timeoutMs: query.timeout_ms };
       return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)), note);
     }),
     moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => stateOf(await node.status(id, module.name, module.index))),

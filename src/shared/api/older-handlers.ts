@@ -36,8 +36,9 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
     olderSystemCount: answer(routes.olderSystemCount, async ({ params: { id }, query: { module } }) => ({
       body: { count: countOf(await countsOf(node, id), module) },
     })),
-    olderExec: answer(routes.olderExec, async ({ params: { id }, body: { module, index, method, args }, caller, requestId, signal, note }) => {
-      const request = { system: id, module, index, method, args, user: caller.user, who: caller.id, requestId, timeoutMs: limits.requestMs };
+    olderExec: answer(routes.olderExec, async ({ params: { id }, body: { module, index, method, args }, caller, requestId, renamed, signal, note }) => {
+      const by = { user: caller.user, who: caller.id, requestId, renamed };
+      const request = { system: id, module, index, method, args, ...by, timeoutMs: limits.requestMs };
       const { body: value, headers } = await execute(deps, request, { signal, note });
       return { body: [value], headers };
     }),

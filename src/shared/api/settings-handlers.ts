@@ -59,7 +59,8 @@ function settingsOnly({ node, lists, siteFiles }: HandlerDeps) {
   };
 }
 
-function metadataOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
+function metadataOnly({ node, lists, siteFiles }: HandlerDeps) {
+  const { store } = node;
   const find = async (id: string) => expectKind(await store.get(id), id, hasMetadata, 'metadata of');
   return {
     metadataShow: answer(routes.metadataShow, async ({ params, query }) => ({ body: metadataOf(await find(params.id), query.name) })),
@@ -69,7 +70,9 @@ function metadataOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
     }),
     metadataPut: answer(routes.metadataPut, async ({ params: { id }, query, body, headers, note }) => {
       note({ name: body.name });
-      const { document, version } = expectVersion(await find(id), versionOf(headers, query, body));
+      const found = await find(id);
+      note({ location: locationNow(node, found.document) });
+      const { document, version } = expectVersion(found, versionOf(headers, query, body));
       const { name, description, details } = body;
       const stored = await siteFiles.put({ ...document, metadata: { ...document.metadata, [name]: { description, details } } }, version);
       return { body: { name, description, details, parent_id: id, version: stored } };
@@ -77,6 +80,7 @@ function metadataOnly({ node: { store }, lists, siteFiles }: HandlerDeps) {
     metadataRemove: answer(routes.metadataRemove, async ({ params: { id }, query: { name }, note }) => {
       note({ name });
       const { document, version } = await find(id);
+      note({ location: locationNow(node, document) });
       const { [name]: removed, ...metadata } = document.metadata;
       if (removed === undefined || !Object.hasOwn(document.metadata, name)) throw new HoldfastError('NOT_FOUND', { kind: `metadata of ${id}`, id: name });
       await siteFiles.put({ ...document, metadata }, version);

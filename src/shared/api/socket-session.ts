@@ -2,6 +2,7 @@ import { Canceller } from '../foundation/cancel.ts';
 import { Counts } from '../foundation/counts.ts';
 import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { recordedAs } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
 import type { ClientSocket, ClientSocketHandler } from '../ports/client-socket.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -250,7 +251,9 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   #refused(cmd: SocketCommandName, input: unknown, error: HoldfastError): void {
     this.#deps.refused(error, { who: this.caller.id, what: `socket ${cmd}`, remote: this.#remote });
     // What is no valid parameter may be anything, such as a key in the wrong place.
-    if (cmd === 'exec') this.#audit(cmd, socketCommands[cmd].request.safeParse(input).data ?? null, { result: error.code });
+    if (cmd !== 'exec') return;
+    const asked = socketCommands[cmd].request.safeParse(input).data ?? null;
+    this.#audit(cmd, asked, { result: error.code }, recordedAs('command', error.status));
   }
 
   #bind(id: RequestId, request: SocketRequest<'bind'>): void {
@@ -315,7 +318,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
       const known = this.#fail(id, 'exec', error);
-      this.#audit('exec', request, { result: known.code, requestId, ...cancellerOf(known) });
+      this.#audit('exec', request, { result: known.code, requestId, ...cancellerOf(known) }, recordedAs('command', known.status));
     } finally {
       this.#ended(number, length);
     }
@@ -411,11 +414,11 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     this.#close(POLICY, 'reads-too-slowly');
   }
 
-  #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome): void {
+  #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome, word: 'command' | 'refused' = 'command'): void {
     const { id: who, user, role } = this.caller;
     const params = asked === null ? null : { sys: asked.sys, mod: asked.mod, index: asked.index, name: asked.name };
     const location = asked === null ? null : this.#deps.node.locationOfNamed({ system: asked.sys, module: asked.mod, index: asked.index });
-    this.#deps.log.info('command', { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
+    this.#deps.log.info(word, { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────

@@ -60,7 +60,7 @@ const holderOf = (node: HoldfastNode, { location }: TriggerView) => (location ==
 async function called(node: HoldfastNode, { id, secret }: { id: string; secret: string }, call: Pick<RawCall, 'requestId' | 'signal' | 'note'>) {
   const expected = await secretOf(node, id);
   if (!sameSecret(secret, expected ?? '') || expected === null) throw new HoldfastError('WEBHOOK_REFUSED', { id });
-  call.note({ location: node.locationOfSystem(partsOf(id).system) });
+  call.note({ location: node.locationOfSystem(partsOf(id).system) ?? MASTER_LOCATION });
   return { body: { id, result: await node.callTrigger(id, call.requestId, call.signal) } };
 }
 

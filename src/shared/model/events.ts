@@ -22,6 +22,7 @@ export const eventKinds = {
   access: { role: 'admin', meaning: 'Refused access to the client API' },
   audit: { role: 'admin', meaning: 'Every request that changes something, and its result' },
   command: { role: 'admin', meaning: 'Every command, call of a webhook and look at log lines, and its result: however many, they push out no `audit`' },
+  refused: { role: 'admin', meaning: 'The same of whoever may not, or asks too often: however many, they push out no `audit` and no `command`' },
 } as const satisfies Record<string, KindRow>;
 
 export type EventKind = keyof typeof eventKinds;
@@ -57,6 +58,12 @@ const notedFacts = [
   'file', 'bytes', 'commit', 'seconds', 'module', 'modules', 'nodes', 'failures', 'cancelled', 'servedBy',
 ] as const;
 export type NotedFacts = Partial<Record<(typeof notedFacts)[number] | 'location' | 'to' | 'cancelledBy', Json>>;
+
+/** Of whoever has no valid credential, or one that may not, or asks too often. */
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 429]);
+
+/** The word of the record of a request that ended with this status: those who are refused fill a shelf of their own. */
+export const recordedAs = <W extends 'audit' | 'command'>(word: W, status: number): W | 'refused' => (REFUSALS.has(status) ? 'refused' : word);
 
 const ofEdge = (meaning: string): EventRow => row('enrolment', { location: 'edge', meaning });
 
@@ -204,5 +211,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     who: 'who',
     facts: ['user', 'role', 'what', 'params', 'via', 'module', 'method', 'servedBy', 'cancelledBy', 'result', 'status', 'remote', 'requestId'],
     meaning: 'Who ran which method of which module, or called which webhook, with which result, and from where',
+  }),
+  refused: row('refused', {
+    location: 'location',
+    who: 'who',
+    facts: ['user', 'role', 'what', 'params', 'via', 'module', 'method', 'result', 'status', 'remote', 'requestId'],
+    meaning: 'Who asked for a change or a command and was refused, and from where',
   }),
 };

@@ -26,6 +26,16 @@ import type { StatusBoard, StatusListener } from './status-board.ts';
 /** A command as the node at the other end of a link sent it. */
 type PeerCall = Omit<ProxyCall, 'at' | 'deadlineMs'>;
 
+/** How a command came, and how far it may go. */
+interface Passage {
+  /** The node that passed it on; null: a client of this node asked. */
+  via: string | null;
+  signal: CancelSignal;
+  /** false: it is run here or nowhere. */
+  forward: boolean;
+  renamed?: ExecRequest['renamed'];
+}
+
 /** Modules of other locations, of which a node is told only what it asks for. */
 export interface Elsewhere {
   has(location: string): boolean;
@@ -105,19 +115,22 @@ export class CommandDesk {
       deadlineMs: clock.monotonicMs() + Math.min(request.timeoutMs, limits.requestMaxMs),
       at: nodeId,
     };
-    return this.#tracked(call, { via: null, signal, forward: true });
+    return this.#tracked(call, { via: null, signal, forward: true, renamed: request.renamed });
   }
 
-  /** A command that the node at the other end of a link has sent. `forward` false: it is run here or nowhere. */
-  serve(call: PeerCall, { deadlineMs, ...context }: { via: string; signal: CancelSignal; deadlineMs: number; forward: boolean }): Promise<ProxyAnswer> {
+  /** A command that the node at the other end of a link has sent. */
+  serve(call: PeerCall, { deadlineMs, ...passage }: Passage & { deadlineMs: number }): Promise<ProxyAnswer> {
     const { location, module, method, args, user, who, entry, requestId } = call;
-    return this.#tracked({ location, module, method, args, user, who, entry, requestId, deadlineMs, at: this.#options.nodeId }, context);
+    return this.#tracked({ location, module, method, args, user, who, entry, requestId, deadlineMs, at: this.#options.nodeId }, passage);
   }
 
-  async #tracked(call: ProxyCall, { via, signal, forward }: { via: string | null; signal: CancelSignal; forward: boolean }): Promise<ProxyAnswer> {
+  async #tracked(call: ProxyCall, { via, signal, forward, renamed }: Passage): Promise<ProxyAnswer> {
     const { metrics, random } = this.#options;
     // Clients name their requests; two that are under way at once get ids of their own.
-    if (this.inFlight.has(call.requestId)) call.requestId = random.hex(8);
+    if (this.inFlight.has(call.requestId)) {
+      call.requestId = random.hex(8);
+      renamed?.(call.requestId);
+    }
     try {
       const answer = await this.#proxy.exec(call, this.inFlight.begin(call, via, signal), forward);
       metrics.add('holdfast_exec_total', { outcome: 'ok' });

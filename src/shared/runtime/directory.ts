@@ -140,6 +140,15 @@ export class Directory {
     return this.#systems.get(id)?.edge_control_id ?? null;
   }
 
+  /** Its own and those of its modules; when there are none it is the master's. Empty: there is no such system. */
+  locationsOfSystem(id: string): string[] {
+    const system = this.#systems.get(id);
+    if (system === undefined) return [];
+    const found = new Set(system.edge_control_id === null ? [] : [system.edge_control_id]);
+    for (const module of this.modulesListedIn(id)) found.add(this.locationOf(module));
+    return found.size === 0 ? [MASTER_LOCATION] : [...found];
+  }
+
   /** The modules that a system lists, and are there. Throws NOT_FOUND. */
   modulesListedIn(system: string): ModuleDocument[] {
     return [...new Set(this.system(system).modules)].flatMap((id) => this.#modules.get(id) ?? []);

@@ -192,6 +192,12 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     this.#shell.run(action);
   }
 
+  /** A line of the history: who holds, and under which epoch. */
+  #recordHolder({ state, durable: { holder, reason, floor } }: State): void {
+    const { location, clock, journal } = this.#options;
+    journal.record({ location, wallMs: clock.wallMs(), holder, state, reason, epoch: floor });
+  }
+
   #onStep({ previous, next, reason, event }: { previous: State; next: State; reason: string; event: Event }): void {
     const { location, clock, journal, log, metrics } = this.#options;
     const holderMoved = previous.durable.holder !== next.durable.holder;
@@ -208,6 +214,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
       metrics.set('holdfast_control_epoch', { location }, floor.number);
       for (const listener of this.#listeners) listener(moved);
     } else {
+      if (heardOfHolder(previous.durable, next.durable)) this.#recordHolder(next);
       log.debug('control-step', { location, state: next.state, reason, on: event.type });
     }
     // Last to start, first to stop, and re-stamped like any command.
@@ -219,6 +226,10 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     for (const listener of this.#stepListeners) listener();
   }
 }
+
+/** The other side holds, and only now it is known under which epoch. */
+const heardOfHolder = (previous: Durable, { epoch, floor, holder }: Durable): boolean =>
+  !sameEpoch(previous.floor, floor) && partyOf(floor) === holder && partyOf(epoch) !== holder;
 
 const linkOf = (event: RunnerEvent): number | null => ('link' in event && typeof event.link === 'number' ? event.link : null);
 

@@ -88,6 +88,8 @@ export interface HoldfastNode {
   announceOrigin(origin: string): void;
   /** Location of a system; null: there is no such system, or it belongs to no location. */
   locationOfSystem(system: string): string | null;
+  /** Its own and those of its modules; when there are none it is the master's. Empty: there is no such system. */
+  locationsOfSystem(system: string): string[];
 
   links(): LinkView[];
   deviceWrites(location: string): Promise<DeviceWrite[]>;
@@ -146,8 +148,11 @@ export type OrderKind = (typeof orderKinds)[number];
 export interface OrderRequest {
   location: string;
   kind: OrderKind;
-  /** Who asked, for history and audit. */
+  /** The user who asked, for history and audit. */
   by: string;
+  /** Id of the user's credential, for the audits of other nodes. */
+  who?: string | undefined;
+  requestId: string;
   dryRun: boolean;
 }
 
@@ -177,19 +182,14 @@ export interface ExecRequest {
   who?: string | undefined;
   /** Names it in logs of every node; without one the node makes its own. */
   requestId?: string;
+  /** Told the id under which it runs instead, because another command of that id is under way. */
+  renamed?: ((requestId: string) => void) | undefined;
   timeoutMs: number;
 }
 
-export interface ModuleCommand {
+export interface ModuleCommand extends Omit<ExecRequest, 'system' | 'module' | 'index'> {
   /** Of the module. */
   id: string;
-  method: string;
-  args: Json[];
-  user: string;
-  /** Id of the user's credential, for the audits of other nodes. */
-  who?: string | undefined;
-  requestId?: string;
-  timeoutMs: number;
 }
 
 export interface ExecAnswer {

@@ -6,6 +6,7 @@ import { revisionSchema } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import { instanceIdSchema } from '../model/trigger.ts';
+import { orderKinds } from './node.ts';
 
 /** What nodes ask each other about modules, and what they answer and tell. */
 
@@ -61,6 +62,9 @@ export const modulesAnswer = z.object({ modules: z.array(z.string()), servedBy: 
 
 export const expireBody = z.strictObject({ location: id, system: id, ...asked });
 export const expireAnswer = z.array(z.string());
+
+export const orderBody = z.strictObject({ location: id, kind: z.enum(orderKinds), dryRun: z.boolean(), ...asked });
+export const orderAnswer = z.string();
 
 export const triggerBody = z.strictObject({ location: id, instance: instanceIdSchema, call: z.string().max(100) });
 export const triggerAnswer = z.string().max(100);

@@ -15,6 +15,7 @@ import type { Target } from './directory.ts';
 import type { Freshness } from './freshness.ts';
 import type { ModuleLine, ModuleLines } from './module-lines.ts';
 import { execBody, expireBody, logBody, modulesBody, readBody, reloadBody, targetBody, triggerBody, wantedBody, watchedBody } from './peer-bodies.ts';
+import { codeOf, wordFor } from './peer-record.ts';
 import type { ModulesBy, ReloadedBy } from './proxy.ts';
 import type { PeerSubscriptions } from './peer-subscriptions.ts';
 import type { StatusBoard } from './status-board.ts';
@@ -122,8 +123,9 @@ export class PeerService {
     const { desk, location, peer } = this.#options;
     const call = readBody(execBody, body);
     if (call.location !== location) throw new HoldfastError('FORBIDDEN', { needs: `a command for ${location}` });
+    const renamed = (requestId: string): void => void (call.requestId = requestId);
     try {
-      const { value, servedBy } = await desk.serve(call, { via: peer, signal, deadlineMs, forward: false });
+      const { value, servedBy } = await desk.serve(call, { via: peer, signal, deadlineMs, forward: false, renamed });
       this.#audit('command-served', 'exec', call, { result: 'ok', servedBy });
       return { value, servedBy };
     } catch (error) {
@@ -139,12 +141,13 @@ export class PeerService {
     const asked = readBody(execBody, body);
     if (asked.entry !== location) throw new HoldfastError('FORBIDDEN', { needs: `a command of a user of ${location}` });
     const call = { ...asked, ...desk.target(asked.module) };
+    const renamed = (requestId: string): void => void (call.requestId = requestId);
     try {
-      const answer = await desk.serve(call, { via: peer, signal, deadlineMs, forward: this.#mayForward(call.location) });
+      const answer = await desk.serve(call, { via: peer, signal, deadlineMs, forward: this.#mayForward(call.location), renamed });
       this.#audit('command', 'relay', call, { result: 'ok', servedBy: answer.servedBy });
       return { value: answer.value, servedBy: answer.servedBy };
     } catch (error) {
-      this.#audit('command', 'relay', call, { result: codeOf(error), servedBy: null, ...cancellerOf(error) });
+      this.#audit(wordFor('command', error), 'relay', call, { result: codeOf(error), servedBy: null, ...cancellerOf(error) });
       throw error;
     }
   }
@@ -210,7 +213,7 @@ export class PeerService {
       this.#audit('audit', what, call, { result: 'ok', servedBy: answer.servedBy });
       return answer;
     } catch (error) {
-      this.#audit('audit', what, call, { result: codeOf(error), servedBy: null });
+      this.#audit(wordFor('audit', error), what, call, { result: codeOf(error), servedBy: null });
       throw error;
     }
   }
@@ -219,7 +222,7 @@ export class PeerService {
    * What came over the link is on record here too. `command-served` is a line of the log and no event: the server that the
    * command passed before has one, and a second costs as much as a tenth of the command.
    */
-  #audit(word: 'audit' | 'command' | 'command-served', what: string, call: Audited, outcome: Outcome): void {
+  #audit(word: 'audit' | 'command' | 'command-served' | 'refused', what: string, call: Audited, outcome: Outcome): void {
     const { location, module, method, user, who, requestId } = call;
     this.#options.log.info(word, { what, who, user, via: this.#options.peer, location, module, method, ...outcome, requestId });
   }
@@ -297,8 +300,6 @@ interface Outcome extends ReturnType<typeof cancellerOf> {
 }
 
 type Audited = Omit<z.output<typeof execBody>, 'args' | 'entry'>;
-
-const codeOf = (error: unknown): string => (error instanceof HoldfastError ? error.code : 'INTERNAL');
 
 const keyOf = (topic: string, { location, module }: Target): string => `${topic}\n${location}\n${module}`;
 

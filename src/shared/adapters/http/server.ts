@@ -226,7 +226,9 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const gone = new AbortController();
       whenClosed(reply, () => gone.abort());
       await inTurn(request.socket);
-      const result = await api.run(contextOf(request), { query: request.query, body: request.body, gone: gone.signal });
+      const context = contextOf(request);
+      const result = await api.run(context, { query: request.query, body: request.body, gone: gone.signal });
+      if (context.requestId !== request.id) void reply.header('x-request-id', context.requestId);
       if (result.kind !== 'events') return send(reply, result, open);
       reply.hijack();
       sendEvents(reply.raw, textHeaders(reply), result, clock);

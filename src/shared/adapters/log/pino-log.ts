@@ -13,7 +13,7 @@ export interface PinoLogOptions {
 const GATHERED_LENGTH = 32_768;
 
 /** One for each command: written together so often. */
-const GATHERED: ReadonlySet<string> = new Set(['audit', 'command', 'command-served']);
+const GATHERED: ReadonlySet<string> = new Set(['audit', 'command', 'command-served', 'refused']);
 const GATHER_MS = 10;
 
 /**
