@@ -26,7 +26,7 @@ import type {
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
-import { PeerLink } from '../shared/runtime/peer-link.ts';
+import { DUPLICATE_IDENTITY, PeerLink } from '../shared/runtime/peer-link.ts';
 import { serveRepository, tellCommit } from '../shared/runtime/peer-repository.ts';
 import { hearLine, hearWatched, isModuleKind, PeerService } from '../shared/runtime/peer-service.ts';
 import { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -402,8 +402,8 @@ export class EdgeNode implements HoldfastNode {
           this.#service.ended();
           this.#subscriptions.ended();
         },
-        down: (link) => {
-          this.#control?.post({ type: 'link-down', nowMs: clock.monotonicMs(), link });
+        down: (link, { reason }) => {
+          this.#control?.post({ type: 'link-down', nowMs: clock.monotonicMs(), link, hasTwin: reason === DUPLICATE_IDENTITY });
           this.#staleness.linkDown();
           this.#linkClosed?.({ negotiated: this.#negotiated });
         },

@@ -162,7 +162,7 @@ class Pipe {
 
   constructor(line: Line, edge: Incarnation, master: Incarnation) {
     this.line = line;
-    this.#ends = { 'to-master': new End(this, 'to-master', line.edge, edge), 'to-edge': new End(this, 'to-edge', line.master, master) };
+    this.#ends = { 'to-master': new End(this, 'to-master', [edge, master]), 'to-edge': new End(this, 'to-edge', [master, edge]) };
   }
 
   endAt(direction: Direction): End {
@@ -198,6 +198,7 @@ class End implements Connection {
   readonly direction: Direction;
   readonly machine: Machine;
   readonly peerId: string;
+  readonly peerProcess: string;
   readonly remote: string;
   /** Frames sent here go nowhere. */
   lost = false;
@@ -212,13 +213,15 @@ class End implements Connection {
   #stalledBytes = 0;
   #lastArrivalMs = 0;
 
-  constructor(pipe: Pipe, direction: Direction, machine: Machine, process: Incarnation) {
+  constructor(pipe: Pipe, direction: Direction, [process, other]: readonly [Incarnation, Incarnation]) {
     this.#pipe = pipe;
     this.direction = direction;
+    const { edge, master } = pipe.line;
+    const [machine, peer] = direction === 'to-master' ? [edge, master] : [master, edge];
     this.machine = machine;
     this.#process = process;
-    const peer = direction === 'to-master' ? pipe.line.master : pipe.line.edge;
     this.peerId = peer.name;
+    this.peerProcess = `${peer.name} ${other.number}`;
     this.remote = peer.name;
   }
 

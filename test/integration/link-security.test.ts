@@ -58,6 +58,16 @@ describe('the link proves both sides to each other', () => {
     expect(master.connections).toHaveLength(2);
   });
 
+  it('tells the lines of one process from those of a copy of its machine', async () => {
+    const master = await startMaster(scope, tempFolder());
+    const edge = await createEdge((await master.authority.add('berlin')).enrolment);
+    for (const { dial } of [edge, edge]) await dial(master.address);
+    await (await createEdge(null, edge.credentials)).dial(master.address);
+    const [first, again, other] = master.connections.map(({ peerProcess }) => peerProcess);
+    expect(first).not.toBe('');
+    expect([again === first, other === first]).toEqual([true, false]);
+  });
+
   it('connects with a secret that an operator set on both sides', async () => {
     const master = await startMaster(scope, tempFolder());
     const first = await master.authority.add('berlin', 'correct-horse-battery');

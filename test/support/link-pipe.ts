@@ -23,6 +23,7 @@ export interface PipeOptions {
 /** One end of a pipe: what this side sends, and what it hears. */
 class PipeEnd implements Connection {
   readonly peerId: string;
+  readonly peerProcess = '';
   readonly remote: string;
   readonly #clock: FakeClock;
   readonly #options: PipeOptions;

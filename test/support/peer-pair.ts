@@ -15,6 +15,7 @@ const DELAY_MS = 5;
 /** One end of a line in memory, with a delay, a rate, and two directions that can be lost. */
 class End implements Connection {
   readonly peerId: string;
+  readonly peerProcess: string;
   readonly remote = 'memory';
   other: End | null = null;
   /** Frames that leave here are lost. */
@@ -31,9 +32,10 @@ class End implements Connection {
   #busyUntilMs = 0;
   #closed = false;
 
-  constructor(clock: FakeClock, peerId: string) {
+  constructor(clock: FakeClock, peerId: string, peerProcess = '') {
     this.#clock = clock;
     this.peerId = peerId;
+    this.peerProcess = peerProcess;
   }
 
   send(frame: string, urgency: Urgency = 'now'): void {
@@ -51,6 +53,10 @@ class End implements Connection {
     this.#clock.after(this.#busyUntilMs - nowMs + DELAY_MS, () => {
       if (!this.lost) this.other?.deliver(frame);
     });
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   bufferedBytes(): number {
@@ -115,10 +121,20 @@ export class PeerPair {
     this[side] = this.#side(side, `${side}-again`);
   }
 
-  /** A new line; the edge says hello. */
-  connect(): void {
+  /** Somebody with the identity of the edge dials the master. */
+  arrive(process: string): End {
     const near = new End(this.clock, 'master');
-    const far = new End(this.clock, 'berlin');
+    const far = new End(this.clock, 'berlin', process);
+    near.other = far;
+    far.other = near;
+    this.master.link.attach(far);
+    return far;
+  }
+
+  /** A new line; the edge says hello. */
+  connect(process = ''): void {
+    const near = new End(this.clock, 'master');
+    const far = new End(this.clock, 'berlin', process);
     near.other = far;
     far.other = near;
     this.master.end = far;
@@ -128,8 +144,8 @@ export class PeerPair {
     this.edge.link.sendControl(this.edge.socket, { t: 'hello', negotiation: this.edge.socket, epoch: this.edge.floor, state: 'standby', held: [] });
   }
 
-  async open(): Promise<void> {
-    this.connect();
+  async open(process = ''): Promise<void> {
+    this.connect(process);
     await this.clock.advance(50);
   }
 

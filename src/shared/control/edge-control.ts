@@ -47,7 +47,8 @@ export type EdgeTimer = 'grant' | 'renew' | 'lease';
 export type EdgeEvent =
   | { type: 'loaded'; nowMs: number }
   | { type: 'link-up'; nowMs: number; link: number }
-  | { type: 'link-down'; nowMs: number; link: number }
+  /** `hasTwin`: the master refused it, because another live process of this identity is connected. */
+  | { type: 'link-down'; nowMs: number; link: number; hasTwin?: boolean }
   | { type: 'dial-failed'; nowMs: number }
   | { type: 'message'; nowMs: number; link: number; message: FromMaster }
   | { type: 'timer'; nowMs: number; timer: EdgeTimer }

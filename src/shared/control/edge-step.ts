@@ -106,11 +106,13 @@ function sayHello(state: EdgeControl, nowMs: number, timings: ControlTimings): O
   };
 }
 
-function onLinkDown(state: EdgeControl, event: { nowMs: number; link: number }, timings: ControlTimings): Outcome {
+function onLinkDown(state: EdgeControl, event: { nowMs: number; link: number; hasTwin?: boolean }, timings: ControlTimings): Outcome {
   const { link, noLinkSinceMs } = state;
   if (link?.number !== event.link) return ignored(state, 'stale-link');
   const cut = cutOff(state, event.nowMs);
   const run: Action<EdgeTimer>[] = [{ type: 'clear-timer', timer: 'grant' }];
+  // ◆ The master is there: a copy of a machine never drives beside the one that it was copied from.
+  if (event.hasTwin === true) return { state: cut, reason: 'has-twin', run };
   // A master that lets us in and never negotiates is a failed attempt, if it was the one after the 3 s.
   if (noLinkSinceMs === null || link.upMs - noLinkSinceMs < timings.disconnectMs) return { state: cut, reason: 'link-down', run };
   const failed = onDialFailed(cut, event.nowMs, timings);

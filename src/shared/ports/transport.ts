@@ -4,6 +4,8 @@ import type { Urgency } from '../foundation/turn-gatherer.ts';
 export interface Connection {
   /** Id of the edge (seen by the master) or of the master (seen by the edge). */
   readonly peerId: string;
+  /** Of the process at the other end, a new one at each start; empty where it is not known. */
+  readonly peerProcess: string;
   /** For logs. */
   readonly remote: string;
   /**

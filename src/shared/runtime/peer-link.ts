@@ -12,11 +12,12 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Timer } from '../ports/clock.ts';
-import type { Connection } from '../ports/transport.ts';
+import type { Connection, ConnectionHandler } from '../ports/transport.ts';
 import { LinkDoor } from './link-door.ts';
 import type { PeerLinkOptions, PeerLinkView } from './peer-link-options.ts';
 import { PeerRequests } from './peer-requests.ts';
 import { PeerSocket } from './peer-socket.ts';
+import { Refusals } from './refusals.ts';
 
 interface Session {
   id: string;
@@ -29,6 +30,8 @@ interface Session {
 const ACK_EVERY = 256;
 /** With this word a process says that no other socket of it will come. */
 const SHUTTING_DOWN = 'shutting-down';
+/** The peer is connected already, and this is another process. */
+export const DUPLICATE_IDENTITY = 'duplicate-identity';
 const NO_SESSION: Session = { id: '', peerBoot: '', received: 0 };
 
 /** The session with one peer over its sockets: negotiation, what travels in both directions, resumption. docs/link.md. */
@@ -53,11 +56,13 @@ export class PeerLink {
   #sinceMs: number;
   #downReason = 'never connected';
   #lastHeardMs: number | null = null;
+  readonly #twins: Refusals;
 
   constructor(options: PeerLinkOptions) {
     const { clock, log, peer, handlers } = options;
     this.#options = options;
     this.#warnings = new Warnings(log, peer);
+    this.#twins = new Refusals(clock);
     this.#door = new LinkDoor({ ...options, warnings: this.#warnings, heard: (epoch) => handlers.epochHeard(epoch, this.#socket?.number ?? 0) });
     this.#requests = new PeerRequests({
       peer,
@@ -90,9 +95,14 @@ export class PeerLink {
     };
   }
 
-  /** Takes over a new socket. An older one is closed and can never remove the new one. */
+  /**
+   * Takes over a new socket. An older one is closed and can never remove the new one, unless it is alive and of another process:
+   * two machines with one identity, such as copies of a disk, must not both be granted the lease of one location.
+   */
   attach(connection: Connection): void {
-    if (this.#socket !== null) this.#drop(this.#socket, 'replaced');
+    const older = this.#socket;
+    if (older !== null && areTwins(older.connection, connection)) return this.#refuse(connection);
+    if (older !== null) this.#drop(older, 'replaced');
     const { clock, handlers } = this.#options;
     this.#sockets += 1;
     const socket: PeerSocket = new PeerSocket({
@@ -216,6 +226,14 @@ export class PeerLink {
 
   #countDropped(posts: number): void {
     if (posts > 0) this.#options.metrics.add('holdfast_link_dropped_total', { peer: this.#options.peer }, posts);
+  }
+
+  #refuse(connection: Connection): void {
+    const { log, metrics, peer } = this.#options;
+    metrics.add('holdfast_link_refused_total', { reason: DUPLICATE_IDENTITY });
+    connection.listen(deaf);
+    connection.close(DUPLICATE_IDENTITY);
+    if (this.#twins.note(DUPLICATE_IDENTITY)) log.warn('link-refused', { edge: peer, remote: connection.remote, reason: DUPLICATE_IDENTITY });
   }
 
   #drop(socket: PeerSocket, reason: string): void {
@@ -430,3 +448,8 @@ class Post implements OutboxItem {
     return this.#about.door.isCurrent(this.#about.ep);
   }
 }
+
+const areTwins = (one: Connection, other: Connection): boolean =>
+  one.peerProcess !== '' && other.peerProcess !== '' && one.peerProcess !== other.peerProcess;
+const nothing = (): void => undefined;
+const deaf: ConnectionHandler = { frame: nothing, drained: nothing, closed: nothing };

@@ -180,6 +180,7 @@ function parseFrame(frame: string): { message: ControlMessage } | { problem: str
 /** The network is reached by link number: all that the dialler needs to hand on is that the dialling worked. */
 const proved: Connection = {
   peerId: 'master',
+  peerProcess: '',
   remote: 'story',
   send: () => undefined,
   bufferedBytes: () => 0,

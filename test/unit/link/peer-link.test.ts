@@ -177,6 +177,22 @@ describe('a line that breaks and comes back', () => {
     expect(pair.edge.downs.map(({ reason }) => reason)).toEqual(['replaced']);
   });
 
+  it('keeps the line of a live process against another one with the same identity, until it is dead', async () => {
+    const pair = new PeerPair();
+    await pair.open('one');
+    const twin = pair.arrive('another');
+    await pair.clock.advance(10);
+    expect([twin.isClosed, pair.master.link.state, pair.master.downs]).toEqual([true, 'open', []]);
+    pair.arrive('another');
+    const refusals = pair.master.log.lines.filter(({ event }) => event === 'link-refused').map(({ facts }) => facts);
+    expect(refusals).toMatchObject([{ edge: 'berlin', remote: 'memory', reason: 'duplicate-identity' }]);
+    expect(pair.master.metrics.read('holdfast_link_refused_total', { reason: 'duplicate-identity' })).toBe(2);
+
+    pair.edge.end.lost = true;
+    await pair.clock.advance(3_100);
+    expect(pair.arrive('another').isClosed).toBe(false);
+  });
+
   it('sends no control message a second time', async () => {
     const pair = new PeerPair();
     await pair.open();

@@ -10,7 +10,7 @@ import type { Random } from '../../ports/random.ts';
 import type { Connection, LinkDialler } from '../../ports/transport.ts';
 import type { EdgeIdentity, Proof } from '../../runtime/edge-identity.ts';
 import { ProofChannel } from './proof-channel.ts';
-import { SocketConnection, webSocketOptions } from './socket-connection.ts';
+import { PROCESS_HEADER, SocketConnection, webSocketOptions } from './socket-connection.ts';
 
 export interface LinkDiallerOptions {
   identity: EdgeIdentity;
@@ -22,7 +22,8 @@ export interface LinkDiallerOptions {
 }
 
 /** Dials masters over TLS 1.3: the pinned CA is checked before a byte of ours is sent, then both sides prove the secret. */
-export function createLinkDialler(options: LinkDiallerOptions): LinkDialler {
+export function createLinkDialler(given: LinkDiallerOptions): LinkDialler {
+  const options = { ...given, process: given.random.hex(8) };
   return {
     async dial(address, signal) {
       let refusal: unknown = refuse('no-secret');
@@ -45,7 +46,12 @@ export function createLinkDialler(options: LinkDiallerOptions): LinkDialler {
 const refuse = (reason: string): HoldfastError => new HoldfastError('LINK_REFUSED', { reason });
 const isRefusal = (error: unknown): boolean => error instanceof HoldfastError && error.facts['reason'] === 'refused-by-peer';
 
-async function dialEnrolled(options: LinkDiallerOptions, address: string, signal: AbortSignal): Promise<Connection> {
+interface Options extends LinkDiallerOptions {
+  /** A machine that was copied has the same secret, but is never the same process. */
+  process: string;
+}
+
+async function dialEnrolled(options: Options, address: string, signal: AbortSignal): Promise<Connection> {
   const proof = (await options.identity.proofs()).find(({ purpose }) => purpose === 'link');
   const connection = proof === undefined ? null : await attempt(options, address, proof, signal);
   if (connection === null) throw refuse('no-secret');
@@ -53,7 +59,7 @@ async function dialEnrolled(options: LinkDiallerOptions, address: string, signal
 }
 
 /** One TLS connection and one proof. Null: enrolled. Throws LINK_REFUSED, DIAL_FAILED, and the signal's reason. */
-async function attempt(options: LinkDiallerOptions, address: string, proof: Proof, signal: AbortSignal): Promise<Connection | null> {
+async function attempt(options: Options, address: string, proof: Proof, signal: AbortSignal): Promise<Connection | null> {
   signal.throwIfAborted();
   const tls = openTls(address);
   const abort = (): void => {
@@ -63,7 +69,7 @@ async function attempt(options: LinkDiallerOptions, address: string, proof: Proo
   try {
     await once(tls, 'secureConnect');
     checkCertificate(options, tls, address);
-    const socket = await upgrade(tls, address);
+    const socket = await upgrade(tls, address, options.process);
     const channel = new ProofChannel(socket, tls, signal);
     const master = await prove(options, channel, proof);
     if (proof.purpose === 'enrol') {
@@ -71,7 +77,7 @@ async function attempt(options: LinkDiallerOptions, address: string, proof: Proo
       return null;
     }
     // Listens from now on: the master may speak before our disk has answered.
-    const identity = { peerId: master, remote: address, early: channel.release(), dialled: true };
+    const identity = { peerId: master, peerProcess: '', remote: address, early: channel.release(), dialled: true };
     const connection = new SocketConnection(socket, tls, { ...identity, clock: options.clock });
     await settle(options, proof.secretId);
     return connection;
@@ -114,8 +120,8 @@ function checkCertificate(options: LinkDiallerOptions, tls: TLSSocket, address: 
   if (expired) options.log.warn('certificate-expired', { address, validFrom: shown.validFrom, validTo: shown.validTo });
 }
 
-function upgrade(tls: TLSSocket, address: string): Promise<WebSocket> {
-  const socket = new WebSocket(`ws://${address}/link`, { createConnection: () => tls, ...webSocketOptions });
+function upgrade(tls: TLSSocket, address: string, process: string): Promise<WebSocket> {
+  const socket = new WebSocket(`ws://${address}/link`, { createConnection: () => tls, headers: { [PROCESS_HEADER]: process }, ...webSocketOptions });
   return new Promise((resolve, reject) => {
     socket.once('open', () => resolve(socket));
     // Stays: an error that comes when nobody waits must not end the process.

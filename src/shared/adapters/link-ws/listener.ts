@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -17,7 +18,7 @@ import type { LinkAuthority } from '../../runtime/link-authority.ts';
 import { type Arrival, Arrivals } from './arrivals.ts';
 import { ProofChannel } from './proof-channel.ts';
 import { Refusals } from '../../runtime/refusals.ts';
-import { SocketConnection, webSocketOptions } from './socket-connection.ts';
+import { PROCESS_HEADER, SocketConnection, webSocketOptions } from './socket-connection.ts';
 
 export interface LinkListenerOptions {
   host: string;
@@ -85,7 +86,7 @@ class WebSocketListener implements LinkListener {
     const { host, port } = this.#options;
     this.#webSockets.on('connection', (socket, request) => {
       // The server is one of HTTPS: its sockets are TLS sockets.
-      void this.#admit(socket, request.socket as TLSSocket, onConnection);
+      void this.#admit(socket, { tls: request.socket as TLSSocket, process: processOf(request) }, onConnection);
     });
     const listening = once(this.#server, 'listening');
     this.#server.listen(port, host);
@@ -126,7 +127,7 @@ class WebSocketListener implements LinkListener {
     });
   }
 
-  async #admit(socket: WebSocket, tls: TLSSocket, onConnection: (connection: Connection) => void): Promise<void> {
+  async #admit(socket: WebSocket, { tls, process }: { tls: TLSSocket; process: string }, onConnection: (connection: Connection) => void): Promise<void> {
     socket.on('error', nothing);
     const arrival = this.#arrivals.of(tls);
     // Too late, or gone already.
@@ -141,7 +142,7 @@ class WebSocketListener implements LinkListener {
     });
     if (proved === null) return;
     const { edge, secretId, early } = proved;
-    const identity = { peerId: edge, remote: `${remote}:${tls.remotePort ?? 0}`, early, dialled: false };
+    const identity = { peerId: edge, peerProcess: process, remote: `${remote}:${tls.remotePort ?? 0}`, early, dialled: false };
     const connection = new SocketConnection(socket, tls, { ...identity, clock: this.#options.clock });
     this.#remember(edge, connection, socket);
     this.#homes.set(edge, remote);
@@ -226,6 +227,11 @@ class WebSocketListener implements LinkListener {
 
 /** Of no method: a listener that lives as long as its socket would keep alive all that the method knew of the proof. */
 const nothing = (): void => undefined;
+/** As it calls itself; it proves on this connection whose it is. */
+function processOf({ headers }: IncomingMessage): string {
+  const named = headers[PROCESS_HEADER];
+  return typeof named === 'string' && /^[\w-]{1,64}$/.test(named) ? named : '';
+}
 const refuse = (reason: string): HoldfastError => new HoldfastError('LINK_REFUSED', { reason });
 const stranger = (remote: string): Attempt => ({ remote, edge: null, known: false, keys: [addressKey(remote)] });
 const addressKey = (remote: string): string => `address ${remote}`;

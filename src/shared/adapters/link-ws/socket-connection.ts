@@ -16,6 +16,7 @@ const AT_ONCE_BYTES = limits.bulkSocketBytes;
 
 export interface ConnectionIdentity {
   peerId: string;
+  peerProcess: string;
   remote: string;
   /** Frames that came while nobody listened; the socket is paused until somebody does. */
   early: (string | null)[];
@@ -24,12 +25,16 @@ export interface ConnectionIdentity {
   clock: Clock;
 }
 
+/** By which a process that dials says which one it is. */
+export const PROCESS_HEADER = 'x-holdfast-process';
+
 /**
  * A proved WebSocket as a Connection. The frames of one event-loop turn leave in one write, past the library into the stream
  * below it: that is safe because the library, without compression, writes each of its own frames in one go.
  */
 export class SocketConnection implements Connection {
   readonly peerId: string;
+  readonly peerProcess: string;
   readonly remote: string;
   readonly #socket: WebSocket;
   readonly #stream: Duplex;
@@ -45,13 +50,14 @@ export class SocketConnection implements Connection {
   /** Set once; delivered once, when there is somebody to tell. */
   #closed: string | null = null;
 
-  constructor(socket: WebSocket, stream: Duplex, { peerId, remote, early, dialled, clock }: ConnectionIdentity) {
+  constructor(socket: WebSocket, stream: Duplex, { peerId, peerProcess, remote, early, dialled, clock }: ConnectionIdentity) {
     this.#turn = new TurnGatherer(() => this.#write(), setImmediate, { clock, restMs: limits.statusRestMs });
     this.#socket = socket;
     this.#stream = stream;
     this.#early = early;
     this.#masks = dialled ? new Masks() : null;
     this.peerId = peerId;
+    this.peerProcess = peerProcess;
     this.remote = remote;
     socket.on('message', (data, isBinary) => {
       const text = textOf(data, isBinary);
