@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, type DriverContext, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const settings = z.strictObject({
   /** Asks whether the player is still there this often. */
@@ -53,7 +53,7 @@ export const mpdDriver = defineDriver({
       });
     const ask = async (): Promise<ReadonlyMap<string, string>> => {
       const fields = fieldsOf((await run('status\ncurrentsong\nstats', { name: 'refresh' }, (text) => /^state: /m.test(text))) ?? '');
-      publish(fields);
+      publish(status, fields);
       return fields;
     };
     const refresh = latest(async () => {
@@ -68,15 +68,6 @@ export const mpdDriver = defineDriver({
       known = { ...known, volume: before.volume };
       await ask();
     });
-    const publish = (fields: ReadonlyMap<string, string>): void => {
-      status.set('state', fields.get('state') ?? null);
-      status.set('volume', volumeOf(fields));
-      status.set('repeat', fields.get('repeat') === '1');
-      status.set('queue_length', numberOf(fields, 'playlistlength'));
-      status.set('song', fields.get('Title') ?? fields.get('file') ?? null);
-      status.set('elapsed', numberOf(fields, 'elapsed'));
-      status.set('error', fields.get('error') ?? null);
-    };
     /** A command that changes something; the status shows it when it resolves. */
     const change = async (command: string, options: SendOptions = {}): Promise<null> => {
       await run(command, options);
@@ -119,6 +110,16 @@ export const mpdDriver = defineDriver({
 
 /** What was carried out must not be carried out again because its answer is late. */
 const ONCE: SendOptions = { retries: 0 };
+
+function publish(status: DriverContext<unknown>['status'], fields: ReadonlyMap<string, string>): void {
+  status.set('state', fields.get('state') ?? null);
+  status.set('volume', volumeOf(fields));
+  status.set('repeat', fields.get('repeat') === '1');
+  status.set('queue_length', numberOf(fields, 'playlistlength'));
+  status.set('song', fields.get('Title') ?? fields.get('file') ?? null);
+  status.set('elapsed', numberOf(fields, 'elapsed'));
+  status.set('error', fields.get('error') ?? null);
+}
 
 function judge(text: string, isAnswer: (text: string) => boolean): Verdict<string> {
   const refusal = /^ACK \[\d+@\d+\] \{\w*\} (.*)$/m.exec(text);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, HoldfastError, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, type DriverContext, HoldfastError, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const word = z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a name such as battery.charge');
 
@@ -49,14 +49,6 @@ export const nutDriver = defineDriver({
     /** What is shown, also by the other side before. */
     const shown = new Set(ctx.handover.restore(savedSchema)?.variables ?? []);
     ctx.handover.save(() => ({ variables: [...shown].slice(0, MOST_VARIABLES) }));
-    const show = (variables: ReadonlyMap<string, string>): void => {
-      for (const name of shown) if (!variables.has(name)) status.set(name, null);
-      shown.clear();
-      for (const [name, value] of variables) {
-        status.set(name, value);
-        shown.add(name);
-      }
-    };
 
     const refresh = latest(async () => {
       let variables: ReadonlyMap<string, string> | null;
@@ -65,13 +57,13 @@ export const nutDriver = defineDriver({
       } catch (error) {
         if (isRefusal(error)) {
           // The server does not reach the UPS (DATA-STALE, DRIVER-NOT-CONNECTED): what it said last may be long over.
-          show(new Map());
+          show(status, shown, new Map());
           status.set('on_battery', null);
           status.set('low_battery', null);
         }
         throw error;
       }
-      if (variables !== null) show(variables);
+      if (variables !== null) show(status, shown, variables);
       const states = (variables?.get('ups.status') ?? '').split(' ');
       // Without either, as while its server starts (WAIT), it says nothing about the mains.
       if (!states.includes('OB') && !states.includes('OL')) return;
@@ -109,6 +101,16 @@ export const nutDriver = defineDriver({
     };
   },
 });
+
+/** What the UPS has no more must not stay. */
+function show(status: DriverContext<unknown>['status'], shown: Set<string>, variables: ReadonlyMap<string, string>): void {
+  for (const name of shown) if (!variables.has(name)) status.set(name, null);
+  shown.clear();
+  for (const [name, value] of variables) {
+    status.set(name, value);
+    shown.add(name);
+  }
+}
 
 const isRefusal = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'DEVICE_REFUSED';
 
