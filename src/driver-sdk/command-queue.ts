@@ -54,17 +54,26 @@ interface Command {
   reject: (error: unknown) => void;
 }
 
+/**
+ * What becomes of the connection when an answer did not come in time. `reconnect`: it is made anew, because the late answer
+ * would be taken for that of the next command. Named commands are sent again over the next connection, the others end with
+ * DEADLINE, and those that wait with DEVICE_LOST.
+ */
+export type AfterTimeout = 'keep' | 'reconnect';
+
 export interface CommandQueueOptions {
   module: string;
   clock: Clock;
-  transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered'>;
+  transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered' | 'reset'>;
   delayMs: number;
+  afterTimeout: AfterTimeout;
 }
 
 /** The commands of one module: one in flight, higher priority first, then first come first served. */
 export class CommandQueue {
   /** Least pause between two commands. */
   delayMs: number;
+  afterTimeout: AfterTimeout;
   readonly #options: CommandQueueOptions;
   /** In the order of sending; at most `commandQueue`. */
   readonly #queue: Command[] = [];
@@ -76,6 +85,7 @@ export class CommandQueue {
   constructor(options: CommandQueueOptions) {
     this.#options = options;
     this.delayMs = options.delayMs;
+    this.afterTimeout = options.afterTimeout;
   }
 
   send<T>(data: Uint8Array, options: SendOptions, reply: Reply<T>, call: Call | null): Promise<T | null> {
@@ -217,16 +227,29 @@ export class CommandQueue {
   #late(): void {
     const command = this.#inFlight?.command;
     this.#options.transport.unanswered(command?.isRepeated !== true);
-    this.#retry(null);
+    if (this.afterTimeout === 'reconnect') this.#giveUpLine();
+    else this.#retry(null);
+  }
+
+  #giveUpLine(): void {
+    // Taken first: what ends with the connection is told that the device is lost, and this one is late.
+    const command = this.#takeInFlight();
+    this.#options.transport.reset('no answer came in time');
+    if (command !== null) this.#retryOrEnd(command, command.name !== null, null);
+    this.#pump();
   }
 
   #retry(problem: string | null): void {
     const command = this.#takeInFlight();
     if (command === null) return;
-    if (command.call?.error) command.reject(command.call.error);
-    else if (command.retriesLeft > 0) this.#again(command);
-    else command.reject(problem === null ? new HoldfastError('DEADLINE', { fate: 'unknown' }) : this.#refused(problem));
+    this.#retryOrEnd(command, true, problem);
     this.#pump();
+  }
+
+  #retryOrEnd(command: Command, mayRepeat: boolean, problem: string | null): void {
+    if (command.call?.error) command.reject(command.call.error);
+    else if (mayRepeat && command.retriesLeft > 0) this.#again(command);
+    else command.reject(problem === null ? new HoldfastError('DEADLINE', { fate: 'unknown' }) : this.#refused(problem));
   }
 
   /** First of its priority again, unless a newer one of its name waits. */

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
-import type { Reply, SendOptions } from './command-queue.ts';
+import type { AfterTimeout, Reply, SendOptions } from './command-queue.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { remember } from './functions.ts';
 import type { Schedule } from './schedule.ts';
@@ -91,6 +91,11 @@ export interface DriverDefinition<Settings> {
   tokeniser?: () => Tokeniser;
   /** Least pause between two commands. */
   delayMs?: number;
+  /**
+   * `reconnect`: for a protocol whose answers do not say what they answer. After a command whose answer did not come in time
+   * the connection is made anew, so that the late answer is not taken for that of the next command. `keep` unless told.
+   */
+  afterTimeout?: AfterTimeout;
   /** Raise it when the hand-over state changes its shape. */
   handoverVersion?: number;
   /** Runs when the module starts; what it returns are the public methods. */
@@ -104,6 +109,7 @@ export interface Driver {
   readonly transports: readonly TransportKind[];
   readonly tokeniser: (() => Tokeniser) | null;
   readonly delayMs: number;
+  readonly afterTimeout: AfterTimeout;
   readonly handoverVersion: number;
   readonly settings: z.ZodType;
   /** Throws INPUT_INVALID for settings that do not fit. `onUpdate` is called when the driver takes changed ones. */
@@ -126,6 +132,7 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
     transports: definition.transports ?? usualTransports[role],
     tokeniser: definition.tokeniser ?? null,
     delayMs: definition.delayMs ?? 0,
+    afterTimeout: definition.afterTimeout ?? 'keep',
     handoverVersion: definition.handoverVersion ?? 1,
     settings: definition.settings,
     load: (context, input, onUpdate) => {

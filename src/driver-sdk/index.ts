@@ -1,5 +1,5 @@
 /** Everything that a driver may import. */
-export { type Reply, type SendOptions, type Verdict } from './command-queue.ts';
+export { type AfterTimeout, type Reply, type SendOptions, type Verdict } from './command-queue.ts';
 export {
   defineDriver,
   type Driver,

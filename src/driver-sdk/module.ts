@@ -72,8 +72,8 @@ export class Module {
     this.#host = host;
     this.#status = new StatusMemory((key, value) => host.publish(key, value));
     const { clock, transport } = host;
-    const { delayMs } = driver;
-    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs });
+    const { delayMs, afterTimeout } = driver;
+    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs, afterTimeout });
     this.#run = this.#runOf(driver, spec, handover);
   }
 
@@ -197,7 +197,7 @@ export class Module {
     this.#forgetFault();
     this.#run = next;
     this.#spec = spec;
-    if (this.#queue !== null) this.#queue.delayMs = driver.delayMs;
+    if (this.#queue !== null) Object.assign(this.#queue, { delayMs: driver.delayMs, afterTimeout: driver.afterTimeout });
     this.#passConnection(before, next);
   }
 

@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ClientWebSocket } from '../../src/shared/adapters/client-ws/client-web-socket.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { startTestServer, type TestServer, until } from '../support/api-server.ts';
 import { type SocketClient, socketClientsOf } from '../support/socket-client.ts';
@@ -35,6 +36,30 @@ describe('limits of WebSockets', () => {
     await server.clock.advance(1_000);
     client.send({ id: 'later', ...unbind });
     expect(await client.find((frame) => frame['id'] === 'later', 'the answer')).toMatchObject({ type: 'success' });
+  });
+
+  it.each(['ping', 'pong'] as const)('%s frames that come too fast end the socket, which is read no more; those of a slow line do not', async (frame) => {
+    const heard = vi.spyOn(ClientWebSocket.prototype, 'emit');
+    onTestFinished(() => heard.mockRestore());
+    const [client, other] = [await open(), await open()];
+    for (let i = 0; i < limits.socketPingBurst; i += 1) client.socket[frame]();
+    expect(await client.ask('ping')).toBe('pong');
+    await server.clock.advance(1_000);
+    for (let i = 0; i < limits.socketPingsPerSecond; i += 1) client.socket[frame]();
+    expect(await client.ask('ping')).toBe('pong');
+    // It does not answer the close frame, and goes on.
+    client.socket.pause();
+    client.socket[frame]();
+    expect(await other.ask('ping')).toBe('pong');
+    for (let more = 0; more < 3; more += 1) {
+      client.socket[frame]();
+      expect(await other.ask('ping')).toBe('pong');
+    }
+    const allowed = limits.socketPingBurst + limits.socketPingsPerSecond;
+    expect(heard.mock.calls.filter(([event]) => event === frame)).toHaveLength(allowed + 1);
+    client.socket.resume();
+    expect(await client.untilClosed()).toEqual({ code: 1008, reason: 'too-many-pings' });
+    expect(await other.ask('ping')).toBe('pong');
   });
 
   it('large commands under way are bounded by their bytes, on a socket and on the server; small ones are not counted', async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { Call } from '../../src/driver-sdk/call.ts';
-import { CommandQueue, type Reply, type SendOptions } from '../../src/driver-sdk/command-queue.ts';
+import { type AfterTimeout, CommandQueue, type Reply, type SendOptions } from '../../src/driver-sdk/command-queue.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-function setUp(options: { connected?: boolean; delayMs?: number } = {}) {
+function setUp(options: { connected?: boolean; delayMs?: number; afterTimeout?: AfterTimeout } = {}) {
   const clock = new FakeClock();
   const sent: string[] = [];
   const line = { ready: false, refusal: null as HoldfastError | null, wanted: false, unanswered: 0 };
@@ -19,8 +19,10 @@ function setUp(options: { connected?: boolean; delayMs?: number } = {}) {
     },
     demand: (wanted: boolean) => void (line.wanted = wanted),
     unanswered: () => void (line.unanswered += 1),
+    // Like a socket: it takes nothing from now on, and its end is told of later.
+    reset: () => void (line.ready = false),
   };
-  const queue = new CommandQueue({ module: 'mod-1', clock, transport, delayMs: options.delayMs ?? 0 });
+  const queue = new CommandQueue({ module: 'mod-1', clock, transport, delayMs: options.delayMs ?? 0, afterTimeout: options.afterTimeout ?? 'keep' });
   const connect = (): void => {
     line.ready = true;
     queue.connected();
@@ -67,6 +69,28 @@ describe('command queue', () => {
     await clock.advance(15_001);
     expect(sent).toHaveLength(4);
     await expect(outcome).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+  });
+
+  it('reconnects when an answer did not come in time, if told so: what has a name is sent again, nothing else', async () => {
+    const { clock, send, sent, answer, line, connect, disconnect } = setUp({ afterTimeout: 'reconnect' });
+    const outcomes = [send('once'), send('named', { name: 'n' }), send('waits')];
+    await clock.advance(limits.commandMs);
+    // Nothing more over this connection, on which the answer may still come.
+    expect(line).toMatchObject({ ready: false, unanswered: 1, wanted: true });
+    expect(answer('named')).toBe(false);
+    disconnect();
+    await expect(outcomes[0]).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+    await expect(outcomes[2]).rejects.toMatchObject({ code: 'DEVICE_LOST', facts: { fate: 'not-sent' } });
+    connect();
+    await clock.advance(limits.commandMs);
+    disconnect();
+    connect();
+    expect(sent).toEqual(['once', 'named', 'named']);
+    answer('named');
+    await expect(outcomes[1]).resolves.toBe('named');
+    const late = send('never', { name: 'n', retries: 0 });
+    await clock.advance(limits.commandMs);
+    await expect(late).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
   });
 
   it('obeys what the reply handler says', async () => {

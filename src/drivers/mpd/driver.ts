@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, type DriverContext, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const settings = z.strictObject({
   /** Asks whether the player is still there this often. */
@@ -8,7 +8,10 @@ const settings = z.strictObject({
 });
 
 const volume = z.int().min(0).max(100);
-const savedSchema = z.object({ volume: z.int().nullable() });
+/** Seconds since the player started. */
+const uptime = z.int().min(0);
+/** As the player said last. */
+const savedSchema = z.object({ volume: volume.nullable(), uptime: uptime.nullable() });
 
 /** What the player pushes changes of. */
 const SUBSYSTEMS = 'player mixer options playlist';
@@ -34,31 +37,37 @@ export const mpdDriver = defineDriver({
   role: 'device',
   settings,
   tokeniser: () => callback(endOfAnswer),
+  // `list_OK` does not say to what.
+  afterTimeout: 'reconnect',
+  handoverVersion: 2,
   setup(ctx) {
     const { status, settings: own } = ctx;
-    let wanted: number | null = ctx.handover.restore(savedSchema)?.volume ?? null;
-    ctx.handover.save(() => ({ volume: wanted }));
+    let known = ctx.handover.restore(savedSchema) ?? { volume: null, uptime: null };
+    ctx.handover.save(() => known);
 
-    const run = (command: string, options: SendOptions = {}): Promise<string | null> =>
+    const run = (command: string, options: SendOptions = {}, isAnswer: (text: string) => boolean = () => true): Promise<string | null> =>
       ctx.send(`noidle\ncommand_list_ok_begin\n${command}\ncommand_list_end\nidle ${SUBSYSTEMS}\n`, {
         timeoutMs: own.timeoutMs,
         ...options,
-        reply: judge,
+        reply: (message) => judge(message.toString(), isAnswer),
       });
-    const refresh = latest(async () => {
-      const answer = await run('status\ncurrentsong', { name: 'refresh' });
-      publish(fieldsOf(answer ?? ''));
-    });
-    const publish = (fields: ReadonlyMap<string, string>): void => {
-      const number = (name: string): number | null => (fields.has(name) ? Number(fields.get(name)) : null);
-      status.set('state', fields.get('state') ?? 'unknown');
-      status.set('volume', number('volume'));
-      status.set('repeat', fields.get('repeat') === '1');
-      status.set('queue_length', number('playlistlength'));
-      status.set('song', fields.get('Title') ?? fields.get('file') ?? null);
-      status.set('elapsed', number('elapsed'));
-      status.set('error', fields.get('error') ?? null);
+    const ask = async (): Promise<ReadonlyMap<string, string>> => {
+      const fields = fieldsOf((await run('status\ncurrentsong\nstats', { name: 'refresh' }, (text) => /^state: /m.test(text))) ?? '');
+      publish(status, fields);
+      return fields;
     };
+    const refresh = latest(async () => {
+      const fields = await ask();
+      const now = { volume: volumeOf(fields), uptime: uptime.safeParse(numberOf(fields, 'uptime')).data ?? null };
+      const before = known;
+      known = { volume: now.volume ?? before.volume, uptime: now.uptime ?? before.uptime };
+      // Only who started anew has forgotten it: what somebody did at the player itself, also while we were cut off, stands.
+      const isNew = before.uptime !== null && now.uptime !== null && now.uptime < before.uptime;
+      if (!isNew || before.volume === null || before.volume === now.volume) return;
+      await run(`setvol ${before.volume}`, { name: 'volume' });
+      known = { ...known, volume: before.volume };
+      await ask();
+    });
     /** A command that changes something; the status shows it when it resolves. */
     const change = async (command: string, options: SendOptions = {}): Promise<null> => {
       await run(command, options);
@@ -70,7 +79,6 @@ export const mpdDriver = defineDriver({
       const text = message.toString();
       if (text.startsWith('OK MPD ')) {
         status.set('version', text.slice('OK MPD '.length).trim());
-        if (wanted !== null) await run(`setvol ${wanted}`, { name: 'volume' });
         await refresh();
       } else if (text.startsWith('changed: ')) {
         await refresh();
@@ -88,13 +96,14 @@ export const mpdDriver = defineDriver({
       previous: () => change('previous', ONCE),
       volume: method(z.tuple([volume]), async (level) => {
         await change(`setvol ${level}`, { name: 'volume' });
-        wanted = level;
+        // Some players tell it only while they play.
+        known = { ...known, volume: level };
         return level;
       }),
       repeat: method(z.tuple([z.boolean()]), (on) => change(`repeat ${on ? 1 : 0}`, { name: 'repeat' })),
       add: method(z.tuple([z.string().min(1).max(1_000)]), (uri) => change(`add ${quoted(uri)}`, ONCE)),
       clear: () => change('clear'),
-      outputs: async () => Object.fromEntries(fieldsOf((await run('outputs')) ?? '')),
+      outputs: async () => outputsOf((await run('outputs')) ?? ''),
     };
   },
 });
@@ -102,11 +111,32 @@ export const mpdDriver = defineDriver({
 /** What was carried out must not be carried out again because its answer is late. */
 const ONCE: SendOptions = { retries: 0 };
 
-function judge(message: Buffer): Verdict<string> {
-  const text = message.toString();
+function publish(status: DriverContext<unknown>['status'], fields: ReadonlyMap<string, string>): void {
+  status.set('state', fields.get('state') ?? null);
+  status.set('volume', volumeOf(fields));
+  status.set('repeat', fields.get('repeat') === '1');
+  status.set('queue_length', numberOf(fields, 'playlistlength'));
+  status.set('song', fields.get('Title') ?? fields.get('file') ?? null);
+  status.set('elapsed', numberOf(fields, 'elapsed'));
+  status.set('error', fields.get('error') ?? null);
+}
+
+function judge(text: string, isAnswer: (text: string) => boolean): Verdict<string> {
   const refusal = /^ACK \[\d+@\d+\] \{\w*\} (.*)$/m.exec(text);
   if (refusal !== null) return { abort: refusal[1] ?? 'refused' };
-  return /^list_OK$/m.test(text) ? { value: text } : 'ignore';
+  return /^list_OK$/m.test(text) && isAnswer(text) ? { value: text } : 'ignore';
+}
+
+const numberOf = (fields: ReadonlyMap<string, string>, name: string): number | null => (fields.has(name) ? Number(fields.get(name)) : null);
+
+/** -1: it has none now. */
+function volumeOf(fields: ReadonlyMap<string, string>): number | null {
+  return volume.safeParse(numberOf(fields, 'volume')).data ?? null;
+}
+
+/** Each begins with its `outputid`. */
+function outputsOf(answer: string): Record<string, string>[] {
+  return answer.split(/^(?=outputid: )/m).map(fieldsOf).filter((fields) => fields.has('outputid')).map((fields) => Object.fromEntries(fields));
 }
 
 function fieldsOf(answer: string): ReadonlyMap<string, string> {

@@ -1,7 +1,10 @@
 import { z } from 'zod';
-import { callback, defineDriver, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, type DriverContext, HoldfastError, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const word = z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a name such as battery.charge');
+
+/** In the hand-over state; a UPS has some dozens. */
+const MOST_VARIABLES = 500;
 
 const settings = z.strictObject({
   /** Name of the UPS at its server. */
@@ -11,6 +14,8 @@ const settings = z.strictObject({
   pollMs: z.int().min(100).default(2_000),
   timeoutMs: z.int().min(100).default(5_000),
 });
+
+const savedSchema = z.object({ variables: z.array(z.string()).max(MOST_VARIABLES) });
 
 /** A message is one line, or a whole list from `BEGIN LIST` to `END LIST`. */
 function endOfAnswer(buffer: Buffer): number {
@@ -28,6 +33,9 @@ export const nutDriver = defineDriver({
   role: 'device',
   settings,
   tokeniser: () => callback(endOfAnswer),
+  // `OK` and `ERR` do not say to what.
+  afterTimeout: 'reconnect',
+  handoverVersion: 2,
   setup(ctx) {
     const { status, settings: own } = ctx;
     const ask = <T>(command: string, reply: (answer: string) => Verdict<T>, more: Pick<SendOptions, 'name' | 'retries'> = {}): Promise<T | null> =>
@@ -38,9 +46,24 @@ export const nutDriver = defineDriver({
       });
     const accepted = (answer: string): Verdict<null> => (answer.startsWith('OK') ? 'done' : 'ignore');
 
+    /** What is shown, also by the other side before. */
+    const shown = new Set(ctx.handover.restore(savedSchema)?.variables ?? []);
+    ctx.handover.save(() => ({ variables: [...shown].slice(0, MOST_VARIABLES) }));
+
     const refresh = latest(async () => {
-      const variables = await ask(`LIST VAR ${own.ups}`, (answer) => listed(answer, own.ups), { name: 'refresh' });
-      for (const [name, value] of variables ?? []) status.set(name, value);
+      let variables: ReadonlyMap<string, string> | null;
+      try {
+        variables = await ask(`LIST VAR ${own.ups}`, (answer) => listed(answer, own.ups), { name: 'refresh' });
+      } catch (error) {
+        if (isRefusal(error)) {
+          // The server does not reach the UPS (DATA-STALE, DRIVER-NOT-CONNECTED): what it said last may be long over.
+          show(status, shown, new Map());
+          status.set('on_battery', null);
+          status.set('low_battery', null);
+        }
+        throw error;
+      }
+      if (variables !== null) show(status, shown, variables);
       const states = (variables?.get('ups.status') ?? '').split(' ');
       // Without either, as while its server starts (WAIT), it says nothing about the mains.
       if (!states.includes('OB') && !states.includes('OL')) return;
@@ -62,6 +85,7 @@ export const nutDriver = defineDriver({
       get: method(z.tuple([word]), async (name) => {
         const value = await ask(`GET VAR ${own.ups} ${name}`, (answer) => only(answer, `VAR ${own.ups} ${name} `));
         status.set(name, value);
+        shown.add(name);
         return value;
       }),
       set: method(z.tuple([word, z.string().max(200)]), async (name, value) => {
@@ -77,6 +101,18 @@ export const nutDriver = defineDriver({
     };
   },
 });
+
+/** What the UPS has no more must not stay. */
+function show(status: DriverContext<unknown>['status'], shown: Set<string>, variables: ReadonlyMap<string, string>): void {
+  for (const name of shown) if (!variables.has(name)) status.set(name, null);
+  shown.clear();
+  for (const [name, value] of variables) {
+    status.set(name, value);
+    shown.add(name);
+  }
+}
+
+const isRefusal = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'DEVICE_REFUSED';
 
 function judge<T>(message: string, reply: (answer: string) => Verdict<T>): Verdict<T> {
   const answer = message.trimEnd();

@@ -40,8 +40,8 @@ export const pauseOnBatteryDriver = defineDriver({
       busy = true;
       try {
         const state = await player.status('state');
-        // Nothing is known of the player yet.
-        if (state === null) return;
+        // Nothing is known of the player yet: whether it plays is asked again.
+        if (state === null || state === 'unknown') return;
         if (target && state === 'play') {
           // First of all: whether a pause that failed has arrived is not known.
           setPaused(true);
@@ -58,6 +58,7 @@ export const pauseOnBatteryDriver = defineDriver({
     };
 
     ctx.system.get(ctx.settings.ups).subscribe('on_battery', (value) => {
+      // Null is neither mains nor battery: the UPS cannot be read, and what was decided last stands.
       onBattery = typeof value === 'boolean' ? value : null;
       return follow();
     });

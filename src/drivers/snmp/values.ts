@@ -5,6 +5,7 @@ export const oid = z
   .string()
   .max(1_000)
   .regex(/^\.?[0-2](?:\.\d{1,10}){1,127}$/, 'must be an OID such as 1.3.6.1.2.1.1.5.0')
+  .refine((text) => text.split('.').every((arc) => Number(arc) <= 0xffff_ffff), 'must have no number above 4294967295')
   .transform((text) => text.replace(/^\./, ''));
 
 const unsigned = z.int().min(0).max(0xffff_ffff);

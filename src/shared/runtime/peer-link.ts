@@ -284,7 +284,7 @@ export class PeerLink {
         break;
       case 'unknown':
         this.#warnings.once(`unknown-type ${frame.type}`, 'unknown-type', { type: frame.type });
-        socket.send(JSON.stringify({ t: 'error', code: 'UNKNOWN_TYPE', about: frame.type }));
+        socket.answerUnknown(frame.type);
         break;
       case 'error':
         this.#warnings.once(`peer-error ${frame.about}`, 'peer-refused-frame', { code: frame.code, about: frame.about });

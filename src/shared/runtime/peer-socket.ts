@@ -1,3 +1,4 @@
+import { TokenBucket } from '../api/token-bucket.ts';
 import type { Urgency } from '../foundation/turn-gatherer.ts';
 import type { SessionOffer } from '../link/frames.ts';
 import { Heartbeat } from '../link/heartbeat.ts';
@@ -30,6 +31,8 @@ export class PeerSocket {
   readonly #options: PeerSocketOptions;
   readonly #openedMs: number;
   readonly #heartbeat: Heartbeat;
+  /** To frames that are answered at once, past everything that waits. */
+  readonly #answers: TokenBucket;
   #timer: Timer | null = null;
   #closed = false;
 
@@ -40,6 +43,7 @@ export class PeerSocket {
     this.#openedMs = options.clock.monotonicMs();
     this.lastHeardMs = this.#openedMs;
     this.#heartbeat = new Heartbeat(this.#openedMs);
+    this.#answers = new TokenBucket(options.clock, { perSecond: limits.socketPingsPerSecond, burst: limits.socketPingBurst });
   }
 
   /** Ahead of everything that waits: heartbeats and control. */
@@ -59,13 +63,24 @@ export class PeerSocket {
     this.#timer = clock.after(Math.max(1, this.#heartbeat.nextMs() - nowMs), () => this.beat());
   }
 
+  /** A peer that floods heartbeats costs time, and memory as well if it does not read the answers: it is cut off. */
   answerHeartbeat(number: number): void {
-    this.send(`{"t":"hba","n":${number},"ack":${this.#options.ack()}}`);
+    if (this.#answers.take()) this.#acknowledge(number);
+    else this.#options.drop('heartbeat-flood');
   }
 
   /** Acknowledges what was received without waiting for the next heartbeat: number 0 answers none. */
   acknowledge(): void {
-    this.answerHeartbeat(0);
+    this.#acknowledge(0);
+  }
+
+  #acknowledge(number: number): void {
+    this.send(`{"t":"hba","n":${number},"ack":${this.#options.ack()}}`);
+  }
+
+  /** A newer peer may say it often: beyond the rate it gets no answer, and loses nothing else. */
+  answerUnknown(type: string): void {
+    if (this.#answers.take()) this.send(JSON.stringify({ t: 'error', code: 'UNKNOWN_TYPE', about: type }));
   }
 
   heartbeatAnswered(number: number): void {

@@ -4,9 +4,10 @@ import { mpdDriver } from '../../../src/drivers/mpd/driver.ts';
 import type { Json } from '../../../src/shared/foundation/json.ts';
 
 const block = (command: string): string => `noidle\ncommand_list_ok_begin\n${command}\ncommand_list_end\nidle player mixer options playlist\n`;
-const REFRESH = block('status\ncurrentsong');
+const REFRESH = block('status\ncurrentsong\nstats');
 const answered = (fields: string): string => `${fields}list_OK\nOK\n`;
-const playing = (state: string, volume: number): string => answered(`volume: ${volume}\nrepeat: 1\nstate: ${state}\nplaylistlength: 2\nTitle: A: B\n`);
+const playing = (state: string, volume: number, uptime = 100): string =>
+  answered(`volume: ${volume}\nrepeat: 1\nstate: ${state}\nplaylistlength: 2\nTitle: A: B\nuptime: ${uptime}\n`);
 
 async function greeted(handover?: Json): Promise<Harness> {
   const player = createHarness(mpdDriver, handover === undefined ? {} : { handover });
@@ -103,30 +104,45 @@ describe('the driver mpd', () => {
     const done = player.exec(method, ...args);
     player.expectSent(block(command));
     await player.advance(5_000);
-    player.expectNothingSent();
     await expect(done).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
-    // What may be carried out twice is.
+    expect(player.status['connected']).toBe(false);
+    player.expectNothingSent();
+  });
+
+  it('repeats over the next connection what may be carried out twice', async () => {
+    const player = await ready();
     void player.exec('play');
     player.expectSent(block('play'));
-    await player.advance(4_999);
+    await player.advance(5_000);
+    expect(player.status['connected']).toBe(false);
     player.expectNothingSent();
-    await player.advance(1);
+    await player.connect();
     player.expectSent(block('play'));
   });
 
-  /** Asked four times, five seconds each, and again by the next poll. */
-  const ignore = async (player: Harness): Promise<void> => {
-    for (let again = 0; again < 4; again += 1) {
-      await player.advance(5_000);
-      player.expectSent(REFRESH);
-    }
-    await player.advance(4_999);
-    expect(player.status['connected']).toBe(true);
-    await player.advance(1);
-  };
+  it('does not take the late answer to a command for that to the next', async () => {
+    const player = await ready();
+    const first = expect(player.exec('add', 'slow.wav')).rejects.toMatchObject({ code: 'DEADLINE' });
+    player.expectSent(block('add "slow.wav"'));
+    await player.advance(5_000);
+    await first;
+    await player.reply(answered(''));
+    await player.connect();
+    await player.reply('OK MPD 0.23.5\n');
+    player.expectSent(REFRESH);
+    // Of nothing that was asked.
+    await player.reply(answered(''));
+    expect(player.status).toMatchObject({ state: 'stop', volume: 20, song: 'A: B' });
+    await player.reply(playing('play', 20));
+    expect(player.status).toMatchObject({ state: 'play', volume: 20 });
+    const second = expect(player.exec('add', 'nothing.wav')).rejects.toMatchObject({ code: 'DEVICE_REFUSED' });
+    player.expectSent(block('add "nothing.wav"'));
+    await player.reply('ACK [50@0] {add} No such directory\n');
+    await second;
+  });
 
   it.each([
-    ['that stopped answering', ignore],
+    ['that stopped answering', (player: Harness) => player.advance(5_000)],
     ['whose connection ended', (player: Harness) => player.disconnect()],
   ])('notices a player %s, and asks for everything over the next connection', async (_, lose) => {
     const player = await ready();
@@ -142,14 +158,50 @@ describe('the driver mpd', () => {
     expect(player.status).toMatchObject({ version: '0.23.6', state: 'pause' });
   });
 
-  it('hands the volume over: the other side sets it first', async () => {
+  it.each([
+    ['that started anew: sets it again', 5, true],
+    ['that was only cut off, where somebody turned the knob: leaves it', 130, false],
+  ])('the volume of a player %s', async (_, uptime, isSet) => {
     const player = await ready();
     const done = player.exec('volume', 33);
     await player.reply(answered(''));
     await player.reply(playing('stop', 33));
     await done;
+    for (const sent of [block('setvol 33'), REFRESH]) player.expectSent(sent);
+    await player.disconnect();
+    await player.connect();
+    await player.reply('OK MPD 0.23.5\n');
+    player.expectSent(REFRESH);
+    await player.reply(playing('stop', 70, uptime));
+    if (isSet) {
+      player.expectSent(block('setvol 33'));
+      await player.reply(answered(''));
+      player.expectSent(REFRESH);
+      await player.reply(playing('stop', 33, uptime));
+    }
+    player.expectNothingSent();
+    expect(player.status['volume']).toBe(isSet ? 33 : 70);
+  });
+
+  it('lists all outputs', async () => {
+    const player = await ready();
+    const listed = player.exec('outputs');
+    player.expectSent(block('outputs'));
+    await player.reply(answered('outputid: 0\noutputname: Hall\noutputenabled: 1\noutputid: 1\noutputname: Bar\noutputenabled: 0\n'));
+    expect(await listed).toEqual([
+      { outputid: '0', outputname: 'Hall', outputenabled: '1' },
+      { outputid: '1', outputname: 'Bar', outputenabled: '0' },
+    ]);
+  });
+
+  it('hands the volume over, as the player said last: one that started anew meanwhile gets it from the other side', async () => {
+    const player = await ready();
+    await player.reply('changed: mixer\nOK\n');
+    await player.reply(playing('stop', 44));
     const saved = await player.stop();
     const other = await greeted(saved);
-    other.expectSent(block('setvol 33'));
+    other.expectSent(REFRESH);
+    await other.reply(playing('stop', 100, 3));
+    other.expectSent(block('setvol 44'));
   });
 });

@@ -50,7 +50,54 @@ describe('the driver nut', () => {
     ups.expectSent('INSTCMD lab beeper.toggle\n');
     await ups.advance(5_000);
     await late;
+    await ups.connect();
     ups.expectSent('LIST VAR lab\n');
+    ups.expectNothingSent();
+  });
+
+  it('does not take the late answer to a command for that to the next', async () => {
+    const ups = await polled();
+    const set = expect(ups.exec('set', 'ups.id', 'x')).rejects.toMatchObject({ code: 'DEADLINE', facts: { fate: 'unknown' } });
+    ups.expectSent('SET VAR lab ups.id "x"\n');
+    await ups.advance(5_000);
+    await set;
+    expect(ups.status['connected']).toBe(false);
+    await ups.connect();
+    // That which waited, and that of the new connection.
+    for (let refresh = 0; refresh < 2; refresh += 1) {
+      ups.expectSent('LIST VAR lab\n');
+      await ups.reply(list('OL'));
+    }
+    const refused = expect(ups.exec('command', 'no.such.command')).rejects.toMatchObject({ code: 'DEVICE_REFUSED' });
+    ups.expectSent('INSTCMD lab no.such.command\n');
+    await ups.reply('ERR CMD-NOT-SUPPORTED\n');
+    await refused;
+  });
+
+  it('shows no variable that the UPS has no more, also one that the other side showed', async () => {
+    const ups = await polled();
+    const alarm = list('OB').replace('END', 'VAR lab ups.alarm "Replace battery!"\nEND');
+    await ups.advance(2_000);
+    await ups.reply(alarm);
+    expect(ups.status['ups.alarm']).toBe('Replace battery!');
+    const other = createHarness(nutDriver, { settings: { ups: 'lab' }, handover: await ups.stop() });
+    await other.start();
+    for (const [answer, alarmed] of [[list('OL'), null], [alarm, 'Replace battery!'], [list('OL'), null]] as const) {
+      if (other.status['connected'] !== true) await other.connect();
+      else await other.advance(2_000);
+      await other.reply(answer);
+      expect(other.status).toMatchObject({ 'ups.alarm': alarmed, 'battery.charge': '97' });
+    }
+  });
+
+  it.each(['DATA-STALE', 'DRIVER-NOT-CONNECTED'])('shows no readings while the server cannot read the UPS (%s)', async (problem) => {
+    const ups = await polled('OB LB');
+    await ups.advance(2_000);
+    await ups.reply(`ERR ${problem}\n`);
+    expect(ups.status).toMatchObject({ connected: true, 'battery.charge': null, 'ups.status': null, on_battery: null, low_battery: null });
+    await ups.advance(2_000);
+    await ups.reply(list('OL'));
+    expect(ups.status).toMatchObject({ 'battery.charge': '97', 'ups.status': 'OL', on_battery: false, low_battery: false });
   });
 
   it('understands an answer however the bytes are cut', async () => {

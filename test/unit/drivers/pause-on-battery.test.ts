@@ -76,6 +76,36 @@ describe('the driver pause-on-battery', () => {
     room.system.expectCall('Player_1', 'pause', false);
   });
 
+  it('waits for a player of which it is unknown what it does', async () => {
+    const room = await start();
+    await room.player('unknown');
+    await room.power(true);
+    room.system.expectNoCall();
+    await room.player('play');
+    await room.advance(5_000);
+    room.system.expectCall('Player_1', 'pause', true);
+  });
+
+  it('keeps what was decided last while the UPS cannot be read', async () => {
+    const room = await start();
+    await room.player('play');
+    await room.power(true);
+    room.system.expectCall('Player_1', 'pause', true);
+    await room.player('pause');
+    await room.power(null);
+    await room.advance(60_000);
+    await room.power(true);
+    room.system.expectNoCall();
+    expect(room.status['paused']).toBe(true);
+    await room.power(null);
+    await room.power(false);
+    room.system.expectCall('Player_1', 'pause', false);
+    await room.player('play');
+    await room.power(null);
+    await room.advance(60_000);
+    room.system.expectNoCall();
+  });
+
   it('tries again what failed', async () => {
     const room = await start();
     await room.player('play');

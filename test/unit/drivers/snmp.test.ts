@@ -132,6 +132,16 @@ describe('the driver snmp', () => {
     }
   });
 
+  it('refuses an OID with a number that does not fit into 32 bits', async () => {
+    const most = `1.3.6.1.${2 ** 32 - 1}`;
+    const fits = createHarness(snmpDriver, { settings: { poll: { top: most } } });
+    await fits.start();
+    await expect(fits.exec('get', `1.3.6.1.${2 ** 32}`)).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'args.0' } });
+    const polls = createHarness(snmpDriver, { settings: { poll: { top: `1.3.6.1.${2 ** 32}` } } });
+    await expect(polls.start()).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'settings.poll.top' } });
+    expect(polls.status['problem']).toContain('settings.poll.top: must have no number above 4294967295');
+  });
+
   it('walks what is below an object, and nothing else', async () => {
     const agent = await polled();
     const walked = agent.exec('walk', '1.3.6.1.2.1.1');

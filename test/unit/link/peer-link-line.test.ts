@@ -223,6 +223,29 @@ describe('the door of the link', () => {
     expect([edge.link.state, master.link.state]).toEqual(['open', 'open']);
   });
 
+  it('cuts off a peer that floods heartbeats, and answers its unknown types no more', async () => {
+    const { edge, master, clock, connect } = createLinkPair();
+    const pipe = await connect();
+    const heartbeat = '{"t":"hb","n":1,"ack":0}';
+    const answers = (): number => frames(pipe.master.sent, 'hba') + frames(pipe.master.sent, 'error');
+    for (let second = 0; second < 20; second += 1) {
+      for (let i = 1; i < limits.socketPingsPerSecond; i += 1) pipe.edge.send(heartbeat);
+      await clock.advance(1_000);
+    }
+    expect([edge.downs, master.downs]).toEqual([[], []]);
+    for (let i = 0; i < limits.socketPingBurst; i += 1) pipe.edge.send('{"t":"teleport","to":"mars"}');
+    await clock.advance(20);
+    const before = answers();
+    for (let i = 0; i < 1_000; i += 1) pipe.edge.send('{"t":"teleport","to":"mars"}');
+    await clock.advance(20);
+    expect(answers() - before).toBeLessThanOrEqual(1);
+    expect(master.downs).toEqual([]);
+    for (let i = 0; i < 1_000; i += 1) pipe.edge.send(heartbeat);
+    await clock.advance(20);
+    expect(master.downs).toMatchObject([{ reason: 'heartbeat-flood' }]);
+    expect(answers() - before).toBeLessThanOrEqual(1);
+  });
+
   it.each([
     ['not JSON', 'not json', 'invalid-frame'],
     ['no type', '{}', 'invalid-frame'],

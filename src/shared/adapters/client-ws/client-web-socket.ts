@@ -13,6 +13,7 @@ const brokenFrames: ReadonlyMap<number, string> = new Map([
  * way is told instead, answers them, and calls `finish`.
  */
 export class ClientWebSocket extends WebSocket {
+  #stopped = false;
   onBroken: (code: number, problem: string) => void = (code) => this.finish(code, '');
 
   /** By the library. */
@@ -24,5 +25,15 @@ export class ClientWebSocket extends WebSocket {
 
   finish(code: number, reason: string): void {
     super.close(code, reason);
+  }
+
+  /** For good: who floods us goes on while the socket closes. Its answer to the close frame is not seen, and it is cut off. */
+  stopReading(): void {
+    this.#stopped = true;
+    this.pause();
+  }
+
+  override resume(): void {
+    if (!this.#stopped) super.resume();
   }
 }

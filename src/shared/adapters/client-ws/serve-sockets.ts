@@ -11,9 +11,18 @@ import type { Clock } from '../../ports/clock.ts';
 import { ClientConnection, Flusher } from './client-connection.ts';
 import { ClientWebSocket } from './client-web-socket.ts';
 import { FairReading } from '../../api/fair-reading.ts';
+import { TokenBucket } from '../../api/token-bucket.ts';
 
 /** `closeTimeout`: a client that does not answer a close frame, or does not read it, is cut off then. */
-const webSocketOptions = { maxPayload: limits.clientSocketFrameBytes, perMessageDeflate: false, closeTimeout: limits.clientSocketCloseMs } as const;
+const webSocketOptions = {
+  maxPayload: limits.clientSocketFrameBytes,
+  maxFragments: limits.socketFragments,
+  perMessageDeflate: false,
+  closeTimeout: limits.clientSocketCloseMs,
+} as const;
+
+/** What the protocol says for a client that breaks a rule of ours. */
+const POLICY = 1008;
 
 /**
  * Answers the `upgrade` requests of an HTTP server: a WebSocket at the two paths of the client protocol, a refusal anywhere
@@ -37,7 +46,18 @@ export function serveClientSockets(server: Server, sockets: ClientSockets, deps:
       const session = sockets.open(caller, new ClientConnection(socket, stream, { flusher, lane }), remoteOf(request));
       socket.onBroken = (code, problem) => session.end(problem, code);
       socket.on('message', (data, isBinary) => lane.take(() => session.receive(isBinary ? null : textOf(data))));
-      socket.on('pong', () => session.heard());
+      // Neither goes through the lane: the library answers pings by itself, and a pong is worth no turn.
+      const pings = new TokenBucket(clock, { perSecond: limits.socketPingsPerSecond, burst: limits.socketPingBurst });
+      const pinged = (): void => {
+        if (pings.take()) return;
+        socket.stopReading();
+        session.end('too-many-pings', POLICY);
+      };
+      socket.on('ping', pinged);
+      socket.on('pong', () => {
+        session.heard();
+        pinged();
+      });
       stream.on('drain', () => session.drained());
       socket.on('close', () => session.closed());
       // `onBroken` was told of it, and `close` follows.

@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import { TokenBucket } from '../../api/token-bucket.ts';
 import { textFrame } from '../../foundation/text-frame.ts';
 import { TurnGatherer, type Urgency } from '../../foundation/turn-gatherer.ts';
 import { limits } from '../../model/limits.ts';
@@ -9,7 +10,12 @@ import type { Connection, ConnectionHandler } from '../../ports/transport.ts';
 import { textOf } from './proof-channel.ts';
 
 /** `closeTimeout`: a peer that does not answer a close frame, or does not read it, is cut off then. */
-export const webSocketOptions = { maxPayload: limits.maxFrameBytes, perMessageDeflate: false, closeTimeout: limits.linkCloseMs } as const;
+export const webSocketOptions = {
+  maxPayload: limits.maxFrameBytes,
+  maxFragments: limits.socketFragments,
+  perMessageDeflate: false,
+  closeTimeout: limits.linkCloseMs,
+} as const;
 
 /** So much is not held back for the rest of a turn, or a rest: the peer can work on it meanwhile, and bulk waits for no more. */
 const AT_ONCE_BYTES = limits.bulkSocketBytes;
@@ -65,6 +71,16 @@ export class SocketConnection implements Connection {
       if (this.#handler === null) this.#early.push(text);
       else this.#receive(this.#handler, text);
     });
+    // A link has heartbeats of its own, and sends neither.
+    const pings = new TokenBucket(clock, { perSecond: limits.socketPingsPerSecond, burst: limits.socketPingBurst });
+    const pinged = (): void => {
+      if (pings.take()) return;
+      this.close('too-many-pings');
+      // Who floods us goes on while the socket closes.
+      socket.pause();
+    };
+    socket.on('ping', pinged);
+    socket.on('pong', pinged);
     socket.on('close', (code, reason) => this.#end(this.#closing ?? closeWord(code, reason.toString())));
     socket.on('error', (error) => this.#end(this.#closing ?? errorWord(error)));
   }
