@@ -107,9 +107,12 @@ export class DriverRun {
     }
   }
 
-  /** It matters to the code when the connection begins or ends, or whether it is the first to use it. */
+  /**
+   * The code holds a conversation with the device: it may have to see its beginning. Any handler may wait for that: the first
+   * message can be a banner (`received`), and `disconnected` what undoes it.
+   */
   get mindsConnection(): boolean {
-    return this.#handlers.connected.length > 0 || this.#handlers.stop.length > 0;
+    return this.driver.reconnectOnReload ?? Object.values(this.#handlers).some((handlers) => handlers.length > 0);
   }
 
   connected(): void {

@@ -93,6 +93,8 @@ export interface DriverDefinition<Settings> {
   delayMs?: number;
   /** Raise it when the hand-over state changes its shape. */
   handoverVersion?: number;
+  /** Whether a reload makes the connection anew; unless told, when the code before or after it listens to an event (`ctx.on`). */
+  reconnectOnReload?: boolean;
   /** Runs when the module starts; what it returns are the public methods. */
   setup(ctx: DriverContext<Settings>): Methods | Promise<Methods>;
 }
@@ -105,6 +107,8 @@ export interface Driver {
   readonly tokeniser: (() => Tokeniser) | null;
   readonly delayMs: number;
   readonly handoverVersion: number;
+  /** null: its handlers tell. */
+  readonly reconnectOnReload: boolean | null;
   readonly settings: z.ZodType;
   /** Throws INPUT_INVALID for settings that do not fit. `onUpdate` is called when the driver takes changed ones. */
   load(context: ModuleContext, settings: JsonObject, onUpdate: (update: Update) => void): Methods | Promise<Methods>;
@@ -127,6 +131,7 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
     tokeniser: definition.tokeniser ?? null,
     delayMs: definition.delayMs ?? 0,
     handoverVersion: definition.handoverVersion ?? 1,
+    reconnectOnReload: definition.reconnectOnReload ?? null,
     settings: definition.settings,
     load: (context, input, onUpdate) => {
       const read = (given: JsonObject): Settings => parse(definition.settings, given, 'settings');

@@ -201,9 +201,13 @@ export class Module {
     this.#passConnection(before, next);
   }
 
-  /** It is kept, unless that matters to one of both: a conversation that the old code began may mean nothing to the new. */
+  /**
+   * It is kept, unless that matters to one of both: a conversation that the old code began may mean nothing to the new. What the
+   * new code says of itself counts most.
+   */
   #passConnection(before: DriverRun, next: DriverRun): void {
-    if (!this.#connected || before.mindsConnection || next.mindsConnection) {
+    const anew = next.driver.reconnectOnReload ?? (before.mindsConnection || next.mindsConnection);
+    if (!this.#connected || anew) {
       this.#connection?.renew();
       return;
     }
