@@ -33,6 +33,8 @@ export interface DriverRunOptions {
   fault(problem: string): void;
   /** Runs code of the driver, for a call or by itself. */
   enter<T>(call: Call | null, code: () => T): T;
+  /** Runs a handler of the connection: what it sends while that begins goes first. */
+  greet<T>(code: () => T): T;
   /** For whom the code that runs now was begun; null: by the driver itself. */
   call(): Call | null;
   send(data: string | Uint8Array, options: AnySend): Promise<unknown>;
@@ -115,8 +117,11 @@ export class DriverRun {
     return this.driver.reconnectOnReload ?? Object.values(this.#handlers).some((handlers) => handlers.length > 0);
   }
 
-  connected(): void {
-    for (const handler of this.#handlers.connected) void this.#run('connected', handler);
+  /** Resolves when its handlers have ended; null: they have. */
+  connected(): Promise<unknown> | null {
+    const begun = this.#handlers.connected.map((handler) => this.#run('connected', () => this.#options.greet(handler)));
+    const atWork = begun.filter((work) => work !== null);
+    return atWork.length === 0 ? null : Promise.all(atWork);
   }
 
   disconnected(reason: string): void {
@@ -124,7 +129,7 @@ export class DriverRun {
   }
 
   received(message: Buffer): void {
-    for (const handler of this.#handlers.received) void this.#run('received', () => handler(message));
+    for (const handler of this.#handlers.received) void this.#run('received', () => this.#options.greet(() => handler(message)));
   }
 
   /** The messages that the chunk completes. null: the device broke the framing. */
