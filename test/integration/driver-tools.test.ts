@@ -101,6 +101,7 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
       'ends-at-once.test.ts': `${head}process.exit(0);\n`,
       'ends.test.ts': `${head}test('first', () => {});\ntest('second', () => process.exit(0));\ntest('third', () => {});\n`,
       'late.test.ts': `${head}test('first', () => {\n  void Promise.reject(new Error('the lamp is gone'));\n});\n`,
+      'never.test.ts': `${head}test('first', () => {});\ntest('waits', async () => { await new Promise(() => {}); });\n`,
       'nothing.test.ts': 'export const lamp = 1;\n',
       'text.test.ts': `${head}throw 'no lamp at all';\n`,
       'throws.test.ts': `${head}test('never runs', () => {});\nthrow new Error('no lamp here');\n`,
@@ -108,7 +109,7 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
     });
     const { code, out, err } = holdfast(folder, '-o', 'json', 'driver', 'test');
     const { tests, ...counts } = JSON.parse(out) as Result;
-    expect([code, counts, err.split('\n')[0]]).toEqual([1, { passed: 4, failed: 10, todo: 0, skipped: 0 }, 'error: 10 of 14 tests failed']);
+    expect([code, counts, err.split('\n')[0]]).toEqual([1, { passed: 5, failed: 11, todo: 0, skipped: 0 }, 'error: 11 of 16 tests failed']);
     const at = (place: string): string => String.raw`\n\s+at .*${place}\)?(?:\n\s+at .*)*$`;
     expect(tests.map(({ file, name, problem }) => [file, name, problem])).toEqual([
       ['code.test.ts', 'first', null],
@@ -120,6 +121,8 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
       ['ends.test.ts', 'third', null],
       ['late.test.ts', 'first', null],
       ['late.test.ts', 'late.test.ts', expect.stringMatching(`^Error: the lamp is gone${at('late.test.ts:4:\\d+')}`)],
+      ['never.test.ts', 'first', null],
+      ['never.test.ts', 'waits', expect.stringMatching(`^it waits for what never comes, .*${at('never.test.ts:4:1')}`)],
       ['nothing.test.ts', 'nothing.test.ts', 'it has no tests, or its process ended before they did'],
       ['text.test.ts', 'text.test.ts', 'no lamp at all'],
       ['throws.test.ts', 'throws.test.ts', expect.stringMatching(`^Error: no lamp here${at('throws.test.ts:4:7')}`)],
