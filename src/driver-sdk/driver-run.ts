@@ -8,6 +8,7 @@ import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
+import { problemOfMethods, problemOfTokeniser } from './definition.ts';
 import type { Driver, EventHandlers, Method, ModuleContext, Update } from './driver.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { toJson } from './json.ts';
@@ -73,7 +74,7 @@ export class DriverRun {
     setMaxListeners(0, this.#abort.signal);
     this.#options = options;
     this.driver = options.driver;
-    this.#tokeniser = options.driver.tokeniser?.() ?? null;
+    this.#tokeniser = this.#makeTokeniser();
     options.stopping.addEventListener('abort', this.#onStop, { once: true });
   }
 
@@ -92,7 +93,21 @@ export class DriverRun {
     const load = async () => driver.load(this.#context(), spec.settings, onUpdate);
     const methods = await this.within(limits.driverSetupMs, enter(null, load), LATE_SETUP);
     if (this.ended) throw this.#stopped();
+    this.#require(problemOfMethods(methods));
     this.#methods = new Map(Object.entries(methods));
+  }
+
+  #makeTokeniser(): Tokeniser | null {
+    const { tokeniser: make } = this.driver;
+    if (make === null) return null;
+    const tokeniser = make();
+    this.#require(problemOfTokeniser(tokeniser));
+    return tokeniser;
+  }
+
+  /** Types are not checked when a driver is compiled. */
+  #require(problem: string | null): void {
+    if (problem !== null) throw new HoldfastError('DRIVER_FAILED', { module: this.#options.spec.id, problem });
   }
 
   /** Gives changed settings to a driver that takes them. false: the module has to start anew. */

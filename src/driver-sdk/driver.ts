@@ -3,6 +3,7 @@ import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
+import { requireDefinition } from './definition.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { remember } from './functions.ts';
 import type { Schedule } from './schedule.ts';
@@ -121,8 +122,9 @@ const usualTransports: Record<DriverRole, readonly TransportKind[]> = {
   trigger: [],
 };
 
-/** Declares a driver: code for one kind of device or service. */
+/** Declares a driver: code for one kind of device or service. Throws INPUT_INVALID, and names the field. */
 export function defineDriver<Settings>(definition: DriverDefinition<Settings>): Driver {
+  requireDefinition(definition);
   const { name, role, setup } = definition;
   return {
     name,

@@ -293,3 +293,23 @@ export default defineDriver({
     expect(found).toEqual({ code: 1, err: expect.stringMatching(/^error: interrupted\n/), left: false });
   });
 });
+
+describe('holdfast driver check: a definition', () => {
+  it.each([
+    ["tokeniser: delimiter('\\n'),", '3:16: tokeniser: must be a function'],
+    ["role: 'devise',", '3:16: role: must be device, service or logic, not "devise"'],
+    ['settings: undefined,', '3:16: settings: must be a schema, such as z.strictObject({})'],
+    ['setup: () => {},', ' its setup must return its methods, such as { power: … }, or {} for none, and not undefined'],
+    ["tokeniser: () => '\\n',", " its tokeniser must return one, such as () => delimiter('\\n'), and not "],
+  ])('%s: the field is named, and what to do', (wrong, problem) => {
+    const folder = folderWith({
+      'lamp.ts': `import { defineDriver, delimiter, z } from 'holdfast/driver';
+const lamp = { name: 'lamp', role: 'device', settings: z.strictObject({}), tokeniser: () => delimiter('\\n'), setup: () => ({}) };
+export default defineDriver({ ...lamp, ${wrong} });
+`,
+    });
+    const { code, err } = holdfast(folder, 'driver', 'check', 'lamp.ts');
+    expect([code, err]).toEqual([1, expect.stringContaining(`error: ${folder}/lamp.ts:${problem}`)]);
+    expect(err).toContain('next: Correct the file; `holdfast driver check` finds the same.\n');
+  });
+});
