@@ -26,13 +26,10 @@ const STEP_MS = 10;
  */
 export async function describeDriver({ entry, settings, clock, run, entered }: Described): Promise<CheckedDriver> {
   const driver = await run(() => entered('its code'));
-  const harness = createHarness(driver, { settings });
   entered('its setup');
-  try {
-    await setUp(harness, clock);
-  } catch (error) {
+  const harness = await setUp(driver, settings, clock).catch((error: unknown) => {
     throw failedSetup(error, entry);
-  }
+  });
   // What it does first, such as in `schedule.in(0, …)`, makes status variables too.
   entered('what it schedules');
   await harness.advance(limits.driverSetupMs);
@@ -42,7 +39,8 @@ export async function describeDriver({ entry, settings, clock, run, entered }: D
 }
 
 /** A setup may wait for the world, such as for a file: the clock of the harness follows that of the world until it has ended. */
-async function setUp(harness: Harness, clock: Clock): Promise<void> {
+async function setUp(driver: Driver, settings: JsonObject, clock: Clock): Promise<Harness> {
+  const harness = createHarness(driver, { settings });
   let over = false;
   const started = harness.start().finally(() => (over = true));
   started.catch(() => undefined);
@@ -54,6 +52,7 @@ async function setUp(harness: Harness, clock: Clock): Promise<void> {
     await harness.advance(STEP_MS);
   }
   await started;
+  return harness;
 }
 
 function failedSetup(error: unknown, entry: string): HoldfastError {

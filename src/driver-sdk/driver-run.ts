@@ -8,6 +8,7 @@ import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
+import { problemOfMethods, problemOfTokeniser } from './definition.ts';
 import type { Driver, EventHandlers, Method, ModuleContext, Update } from './driver.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { toJson } from './json.ts';
@@ -33,6 +34,8 @@ export interface DriverRunOptions {
   fault(problem: string): void;
   /** Runs code of the driver, for a call or by itself. */
   enter<T>(call: Call | null, code: () => T): T;
+  /** Runs a handler of the connection: what it sends while that begins goes first. */
+  greet<T>(code: () => T): T;
   /** For whom the code that runs now was begun; null: by the driver itself. */
   call(): Call | null;
   send(data: string | Uint8Array, options: AnySend): Promise<unknown>;
@@ -71,7 +74,7 @@ export class DriverRun {
     setMaxListeners(0, this.#abort.signal);
     this.#options = options;
     this.driver = options.driver;
-    this.#tokeniser = options.driver.tokeniser?.() ?? null;
+    this.#tokeniser = this.#makeTokeniser();
     options.stopping.addEventListener('abort', this.#onStop, { once: true });
   }
 
@@ -90,7 +93,21 @@ export class DriverRun {
     const load = async () => driver.load(this.#context(), spec.settings, onUpdate);
     const methods = await this.within(limits.driverSetupMs, enter(null, load), LATE_SETUP);
     if (this.ended) throw this.#stopped();
+    this.#require(problemOfMethods(methods));
     this.#methods = new Map(Object.entries(methods));
+  }
+
+  #makeTokeniser(): Tokeniser | null {
+    const { tokeniser: make } = this.driver;
+    if (make === null) return null;
+    const tokeniser = make();
+    this.#require(problemOfTokeniser(tokeniser));
+    return tokeniser;
+  }
+
+  /** Types are not checked when a driver is compiled. */
+  #require(problem: string | null): void {
+    if (problem !== null) throw new HoldfastError('DRIVER_FAILED', { module: this.#options.spec.id, problem });
   }
 
   /** Gives changed settings to a driver that takes them. false: the module has to start anew. */
@@ -107,13 +124,19 @@ export class DriverRun {
     }
   }
 
-  /** It matters to the code when the connection begins or ends, or whether it is the first to use it. */
+  /**
+   * The code holds a conversation with the device: it may have to see its beginning. Any handler may wait for that: the first
+   * message can be a banner (`received`), and `disconnected` what undoes it.
+   */
   get mindsConnection(): boolean {
-    return this.#handlers.connected.length > 0 || this.#handlers.stop.length > 0;
+    return this.driver.reconnectOnReload ?? Object.values(this.#handlers).some((handlers) => handlers.length > 0);
   }
 
-  connected(): void {
-    for (const handler of this.#handlers.connected) void this.#run('connected', handler);
+  /** Resolves when its handlers have ended; null: they have. */
+  connected(): Promise<unknown> | null {
+    const begun = this.#handlers.connected.map((handler) => this.#run('connected', () => this.#options.greet(handler)));
+    const atWork = begun.filter((work) => work !== null);
+    return atWork.length === 0 ? null : Promise.all(atWork);
   }
 
   disconnected(reason: string): void {
@@ -121,7 +144,7 @@ export class DriverRun {
   }
 
   received(message: Buffer): void {
-    for (const handler of this.#handlers.received) void this.#run('received', () => handler(message));
+    for (const handler of this.#handlers.received) void this.#run('received', () => this.#options.greet(() => handler(message)));
   }
 
   /** The messages that the chunk completes. null: the device broke the framing. */

@@ -3,6 +3,7 @@ import type { Json, JsonObject } from '../shared/foundation/json.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { ModuleSpec } from '../shared/ports/device-link.ts';
 import type { AfterTimeout, Reply, SendOptions } from './command-queue.ts';
+import { requireDefinition } from './definition.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { remember } from './functions.ts';
 import type { Schedule } from './schedule.ts';
@@ -98,6 +99,8 @@ export interface DriverDefinition<Settings> {
   afterTimeout?: AfterTimeout;
   /** Raise it when the hand-over state changes its shape. */
   handoverVersion?: number;
+  /** Whether a reload makes the connection anew; unless told, when the code before or after it listens to an event (`ctx.on`). */
+  reconnectOnReload?: boolean;
   /** Runs when the module starts; what it returns are the public methods. */
   setup(ctx: DriverContext<Settings>): Methods | Promise<Methods>;
 }
@@ -111,6 +114,8 @@ export interface Driver {
   readonly delayMs: number;
   readonly afterTimeout: AfterTimeout;
   readonly handoverVersion: number;
+  /** null: its handlers tell. */
+  readonly reconnectOnReload: boolean | null;
   readonly settings: z.ZodType;
   /** Throws INPUT_INVALID for settings that do not fit. `onUpdate` is called when the driver takes changed ones. */
   load(context: ModuleContext, settings: JsonObject, onUpdate: (update: Update) => void): Methods | Promise<Methods>;
@@ -123,8 +128,9 @@ const usualTransports: Record<DriverRole, readonly TransportKind[]> = {
   trigger: [],
 };
 
-/** Declares a driver: code for one kind of device or service. */
+/** Declares a driver: code for one kind of device or service. Throws INPUT_INVALID, and names the field. */
 export function defineDriver<Settings>(definition: DriverDefinition<Settings>): Driver {
+  requireDefinition(definition);
   const { name, role, setup } = definition;
   return {
     name,
@@ -134,6 +140,7 @@ export function defineDriver<Settings>(definition: DriverDefinition<Settings>): 
     delayMs: definition.delayMs ?? 0,
     afterTimeout: definition.afterTimeout ?? 'keep',
     handoverVersion: definition.handoverVersion ?? 1,
+    reconnectOnReload: definition.reconnectOnReload ?? null,
     settings: definition.settings,
     load: (context, input, onUpdate) => {
       const read = (given: JsonObject): Settings => parse(definition.settings, given, 'settings');

@@ -29,12 +29,12 @@ export interface Harness {
   /** A service counts as connected from the start. */
   connect(): Promise<void>;
   disconnect(): Promise<void>;
-  /** The oldest bytes sent and not yet expected must be these. */
-  expectSent(data: string): void;
+  /** The oldest bytes sent and not yet expected must be these; text as `send` encodes it, in UTF-8. */
+  expectSent(data: string | Uint8Array): void;
   expectNothingSent(): void;
   /** The oldest bytes sent and not yet expected, to look into; throws when there are none. */
   takeSent(): Buffer;
-  /** The device sends this. */
+  /** The device sends this; text in UTF-8. */
   reply(data: string | Uint8Array): Promise<void>;
   /** The oldest request not yet expected must have these fields; `GET` unless told. Returns all of it. Drivers of services only. */
   expectRequest(request: HttpRequest): HttpRequest;
@@ -139,6 +139,14 @@ function later<T>(result: Promise<T>): Promise<T> {
   return result;
 }
 
+/** Text as text, also within control characters (STX, ETX); anything else in hexadecimal. */
+function shownBytes(bytes: Buffer): string {
+  const text = bytes.toString();
+  const controls = text.match(/(?!\s)\p{Cc}/gu)?.length ?? 0;
+  const isText = Buffer.from(text).equals(bytes) && controls * 2 <= text.length;
+  return isText ? JSON.stringify(text) : `the bytes ${bytes.toString('hex').replaceAll(/..(?=.)/g, '$& ')}`;
+}
+
 const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
   id: 'mod-harness',
   driver: driver.name,
@@ -155,7 +163,7 @@ const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
 });
 
 class ManualTransport implements Transport {
-  readonly #sent: string[] = [];
+  readonly #sent: Buffer[] = [];
   ready = false;
   readonly #silence = new Silence(2);
   #handler: TransportHandler | null = null;
@@ -166,7 +174,7 @@ class ManualTransport implements Transport {
   }
 
   write(data: Uint8Array): void {
-    this.#sent.push(Buffer.from(data).toString('latin1'));
+    this.#sent.push(Buffer.from(data));
   }
 
   demand(): void {}
@@ -208,19 +216,24 @@ class ManualTransport implements Transport {
     this.#handler?.received(chunk);
   }
 
-  expect(data: string): void {
+  expect(data: string | Uint8Array): void {
     const sent = this.#sent.shift();
-    if (sent !== data) throw new Error(`expected ${JSON.stringify(data)} to be sent, got ${JSON.stringify(sent ?? null)}`);
+    const wanted = Buffer.from(data);
+    if (sent?.equals(wanted) === true) return;
+    // Escapes such as \xaa are characters, and two bytes each.
+    const meantBytes = typeof data === 'string' && sent?.equals(Buffer.from(data, 'latin1')) === true;
+    const hint = meantBytes ? '; give bytes as a Uint8Array, for text is sent in UTF-8' : '';
+    throw new Error(`expected ${shownBytes(wanted)} to be sent, got ${sent === undefined ? 'nothing' : shownBytes(sent)}${hint}`);
   }
 
   expectNothing(): void {
-    if (this.#sent.length > 0) throw new Error(`expected nothing to be sent, got ${JSON.stringify(this.#sent)}`);
+    if (this.#sent.length > 0) throw new Error(`expected nothing to be sent, got ${this.#sent.map(shownBytes).join(', ')}`);
   }
 
   take(): Buffer {
     const sent = this.#sent.shift();
     if (sent === undefined) throw new Error('nothing was sent');
-    return Buffer.from(sent, 'latin1');
+    return sent;
   }
 
   #down(reason: string): void {

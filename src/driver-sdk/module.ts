@@ -12,6 +12,7 @@ import type { Driver, Method } from './driver.ts';
 import { type AnySend, DriverRun } from './driver-run.ts';
 import type { HttpRequest, HttpResponse, HttpService } from './http.ts';
 import { describeMethods } from './functions.ts';
+import { GreetedLine, type Greeting } from './greeting.ts';
 import { toJson } from './json.ts';
 import { StatusMemory } from './status.ts';
 import type { SystemPort } from './system.ts';
@@ -40,10 +41,14 @@ const running = new AsyncLocalStorage<Running>();
 interface Running {
   module: Module;
   call: Call | null;
+  /** The beginning of the connection that it belongs to. */
+  greeting: Greeting | null;
 }
 
 /** The module whose code runs now, or whose callback just threw. */
 export const runningModule = (): Module | null => running.getStore()?.module ?? null;
+
+const NEVER_GREETED = `other commands go on: its handlers have not ended after ${limits.greetingMs / 1_000} s`;
 
 const callInProgress = (): Call | null => running.getStore()?.call ?? null;
 
@@ -53,9 +58,11 @@ export class Module {
   readonly #stopping = new AbortController();
   readonly #status: StatusMemory;
   readonly #queue: CommandQueue | null;
+  /** Between the queue and its transport. */
+  readonly #line: GreetedLine | null;
   readonly #calls = new NumberedTable<Call>();
   /** What its driver does by itself: one for all of it. */
-  readonly #own: Running = { module: this, call: null };
+  readonly #own: Running = { module: this, call: null, greeting: null };
   #spec: ModuleSpec;
   /** Connection, queue, status and calls belong to the module, and outlive it. */
   #run: DriverRun;
@@ -73,7 +80,8 @@ export class Module {
     this.#status = new StatusMemory((key, value) => host.publish(key, value));
     const { clock, transport } = host;
     const { delayMs, afterTimeout } = driver;
-    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs, afterTimeout });
+    this.#line = transport === null ? null : new GreetedLine(transport, clock);
+    this.#queue = this.#line === null ? null : new CommandQueue({ module: spec.id, clock, transport: this.#line, delayMs, afterTimeout });
     this.#run = this.#runOf(driver, spec, handover);
   }
 
@@ -201,9 +209,13 @@ export class Module {
     this.#passConnection(before, next);
   }
 
-  /** It is kept, unless that matters to one of both: a conversation that the old code began may mean nothing to the new. */
+  /**
+   * It is kept, unless that matters to one of both: a conversation that the old code began may mean nothing to the new. What the
+   * new code says of itself counts most.
+   */
   #passConnection(before: DriverRun, next: DriverRun): void {
-    if (!this.#connected || before.mindsConnection || next.mindsConnection) {
+    const anew = next.driver.reconnectOnReload ?? (before.mindsConnection || next.mindsConnection);
+    if (!this.#connected || anew) {
       this.#connection?.renew();
       return;
     }
@@ -282,6 +294,7 @@ export class Module {
     }
     this.#stopping.abort(this.#stopped());
     this.#fault?.timer.cancel();
+    this.#line?.end();
     this.#queue?.close('the module stops');
     await this.#connection?.close();
     return state;
@@ -309,6 +322,7 @@ export class Module {
       log,
       fault: (problem) => this.fault(problem),
       enter: (call, code) => this.#enter(call, code),
+      greet: (code) => this.#greet(code),
       call: callInProgress,
       send: (data, options) => this.#send(data, options),
       request: (request) => this.#request(request),
@@ -317,12 +331,16 @@ export class Module {
   }
 
   #send(data: string | Uint8Array, options: AnySend): Promise<unknown> {
-    if (this.#queue === null) return Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: this.#spec.id }));
+    const line = this.#line;
+    if (this.#queue === null || line === null) return Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: this.#spec.id }));
     const call = callInProgress();
     const reply = options.reply ?? ((message: Buffer) => ({ value: message }));
-    const sent = this.#queue.send(Buffer.from(data), options, reply, call?.over ? null : call);
-    // A driver may send without waiting: a failure is no reason for an unhandled rejection.
-    sent.catch(() => undefined);
+    const bytes = Buffer.from(data);
+    const first = line.first<unknown>(bytes, options, reply, running.getStore()?.greeting ?? null);
+    const sent = this.#queue.send(bytes, first.options, first.reply, call?.over ? null : call);
+    const settled = (): void => line.settled(bytes);
+    // Also: a driver may send without waiting, and a failure is no reason for an unhandled rejection.
+    sent.then(settled, settled);
     return sent;
   }
 
@@ -350,12 +368,32 @@ export class Module {
     this.#connected = true;
     this.#run.forgetRest();
     this.#status.keep('connected', true);
+    const greeting = this.#line?.begin(() => {
+      this.#host.log('warn', `connected: ${NEVER_GREETED}`);
+      this.#greeted(greeting);
+    });
     this.#queue?.connected();
-    this.#run.connected();
+    const handlers = this.#run.connected();
+    if (handlers === null) this.#greeted(greeting);
+    else void handlers.then(() => this.#greeted(greeting));
+  }
+
+  /** Its handlers have ended: now everybody may send. */
+  #greeted(greeting: Greeting | undefined): void {
+    if (greeting === undefined || this.#line?.current !== greeting) return;
+    this.#line.end();
+    this.#queue?.drained();
+  }
+
+  /** What came while the connection begins belongs to that, too. */
+  #greet<T>(code: () => T): T {
+    const greeting = this.#line?.current ?? null;
+    return greeting === null ? code() : running.run({ module: this, call: null, greeting }, code);
   }
 
   #onDisconnected(reason: string): void {
     this.#connected = false;
+    this.#line?.end();
     this.#status.keep('connected', false);
     this.#queue?.disconnected();
     this.#run.disconnected(reason);
@@ -374,7 +412,7 @@ export class Module {
 
   #enter<T>(call: Call | null, code: () => T): T {
     this.entered();
-    return running.run(call === null ? this.#own : { module: this, call }, code);
+    return running.run(call === null ? this.#own : { module: this, call, greeting: null }, code);
   }
 
   #stopped(): HoldfastError {

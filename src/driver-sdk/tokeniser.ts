@@ -16,8 +16,8 @@ export class TokeniserError extends Error {
 const tooLong = (limit: number): TokeniserError =>
   new TokeniserError(`the device sent ${limit} bytes without the end of a message`);
 
-/** Messages end with a separator, which is not part of them. */
-export function delimiter(separator: string, limit: number = limits.receiveBufferBytes): Tokeniser {
+/** Messages end with a separator, which is not part of them: text in UTF-8, or bytes, as `Buffer.from([0xff])`. */
+export function delimiter(separator: string | Uint8Array, limit: number = limits.receiveBufferBytes): Tokeniser {
   const mark = Buffer.from(separator);
   if (mark.length === 0) throw new RangeError('a delimiter needs at least one byte');
   let rest = Buffer.alloc(0);

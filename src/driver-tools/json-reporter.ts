@@ -40,12 +40,18 @@ function problemOf(event: Ended, said: string): string | null {
   if (event.type === 'test:pass') return null;
   const { type, error } = event.data.details;
   if (type === 'suite' && 'failureType' in error && error.failureType === 'subtestsFailed') return null;
+  if ('failureType' in error && error.failureType === 'cancelledByParent') return stuckAt(event);
   if (!('exitCode' in error)) return thrownText(error.cause ?? error);
   // The process of a whole file.
   const thrown = said.split('\n').filter((line) => line.startsWith(THROWN)).map((line): unknown => JSON.parse(line.slice(THROWN.length)));
   if (thrown.length > 0) return thrown.join('\n');
   const how = 'signal' in error && typeof error.signal === 'string' ? `by ${error.signal}` : `with exit code ${String(error.exitCode)}`;
   return `its process ended ${how}\n${said.slice(-SAID)}`.trim();
+}
+
+/** Nothing was thrown: of such a test the runner says where it begins. */
+function stuckAt({ data: { file = '', line = 0, column = 0 } }: Ended): string {
+  return `it waits for what never comes, such as an answer that does not fit, or a test before it does\n    at ${file}:${line}:${column}`;
 }
 
 /** Where it was thrown is in it, if whoever threw it has left that. */

@@ -101,6 +101,7 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
       'ends-at-once.test.ts': `${head}process.exit(0);\n`,
       'ends.test.ts': `${head}test('first', () => {});\ntest('second', () => process.exit(0));\ntest('third', () => {});\n`,
       'late.test.ts': `${head}test('first', () => {\n  void Promise.reject(new Error('the lamp is gone'));\n});\n`,
+      'never.test.ts': `${head}test('first', () => {});\ntest('waits', async () => { await new Promise(() => {}); });\n`,
       'nothing.test.ts': 'export const lamp = 1;\n',
       'text.test.ts': `${head}throw 'no lamp at all';\n`,
       'throws.test.ts': `${head}test('never runs', () => {});\nthrow new Error('no lamp here');\n`,
@@ -108,7 +109,7 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
     });
     const { code, out, err } = holdfast(folder, '-o', 'json', 'driver', 'test');
     const { tests, ...counts } = JSON.parse(out) as Result;
-    expect([code, counts, err.split('\n')[0]]).toEqual([1, { passed: 4, failed: 10, todo: 0, skipped: 0 }, 'error: 10 of 14 tests failed']);
+    expect([code, counts, err.split('\n')[0]]).toEqual([1, { passed: 5, failed: 11, todo: 0, skipped: 0 }, 'error: 11 of 16 tests failed']);
     const at = (place: string): string => String.raw`\n\s+at .*${place}\)?(?:\n\s+at .*)*$`;
     expect(tests.map(({ file, name, problem }) => [file, name, problem])).toEqual([
       ['code.test.ts', 'first', null],
@@ -120,6 +121,8 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
       ['ends.test.ts', 'third', null],
       ['late.test.ts', 'first', null],
       ['late.test.ts', 'late.test.ts', expect.stringMatching(`^Error: the lamp is gone${at('late.test.ts:4:\\d+')}`)],
+      ['never.test.ts', 'first', null],
+      ['never.test.ts', 'waits', expect.stringMatching(`^it waits for what never comes, .*${at('never.test.ts:4:1')}`)],
       ['nothing.test.ts', 'nothing.test.ts', 'it has no tests, or its process ended before they did'],
       ['text.test.ts', 'text.test.ts', 'no lamp at all'],
       ['throws.test.ts', 'throws.test.ts', expect.stringMatching(`^Error: no lamp here${at('throws.test.ts:4:7')}`)],
@@ -288,5 +291,25 @@ export default defineDriver({
     const folder = folderWith(lamp("await writeFile(new URL('./pid', import.meta.url), String(process.pid));\n    for (;;);"));
     const found = await interrupted(folder, 'SIGTERM', 'driver', 'check', 'lamp.ts');
     expect(found).toEqual({ code: 1, err: expect.stringMatching(/^error: interrupted\n/), left: false });
+  });
+});
+
+describe('holdfast driver check: a definition', () => {
+  it.each([
+    ["tokeniser: delimiter('\\n'),", '3:16: tokeniser: must be a function'],
+    ["role: 'devise',", '3:16: role: must be device, service or logic, not "devise"'],
+    ['settings: undefined,', '3:16: settings: must be a schema, such as z.strictObject({})'],
+    ['setup: () => {},', ' its setup must return its methods, such as { power: … }, or {} for none, and not undefined'],
+    ["tokeniser: () => '\\n',", " its tokeniser must return one, such as () => delimiter('\\n'), and not "],
+  ])('%s: the field is named, and what to do', (wrong, problem) => {
+    const folder = folderWith({
+      'lamp.ts': `import { defineDriver, delimiter, z } from 'holdfast/driver';
+const lamp = { name: 'lamp', role: 'device', settings: z.strictObject({}), tokeniser: () => delimiter('\\n'), setup: () => ({}) };
+export default defineDriver({ ...lamp, ${wrong} });
+`,
+    });
+    const { code, err } = holdfast(folder, 'driver', 'check', 'lamp.ts');
+    expect([code, err]).toEqual([1, expect.stringContaining(`error: ${folder}/lamp.ts:${problem}`)]);
+    expect(err).toContain('next: Correct the file; `holdfast driver check` finds the same.\n');
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createHarness, defineDriver, method, z } from '../../src/driver-sdk/index.ts';
+import { createHarness, defineDriver, delimiter, method, z } from '../../src/driver-sdk/index.ts';
 
 /** A scene controller with an HTTP API. */
 const scenes = defineDriver({
@@ -106,5 +106,53 @@ describe('the test harness of the SDK: awaiting once is enough', () => {
     process.off('unhandledRejection', note);
     expect(unhandled).toEqual([]);
     await expect(refused).rejects.toThrow('never');
+  });
+});
+
+describe('the test harness of the SDK: what was sent', () => {
+  const hall = defineDriver({
+    name: 'hall',
+    role: 'device',
+    settings: z.strictObject({}),
+    tokeniser: () => delimiter(Buffer.from([0xff])),
+    setup: (ctx) => ({
+      say: method(z.tuple([z.string()]), (text) => ctx.send(text, { wait: false })),
+      bytes: method(z.tuple([z.array(z.int())]), (bytes) => ctx.send(Uint8Array.from(bytes), { reply: (answer) => ({ value: [...answer] }) })),
+    }),
+  });
+  const connected = async () => {
+    const device = createHarness(hall);
+    await device.start();
+    await device.connect();
+    return device;
+  };
+
+  it('is text as `send` encodes it, or bytes, and so is what the device answers', async () => {
+    const device = await connected();
+    await device.exec('say', 'Saal Ä');
+    device.expectSent('Saal Ä');
+    const asked = device.exec('bytes', [0xaa, 0x06]);
+    device.expectSent(Uint8Array.from([0xaa, 0x06]));
+    device.expectNothingSent();
+    await device.reply(Uint8Array.from([0xaa, 0x04, 0xff]));
+    expect(await asked).toEqual([0xaa, 0x04]);
+    await device.exec('say', 'ä');
+    expect(device.takeSent()).toEqual(Buffer.from('ä'));
+  });
+
+  it('is shown as text, or in hexadecimal where it is none', async () => {
+    const device = await connected();
+    const sent = async (bytes: number[]): Promise<void> => void (await device.exec('say', Buffer.from(bytes).toString('latin1')));
+    await device.exec('say', 'Saal Ä\n');
+    expect(() => device.expectSent('Saal A\n')).toThrow(String.raw`expected "Saal A\n" to be sent, got "Saal Ä\n"`);
+    await sent([2, 0x50, 0x4f, 0x4e, 3]);
+    expect(() => device.expectSent('PON')).toThrow(String.raw`expected "PON" to be sent, got "\u0002PON\u0003"`);
+    await sent([1, 0, 0x41]);
+    expect(() => device.expectSent(Uint8Array.from([0xaa, 6]))).toThrow('expected the bytes aa 06 to be sent, got the bytes 01 00 41');
+    expect(() => device.expectSent('x')).toThrow('expected "x" to be sent, got nothing');
+    void device.exec('bytes', [0xaa, 6]).catch(() => undefined);
+    expect(() => device.expectNothingSent()).toThrow('expected nothing to be sent, got the bytes aa 06');
+    expect(() => device.expectSent('\xaa\x06')).toThrow('got the bytes aa 06; give bytes as a Uint8Array, for text is sent in UTF-8');
+    await device.stop();
   });
 });

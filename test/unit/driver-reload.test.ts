@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { Call } from '../../src/driver-sdk/call.ts';
-import { defineDriver, delimiter, type Driver, type DriverContext, method, type Methods } from '../../src/driver-sdk/index.ts';
+import { defineDriver, delimiter, type Driver, type DriverContext, HoldfastError, method, type Methods } from '../../src/driver-sdk/index.ts';
 import { FakeSystem } from '../../src/driver-sdk/fake-system.ts';
 import { Module } from '../../src/driver-sdk/module.ts';
 import type { TransportHandler } from '../../src/driver-sdk/transport.ts';
@@ -13,7 +13,7 @@ import { later } from '../support/link-pipe.ts';
 type Setup = (ctx: DriverContext<{ level: number }>) => Methods | Promise<Methods>;
 
 /** Code of the driver, by what its setup does. */
-const code = (setup: Setup, more: { delayMs?: number; handoverVersion?: number } = {}): Driver =>
+const code = (setup: Setup, more: { delayMs?: number; handoverVersion?: number; reconnectOnReload?: boolean } = {}): Driver =>
   defineDriver({ name: 'test', role: 'device', settings: z.strictObject({ level: z.int().default(1) }), tokeniser: () => delimiter('\n'), setup, ...more });
 
 /** Sends what it is told, and answers `answer` with its own name before it. */
@@ -69,7 +69,12 @@ async function running(first: Setup | Driver) {
     await done;
   };
   const receive = (text: string): void => handler?.received(Buffer.from(text));
-  return { clock, module, sent, published, log, exec, reload, receive, renewed: () => renewed, disconnect: () => handler?.disconnected('gone') };
+  /** As the transport does after `renew`: it says nothing of the end. */
+  const reconnect = (): void => {
+    handler?.interrupted();
+    handler?.connected();
+  };
+  return { clock, module, sent, published, log, exec, reload, receive, renewed: () => renewed, reconnect, disconnect: () => handler?.disconnected('gone') };
 }
 
 describe('a reload', () => {
@@ -245,12 +250,68 @@ describe('the connection at a reload', () => {
     expect(renewed()).toBe(3);
   });
 
-  it('loses no message that was half there', async () => {
-    const received: string[] = [];
-    const listener = (name: string): Setup => (ctx) => {
-      ctx.on('received', (message) => void received.push(`${name}: ${message.toString()}`));
+  it('is made anew for code that waits for the banner of the device, or for its end: of a connection that is kept it would see neither', async () => {
+    const greeted = (name: string): Setup => (ctx) => {
+      let banner = '';
+      ctx.on('received', (message) => void (banner = message.toString()));
+      ctx.on('disconnected', () => void (banner = ''));
+      return {
+        ask: async () => {
+          if (banner === '') throw new HoldfastError('DEVICE_OFFLINE', { module: ctx.id });
+          return `${name} ${banner}: ${(await ctx.send('power?\n'))?.toString()}`;
+        },
+      };
+    };
+    const { exec, reload, receive, renewed, reconnect } = await running(greeted('old'));
+    receive('hello 1\n');
+    await reload(greeted('new'));
+    expect(renewed()).toBe(1);
+    reconnect();
+    receive('hello 2\n');
+    const asked = exec('ask');
+    await new Promise(setImmediate);
+    receive('on\n');
+    expect(await asked).toBe('new hello 2: on');
+  });
+
+  it.each(['connected', 'disconnected', 'received', 'stop'] as const)('is made anew for code that listens to `%s`, before or after', async (event) => {
+    const { reload, renewed } = await running(sender('old'));
+    await reload((ctx) => {
+      ctx.on(event, () => undefined);
+      return {};
+    });
+    expect(renewed()).toBe(1);
+    await reload(sender('newer'));
+    expect(renewed()).toBe(2);
+    await reload(sender('newest'));
+    expect(renewed()).toBe(2);
+  });
+
+  it('is kept or made anew as the code says of itself; the new code has the last word', async () => {
+    const listening: Setup = (ctx) => {
+      ctx.on('received', () => undefined);
       return {};
     };
+    const { reload, renewed } = await running(listening);
+    await reload(code(listening, { reconnectOnReload: false }));
+    await reload(code(listening, { reconnectOnReload: false }));
+    expect(renewed()).toBe(0);
+    await reload(code(sender('new'), { reconnectOnReload: true }));
+    expect(renewed()).toBe(1);
+    await reload(sender('newer'));
+    expect(renewed()).toBe(2);
+  });
+
+  it('loses no message that was half there', async () => {
+    const received: string[] = [];
+    const listener = (name: string): Driver =>
+      code(
+        (ctx) => {
+          ctx.on('received', (message) => void received.push(`${name}: ${message.toString()}`));
+          return {};
+        },
+        { reconnectOnReload: false },
+      );
     const { reload, receive } = await running(listener('old'));
     receive('hel');
     await reload(listener('new'));

@@ -25,6 +25,12 @@ describe('delimiter', () => {
     );
   });
 
+  it('may be bytes; text is UTF-8', () => {
+    const chunk = Buffer.from([1, 0xff, 2, 0xc3, 0xbf, 3]);
+    expect(delimiter(Uint8Array.from([0xff])).push(chunk)).toEqual([Buffer.from([1])]);
+    expect(delimiter('\xff').push(chunk)).toEqual([Buffer.from([1, 0xff, 2])]);
+  });
+
   it('refuses a message without an end, and starts anew after a reset', () => {
     const tokeniser = delimiter('\n', 8);
     expect(texts(tokeniser.push(Buffer.from('12345678')))).toEqual([]);

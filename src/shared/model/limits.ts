@@ -71,6 +71,8 @@ export const limits = {
   httpConnections: 8,
   httpAnswerBytes: 4 * 1024 * 1024,
   commandMs: 5_000,
+  /** So long the handlers of a new connection are alone with the device. */
+  greetingMs: 10_000,
   commandQueue: 1_000,
   receiveBufferBytes: 512 * 1024,
   driverLoadMs: 10_000,
