@@ -7,9 +7,21 @@ export interface BodyReply {
   kind: 'json' | 'text' | 'html';
   status: number;
   headers: Headers;
-  /** Of `text` and `html` a string, of `json` anything that serialises. */
+  /** Of `text` and `html` a string, of `json` anything that serialises, or its text. */
   body: unknown;
 }
+
+/** JSON that is text already: it is large, and always the same. */
+export class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** What is sent of a body of `json`. */
+export const jsonTextOf = (body: unknown): string => (body instanceof JsonText ? body.text : JSON.stringify(body));
 
 /** One server-sent event. Without `data` it only says how far the reader has come. */
 export interface ServerEvent {

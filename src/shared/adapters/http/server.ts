@@ -8,7 +8,7 @@ import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { FairReading, type Lane } from '../../api/fair-reading.ts';
 import type { Api, RequestContext } from '../../api/api.ts';
-import { errorReply } from '../../api/reply.ts';
+import { errorReply, jsonTextOf } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { routes } from '../../client-api/routes.ts';
 import type { Route, RouteName } from '../../client-api/routes.ts';
@@ -269,7 +269,7 @@ const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
 
 /** `open`: counts it; errors are short. */
 function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply, open?: OpenResponses): FastifyReply {
-  const text = kind === 'json' ? JSON.stringify(body) : String(body);
+  const text = kind === 'json' ? jsonTextOf(body) : String(body);
   open?.written(reply.raw, text.length);
   return reply.status(status).type(contentTypes[kind]).headers(headers).send(text);
 }
