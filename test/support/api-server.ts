@@ -102,6 +102,7 @@ export interface TestServerOptions {
   tls?: { cert: string; key: string };
   requestsPerMinute?: number;
   unreadBytes?: number;
+  connections?: number;
   timeouts?: { headersTimeout: number; requestTimeout: number; connectionsCheckingInterval: number };
   origins?: readonly string[];
   sealing?: Sealing;

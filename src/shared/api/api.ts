@@ -33,6 +33,7 @@ import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 import type { SocketCall } from './socket-session.ts';
 
+import { admitWebhook } from './trigger-handlers.ts';
 export interface ApiDeps {
   node: HoldfastNode;
   events: EventLog;
@@ -112,6 +113,8 @@ export class Api {
   readonly #listTurns: ListTurns;
   readonly #keptLists: KeptLists;
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
+  /** Of those who have shown no key: whatever they do, it does not count for others. */
+  readonly #strangersBodies = new LargeRequests({ limitBytes: limits.strangersBodiesBytes, where: 'server without a key' });
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
@@ -162,7 +165,7 @@ export class Api {
   }
 
   /** Throws when the request may not go on. */
-  admit(context: RequestContext): void {
+  async admit(context: RequestContext): Promise<void> {
     const route: Route = routes[context.route];
     if (route.role === null && route.whileStarting) return;
     if (this.#closing.signal.aborted) throw new HoldfastError('SHUTTING_DOWN', {});
@@ -175,9 +178,11 @@ export class Api {
   }
 
   /** A body of so many bytes is to be read. Throws when too much is under way; call what it returns when the request is over. */
-  admitBody(bytes: number): () => void {
-    this.#largeBodies.begin(bytes);
-    return () => this.#largeBodies.ended(bytes);
+    await admitWebhook(this.#deps.node, context);
+  admitBody({ caller }: RequestContext, bytes: number): () => void {
+    const bodies = caller === null ? this.#strangersBodies : this.#largeBodies;
+    bodies.begin(bytes);
+    return () => bodies.ended(bytes);
   }
 
   /** Carries the request out. Never throws: a failure is a reply too. */
@@ -282,7 +287,7 @@ export class Api {
     const location = this.#locationFor(route, params);
     const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, location, facts: {}, settled: false };
     try {
-      this.admit(context);
+      await this.admit(context);
       const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
       assert(reply.kind === 'json', `${route} is answered in JSON`);
       return reply;
