@@ -138,6 +138,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
     staleMs: () => staleMs.value,
     version: '1.2.3',
     origins: origins ?? [],
+    scheme: http.tls === undefined ? 'http' : 'https',
     backup: async (name) => ({ path: `/data/backups/${name ?? 'by-time'}` }),
     onProgrammerError: (error) => void programmerErrors.push(error),
   });

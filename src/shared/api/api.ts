@@ -27,7 +27,7 @@ import { KeptLists } from './kept-lists.ts';
 import { LargeRequests } from './large-requests.ts';
 import { ListTurns } from './list-turns.ts';
 import { locationsTouched } from './modules.ts';
-import { Origins } from './origins.ts';
+import { Origins, type Scheme } from './origins.ts';
 import { errorReply } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
@@ -51,6 +51,8 @@ export interface ApiDeps {
   /** Whose pages may use the API, besides our own. */
   origins: readonly string[];
   /** Copies the store into a new file of the backup folder; name null: one with the time in it. */
+  /** Of this server. */
+  scheme: Scheme;
   backup: (name: string | null) => Promise<{ path: string }>;
   /** Called with a broken invariant of the program: the process must end. */
   onProgrammerError: (error: unknown) => void;
@@ -124,7 +126,7 @@ export class Api {
     });
     this.#refusals = new AccessRefusals(deps);
     this.#listTurns = new ListTurns(deps.clock, setImmediate);
-    this.origins = new Origins(deps.origins);
+    this.origins = new Origins(deps.origins, deps.scheme);
     this.sockets = new ClientSockets({
       ...deps,
       auth: this.#auth,
