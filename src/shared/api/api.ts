@@ -3,6 +3,7 @@ import { NumberedTable } from '../foundation/numbered-table.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { NotedFacts } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
+import { redact } from '../model/redact.ts';
 import { parseInput } from '../client-api/parse.ts';
 import { isRouteName, routes } from '../client-api/routes.ts';
 import type { Route, RouteName } from '../client-api/routes.ts';
@@ -32,8 +33,8 @@ import { errorReply } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 import type { SocketCall } from './socket-session.ts';
-
 import { admitWebhook } from './trigger-handlers.ts';
+
 export interface ApiDeps {
   node: HoldfastNode;
   events: EventLog;
@@ -50,9 +51,9 @@ export interface ApiDeps {
   version: string;
   /** Whose pages may use the API, besides our own. */
   origins: readonly string[];
-  /** Copies the store into a new file of the backup folder; name null: one with the time in it. */
   /** Of this server. */
   scheme: Scheme;
+  /** Copies the store into a new file of the backup folder; name null: one with the time in it. */
   backup: (name: string | null) => Promise<{ path: string }>;
   /** Called with a broken invariant of the program: the process must end. */
   onProgrammerError: (error: unknown) => void;
@@ -112,11 +113,11 @@ export class Api {
   readonly #cancelling = new AbortController();
   readonly #requests = new NumberedTable<AbortController>();
   readonly #largeBodies = new LargeRequests({ limitBytes: limits.largeBodiesBytes, where: 'server' });
+  /** Of those who have shown no key: whatever they do, it does not count for others. */
+  readonly #strangersBodies = new LargeRequests({ limitBytes: limits.strangersBodiesBytes, where: 'server without a key' });
   readonly #listTurns: ListTurns;
   readonly #keptLists: KeptLists;
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
-  /** Of those who have shown no key: whatever they do, it does not count for others. */
-  readonly #strangersBodies = new LargeRequests({ limitBytes: limits.strangersBodiesBytes, where: 'server without a key' });
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
@@ -177,10 +178,10 @@ export class Api {
     }
     if (route.role !== null) requireRole(context.caller, route.role);
     if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
+    await admitWebhook(this.#deps.node, context);
   }
 
   /** A body of so many bytes is to be read. Throws when too much is under way; call what it returns when the request is over. */
-    await admitWebhook(this.#deps.node, context);
   admitBody({ caller }: RequestContext, bytes: number): () => void {
     const bodies = caller === null ? this.#strangersBodies : this.#largeBodies;
     bodies.begin(bytes);
@@ -335,9 +336,9 @@ export class Api {
       user: context.caller?.user ?? null,
       role: context.caller?.role ?? null,
       what: `${route.method} ${route.path}`,
-      params: valid ? withoutSecret(context.params) : null,
+      params: valid ? withoutSecrets(context.params) : null,
       ...context.facts,
-      ...(location === null ? {} : { location }),
+      ...(location === null ? {} : { location: typeof location === 'string' ? redact(location) : location }),
       result,
       status,
       remote: context.remote,
@@ -387,9 +388,11 @@ export class Api {
   }
 }
 
-/** Callers of webhooks may have theirs in the path. */
-function withoutSecret(params: unknown): unknown {
-  return typeof params === 'object' && params !== null && 'secret' in params ? { ...params, secret: '[redacted]' } : params;
+/** Callers of webhooks may have theirs in the path, and somebody will put a whole key where its id belongs. */
+function withoutSecrets(params: unknown): unknown {
+  if (typeof params !== 'object' || params === null) return params;
+  const texts = Object.entries(params).map(([name, value]: [string, unknown]) => [name, typeof value === 'string' ? redact(value) : value]);
+  return { ...Object.fromEntries(texts), ...('secret' in params ? { secret: '[redacted]' } : {}) };
 }
 
 function requireRole(caller: Caller | null, role: Role): void {
