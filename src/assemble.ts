@@ -59,6 +59,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
     staleMs: () => store.staleMs(),
     version: await packageVersion(),
     origins: config.origins,
+    scheme: tls === null && certificate === null ? 'http' : 'https',
     backup: async (name) => {
       await mkdir(files.backups, { recursive: true, mode: 0o700 });
       const path = join(files.backups, name ?? `documents-${new Date(clock.wallMs()).toISOString().replaceAll(':', '-')}.db`);

@@ -102,6 +102,7 @@ export interface TestServerOptions {
   tls?: { cert: string; key: string };
   requestsPerMinute?: number;
   unreadBytes?: number;
+  connections?: number;
   timeouts?: { headersTimeout: number; requestTimeout: number; connectionsCheckingInterval: number };
   origins?: readonly string[];
   sealing?: Sealing;
@@ -137,6 +138,7 @@ export async function startTestServer({ role = 'master', origins, sealing = seal
     staleMs: () => staleMs.value,
     version: '1.2.3',
     origins: origins ?? [],
+    scheme: http.tls === undefined ? 'http' : 'https',
     backup: async (name) => ({ path: `/data/backups/${name ?? 'by-time'}` }),
     onProgrammerError: (error) => void programmerErrors.push(error),
   });

@@ -22,6 +22,16 @@ const audits = async (search = ''): Promise<Record<string, unknown>[]> =>
   ((await (await get(`${API}/events/log?kind=audit${search}`)).json()) as { events: Record<string, unknown>[] }).events;
 const last = async (): Promise<Record<string, unknown>> => (await audits()).at(-1) ?? {};
 
+describe('a whole key where its id belongs', () => {
+  it.each([['DELETE', '/api_keys/KEY'], ['DELETE', '/tokens/KEY'], ['POST', '/edges/KEY/pause'], ['DELETE', '/systems/KEY']])('is in no line of the log: %s %s', async (method, path) => {
+    const key = `key-1.${'0123456789abcdef'.repeat(4)}`;
+    await send(method, path.replace('KEY', key));
+    const lines = server.log.filter(({ event }) => event === 'audit');
+    expect(lines).toEqual([expect.objectContaining({ facts: expect.objectContaining({ params: { id: 'key-1.…' } }) as unknown })]);
+    expect(JSON.stringify([server.log, await audits()])).not.toContain('0123456789abcdef');
+  });
+});
+
 describe('the audit of an applied text', () => {
   const apply = (lines: string[], more: object = {}) => send('POST', '/documents/apply', { text: `${lines.join('\n')}\n`, ...more });
 

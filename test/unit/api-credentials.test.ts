@@ -13,6 +13,7 @@ import type { TestServer } from '../support/api-server.ts';
 import { SimRandom } from '../../src/sim/random.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument } from '../support/sample-documents.ts';
+import { Origins } from '../../src/shared/api/origins.ts';
 
 const PANELS = 'https://panels.example.org';
 let server: TestServer;
@@ -150,6 +151,16 @@ describe('pages of other origins', () => {
     expect(await pause(null)).toBe(200);
     // A key in a header is sent by nobody's browser on its own.
     expect(await status(EDGES, { ...as('viewer'), origin: 'https://evil.example.org' })).toBe(200);
+  });
+
+  it('of this server are those over the scheme that it serves, with its name', async () => {
+    const { host } = new URL(server.http.origin);
+    const trusts = (origin: string, scheme: 'http' | 'https') => new Origins([], scheme).trusts({ origin, host }, true);
+    for (const origin of [`https://${host}`, host, `ftp://${host}`, `http://http://${host}`, `http://${host}/`, 'null', '']) {
+      expect([origin, trusts(origin, 'http')]).toEqual([origin, false]);
+      expect((await fetch(url(`${EDGES}/edge-1/pause`), { method: 'POST', headers: { cookie: cookie(), origin } })).status).toBe(401);
+    }
+    expect([trusts(`http://${host}`, 'http'), trusts(`https://${host}`, 'https'), trusts(`http://${host}`, 'https')]).toEqual([true, true, false]);
   });
 
   it('do not act by a link or an image either, whose GET has no origin', async () => {

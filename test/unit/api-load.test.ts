@@ -60,10 +60,11 @@ it('too much that nobody reads: the connection goes where most of it waits, and 
   // More than the operating system takes of a connection that is not read.
   server.node.setStatus({ system: 'sys-1', module: 'Display', index: 1, key: 'large', value: 'x'.repeat(20 * MEGABYTE) });
   const path = '/api/engine/v2/systems/sys-1/Display_1/large';
+  let [accepted, open] = [0, 0];
+  server.http.server.on('connection', () => (accepted += 1));
   for (let n = 0; n < 3; n += 1) deaf(path);
-  let open = 0;
   const count = (): void => void connections().then((found) => (open = found));
-  await until(() => (count(), open === 3), 'all are connected');
+  await until(() => accepted === 3, 'all are connected');
   await until(() => (count(), open === 2), 'one of them is cut');
   const answer = await fetch(`${server.http.origin}/api/engine/v2/version`);
   expect(answer.status).toBe(200);

@@ -259,14 +259,24 @@ describe('the HTTP server', () => {
 
   it('takes large bodies of so many bytes at a time, small ones always, and others again when those are answered or gone', async () => {
     const server = await startTestServer();
-    const post = (length: number | null): Promise<Socket> => new Promise((resolve) => {
-      const size = length === null ? 'transfer-encoding: chunked' : `content-length: ${length}`;
+    const admitBody = server.api.admitBody.bind(server.api);
+    let admitted = 0;
+    server.api.admitBody = (...given) => {
+      const ended = admitBody(...given);
+      admitted += 1;
+      return ended;
+    };
+    /** In chunks, `chunk` is the first; otherwise of that length. */
+    const post = (body: number | { chunk: string }): Promise<Socket> => new Promise((resolve) => {
+      const size = typeof body === 'number' ? `content-length: ${body}` : 'transfer-encoding: chunked';
+      const begun = typeof body === 'number' ? '' : `${body.chunk.length.toString(16)}\r\n${body.chunk}\r\n`;
       const head = `POST /api/engine/v2/documents/apply HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\ncontent-type: application/json\r\n${size}\r\n\r\n`;
-      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(head, () => resolve(socket)));
+      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(head + begun, () => resolve(socket)));
     });
     const answerOf = (socket: Socket): Promise<string> => new Promise((resolve) => socket.once('data', (data: Buffer) => resolve(data.toString())));
     const many = Math.floor(limits.largeBodiesBytes / limits.bodyBytes);
-    const large = await Promise.all(Array.from({ length: many }, (_, n) => post(n % 2 === 0 ? limits.bodyBytes : null)));
+    const large = await Promise.all(Array.from({ length: many }, (_, n) => post(n % 2 === 0 ? limits.bodyBytes : { chunk: ' '.repeat(limits.smallRequestBytes + 1) })));
+    await until(() => admitted === many, 'all of them count');
     const refusal = await answerOf(await post(limits.smallRequestBytes + 1));
     expect(refusal).toMatch(/^HTTP\/1\.1 503 /);
     expect(refusal).toContain('bytes of large requests may be under way on one server');
@@ -274,6 +284,12 @@ describe('the HTTP server', () => {
       method: 'POST', headers: { 'x-api-key': server.keys.admin, 'content-type': 'application/json' }, body: JSON.stringify({ text, dry_run: true }),
     });
     expect((await apply('small')).status).toBe(200);
+    // As long as it is short: it counts as what has come of it.
+    const inChunks = await post({ chunk: JSON.stringify({ text: 'small', dry_run: true }) });
+    inChunks.write('0\r\n\r\n');
+    expect(await answerOf(inChunks)).toMatch(/^HTTP\/1\.1 200 /);
+    const tooMuch = await post({ chunk: ' '.repeat(limits.smallRequestBytes + 1) });
+    expect(await answerOf(tooMuch)).toMatch(/^HTTP\/1\.1 503 /);
     for (const socket of large) socket.destroy();
     const long = 'x'.repeat(limits.bodyBytes - 100);
     await expect.poll(async () => (await apply(long)).status).toBe(200);

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import type { AnyDocument } from '../../src/shared/model/documents.ts';
+import { limits } from '../../src/shared/model/limits.ts';
 import { triggerSchema } from '../../src/shared/model/trigger.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
@@ -39,6 +40,23 @@ describe('a webhook', () => {
     expect([first.status, await first.json()]).toEqual([202, { id: 'trig-1~sys-1', result: 'fires' }]);
     expect((await call(`${HOOK}/${SECRET}`, { 'x-request-id': 'call-2' })).status).toBe(202);
     expect(server.node.called).toEqual(['trig-1~sys-1 call-1', 'trig-1~sys-1 call-2']);
+  });
+
+  it('takes no place of those who have a key, whatever it sends', async () => {
+    const { api } = server;
+    const start = { headers: {}, requestId: 'x', remote: '::1', params: {}, query: {}, url: '' };
+    const stranger = await api.begin({ ...start, route: 'webhook' });
+    const admin = await api.begin({ ...start, route: 'apply', headers: as('admin') });
+    while (true) {
+      try {
+        api.admitBody(stranger, limits.bodyBytes);
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'LIMIT_REACHED', facts: { limit: limits.strangersBodiesBytes } });
+        break;
+      }
+    }
+    for (let bytes = 0; bytes < limits.largeBodiesBytes; bytes += limits.bodyBytes) api.admitBody(admin, limits.bodyBytes);
+    expect(() => api.admitBody(admin, limits.bodyBytes)).toThrow(expect.objectContaining({ code: 'LIMIT_REACHED' }) as Error);
   });
 
   it('without its secret, with a wrong one, or of nothing that is there is refused, always in the same words', async () => {

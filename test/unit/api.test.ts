@@ -284,6 +284,13 @@ describe('bad input', () => {
     expect(await (await get('/api/engine/v2/systems/sys-1/constructor')).json()).toEqual({});
   });
 
+  it('a number that is too large, and values that are nested too deep, are told apart', async () => {
+    const problem = async (args: string): Promise<unknown> =>
+      ((await (await post('/api/engine/v2/systems/sys-1/Display_1/set', args)).json()) as { facts: { problem: unknown } }).facts.problem;
+    for (const args of ['[1e400]', '[[{"a":-1e999}]]']) expect(await problem(args)).toBe('must have no number that is too large for a double');
+    expect(await problem(`[${'['.repeat(70)}${']'.repeat(70)}]`)).toBe('must be JSON, nested at most 64 deep');
+  });
+
   it('a body over the limit: 413', async () => {
     const answer = await post('/api/engine/v2/documents/apply', JSON.stringify({ text: 'x'.repeat(limits.bodyBytes) }));
     expect(answer.status).toBe(413);

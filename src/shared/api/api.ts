@@ -4,6 +4,7 @@ import { HoldfastError } from '../model/errors.ts';
 import { recordedAs } from '../model/events.ts';
 import type { NotedFacts } from '../model/events.ts';
 import { limits } from '../model/limits.ts';
+import { redact } from '../model/redact.ts';
 import { parseInput } from '../client-api/parse.ts';
 import { isRouteName, routes } from '../client-api/routes.ts';
 import type { Route, RouteName } from '../client-api/routes.ts';
@@ -28,11 +29,12 @@ import { KeptLists } from './kept-lists.ts';
 import { LargeRequests } from './large-requests.ts';
 import { ListTurns } from './list-turns.ts';
 import { locationsTouched } from './modules.ts';
-import { Origins } from './origins.ts';
+import { Origins, type Scheme } from './origins.ts';
 import { errorReply } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 import type { SocketCall } from './socket-session.ts';
+import { admitWebhook } from './trigger-handlers.ts';
 
 export interface ApiDeps {
   node: HoldfastNode;
@@ -50,6 +52,8 @@ export interface ApiDeps {
   version: string;
   /** Whose pages may use the API, besides our own. */
   origins: readonly string[];
+  /** Of this server. */
+  scheme: Scheme;
   /** Copies the store into a new file of the backup folder; name null: one with the time in it. */
   backup: (name: string | null) => Promise<{ path: string }>;
   /** Called with a broken invariant of the program: the process must end. */
@@ -111,6 +115,8 @@ export class Api {
   readonly #cancelling = new AbortController();
   readonly #requests = new NumberedTable<AbortController>();
   readonly #largeBodies = new LargeRequests({ limitBytes: limits.largeBodiesBytes, where: 'server' });
+  /** Of those who have shown no key: whatever they do, it does not count for others. */
+  readonly #strangersBodies = new LargeRequests({ limitBytes: limits.strangersBodiesBytes, where: 'server without a key' });
   readonly #listTurns: ListTurns;
   readonly #keptLists: KeptLists;
   readonly #streams = new Map<EventsReply, { caller: Caller; route: RouteName }>();
@@ -123,7 +129,7 @@ export class Api {
     });
     this.#refusals = new AccessRefusals(deps);
     this.#listTurns = new ListTurns(deps.clock, setImmediate);
-    this.origins = new Origins(deps.origins);
+    this.origins = new Origins(deps.origins, deps.scheme);
     this.sockets = new ClientSockets({
       ...deps,
       auth: this.#auth,
@@ -170,7 +176,7 @@ export class Api {
   }
 
   /** Throws when the request may not go on. */
-  admit(context: RequestContext): void {
+  async admit(context: RequestContext): Promise<void> {
     const route: Route = routes[context.route];
     if (route.role === null && route.whileStarting) return;
     if (this.#closing.signal.aborted) throw new HoldfastError('SHUTTING_DOWN', {});
@@ -180,12 +186,14 @@ export class Api {
     }
     if (route.role !== null) requireRole(context.caller, route.role);
     if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
+    await admitWebhook(this.#deps.node, context);
   }
 
   /** A body of so many bytes is to be read. Throws when too much is under way; call what it returns when the request is over. */
-  admitBody(bytes: number): () => void {
-    this.#largeBodies.begin(bytes);
-    return () => this.#largeBodies.ended(bytes);
+  admitBody({ caller }: RequestContext, bytes: number): () => void {
+    const bodies = caller === null ? this.#strangersBodies : this.#largeBodies;
+    bodies.begin(bytes);
+    return () => bodies.ended(bytes);
   }
 
   /** Carries the request out. Never throws: a failure is a reply too. */
@@ -293,7 +301,7 @@ export class Api {
     const locations = this.#locationsFor(route, params);
     const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, locations, facts: {}, settled: false };
     try {
-      this.admit(context);
+      await this.admit(context);
       const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
       assert(reply.kind === 'json', `${route} is answered in JSON`);
       return reply;
@@ -339,9 +347,9 @@ export class Api {
       user: context.caller?.user ?? null,
       role: context.caller?.role ?? null,
       what: `${route.method} ${route.path}`,
-      params: valid ? withoutSecret(context.params) : null,
+      params: valid ? withoutSecrets(context.params) : null,
       ...context.facts,
-      ...(location === undefined ? {} : { location }),
+      ...(location === undefined ? {} : { location: typeof location === 'string' ? redact(location) : location }),
       result,
       status,
       remote: context.remote,
@@ -393,9 +401,11 @@ export class Api {
   }
 }
 
-/** Callers of webhooks may have theirs in the path. */
-function withoutSecret(params: unknown): unknown {
-  return typeof params === 'object' && params !== null && 'secret' in params ? { ...params, secret: '[redacted]' } : params;
+/** Callers of webhooks may have theirs in the path, and somebody will put a whole key where its id belongs. */
+function withoutSecrets(params: unknown): unknown {
+  if (typeof params !== 'object' || params === null) return params;
+  const texts = Object.entries(params).map(([name, value]: [string, unknown]) => [name, typeof value === 'string' ? redact(value) : value]);
+  return { ...Object.fromEntries(texts), ...('secret' in params ? { secret: '[redacted]' } : {}) };
 }
 
 function requireRole(caller: Caller | null, role: Role): void {

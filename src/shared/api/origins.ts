@@ -11,13 +11,17 @@ const PREFLIGHT: Headers = {
   'access-control-max-age': '600',
 };
 
+export type Scheme = 'http' | 'https';
+
 /** Whose pages may use the API from a browser: those of the server itself, and those of the configured origins. */
 export class Origins {
   readonly #allowed: ReadonlySet<string>;
+  readonly #scheme: Scheme;
 
-  /** Such as `https://panels.example.org`. */
-  constructor(allowed: readonly string[]) {
+  /** `allowed`: such as `https://panels.example.org`. `scheme`: of this server; a page over the other one is not its own. */
+  constructor(allowed: readonly string[], scheme: Scheme) {
     this.#allowed = new Set(allowed);
+    this.#scheme = scheme;
   }
 
   /**
@@ -28,7 +32,7 @@ export class Origins {
     const { origin, host, 'sec-fetch-site': from = 'none' } = headers;
     if (origin === undefined) return !changes || from === 'none' || from === 'same-origin';
     if (typeof origin !== 'string') return false;
-    return this.#allowed.has(origin) || (typeof host === 'string' && hostOf(origin) === host.toLowerCase());
+    return this.#allowed.has(origin) || (typeof host === 'string' && origin.toLowerCase() === `${this.#scheme}://${host.toLowerCase()}`);
   }
 
   /** What lets a page of a configured origin read the answer. */
@@ -49,5 +53,3 @@ export class Origins {
     return allowed['access-control-allow-origin'] === undefined ? null : { ...allowed, ...PREFLIGHT };
   }
 }
-
-const hostOf = (origin: string): string => origin.replace(/^https?:\/\//i, '').toLowerCase();

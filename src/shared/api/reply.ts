@@ -7,9 +7,24 @@ export interface BodyReply {
   kind: 'json' | 'text' | 'html';
   status: number;
   headers: Headers;
-  /** Of `text` and `html` a string, of `json` anything that serialises. */
+  /** Of `text` and `html` a string, of `json` anything that serialises, or its text. */
   body: unknown;
 }
+
+/** JSON that is text already: it is large, and always the same. */
+export class JsonText {
+  readonly text: string;
+  /** The same, for all who ask at once. */
+  readonly bytes: Buffer;
+
+  constructor(text: string) {
+    this.text = text;
+    this.bytes = Buffer.from(text);
+  }
+}
+
+/** What is sent of a body of `json`. */
+export const jsonTextOf = (body: unknown): string | Buffer => (body instanceof JsonText ? body.bytes : JSON.stringify(body));
 
 /** One server-sent event. Without `data` it only says how far the reader has come. */
 export interface ServerEvent {

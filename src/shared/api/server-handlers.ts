@@ -3,8 +3,9 @@ import { openApiPage } from '../client-api/openapi-page.ts';
 import { serverRoutes as routes } from '../client-api/server-routes.ts';
 import { limits } from '../model/limits.ts';
 import type { Readiness } from '../runtime/node.ts';
-import { answer } from './handler.ts';
-import type { HandlerDeps } from './handler.ts';
+import { answer, parsed } from './handler.ts';
+import type { Handler, HandlerDeps } from './handler.ts';
+import { JsonText } from './reply.ts';
 import { requestOf, userOf } from './views.ts';
 
 /** The generation of published clients that these routes serve; they look for a 2 in front. */
@@ -51,8 +52,7 @@ export function serverHandlers(deps: HandlerDeps) {
         version: PROTOCOL_VERSION,
       },
     })),
-    openApi: answer(routes.openApi, async () => ({ body: openApi(version) })),
-    apiPage: answer(routes.apiPage, async () => ({ body: openApiPage(version) })),
+    ...descriptions(version),
     userCurrent: answer(routes.userCurrent, async ({ caller }) => ({ body: userOf(caller) })),
 
     backup: answer(routes.backup, async ({ body, note }) => {
@@ -77,6 +77,25 @@ export function serverHandlers(deps: HandlerDeps) {
     }),
     export: answer(routes.export, async () => ({ body: { text: await siteFiles.export() } })),
   };
+}
+
+/** Anybody may ask for them. To make the first takes a tenth of a second: asked for often it would cost the links their heartbeats. */
+function descriptions(version: string): { openApi: Handler; apiPage: Handler } {
+  const description = once(() => new JsonText(JSON.stringify(openApi(version))));
+  const page = once(() => openApiPage(version));
+  return {
+    openApi: async (call) => {
+      parsed(routes.openApi, call);
+      return { kind: 'json', status: routes.openApi.status, headers: {}, body: description() };
+    },
+    apiPage: answer(routes.apiPage, async () => ({ body: page() })),
+  };
+}
+
+/** Made when it is asked for, and kept. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
 }
 
 function healthOf({ node, closing }: HandlerDeps, good: (readiness: Readiness) => boolean) {

@@ -2,7 +2,9 @@ import type { z } from 'zod';
 import { prototypeKeyIn, prototypeKeyProblem } from '../foundation/json.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { parseInput } from '../client-api/parse.ts';
-import { isRequestId, type RequestId, socketCommands, type SocketErrorName, type SocketMeta, type SocketRequest } from '../client-api/socket.ts';
+import { isRequestId, type RequestId, socketCommands } from '../client-api/socket.ts';
+import type { SocketErrorName, SocketFrame, SocketMeta, SocketRequest } from '../client-api/socket.ts';
+import { JsonText } from './reply.ts';
 
 /** What a frame of a client says, step by step, and what its answers repeat. */
 
@@ -41,6 +43,13 @@ export function readRequest(input: unknown): SocketRequest<'request'> {
     if (key !== null) throw new HoldfastError('INPUT_INVALID', { field, problem: prototypeKeyProblem(key) });
   }
   return request;
+}
+
+/** The text of the answer to a `request`; that of a body which is text already goes in as it is. */
+export function requestAnswer(id: RequestId, status: number, body: unknown): string {
+  const frame = (inner: unknown): string => JSON.stringify({ id, type: 'success', status, body: inner } satisfies SocketFrame);
+  if (!(body instanceof JsonText)) return frame(body);
+  return `${frame(null).slice(0, -'null}'.length)}${body.text}}`;
 }
 
 /** What a published client is told an error is. */

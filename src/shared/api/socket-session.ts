@@ -27,7 +27,7 @@ import {
 import { hasRole, type Caller } from './auth.ts';
 import { LargeRequests } from './large-requests.ts';
 import type { AccessRefusal } from './access-refusals.ts';
-import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read, readRequest } from './socket-requests.ts';
+import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read, readRequest, requestAnswer } from './socket-requests.ts';
 import type { Redirects } from './redirects.ts';
 import type { SlowReader, SlowReaders } from './slow-readers.ts';
 import { textFrame } from '../foundation/text-frame.ts';
@@ -332,7 +332,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       const { caller } = this;
       const call = { ...request, caller, remote: this.#remote, requestId: this.#deps.random.hex(8), gone: abort.signal };
       const { status, body } = await this.#deps.request(call);
-      this.#succeed('request', { id, type: 'success', status, body });
+      this.#counted('request');
+      this.#say(requestAnswer(id, status, body));
     } catch (error) {
       this.#fail(id, 'request', error);
     } finally {
@@ -382,8 +383,12 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   // ── Answers ───────────────────────────────────────────────────────────────
 
   #succeed(command: SocketCommandName, frame: SocketFrame): void {
-    this.#deps.metrics.add('holdfast_client_commands_total', { command, outcome: 'ok' });
+    this.#counted(command);
     this.#send(frame);
+  }
+
+  #counted(command: SocketCommandName): void {
+    this.#deps.metrics.add('holdfast_client_commands_total', { command, outcome: 'ok' });
   }
 
   #fail(id: RequestId | null, command: SocketCommandName | 'none', thrown: unknown): HoldfastError {

@@ -3,7 +3,9 @@ import { HoldfastError } from '../model/errors.ts';
 import { MASTER_LOCATION } from '../model/ids.ts';
 import { partsOf } from '../model/trigger.ts';
 import type { HoldfastNode, TriggerView } from '../runtime/node.ts';
+import { parseInput } from '../client-api/parse.ts';
 import { sameSecret } from './auth.ts';
+import type { RequestHeaders } from './auth.ts';
 import { collectionHandlers, shown } from './document-handlers.ts';
 import { answer } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
@@ -46,20 +48,29 @@ export function triggerHandlers(deps: HandlerDeps) {
       await findDocument(node.store, 'sys', id);
       return listed(routes.triggersOfSystem.path.replace(':id', id), query, ({ system }) => system.id === id);
     }),
-    webhook: answer(routes.webhook, async ({ params: { id }, headers, ...call }) => {
-      const given = headers['x-webhook-secret'];
-      return await called(node, { id, secret: typeof given === 'string' ? given : '' }, call);
-    }),
+    webhook: answer(routes.webhook, async ({ params: { id }, headers, ...call }) => await called(node, { id, secret: secretIn(headers) }, call)),
     webhookWithSecret: answer(routes.webhookWithSecret, async ({ params, ...call }) => await called(node, params, call)),
   };
 }
 
 const holderOf = (node: HoldfastNode, { location }: TriggerView) => (location === MASTER_LOCATION ? 'master' : (node.location(location)?.holder ?? 'none'));
 
+const secretIn = ({ 'x-webhook-secret': given }: RequestHeaders): string => (typeof given === 'string' ? given : '');
+
+/** Does nothing unless it is a webhook that is called. Before the body is read: whoever does not know the secret costs no memory. */
+export async function admitWebhook(node: HoldfastNode, { route, params, headers }: { route: string; params: unknown; headers: RequestHeaders }): Promise<void> {
+  if (route === 'webhook') await requireSecret(node, { ...parseInput(routes.webhook.params, params, 'params'), secret: secretIn(headers) });
+  if (route === 'webhookWithSecret') await requireSecret(node, parseInput(routes.webhookWithSecret.params, params, 'params'));
+}
+
 /** Whoever does not know the secret learns nothing, not even which webhooks there are. */
-async function called(node: HoldfastNode, { id, secret }: { id: string; secret: string }, call: Pick<RawCall, 'requestId' | 'signal' | 'note'>) {
+async function requireSecret(node: HoldfastNode, { id, secret }: { id: string; secret: string }): Promise<void> {
   const expected = await secretOf(node, id);
   if (!sameSecret(secret, expected ?? '') || expected === null) throw new HoldfastError('WEBHOOK_REFUSED', { id });
+}
+
+async function called(node: HoldfastNode, { id, secret }: { id: string; secret: string }, call: Pick<RawCall, 'requestId' | 'signal' | 'note'>) {
+  await requireSecret(node, { id, secret });
   call.note({ location: node.locationOfSystem(partsOf(id).system) ?? MASTER_LOCATION });
   return { body: { id, result: await node.callTrigger(id, call.requestId, call.signal) } };
 }

@@ -22,7 +22,17 @@ export const isTextNestedTooDeep = (text: string): boolean => text.length > 2 * 
 export const nestedTooDeep = `nested more than ${MAX_DEPTH} deep`;
 
 /** A JSON value of bounded depth. */
-export const jsonValueSchema = z.custom<Json>((value) => isShallowJson(value, 0), `must be JSON, nested at most ${MAX_DEPTH} deep`);
+export const jsonValueSchema = z.custom<Json>((value) => isShallowJson(value, 0), { error: ({ input }) => jsonProblem(input) });
+
+/** What JSON can write and nobody can hold, such as 1e400, is read as infinite. */
+const jsonProblem = (value: unknown): string =>
+  hasInfiniteNumber(value, 0) ? 'must have no number that is too large for a double' : `must be JSON, nested at most ${MAX_DEPTH} deep`;
+
+function hasInfiniteNumber(value: unknown, depth: number): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value);
+  if (typeof value !== 'object' || value === null || depth >= MAX_DEPTH) return false;
+  return Object.values(value).some((item) => hasInfiniteNumber(item, depth + 1));
+}
 
 export const settingsSchema: z.ZodType<JsonObject> = z.record(z.string(), jsonValueSchema);
 export const nameSchema = z.string().min(1).max(200);

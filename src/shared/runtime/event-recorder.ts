@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from '../foundation/json.ts';
+import { redact } from '../model/redact.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type EventRow, eventTable } from '../model/events.ts';
-import { limits } from '../model/limits.ts';
 import type { EventLog, NewEvent } from '../ports/event-log.ts';
 import type { Log } from '../ports/log.ts';
 
@@ -63,16 +63,4 @@ function jsonOf(value: unknown, depth: number): Json {
     left -= 1;
   }
   return json;
-}
-
-const ENROLMENT = 'holdfast-enrol:';
-/** A key as a number in hexadecimal. No text that is shorter has to be cut. */
-const SHORTEST_KEY = 32;
-
-/** Somebody will paste a key where a name belongs: what looks like one of our secrets is left out, and texts are cut. */
-function redact(text: string): string {
-  if (text.length < SHORTEST_KEY && !text.includes(ENROLMENT)) return text;
-  const longest = limits.eventTextLength;
-  const safe = text.slice(0, 2 * longest).replaceAll(/holdfast-enrol:\S*/g, `${ENROLMENT}…`).replaceAll(/[0-9a-f]{32,}/gi, '…');
-  return safe.length > longest ? `${safe.slice(0, longest)}…` : safe;
 }

@@ -44,6 +44,16 @@ export class OpenResponses {
     if (this.#length > this.#longest) this.#slowest()?.destroy();
   }
 
+  /** Once, when none is under way on this connection any more. */
+  whenAnswered(socket: Socket, callback: () => void): void {
+    const wait = (): void => {
+      const [response] = this.#ofSockets.get(socket)?.responses.keys() ?? [];
+      if (response === undefined) callback();
+      else response.once('close', wait);
+    };
+    wait();
+  }
+
   /** Each time one of those that are under way now is over. */
   onClose(callback: () => void): void {
     for (const response of this.#all.keys()) response.once('close', callback);

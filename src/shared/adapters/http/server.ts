@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { Server } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import helmet from '@fastify/helmet';
@@ -8,7 +8,7 @@ import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { FairReading, type Lane } from '../../api/fair-reading.ts';
 import type { Api, RequestContext } from '../../api/api.ts';
-import { errorReply } from '../../api/reply.ts';
+import { errorReply, jsonTextOf } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { routes } from '../../client-api/routes.ts';
 import type { Route, RouteName } from '../../client-api/routes.ts';
@@ -18,8 +18,11 @@ import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
+import { ConnectionRoom } from './connection-room.ts';
+import { countedBody } from './counted-body.ts';
 import { sendEvents } from './events.ts';
 import { OpenResponses } from './open-responses.ts';
+import { PiledRequests } from './piled-requests.ts';
 import { rateAddress } from './rate-address.ts';
 import { boundSilentConnections } from './silent-connections.ts';
 
@@ -35,6 +38,8 @@ export interface HttpServerOptions {
   requestsPerMinute?: number;
   /** Less, for tests of clients that read nothing. */
   unreadBytes?: number;
+  /** Fewer, for tests of a full server. */
+  connections?: number;
   /** Shorter ones, for tests of clients that are too slow. */
   timeouts?: SlowClients;
 }
@@ -60,7 +65,7 @@ const TLS_MIN = 'TLSv1.2';
 const BAD_URL = { field: 'url', problem: 'is not a valid URL, or a part of it is too long' };
 
 const notOurs = (): never => {
-  throw new Error('routes have no schemas of the framework');
+  throw new Error('the framework calls what it has no reason to call');
 };
 /** Our routes check their input themselves. Without these, the framework loads its compilers of schemas: a tenth of a second at each start. */
 const noSchemas = { buildValidator: notOurs, buildSerializer: notOurs };
@@ -76,7 +81,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const problem = `${host} is not a loopback address: plain HTTP is not served there`;
     throw new HoldfastError('CONFIG_INVALID', { variable: 'HOLDFAST_HTTP', problem });
   }
-  const { app, open } = await createApp(options);
+  const { app, open, piled } = await createApp(options);
   try {
     await app.listen({ host, port });
   } catch (error) {
@@ -93,13 +98,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     replaceCertificate: (renewed) => {
       if (app.server instanceof TlsServer) app.server.setSecureContext({ ...renewed, minVersion: TLS_MIN });
     },
-    close: () => closeGently(app, options, open),
+    close: () => closeGently(app, options, { open, piled }),
   };
 }
 
-async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInstance; open: OpenResponses }> {
-  const { api, clock, random, timeouts = slowClients, tls } = options;
+async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInstance; open: OpenResponses; piled: PiledRequests }> {
+  const { api, clock, random, timeouts = slowClients, tls, connections = limits.apiConnections } = options;
   const contexts: Contexts = new WeakMap();
+  const inTurn = turnsOf(new FairReading(clock, setImmediate));
+  const piled = new PiledRequests();
   const app = fastify({
     logger: false,
     bodyLimit: limits.bodyBytes,
@@ -115,9 +122,10 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
       return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
     },
     serverFactory: (handler) => {
-      const patience = { ...timeouts, keepAliveTimeout: limits.apiIdleMs };
-      const server = tls === undefined ? createServer(patience, handler) : createTlsServer({ ...patience, ...tls, minVersion: TLS_MIN }, handler);
-      server.maxConnections = limits.apiConnections;
+      const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, IncomingMessage: piled.requestClass() };
+      const listener = takenInTurn(inTurn, handler);
+      const server = tls === undefined ? createServer(plain, listener) : createTlsServer({ ...plain, ...tls, minVersion: TLS_MIN }, listener);
+      server.maxConnections = connections;
       boundSilentConnections(server, limits.apiSilentConnections);
       return server;
     },
@@ -129,13 +137,11 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
   });
 
   const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
+  const room = new ConnectionRoom(app.server, open, connections);
+  piled.refuseOn(app.server, open, clock);
   takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
-  app.addHook('onRequest', async (request, reply) => {
-    setCommonHeaders(api, request, reply);
-    if (open.countOn(request.socket) <= limits.apiPipelined) return;
-    throw new HoldfastError('LIMIT_REACHED', { what: 'requests may be under way on one connection', limit: limits.apiPipelined });
-  });
+  app.addHook('onRequest', async (request, reply) => setCommonHeaders(api, request, reply));
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     hsts: tls !== undefined,
@@ -151,14 +157,18 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
     errorResponseBuilder: (_, { ttl }) => new HoldfastError('RATE_LIMITED', { retryAfterMs: ttl }),
   });
 
-  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request, reply) => {
-    const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
-    return send(reply, api.fail(null, new HoldfastError('NOT_FOUND', { kind: 'route', id }), request.id));
-  });
-  const shared = { contexts, open, inTurn: turnsOf(new FairReading(options.clock, setImmediate)) };
+  // Before a body is read, as everywhere: nobody has shown a key. (The types know two of the hooks that it takes.)
+  const unknownRoute = { preHandler: [], onRequest: [app.rateLimit(), refuseRoute] };
+  app.setNotFoundHandler(unknownRoute, refuseRoute);
+  const shared = { contexts, open, room, inTurn };
   app.route(preflight(api));
   for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, shared));
-  return { app, open };
+  return { app, open, piled };
+}
+
+async function refuseRoute(request: FastifyRequest): Promise<never> {
+  const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
+  throw new HoldfastError('NOT_FOUND', { kind: 'route', id });
 }
 
 function takeJsonOnly(app: FastifyInstance): void {
@@ -185,20 +195,29 @@ function prototypeKey(text: string): HoldfastError | null {
 interface Shared {
   contexts: Contexts;
   open: OpenResponses;
-  inTurn: (socket: Socket) => Promise<void>;
+  room: ConnectionRoom;
+  inTurn: InTurn;
 }
 
-/** Resolves when a request of this connection may be carried out. Hundreds may come at once: those of others, and heartbeats, go in between. */
-function turnsOf(reading: FairReading): Shared['inTurn'] {
+type InTurn = (socket: Socket, work: () => void) => void;
+
+/** Does something for a connection when it is its turn. Hundreds may ask at once: what others ask, and heartbeats, go in between. */
+function turnsOf(reading: FairReading): InTurn {
   const lanes = new WeakMap<Socket, Lane>();
-  return (socket) => {
+  return (socket, work) => {
     const lane = lanes.get(socket) ?? reading.lane(null);
     lanes.set(socket, lane);
-    return new Promise((begin) => lane.take(begin));
+    lane.take(work);
   };
 }
 
-function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, inTurn }: Shared): RouteOptions {
+/** Before anything is done for a request: to refuse it costs nearly as much as to answer it. Nobody reads the answer of one that has left. */
+const takenInTurn = (inTurn: InTurn, handler: RequestListener): RequestListener => (request, response) =>
+  inTurn(request.socket, () => {
+    if (!request.socket.destroyed) handler(request, response);
+  });
+
+function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, room, inTurn }: Shared): RouteOptions {
   const route: Route = routes[name];
   const contextOf = (request: FastifyRequest): RequestContext => {
     const context = contexts.get(request);
@@ -216,16 +235,22 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const { id: requestId, headers, params, query, ip: remote, url } = request;
       const context = await api.begin({ route: name, headers, requestId, remote, params, query, url });
       contexts.set(request, context);
+      if (context.caller !== null) room.proved(request.socket, context.caller.id);
       void reply.headers(api.headersFor(context));
     },
-    preParsing: async (request, reply) => {
-      api.admit(contextOf(request));
-      whenClosed(reply, api.admitBody(bodyBytesOf(request)));
+    preParsing: async (request, reply, body) => {
+      const context = contextOf(request);
+      await api.admit(context);
+      const admitBody = (bytes: number): void => whenClosed(reply, api.admitBody(context, bytes));
+      if (request.headers['transfer-encoding'] !== undefined) return countedBody(body, () => admitBody(limits.bodyBytes));
+      admitBody(Math.min(Number(request.headers['content-length'] ?? 0), limits.bodyBytes));
+      return body;
     },
     handler: async (request, reply) => {
       const gone = new AbortController();
       whenClosed(reply, () => gone.abort());
-      await inTurn(request.socket);
+      // Many may have waited for the end of their bodies, and come at once.
+      if (request.body !== undefined) await new Promise<void>((begin) => inTurn(request.socket, begin));
       const context = contextOf(request);
       const result = await api.run(context, { query: request.query, body: request.body, gone: gone.signal });
       if (context.requestId !== request.id) void reply.header('x-request-id', context.requestId);
@@ -243,12 +268,6 @@ function whenClosed({ raw }: FastifyReply, callback: () => void): void {
   else raw.once('close', callback);
 }
 
-/** As the client declares it; in chunks it may be as long as any. */
-function bodyBytesOf({ headers }: FastifyRequest): number {
-  const declared = headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : limits.bodyBytes;
-  return Math.min(declared, limits.bodyBytes);
-}
-
 function setCommonHeaders({ origins }: Api, request: FastifyRequest, reply: FastifyReply): void {
   void reply.header('x-request-id', request.id).header('cache-control', 'no-store').headers(origins.headersFor(request.headers));
 }
@@ -257,10 +276,13 @@ function setCommonHeaders({ origins }: Api, request: FastifyRequest, reply: Fast
 const preflight = ({ origins }: Api): RouteOptions => ({
   method: 'OPTIONS',
   url: '/*',
-  handler: async (request, reply) => {
+  // Behind the rate limit, and before a body is read that nobody asked for.
+  preParsing: async (request, reply) => {
     const allowed = origins.preflight(request.headers);
-    return allowed === null ? reply.status(403).send() : reply.status(204).headers(allowed).send();
+    if (allowed === null) void reply.status(403).send();
+    else void reply.status(204).headers(allowed).send();
   },
+  handler: notOurs,
 });
 
 const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
@@ -271,7 +293,7 @@ const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
 
 /** `open`: counts it; errors are short. */
 function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply, open?: OpenResponses): FastifyReply {
-  const text = kind === 'json' ? JSON.stringify(body) : String(body);
+  const text = kind === 'json' ? jsonTextOf(body) : String(body);
   open?.written(reply.raw, text.length);
   return reply.status(status).type(contentTypes[kind]).headers(headers).send(text);
 }
@@ -310,17 +332,22 @@ function refuseSocket(error: Error & { code?: string }, socket: Socket, clock: C
   sayLastWord(socket, `${head}\r\nconnection: close\r\n\r\n${body}`, (cut) => clock.after(limits.clientSocketCloseMs, cut));
 }
 
-async function closeGently(app: FastifyInstance, { api, clock }: HttpServerOptions, open: OpenResponses): Promise<void> {
+async function closeGently(app: FastifyInstance, { api, clock }: HttpServerOptions, of: { open: OpenResponses; piled: PiledRequests }): Promise<void> {
+  const { open, piled } = of;
+  const cut = (): void => {
+    app.server.closeAllConnections();
+    piled.cut();
+  };
   api.close();
   // Connections without a request would otherwise hold the server open: browsers make them in advance.
   const cutIdle = (): void => {
-    if (open.size === 0) app.server.closeAllConnections();
+    if (open.size === 0) cut();
   };
   open.onClose(cutIdle);
   const patience = clock.after(limits.shutdownStepMs, () => {
     api.cancel();
     // One turn, so that those who were cancelled hear of it.
-    setImmediate(() => app.server.closeAllConnections());
+    setImmediate(cut);
   });
   const closed = app.close();
   cutIdle();

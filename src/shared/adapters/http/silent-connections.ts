@@ -24,4 +24,5 @@ export function boundSilentConnections(server: Server, most: number): void {
   server.on('upgrade', asked);
 }
 
-const otherEndOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+/** Of a connection, also below TLS. */
+export const otherEndOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;

@@ -1,0 +1,60 @@
+import { IncomingMessage, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { errorReply } from '../../api/reply.ts';
+import { sayLastWord } from '../../foundation/last-word.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { limits } from '../../model/limits.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { OpenResponses } from './open-responses.ts';
+
+const TOO_MANY = new HoldfastError('LIMIT_REACHED', { what: 'requests may be under way on one connection', limit: limits.apiPipelined });
+
+/**
+ * Requests that a client sends without waiting for answers. One packet holds more than a thousand of them, and to read them costs
+ * what to answer them costs: so from the first one too many nothing more of that connection is read as HTTP.
+ */
+export class PiledRequests {
+  #open: OpenResponses | null = null;
+  readonly #ending = new Set<Socket>();
+
+  /** For the server that is about to be made. The parser of Node leaves alone what follows a CONNECT; nothing else makes it stop. */
+  requestClass(): typeof IncomingMessage {
+    const isTooMany = (socket: Socket): boolean => (this.#open?.countOn(socket) ?? 0) >= limits.apiPipelined;
+    return class extends IncomingMessage {
+      constructor(socket: Socket) {
+        super(socket);
+        if (!isTooMany(socket)) return;
+        const fixed = (value: unknown): PropertyDescriptor => ({ get: () => value, set: () => undefined });
+        Object.defineProperties(this, { method: fixed('CONNECT'), upgrade: fixed(true) });
+      }
+    };
+  }
+
+  /** Those under way are answered, then the one too many is refused, and the connection ends. A real CONNECT is cut off. */
+  refuseOn(server: Server, open: OpenResponses, clock: Clock): void {
+    this.#open = open;
+    server.on('connect', ({ socket }: IncomingMessage) => {
+      // Node looks after it no more.
+      socket.on('error', () => undefined);
+      if (open.countOn(socket) < limits.apiPipelined) return void socket.destroy();
+      this.#ending.add(socket);
+      socket.once('close', () => this.#ending.delete(socket));
+      socket.once('end', () => socket.destroy());
+      // Otherwise nobody sees that the client has left.
+      socket.resume();
+      open.whenAnswered(socket, () => sayLastWord(socket, refusal(), (cut) => clock.after(limits.clientSocketCloseMs, cut)));
+    });
+  }
+
+  /** Connections that are about to end: the server does not know them as its own any more. */
+  cut(): void {
+    for (const socket of this.#ending) socket.destroy();
+  }
+}
+
+function refusal(): string {
+  const { status, body } = errorReply(TOO_MANY);
+  const text = JSON.stringify(body);
+  const head = `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(text)}`;
+  return `${head}\r\nconnection: close\r\n\r\n${text}`;
+}
