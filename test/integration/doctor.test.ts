@@ -20,6 +20,7 @@ scope.defer('drivers', () => rmSync(drivers, { recursive: true, force: true }));
 let world: TestFederation;
 beforeAll(async () => {
   writeFileSync(join(drivers, 'lamp.ts'), lamp('on file'));
+  writeFileSync(join(drivers, 'broken.ts'), BROKEN);
   const sites = [{ id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'Europe/Berlin' }] as const;
   world = await startFederation(scope, { sites, environment: { HOLDFAST_DRIVERS: drivers } });
 }, 180_000);
@@ -43,6 +44,11 @@ const done = async (...argv: string[]): Promise<string> => {
 const lamp = (text: string): string => `
 import { defineDriver, z } from 'holdfast/driver';
 export default defineDriver({ name: 'lamp', role: 'logic', settings: z.object({}), setup: () => ({ says: () => '${text}' }) });
+`;
+
+const BROKEN = `
+import { defineDriver, z } from 'holdfast/driver';
+export default defineDriver({ name: 'broken', role: 'logic', settings: z.object({}), setup: () => { throw new Error('no such port'); } });
 `;
 
 const environmentOf = (folder: string): Env =>
@@ -174,6 +180,25 @@ it('edited code is taken back', async () => {
   await expect.poll(() => findBad(asked())).toContainEqual(expect.stringMatching(found));
   await mender.mend([{ fault: 'edited code', found }], atMaster);
   expect(await says()).toBe('on file');
+}, 120_000);
+
+it('modules that do not run at the edge are told by the master, which asks nobody for it', async () => {
+  const module = (id: string, driver_id: string) => ({ id, name: 'Broken', driver_id, edge_control_id: 'berlin' });
+  const documents = {
+    drivers: [{ id: 'driver-broken', name: 'Broken', builtin: 'broken', role: 'logic' }],
+    modules: [module('mod-broken', 'driver-broken')],
+    systems: [{ id: 'sys-broken', name: 'Broken', edge_control_id: 'berlin', modules: ['mod-broken'] }],
+  };
+  await world.client.call(routes.apply, { body: { text: JSON.stringify(documents), dry_run: false } });
+  await expect.poll(() => findBad(asked()), { timeout: 30_000 }).toEqual([
+    expect.stringMatching(/^location berlin: 1 module of \d+ failing$/),
+    expect.stringMatching(/^devices: mod-broken does not work: .*no such port/),
+  ]);
+  expect(await done('status')).toMatch(/berlin .*, 1 failing/);
+  await world.client.call(routes.systemRemove, { params: { id: 'sys-broken' } });
+  await world.client.call(routes.moduleRemove, { params: { id: 'mod-broken' } });
+  await world.client.call(routes.driverRemove, { params: { id: 'driver-broken' } });
+  await expect.poll(() => findBad(asked()), { timeout: 30_000 }).toEqual([]);
 }, 120_000);
 
 it('a master without sound documents, and enrolments that fit no location, are found while it is stopped; what nobody holds then is taken over', async () => {

@@ -175,6 +175,13 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
     /mod-2 does not work: settings\.baud must be a number/,
     /^correct what it says.*`holdfast get sys-1 Display_2`/,
   ],
+  [
+    'a logic module does not work',
+    ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '', port: 0, connected: null, problem: 'There is no driver pjlink' }] }),
+    'problem',
+    /mod-2 does not work: There is no driver pjlink/,
+    /or at the server that drives it/,
+  ],
 
   ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it', exitCode: 3 } }), 'problem', /Cannot reach x/, /start it/],
   ['a running server lacks a key of sealed settings', checkFederation({ ...federation, settingsKeys: ['ffffffff'] }), 'problem', /settings key 0a0b0c0d is not there/, /put the line of 0a0b0c0d/],
@@ -212,6 +219,13 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
     /^`holdfast get sys-1 Display_2` shows the problem of the first; `holdfast events --kind driver --location berlin` says/,
   ],
   ['modules fail of which nobody knows which', checkFederation({ ...federation, ...failing }), 'problem', /1 module of 2 failing/, /^`holdfast events --kind driver --location berlin` says/],
+  [
+    'modules fail of which only the edge knows',
+    ofEdge({ location: { ...berlin, state: 'holding', modules: { total: 2, running: 0, failing: 2 } } }),
+    'problem',
+    /2 modules of 2 failing, as it says itself/,
+    /^`holdfast events --kind driver --location berlin`, asked of the edge/,
+  ],
   [
     'the drivers are not those of the wanted commit',
     ofLocation({ commit: { wanted: 'c'.repeat(40), actual: null, busy: false, problem: 'no such commit' } }),

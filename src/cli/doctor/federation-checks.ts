@@ -180,6 +180,13 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
       '`timedatectl set-ntp true`, on the machine whose clock is wrong',
     ));
   }
+  const failing = edge.location?.modules.failing ?? 0;
+  // What the master knows of was said with the location.
+  if (failing > (atMaster?.modules.failing ?? 0)) bad.push(problem(
+    check,
+    `${plural(failing, 'module')} of ${edge.location?.modules.total ?? failing} failing, as it says itself`,
+    `\`holdfast events --kind driver --location ${id}\`, asked of the edge, says why each of them does not start`,
+  ));
   bad.push(...checkAge(check, edge.ageSeconds));
   if (edge.sequence !== null && sequence !== null && sequence - edge.sequence > CHANGES_BEHIND) {
     bad.push(problem(
