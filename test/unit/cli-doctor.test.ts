@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -117,6 +117,34 @@ describe('holdfast doctor with a data directory', () => {
     expect(found[0]).toContain('(mode 755)');
     expect(found[1]).toContain('documents.db: damaged');
     expect(found[2]).toContain('the control journal is gone');
+  });
+
+  it('a file in its place is called that, and nothing is said of what is in it', async () => {
+    const file = join(folders(), 'passwd');
+    writeFileSync(file, 'root', { mode: 0o644 });
+    expect(bad(await findings(alone(), '--data', file))).toEqual([`data directory: ${file} is not a directory`]);
+  });
+
+  it('the backup to restore is the newest file that is one, whatever else lies beside it', async () => {
+    const folder = folders();
+    const ofMaster = { HOLDFAST_ROLE: 'master', HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_LINK: '127.0.0.1:0' };
+    mkdirSync(join(folder, 'backups', 'moved.db'), { recursive: true });
+    for (const name of ['sunday', 'monday']) openDatabase(join(folder, 'backups', name), storeFile).close();
+    utimesSync(join(folder, 'backups', 'sunday'), 1, 1);
+    utimesSync(join(folder, 'backups', 'monday'), 2, 2);
+    writeFileSync(join(folder, 'backups', 'notes.db'), 'no database');
+    writeFileSync(join(folder, 'documents.db'), 'no database '.repeat(1_000));
+    const fix = (await findings(alone(ofMaster), '--data', folder)).find(({ check }) => check === 'documents.db')?.fix;
+    expect(fix).toContain(`holdfast restore ${join(folder, 'backups', 'monday')} --data`);
+  });
+
+  it('finds an address that this machine does not have, and a write log that is none', async () => {
+    const folder = folders();
+    const env = { HOLDFAST_ROLE: 'master', HOLDFAST_HTTP: '192.0.2.1:0', HOLDFAST_LINK: '127.0.0.1:0', HOLDFAST_WRITE_LOG: folder };
+    expect(bad(await findings(alone(env), '--data', folder))).toEqual([
+      `write log: ${folder} cannot be opened: it is a directory`,
+      'ports: this machine does not have the address of 192.0.2.1:0',
+    ]);
   });
 
   it('one that a server uses is looked at and left alone', async () => {

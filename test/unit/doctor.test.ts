@@ -34,7 +34,7 @@ const data: DataFacts = {
   role: 'master',
   node: { version: '20.19.0', wanted: '20.19' },
   configuration: { problem: null, described: {} },
-  directory: { mode: 0o700, writable: true, freeBytes: 10 ** 10 },
+  directory: { mode: 0o700, unwritable: null, freeBytes: 10 ** 10 },
   databases: [
     { name: 'documents.db', state: 'sound', problem: '' },
     { name: 'control.db', state: 'sound', problem: '' },
@@ -46,6 +46,7 @@ const data: DataFacts = {
   ],
   newestBackup: '/data/backups/monday.db',
   adminKey: 'key-1',
+  writeLog: null,
   credentials: { enrolled: ['berlin'], edge: null },
   site,
   settingsKeys: { file: keyFile, problem: null, keys: ['0a0b0c0d'] },
@@ -84,10 +85,13 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['Node is too old', ofData({ node: { version: '20.9.0', wanted: '20.19' } }), 'problem', /20\.9\.0 is too old/, /install Node 20\.19/],
   ['a variable is misspelled', ofData({ configuration: { problem: 'HOLDFAST_ROEL: is unknown; did you mean HOLDFAST_ROLE?', described: null } }), 'problem', /HOLDFAST_ROEL/, /environment/],
   ['the data directory is gone', ofData({ directory: null }), 'problem', /does not exist/, /mkdir -p -m 700 \/data/],
-  ['the data directory cannot be written to', ofData({ directory: { mode: 0o700, writable: false, freeBytes: 10 ** 10 } }), 'problem', /cannot be written/, /chown/],
-  ['others may read the data directory', ofData({ directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }), 'warning', /mode 755/, /chmod 700 \/data/],
-  ['the disk is nearly full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 10 ** 7 } }), 'problem', /nearly full: 9 MB/, /free space/],
-  ['the disk gets full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 4 * 10 ** 8 } }), 'warning', /little space: 381 MB/, /free space/],
+  ['the data directory cannot be written to', ofData({ directory: { mode: 0o700, unwritable: 'denied', freeBytes: 10 ** 10 } }), 'problem', /cannot be written/, /chown/],
+  ['the data directory is read-only', ofData({ directory: { mode: 0o700, unwritable: 'read-only', freeBytes: 10 ** 10 } }), 'problem', /file system that is read-only/, /^mount it.*`findmnt -T \/data`/],
+  ['the data directory is a file', ofData({ directory: 'file', databases: [{ name: 'documents.db', state: 'damaged', problem: 'ENOTDIR' }] }), 'problem', /^\/data is not a directory$/, /correct HOLDFAST_DATA/],
+  ['the write log cannot be opened', ofData({ writeLog: { path: '/log/w', problem: 'this user may not write there' } }), 'problem', /\/log\/w cannot be opened: this user/, /HOLDFAST_WRITE_LOG/],
+  ['others may read the data directory', ofData({ directory: { mode: 0o755, unwritable: null, freeBytes: 10 ** 10 } }), 'warning', /mode 755/, /chmod 700 \/data/],
+  ['the disk is nearly full', ofData({ directory: { mode: 0o700, unwritable: null, freeBytes: 10 ** 7 } }), 'problem', /nearly full: 9 MB/, /free space/],
+  ['the disk gets full', ofData({ directory: { mode: 0o700, unwritable: null, freeBytes: 4 * 10 ** 8 } }), 'warning', /little space: 381 MB/, /free space/],
   ['the documents of a master are damaged', damaged('documents.db'), 'problem', /page 3/, /holdfast restore \/data\/backups\/monday\.db --data \/data/],
   ['the documents of an edge are damaged', damaged('documents.db', 'edge'), 'problem', /page 3/, /`rm \/data\/documents\.db\*`/],
   ['the copy of a database is damaged', damaged('documents-copy.db'), 'problem', /page 3/, /`rm \/data\/documents-copy\.db\*`/],
@@ -156,7 +160,9 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['a document in the database is damaged', ofStore({ index: { documents: 9, differences: 0, hidden: 0, damaged: ['document mod-1: bad'] } }), 'problem', /mod-1: bad/, /holdfast apply/],
   ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', file: '/drivers/lamp.ts', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /`holdfast driver check \/drivers\/lamp\.ts`/],
   ['the folder of drivers cannot be read', ofData({ drivers: [{ name: '/drivers', file: null, problem: 'ENOENT' }] }), 'problem', /\/drivers: ENOENT/, /HOLDFAST_DRIVERS/],
-  ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
+  ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080', trouble: 'taken' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
+  ['an address is not of this machine', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '192.0.2.1:8080', trouble: 'foreign' }] }), 'problem', /does not have the address of 192/, /HOLDFAST_HTTP/],
+  ['a port may not be listened on', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '0.0.0.0:443', trouble: 'denied' }] }), 'problem', /may not listen on 0\.0\.0\.0:443/, /HOLDFAST_HTTP/],
   ['the master cannot be reached', ofData({ masters: [{ address: 'm:7443', outcome: 'unreachable', problem: 'refused' }] }, edgeData), 'problem', /m:7443 cannot be reached/, /HOLDFAST_MASTERS/],
   ['the master is another one', ofData({ masters: [{ address: 'm:7443', outcome: 'foreign', problem: 'foreign-ca' }] }, edgeData), 'problem', /not the master that this edge trusts/, /holdfast edge add/],
 
@@ -350,7 +356,7 @@ describe('what the doctor says to do', () => {
 
   it('has paths that are one word of a shell, whatever is in them', () => {
     const folder = "/srv/hold fast's $HOME";
-    const [bad] = ofData({ folder, directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }).filter(({ verdict }) => verdict !== 'ok');
+    const [bad] = ofData({ folder, directory: { mode: 0o755, unwritable: null, freeBytes: 10 ** 10 } }).filter(({ verdict }) => verdict !== 'ok');
     expect(commandsIn(bad?.fix ?? '').map(shellWords)).toEqual([['chmod', '700', folder]]);
     const [damagedOne] = ofData({ folder, newestBackup: `${folder}/b.db`, databases: [{ name: 'documents.db', state: 'damaged', problem: '' }] }).filter(({ verdict }) => verdict !== 'ok');
     expect(commandsIn(damagedOne?.fix ?? '').map(shellWords)).toEqual([['holdfast', 'restore', `${folder}/b.db`, '--data', folder]]);

@@ -11,8 +11,10 @@ export interface DataFacts {
   node: { version: string; wanted: string };
   /** The environment as a server would read it; null: it has no variables of a server. */
   configuration: { problem: string | null; described: JsonObject | null } | null;
-  /** null: it does not exist. */
-  directory: { mode: number; writable: boolean; freeBytes: number } | null;
+  /** null: it does not exist; `file`: something else is there, and nothing in it was looked at. */
+  directory: { mode: number; unwritable: 'denied' | 'read-only' | null; freeBytes: number } | 'file' | null;
+  /** Why the write log that the environment names cannot be opened; null: none is named, or it can. */
+  writeLog: { path: string; problem: string } | null;
   databases: DatabaseFacts[];
   certificates: CertificateFacts[];
   /** The newest file in `backups`; null: there is none. */
@@ -30,7 +32,7 @@ export interface DataFacts {
   /** Own drivers that do not load. `file` null: their folder cannot be read at all. */
   drivers: { name: string; file: string | null; problem: string }[];
   /** Addresses on which a server could not listen now; looked at only while no server uses the directory. */
-  takenPorts: { variable: string; address: string }[];
+  takenPorts: { variable: string; address: string; trouble: 'taken' | 'foreign' | 'denied' }[];
   masters: MasterFacts[];
 }
 
