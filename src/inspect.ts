@@ -230,6 +230,7 @@ function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
     )),
     drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
     builtins,
+    unheld: [],
     keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),
     sealed: documents.flatMap((document) =>
       'settings' in document ? [...sealedWith(document.settings)].map(([key, values]) => ({ id: document.id, key, values })) : [],

@@ -90,6 +90,42 @@ describe('holdfast doctor with a server', () => {
     for (const command of commandsIn(fix ?? '')) expect([command, (await run({}, ...shellWords(command).slice(1))).code]).toEqual([command, 0]);
   });
 
+  it('both sides hold only if the master still does, under the same epoch, when the edge has said that it holds', async () => {
+    const { node, http } = server;
+    node.origins.push({ location: 'edge-1', edge: http.origin, master: null });
+    const view = (number: number) => locationView('edge-1', { ...healthy, holder: 'master', state: 'holding', link: 'down', epoch: { generation: 0, number } });
+    node.views.set('edge-1', view(4));
+    const both = 'edge edge-1: edge and master both drive the devices now';
+    expect(bad(await findings({}))).toContain(both);
+    // A planned move between the answers: each answer is of another epoch.
+    let number = 4;
+    node.location = () => view((number += 1));
+    expect(bad(await findings({}))).not.toContain(both);
+  });
+
+  it('an edge that was refused a moment ago is said to be, and why; not one that is away, or came in since', async () => {
+    server.node.views.set('edge-1', locationView('edge-1', { ...healthy, link: 'down' }));
+    server.clock.jumpWall(Date.now() - server.clock.wallMs());
+    const ofLocation = async () => bad(await findings({})).filter((text) => text.startsWith('location edge-1'));
+    const refuse = (reason: string): void => server.say('link-refused', { edge: 'edge-1', remote: '192.0.2.8', reason });
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
+    refuse('unknown-edge');
+    // A limit that was reached hides nothing.
+    refuse('rate-limited');
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is refused: it is not enrolled, or was revoked (unknown-edge, from 192.0.2.8)']);
+    server.say('link-up', { location: 'edge-1' });
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
+    server.clock.jumpWall(-600_000);
+    refuse('unknown-edge');
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
+  });
+
+  it('driver hosts that end again and again are told, and why', async () => {
+    server.clock.jumpWall(Date.now() - server.clock.wallMs());
+    for (let time = 0; time < 3; time += 1) server.say('driver-host-ended', { reason: 'EACCES: permission denied\n    at openSync', exit: '1' });
+    expect(bad(await findings({}))).toEqual(['server: its driver hosts end again and again (3 times in the last minutes): EACCES: permission denied']);
+  });
+
   it('asks each edge itself: one that does not listen where it says is found', async () => {
     server.node.origins.push({ location: 'edge-1', edge: 'http://127.0.0.1:1', master: null }, { location: 'edge-2', edge: 'http://192.0.2.1:80', master: null });
     expect(bad(await findings({}))).toEqual([

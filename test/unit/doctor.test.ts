@@ -27,6 +27,7 @@ const site: SiteFacts = {
   builtins: ['mock', 'nut'],
   keys: [{ id: 'key-1', role: 'admin', revoked: false }],
   sealed: [{ id: 'mod-1', key: '0a0b0c0d', values: 2 }],
+  unheld: [],
 };
 const keyFile = { path: '/etc/settings.keys', mode: 0o600 };
 const data: DataFacts = {
@@ -65,8 +66,8 @@ const edgeData: DataFacts = {
 };
 const modules = { total: 2, running: 2, failing: 0 };
 const berlin: Location = locationOf(locationView('berlin', { modules }));
-const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, unopened: [] };
-const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], settingsKeys: ['0a0b0c0d'] };
+const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, both: false, hostEnds: { count: 2, reason: 'exit code 1' }, unopened: [] };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], refusals: [], hostEnds: { count: 0, reason: '' }, settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
 const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', replicated: false, trouble: null, problem: '', index: null, ...facts } });
@@ -79,6 +80,9 @@ const damaged = (name: DatabaseFacts['name'], role: 'master' | 'edge' = 'master'
 const atMaster = { holder: 'master', state: 'waiting-window', reason: 'edge-lost' } as const;
 
 const failing = { locations: [{ ...berlin, modules: { total: 2, running: 1, failing: 1 } }], edges: [] };
+
+const refusing = (reason: string): Finding[] =>
+  checkFederation({ ...federation, locations: [{ ...berlin, link: { state: 'down' } }], edges: [], refusals: [{ location: 'berlin', remote: '192.0.2.8', reason }] });
 
 /** Each planted fault: what the doctor finds, what it says of it, and what it says to do. */
 const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem', found: RegExp, fix: RegExp][] = [
@@ -197,6 +201,23 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['the link is down', ofLocation({ link: { state: 'down' } }), 'problem', /edge is not connected/, /start the edge/],
   ['the link is down, seen from the edge', checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down' } }], edges: [] }), 'problem', /no link to a master/, /holdfast doctor --data/],
   [
+    'an edge is refused for want of an enrolment',
+    refusing('unknown-edge'),
+    'problem',
+    /its edge is refused: it is not enrolled, or was revoked \(unknown-edge, from 192\.0\.2\.8\)/,
+    /^`holdfast edge add berlin`, and start the edge with what it prints/,
+  ],
+  ['an edge is refused for another reason', refusing('wrong-binding'), 'problem', /its edge is refused: wrong-binding \(from/, /holdfast events --kind link --location berlin/],
+  [
+    'the master refuses this edge',
+    checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down', refused: 'refused-by-peer' } }], edges: [] }),
+    'problem',
+    /the master refuses this edge/,
+    /`holdfast doctor` at the master.*`holdfast edge add berlin` there/,
+  ],
+  ['driver hosts end again and again', checkFederation({ ...federation, hostEnds: { count: 3, reason: 'exit code 1' } }), 'problem', /again and again \(3 times.*: exit code 1/, /holdfast events --kind driver/],
+  ['driver hosts of an edge end again and again', ofEdge({ hostEnds: { count: 9, reason: 'EACCES' } }), 'problem', /again and again.*EACCES/, /asked of that server/],
+  [
     'a location could not be made',
     ofLocation({ holder: 'none', state: 'not-made', reason: 'location-not-made', link: { state: 'down' } }),
     'problem',
@@ -249,7 +270,7 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ],
   ['edited code that no module names yet', ofLocation({ edited: 2 }), 'warning', /2 modules run code that was edited/, /`holdfast driver reload <id> --revert --location berlin`/],
   ['both sides held', ofLocation({ dual_control_seconds: 4 }), 'warning', /both held it for 4s/, /holdfast location history berlin/],
-  ['both sides hold now', ofEdge({}, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
+  ['both sides hold now', ofEdge({ both: true }, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
   ['the clock of an edge is wrong', ofEdge({ clockAheadMs: -120_000 }), 'warning', /its clock is 2m0s behind.*who controls does not depend on it/, /timedatectl set-ntp true/],
   ['an edge is behind with its documents', ofEdge({ sequence: 40 }), 'problem', /61 changes behind/, /log/],
   ['the copy of an edge is old', ofEdge({ ageSeconds: 3_700 }), 'problem', /documents are 1h1m old/, /holdfast doctor --data/],
@@ -314,6 +335,8 @@ describe('the doctor', () => {
     const first = ofData({ databases: data.databases.map((database) => ({ ...database, state: 'absent' as const })), credentials: null, site: null, certificates: [], adminKey: null, configuration: null });
     const found = [...first, ...ofSite({ windows: [{ location: 'berlin', start: null, length: 60, timezone: 'UTC' }], modules: site.modules.map((module) => ({ ...module, connected: null })) })];
     expect(found.filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+    // Their devices were let go; that nobody holds them is said once, with the location.
+    expect(ofSite({ unheld: ['berlin'], modules: site.modules.map((module) => ({ ...module, connected: false })) }).filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
     expect(ofLocation({ window: { open: false, closes: null, next: null, schedule: null } }).filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
   });
 });

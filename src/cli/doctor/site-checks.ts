@@ -87,7 +87,10 @@ function sharedDevices({ modules }: SiteFacts): Finding[] {
 }
 
 function devices(site: SiteFacts): Finding[] {
-  const away = site.modules.filter(({ running, connected, problem: why }) => running && (connected === false || why !== null));
+  const away = site.modules
+    .filter(({ running, connected, problem: why }) => running && (connected === false || why !== null))
+    // Their status is that of the last holder, and that nobody holds them is said with their location.
+    .filter(({ location }) => location === null || !site.unheld.includes(location));
   return away.map((module) => {
     const { id, ip, port, problem: why } = module;
     const [system, name] = nameInSystem(module, site) ?? ['<system>', '<module>'];
