@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { Redactor } from '../../src/cli/redact.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
+import { routes } from '../../src/client-sdk/index.ts';
 import { inspect } from '../../src/inspect.ts';
 import { localCommands } from '../../src/local-commands.ts';
 import { credentialsFile } from '../../src/shared/adapters/credentials-embedded/file-kind.ts';
@@ -62,6 +63,15 @@ describe('holdfast doctor with a server', () => {
     expect(bad(await findings({ env: { HOLDFAST_SERVER: 'http://127.0.0.1:1' } }))).toEqual(['server: Cannot reach http://127.0.0.1:1: nothing listens there']);
     expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin } }))).toEqual(['server: no valid API key came with the request']);
     expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer } }))).toEqual([]);
+  });
+
+  it('a token that expired is called that, and what to do', async () => {
+    const { token, id } = await server.client(server.keys.admin).call(routes.tokenIssue, { body: { user: 'anna', role: 'viewer', expires_in: 60 } });
+    await server.clock.advance(60_000);
+    const setting = { env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: token } };
+    const { code, out } = await run(setting, 'doctor');
+    expect([code, out]).toEqual([1, expect.stringMatching(new RegExp(`problem +server +The token ${id} expired at \\S+Z +Ask whoever issues tokens for a new one`))]);
+    expect((await run(setting, 'status')).code).toBe(4);
   });
 
   it('a server that is starting is a warning, which says what it waits for and to ask again', async () => {
