@@ -43,6 +43,8 @@ export async function dialLoop(options: DialLoopOptions, signal: AbortSignal): P
   }
 }
 
+const reasonOf = ({ facts: { reason } }: HoldfastError): string => (typeof reason === 'string' ? reason : 'refused');
+
 /** One attempt over all addresses, within `dialAttemptMs` in total. */
 async function dialAny(
   options: DialLoopOptions,
@@ -64,7 +66,7 @@ async function dialAny(
       return { address, connection };
     } catch (error) {
       if (signal.aborted) return null;
-      if (error instanceof HoldfastError && error.code === 'LINK_REFUSED') options.refused?.(String(error.facts['reason']));
+      if (error instanceof HoldfastError && error.code === 'LINK_REFUSED') options.refused?.(reasonOf(error));
       log.warn('dial-failed', { address, error });
     } finally {
       timer.cancel();

@@ -138,12 +138,13 @@ it('a location without an edge gets one', async () => {
 it('an edge that was revoked is named by both sides, and enrolled anew', async () => {
   const { federation, until } = world;
   const edge = edgeOf('berlin');
+  // It would keep its devices, and the master take them over as well.
+  await done('location', 'pause', 'berlin');
   await done('edge', 'revoke', 'berlin');
   const refused = expect.stringMatching(/^location berlin: the master refuses this edge: it was revoked/) as string;
   await expect.poll(() => findBad({ ...asked(), HOLDFAST_SERVER: edge.origin }), { timeout: 30_000 }).toContainEqual(refused);
   const found = /^location berlin: its edge is refused: it is not enrolled, or was revoked \(unknown-edge/;
   await expect.poll(() => findBad(asked()), { timeout: 30_000 }).toContainEqual(expect.stringMatching(found));
-  await until('berlin', { holder: 'master', state: 'holding' }, 60_000);
   await mender.mend([{ fault: 'an edge is refused for want of an enrolment', found }], {
     ...atMaster,
     meanwhile: async (printed) => {
@@ -151,11 +152,11 @@ it('an edge that was revoked is named by both sides, and enrolled anew', async (
       await edge.process.exited;
       edge.env = { ...edge.env, HOLDFAST_ENROL: printed.at(-1)?.trim() ?? '' };
       await federation.restartEdge('berlin');
-      await until('berlin', { holder: 'master', state: 'waiting-window' }, 60_000);
-      await done('location', 'handback', 'berlin');
+      await until('berlin', { holder: 'edge', link: { state: 'up' } }, 60_000);
       await world.untilEdge('berlin', { holder: 'edge', state: 'holding' });
     },
   });
+  await done('location', 'resume', 'berlin');
 }, 180_000);
 
 it('an edge that lost all its files comes back, and gets control', async () => {

@@ -144,19 +144,21 @@ async function withBoth(client: Client, edge: EdgeFacts, locations: readonly Loc
 const RECENT_MS = 180_000;
 const NEWEST = 50;
 
+const textOf = (fact: unknown): string => (typeof fact === 'string' ? fact : 'unknown');
+
 async function refusalOf(client: Client, location: string, nowMs: number): Promise<RefusalFacts[]> {
   const { events } = await client.call(routes.eventList, { query: { kind: 'link', location, limit: NEWEST } }, QUICK);
   const isRecent = ({ time }: EventView): boolean => time * 1_000 > nowMs - RECENT_MS;
   // A limit that was reached says nothing of why it was.
   const last = events.findLast(({ event, reason }) => event === 'link-up' || (event === 'link-refused' && reason !== 'rate-limited'));
   if (last === undefined || last.event === 'link-up' || !isRecent(last)) return [];
-  return [{ location, remote: String(last['remote']), reason: String(last['reason']) }];
+  return [{ location, remote: textOf(last['remote']), reason: textOf(last['reason']) }];
 }
 
 async function hostEndsOf(client: Client, nowMs: number): Promise<HostEndsFacts> {
   const { events } = await client.call(routes.eventList, { query: { kind: 'driver', limit: NEWEST } }, QUICK);
   const ends = events.filter(({ event, time }) => event === 'driver-host-ended' && time * 1_000 > nowMs - RECENT_MS);
-  return { count: ends.length, reason: String(ends.at(-1)?.['reason'] ?? '').split('\n', 1)[0] ?? '' };
+  return { count: ends.length, reason: textOf(ends.at(-1)?.['reason']).split('\n', 1)[0] ?? '' };
 }
 
 async function locationOf(client: Client, id: string): Promise<Location> {
