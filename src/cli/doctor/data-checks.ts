@@ -51,7 +51,11 @@ function configuration({ configuration: found }: DataFacts): Finding[] {
 
 function directory({ folder, directory: found }: DataFacts): Finding[] {
   if (found === null) return [problem('data directory', `${folder} does not exist`, `\`mkdir -p -m 700 ${shellWord(folder)}\`, or correct HOLDFAST_DATA`)];
-  if (found === 'file') return [problem('data directory', `${folder} is not a directory`, 'correct HOLDFAST_DATA or --data, which is to name the directory of a server')];
+  if (found === 'file') return [problem(
+    'data directory',
+    `${folder} is not a directory`,
+    'correct HOLDFAST_DATA or --data, which is to name the directory of a server',
+  )];
   const findings: Finding[] = [];
   if (found.unwritable === 'denied') findings.push(problem(
     'data directory',
@@ -197,12 +201,17 @@ const drivers = ({ drivers: found }: DataFacts): Finding[] =>
   ));
 
 const writeLog = ({ writeLog: found }: DataFacts): Finding[] =>
-  found === null ? [] : [problem('write log', `${found.path} cannot be opened: ${found.problem}`, 'correct HOLDFAST_WRITE_LOG: without its write log a server does not start')];
+  found === null ? [] : [problem(
+    'write log',
+    `${found.path} cannot be opened: ${found.problem}`,
+    'correct HOLDFAST_WRITE_LOG: without its write log a server does not start',
+  )];
 
 const ports = ({ takenPorts }: DataFacts): Finding[] =>
   takenPorts.map(({ variable, address, trouble }) => {
     if (trouble === 'foreign') {
-      return problem('ports', `this machine does not have the address of ${address}`, `set ${variable} to an address of this machine (\`ip -brief address\` shows them)`);
+      const fix = `set ${variable} to an address of this machine (\`ip -brief address\` shows them)`;
+      return problem('ports', `this machine does not have the address of ${address}`, fix);
     }
     if (trouble === 'denied') {
       return problem('ports', `this user may not listen on ${address}`, `set ${variable} to a port above 1023, or give the right to the service of the server`);

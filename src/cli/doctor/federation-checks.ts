@@ -101,7 +101,11 @@ function refusedBy({ id }: Location, { reason, remote }: RefusalFacts): Finding 
     `its edge is refused: ${meaning} (${reason}, from ${remote})`,
     `\`holdfast edge add ${id}\`, and start the edge with what it prints: it is enrolled anew`,
   );
-  return problem(check, `its edge is refused: ${reason} (from ${remote})`, `\`holdfast events --kind link --location ${id}\` shows each kind of refusal; docs/link.md explains the words`);
+  return problem(
+    check,
+    `its edge is refused: ${reason} (from ${remote})`,
+    `\`holdfast events --kind link --location ${id}\` shows each kind of refusal; docs/link.md explains the words`,
+  );
 }
 
 function linkOf(location: Location, role: 'master' | 'edge', refusal: RefusalFacts | undefined): Finding[] {

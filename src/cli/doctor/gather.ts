@@ -38,7 +38,10 @@ export async function gatherFederation(session: Session): Promise<FederationFact
 
 const ITS_START = 'its start to end';
 const QUICK = { timeoutMs: 5_000 };
-const NOTHING_KNOWN = { locations: [], site: null, sequence: null, ageSeconds: null, edges: [], refusals: [], hostEnds: { count: 0, reason: '' }, settingsKeys: null };
+const NO_ENDS: HostEndsFacts = { count: 0, reason: '' };
+const NOTHING_KNOWN = {
+  locations: [], site: null, sequence: null, ageSeconds: null, edges: [], refusals: [], hostEnds: NO_ENDS, settingsKeys: null,
+};
 
 /** 503 is an answer too. */
 async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
@@ -110,7 +113,10 @@ async function clockOf(session: Session, client: Client): Promise<number> {
 }
 
 async function askEdge(session: Session, id: string, origin: string, masterAheadMs: number): Promise<EdgeFacts> {
-  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, ageSeconds: null, location: null, both: false, hostEnds: { count: 0, reason: '' }, unopened: null };
+  const facts: EdgeFacts = {
+    id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, ageSeconds: null, location: null,
+    both: false, hostEnds: NO_ENDS, unopened: null,
+  };
   // Something else may listen there on this machine, and it would be shown the key.
   if (isLoopback(origin) && !isLoopback((await session.client()).origin)) return { ...facts, problem: 'it is an address of its own machine' };
   let client: Client;

@@ -13,7 +13,8 @@ export async function openDataFolder(path: string): Promise<void> {
   for (const step of missing) {
     await mkdir(step, { mode: 0o700 }).catch((error: unknown) => {
       // Somebody else has just made it.
-      if (codeOf(error) !== 'EEXIST') throw bad(`${folder} cannot be made in ${dirname(step)}: ${wordsOf(error)}; name a directory that this user may write to`, error);
+      if (codeOf(error) === 'EEXIST') return;
+      throw bad(`${folder} cannot be made in ${dirname(step)}: ${wordsOf(error)}; name a directory that this user may write to`, error);
     });
   }
   if (!(await stat(folder)).isDirectory()) throw bad(`${folder} is not a directory; name one, or a path where one can be made`);
