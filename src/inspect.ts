@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
+import { open, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { credentialRows, credentialsFile } from './shared/adapters/credentials-e
 import { journalFile } from './shared/adapters/journal-embedded/file-kind.ts';
 import { inspectDatabase, type FileKind } from './shared/adapters/sqlite/open.ts';
 import { type Database, hasCode } from './shared/adapters/sqlite/sqlite.ts';
+import { unwritable, writeLogProblem } from './shared/adapters/data-folder/data-folder.ts';
 import { readKeyFile } from './shared/adapters/settings-keys/settings-keys.ts';
 import { allRows, storeFile } from './shared/adapters/store-embedded/file-kind.ts';
 import { parseDocument } from './shared/adapters/store-embedded/parse.ts';
@@ -54,6 +55,7 @@ export const inspect: LocalCommands['inspect'] = async ({ folder, env, signal })
     adminKey: await adminKeyId(files.adminKey),
     credentials: credentials.value === null ? null : credentialFacts(credentials.value, identity),
     site: documents.value === null ? null : siteFacts(documents.value, [...builtins.names]),
+    writeLog: await writeLogFacts(config),
     settingsKeys: config === null ? null : await settingsKeyFacts(config),
     store: await storeFacts(config, signal),
     drivers: await brokenDrivers(config, signal),
@@ -87,7 +89,7 @@ function read<T>(path: string, name: DatabaseFacts['name'], kind: FileKind, work
     return { facts: { name, state: 'sound', problem: '' }, value: inspectDatabase(path, kind, work) };
   } catch (error) {
     if (hasCode(error, 'STORE_BUSY')) return { facts: { name, state: 'in-use', problem: '' }, value: null };
-    const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    const absent = codeOf(error) === 'ENOENT';
     return { facts: { name, state: absent ? 'absent' : 'damaged', problem: absent ? '' : messageOf(error) }, value: null };
   }
 }
@@ -106,15 +108,22 @@ async function wantedNode(): Promise<string> {
 
 async function readDirectory(folder: string): Promise<DataFacts['directory']> {
   try {
-    const [{ mode }, { bavail, bsize }] = await Promise.all([stat(folder), statfs(folder)]);
-    const writable = await access(folder, constants.W_OK).then(
-      () => true,
-      () => false,
-    );
-    return { mode: mode & 0o777, writable, freeBytes: bavail * bsize };
-  } catch {
-    return null;
+    const found = await stat(folder);
+    if (!found.isDirectory()) return 'file';
+    const { bavail, bsize } = await statfs(folder);
+    return { mode: found.mode & 0o777, unwritable: await unwritable(folder), freeBytes: bavail * bsize };
+  } catch (error) {
+    // Above it there is a file.
+    return codeOf(error) === 'ENOTDIR' ? 'file' : null;
   }
+}
+
+const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
+
+async function writeLogFacts(config: Config | null): Promise<DataFacts['writeLog']> {
+  const path = config?.writeLog ?? null;
+  const problem = path === null ? null : await writeLogProblem(path);
+  return path === null || problem === null ? null : { path, problem };
 }
 
 async function readCertificates(folder: string): Promise<CertificateFacts[]> {
@@ -134,10 +143,25 @@ function endOf(pem: string): number | null {
   }
 }
 
+/** A backup may have any name; what else lies there is nothing that `holdfast restore` takes. */
 async function newestIn(folder: string): Promise<string | null> {
-  const files = await readdir(folder).catch(() => []);
-  const dated = await Promise.all(files.map(async (name) => ({ path: join(folder, name), ms: (await stat(join(folder, name))).mtimeMs })));
-  return dated.toSorted((a, b) => b.ms - a.ms)[0]?.path ?? null;
+  const found = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const paths = found.filter((entry) => entry.isFile()).map(({ name }) => join(folder, name));
+  const dated = await Promise.all(paths.map(async (path) => ({ path, ms: await stat(path).then(({ mtimeMs }) => mtimeMs, () => 0) })));
+  for (const { path } of dated.toSorted((a, b) => b.ms - a.ms)) if (await isDatabase(path)) return path;
+  return null;
+}
+
+const DATABASE_MAGIC = 'SQLite format 3\0';
+
+async function isDatabase(path: string): Promise<boolean> {
+  const file = await open(path).catch(() => null);
+  try {
+    const { buffer } = (await file?.read(Buffer.alloc(DATABASE_MAGIC.length))) ?? { buffer: Buffer.alloc(0) };
+    return buffer.toString('latin1') === DATABASE_MAGIC;
+  } finally {
+    await file?.close();
+  }
 }
 
 /** The id alone: the rest is secret. */
@@ -206,6 +230,7 @@ function siteFacts(documents: AnyDocument[], builtins: string[]): SiteFacts {
     )),
     drivers: of('driver').map(({ id, builtin }) => ({ id, builtin })),
     builtins,
+    unheld: [],
     keys: of('api_key').map(({ id, role, revoked }) => ({ id, role, revoked })),
     sealed: documents.flatMap((document) =>
       'settings' in document ? [...sealedWith(document.settings)].map(([key, values]) => ({ id: document.id, key, values })) : [],
@@ -255,16 +280,26 @@ async function takenPorts(config: Config): Promise<DataFacts['takenPorts']> {
   const wanted: [variable: string, address: Address][] = [['HOLDFAST_HTTP', config.http]];
   if (config.role === 'master') wanted.push(['HOLDFAST_LINK', config.link]);
   const taken: DataFacts['takenPorts'] = [];
-  for (const [variable, address] of wanted) if (await isTaken(address)) taken.push({ variable, address: formatAddress(address) });
+  for (const [variable, address] of wanted) {
+    const trouble = await listenTrouble(address);
+    if (trouble !== null) taken.push({ variable, address: formatAddress(address), trouble });
+  }
   return taken;
 }
 
-function isTaken({ host, port }: Address): Promise<boolean> {
-  if (port === 0) return Promise.resolve(false);
+const listenTroubles: Readonly<Record<string, DataFacts['takenPorts'][number]['trouble']>> = {
+  EADDRINUSE: 'taken',
+  EADDRNOTAVAIL: 'foreign',
+  ENOTFOUND: 'foreign',
+  EACCES: 'denied',
+};
+
+/** null: a server could listen there. An address that is not this machine's is none with any port. */
+function listenTrouble({ host, port }: Address): Promise<DataFacts['takenPorts'][number]['trouble'] | null> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
-    server.listen(port, host, () => server.close(() => resolve(false)));
+    server.once('error', (error) => resolve(listenTroubles[codeOf(error)] ?? null));
+    server.listen(port, host, () => server.close(() => resolve(null)));
   });
 }
 

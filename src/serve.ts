@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Running, ServerParts } from './assemble.ts';
 import { dataFiles, driversFolderOf } from './data-files.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
+import { openDataFolder, tryWriteLog } from './shared/adapters/data-folder/data-folder.ts';
 import { openCredentials } from './shared/adapters/credentials-embedded/credentials.ts';
 import { openEmbeddedEvents } from './shared/adapters/events-embedded/embedded-events.ts';
 import { createHostProcesses } from './shared/adapters/host-process/host-process.ts';
@@ -50,7 +50,8 @@ export async function startServer(env: Readonly<Record<string, string | undefine
   // Also of a start that does not hear that it shall end.
   signal.addEventListener('abort', () => shutdown.begin(), { once: true });
   try {
-    await mkdir(config.data, { recursive: true, mode: 0o700 });
+    await openDataFolder(config.data);
+    if (config.writeLog !== null) await tryWriteLog(config.writeLog);
     // Files are opened and checked on their threads while this one loads the larger part of the program.
     const [parts, { assemble }] = await Promise.all([openParts(config, log, { scope, signal }), import('./assemble.ts')]);
     return { ...(await assemble(config, parts, { scope, signal })), close: () => shutdown.end() };

@@ -43,7 +43,8 @@ export function toFailure(error: unknown): CliFailure {
     if (list !== undefined) return new CliFailure(error.message, list);
     // Like a wrong option: it is the line that has to change.
     if (error.code === 'INPUT_INVALID') return usageFailure(error.message, error.help);
-    const refused = error.code === 'FORBIDDEN' || (error.code === 'CLUSTER_REFUSED' && (error.facts['status'] === 401 || error.facts['status'] === 403));
+    const isRefusal = error.code === 'FORBIDDEN' || error.code === 'TOKEN_EXPIRED';
+    const refused = isRefusal || (error.code === 'CLUSTER_REFUSED' && (error.facts['status'] === 401 || error.facts['status'] === 403));
     return new CliFailure(error.message, error.help, refused ? exitCodes.unauthorised : exitCodes.failed);
   }
   return new CliFailure(error instanceof Error ? error.message : String(error), 'holdfast --help');

@@ -15,6 +15,8 @@ export interface DialLoopOptions {
   use(connection: Connection): Promise<{ negotiated: boolean }>;
   /** An attempt failed: nobody answered. */
   failed(): void;
+  /** Why a master that answered refused us, or we it; null: one took us. */
+  refused?(reason: string | null): void;
 }
 
 /** A link that lived shorter is not redialled at once: something closes it, and asking faster does not help. */
@@ -41,6 +43,8 @@ export async function dialLoop(options: DialLoopOptions, signal: AbortSignal): P
   }
 }
 
+const reasonOf = ({ facts: { reason } }: HoldfastError): string => (typeof reason === 'string' ? reason : 'refused');
+
 /** One attempt over all addresses, within `dialAttemptMs` in total. */
 async function dialAny(
   options: DialLoopOptions,
@@ -57,9 +61,12 @@ async function dialAny(
       deadline.abort(new HoldfastError('DEADLINE', { fate: 'not-sent' }));
     });
     try {
-      return { address, connection: await dialler.dial(address, AbortSignal.any([signal, deadline.signal])) };
+      const connection = await dialler.dial(address, AbortSignal.any([signal, deadline.signal]));
+      options.refused?.(null);
+      return { address, connection };
     } catch (error) {
       if (signal.aborted) return null;
+      if (error instanceof HoldfastError && error.code === 'LINK_REFUSED') options.refused?.(reasonOf(error));
       log.warn('dial-failed', { address, error });
     } finally {
       timer.cancel();

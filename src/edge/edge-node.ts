@@ -248,6 +248,7 @@ export class EdgeNode implements HoldfastNode {
       sinceMs: control.sinceMs,
       paused: durable.terms.paused,
       linked: this.#peer.state === 'open',
+      refused: this.#peer.refused,
       dueInMs: null,
       holdDownMs: 0,
       dualControlSeconds: 0,
@@ -431,6 +432,7 @@ export class EdgeNode implements HoldfastNode {
           this.#peer.attach(connection);
           return gone;
         },
+        refused: (reason) => (this.#peer.refused = reason),
         failed: () => control.post({ type: 'dial-failed', nowMs: clock.monotonicMs() }),
       },
       this.#scope.signal,

@@ -257,7 +257,9 @@ export class FederatedLocation {
 
   /** Ours while we drive; otherwise what the edge reports of its own. */
   #modules(): { running: number; failing: number } {
-    return this.state.state === 'standby' ? { running: this.#ports.board.connected(this.id), failing: 0 } : this.#control.modules;
+    if (this.state.state !== 'standby') return this.#control.modules;
+    const { board, directory } = this.#ports;
+    return { running: board.connected(this.id), failing: board.failing(this.id, (module) => directory.isWanted(module, this.id)) };
   }
 
   linkView(): LinkView {

@@ -20,6 +20,7 @@ scope.defer('drivers', () => rmSync(drivers, { recursive: true, force: true }));
 let world: TestFederation;
 beforeAll(async () => {
   writeFileSync(join(drivers, 'lamp.ts'), lamp('on file'));
+  writeFileSync(join(drivers, 'broken.ts'), BROKEN);
   const sites = [{ id: 'berlin', name: 'Berlin', policy: 'available', timezone: 'Europe/Berlin' }] as const;
   world = await startFederation(scope, { sites, environment: { HOLDFAST_DRIVERS: drivers } });
 }, 180_000);
@@ -43,6 +44,11 @@ const done = async (...argv: string[]): Promise<string> => {
 const lamp = (text: string): string => `
 import { defineDriver, z } from 'holdfast/driver';
 export default defineDriver({ name: 'lamp', role: 'logic', settings: z.object({}), setup: () => ({ says: () => '${text}' }) });
+`;
+
+const BROKEN = `
+import { defineDriver, z } from 'holdfast/driver';
+export default defineDriver({ name: 'broken', role: 'logic', settings: z.object({}), setup: () => { throw new Error('no such port'); } });
 `;
 
 const environmentOf = (folder: string): Env =>
@@ -129,6 +135,30 @@ it('a location without an edge gets one', async () => {
   });
 }, 120_000);
 
+it('an edge that was revoked is named by both sides, and enrolled anew', async () => {
+  const { federation, until } = world;
+  const edge = edgeOf('berlin');
+  // It would keep its devices, and the master take them over as well.
+  await done('location', 'pause', 'berlin');
+  await done('edge', 'revoke', 'berlin');
+  const refused = expect.stringMatching(/^location berlin: the master refuses this edge: it was revoked/) as string;
+  await expect.poll(() => findBad({ ...asked(), HOLDFAST_SERVER: edge.origin }), { timeout: 30_000 }).toContainEqual(refused);
+  const found = /^location berlin: its edge is refused: it is not enrolled, or was revoked \(unknown-edge/;
+  await expect.poll(() => findBad(asked()), { timeout: 30_000 }).toContainEqual(expect.stringMatching(found));
+  await mender.mend([{ fault: 'an edge is refused for want of an enrolment', found }], {
+    ...atMaster,
+    meanwhile: async (printed) => {
+      edge.process.signal('SIGTERM');
+      await edge.process.exited;
+      edge.env = { ...edge.env, HOLDFAST_ENROL: printed.at(-1)?.trim() ?? '' };
+      await federation.restartEdge('berlin');
+      await until('berlin', { holder: 'edge', link: { state: 'up' } }, 60_000);
+      await world.untilEdge('berlin', { holder: 'edge', state: 'holding' });
+    },
+  });
+  await done('location', 'resume', 'berlin');
+}, 180_000);
+
 it('an edge that lost all its files comes back, and gets control', async () => {
   const { federation, until } = world;
   const edge = edgeOf('berlin');
@@ -174,6 +204,25 @@ it('edited code is taken back', async () => {
   await expect.poll(() => findBad(asked())).toContainEqual(expect.stringMatching(found));
   await mender.mend([{ fault: 'edited code', found }], atMaster);
   expect(await says()).toBe('on file');
+}, 120_000);
+
+it('modules that do not run at the edge are told by the master, which asks nobody for it', async () => {
+  const module = (id: string, driver_id: string) => ({ id, name: 'Broken', driver_id, edge_control_id: 'berlin' });
+  const documents = {
+    drivers: [{ id: 'driver-broken', name: 'Broken', builtin: 'broken', role: 'logic' }],
+    modules: [module('mod-broken', 'driver-broken')],
+    systems: [{ id: 'sys-broken', name: 'Broken', edge_control_id: 'berlin', modules: ['mod-broken'] }],
+  };
+  await world.client.call(routes.apply, { body: { text: JSON.stringify(documents), dry_run: false } });
+  await expect.poll(() => findBad(asked()), { timeout: 30_000 }).toEqual([
+    expect.stringMatching(/^location berlin: 1 module of \d+ failing$/),
+    expect.stringMatching(/^devices: mod-broken does not work: .*no such port/),
+  ]);
+  expect(await done('status')).toMatch(/berlin .*, 1 failing/);
+  await world.client.call(routes.systemRemove, { params: { id: 'sys-broken' } });
+  await world.client.call(routes.moduleRemove, { params: { id: 'mod-broken' } });
+  await world.client.call(routes.driverRemove, { params: { id: 'driver-broken' } });
+  await expect.poll(() => findBad(asked()), { timeout: 30_000 }).toEqual([]);
 }, 120_000);
 
 it('a master without sound documents, and enrolments that fit no location, are found while it is stopped; what nobody holds then is taken over', async () => {

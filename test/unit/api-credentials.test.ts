@@ -44,6 +44,24 @@ describe('tokens', () => {
     expect(await status(EDGES, bearer)).toBe(401);
   });
 
+  it('that expired are called that, by REST and at a WebSocket, to who proves the secret and to nobody else', async () => {
+    const { id, token } = await issue({ user: 'anna', role: 'viewer', expires_in: 60 });
+    const revoked = await issue({ user: 'anna', role: 'viewer', expires_in: 60 });
+    await server.client(server.keys.admin).call(routes.tokenRevoke, { params: { id: revoked.id } });
+    await server.clock.advance(60_000);
+    const expired = { code: 'TOKEN_EXPIRED', message: `The token ${id} expired at ${new Date(server.clock.wallMs()).toISOString()}`, help: expect.stringContaining('new one') as string };
+    const answer = await get(EDGES, { 'x-api-key': token });
+    expect([answer.status, await answer.json()]).toEqual([401, expect.objectContaining(expired)]);
+    const admitted = (key: string) => server.api.sockets.admit({ address: '192.0.2.1', headers: { 'x-api-key': key }, query: {} });
+    await expect(admitted(token)).rejects.toMatchObject({ code: 'TOKEN_EXPIRED' });
+    for (const key of [`${id}.guess`, revoked.token, `token-none.${token.split('.')[1]}`]) {
+      expect(await (await get(EDGES, { 'x-api-key': key })).text()).toContain('UNAUTHORISED');
+      await expect(admitted(key)).rejects.toMatchObject({ code: 'UNAUTHORISED' });
+    }
+    // What needs no credential is answered with any.
+    expect(await status('/health/live', { 'x-api-key': token })).toBe(200);
+  });
+
   it('end with their revocation, and with them their streams; an expiry ends streams too', async () => {
     const first = await issue({ user: 'anna', role: 'viewer' });
     const second = await issue({ user: 'anna', role: 'viewer', expires_in: 60 });

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { Redactor } from '../../src/cli/redact.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
+import { routes } from '../../src/client-sdk/index.ts';
 import { inspect } from '../../src/inspect.ts';
 import { localCommands } from '../../src/local-commands.ts';
 import { credentialsFile } from '../../src/shared/adapters/credentials-embedded/file-kind.ts';
@@ -64,6 +65,15 @@ describe('holdfast doctor with a server', () => {
     expect(bad(await findings({ env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer } }))).toEqual([]);
   });
 
+  it('a token that expired is called that, and what to do', async () => {
+    const { token, id } = await server.client(server.keys.admin).call(routes.tokenIssue, { body: { user: 'anna', role: 'viewer', expires_in: 60 } });
+    await server.clock.advance(60_000);
+    const setting = { env: { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: token } };
+    const { code, out } = await run(setting, 'doctor');
+    expect([code, out]).toEqual([1, expect.stringMatching(new RegExp(`problem +server +The token ${id} expired at \\S+Z +Ask whoever issues tokens for a new one`))]);
+    expect((await run(setting, 'status')).code).toBe(4);
+  });
+
   it('a server that is starting is a warning, which says what it waits for and to ask again', async () => {
     server.node.ready = { started: true, ready: false, waitingFor: ['edge berlin'] };
     const { code, out } = await run({}, 'doctor');
@@ -88,6 +98,42 @@ describe('holdfast doctor with a server', () => {
     const fix = (await findings({})).find(({ found }) => found === '1 module of 1 failing')?.fix;
     expect(commandsIn(fix ?? '')).toEqual(['holdfast get sys-1 Display_1', 'holdfast events --kind driver --location edge-1']);
     for (const command of commandsIn(fix ?? '')) expect([command, (await run({}, ...shellWords(command).slice(1))).code]).toEqual([command, 0]);
+  });
+
+  it('both sides hold only if the master still does, under the same epoch, when the edge has said that it holds', async () => {
+    const { node, http } = server;
+    node.origins.push({ location: 'edge-1', edge: http.origin, master: null });
+    const view = (number: number) => locationView('edge-1', { ...healthy, holder: 'master', state: 'holding', link: 'down', epoch: { generation: 0, number } });
+    node.views.set('edge-1', view(4));
+    const both = 'edge edge-1: edge and master both drive the devices now';
+    expect(bad(await findings({}))).toContain(both);
+    // A planned move between the answers: each answer is of another epoch.
+    let number = 4;
+    node.location = () => view((number += 1));
+    expect(bad(await findings({}))).not.toContain(both);
+  });
+
+  it('an edge that was refused a moment ago is said to be, and why; not one that is away, or came in since', async () => {
+    server.node.views.set('edge-1', locationView('edge-1', { ...healthy, link: 'down' }));
+    server.clock.jumpWall(Date.now() - server.clock.wallMs());
+    const ofLocation = async () => bad(await findings({})).filter((text) => text.startsWith('location edge-1'));
+    const refuse = (reason: string): void => server.say('link-refused', { edge: 'edge-1', remote: '192.0.2.8', reason });
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
+    refuse('unknown-edge');
+    // A limit that was reached hides nothing.
+    refuse('rate-limited');
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is refused: it is not enrolled, or was revoked (unknown-edge, from 192.0.2.8)']);
+    server.say('link-up', { location: 'edge-1' });
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
+    server.clock.jumpWall(-600_000);
+    refuse('unknown-edge');
+    expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
+  });
+
+  it('driver hosts that end again and again are told, and why', async () => {
+    server.clock.jumpWall(Date.now() - server.clock.wallMs());
+    for (let time = 0; time < 3; time += 1) server.say('driver-host-ended', { reason: 'EACCES: permission denied\n    at openSync', exit: '1' });
+    expect(bad(await findings({}))).toEqual(['server: its driver hosts end again and again (3 times in the last minutes): EACCES: permission denied']);
   });
 
   it('asks each edge itself: one that does not listen where it says is found', async () => {
@@ -117,6 +163,34 @@ describe('holdfast doctor with a data directory', () => {
     expect(found[0]).toContain('(mode 755)');
     expect(found[1]).toContain('documents.db: damaged');
     expect(found[2]).toContain('the control journal is gone');
+  });
+
+  it('a file in its place is called that, and nothing is said of what is in it', async () => {
+    const file = join(folders(), 'passwd');
+    writeFileSync(file, 'root', { mode: 0o644 });
+    expect(bad(await findings(alone(), '--data', file))).toEqual([`data directory: ${file} is not a directory`]);
+  });
+
+  it('the backup to restore is the newest file that is one, whatever else lies beside it', async () => {
+    const folder = folders();
+    const ofMaster = { HOLDFAST_ROLE: 'master', HOLDFAST_HTTP: '127.0.0.1:0', HOLDFAST_LINK: '127.0.0.1:0' };
+    mkdirSync(join(folder, 'backups', 'moved.db'), { recursive: true });
+    for (const name of ['sunday', 'monday']) openDatabase(join(folder, 'backups', name), storeFile).close();
+    utimesSync(join(folder, 'backups', 'sunday'), 1, 1);
+    utimesSync(join(folder, 'backups', 'monday'), 2, 2);
+    writeFileSync(join(folder, 'backups', 'notes.db'), 'no database');
+    writeFileSync(join(folder, 'documents.db'), 'no database '.repeat(1_000));
+    const fix = (await findings(alone(ofMaster), '--data', folder)).find(({ check }) => check === 'documents.db')?.fix;
+    expect(fix).toContain(`holdfast restore ${join(folder, 'backups', 'monday')} --data`);
+  });
+
+  it('finds an address that this machine does not have, and a write log that is none', async () => {
+    const folder = folders();
+    const env = { HOLDFAST_ROLE: 'master', HOLDFAST_HTTP: '192.0.2.1:0', HOLDFAST_LINK: '127.0.0.1:0', HOLDFAST_WRITE_LOG: folder };
+    expect(bad(await findings(alone(env), '--data', folder))).toEqual([
+      `write log: ${folder} cannot be opened: it is a directory`,
+      'ports: this machine does not have the address of 192.0.2.1:0',
+    ]);
   });
 
   it('one that a server uses is looked at and left alone', async () => {

@@ -23,8 +23,8 @@ async function makeDesk(now: { route?: Route; exec?: DeviceLink['exec'] } = {}) 
   const store = createMemoryStore();
   await store.apply([{ op: 'put', expect: null, document: documentSchemas.driver.parse({ id: 'drv', type: 'driver', name: 'Mock', builtin: 'mock' }) }]);
   await store.apply([{ op: 'put', expect: null, document: documentSchemas.sys.parse({ id: 'sys', type: 'sys', name: 'Room', edge_control_id: 'berlin', modules: ['mod-1'] }) }]);
-  const addModule = async (id: string, name: string, location = 'berlin') => {
-    const document = documentSchemas.mod.parse({ id, type: 'mod', driver_id: 'drv', name, edge_control_id: location });
+  const addModule = async (id: string, name: string, location = 'berlin', running = true) => {
+    const document = documentSchemas.mod.parse({ id, type: 'mod', driver_id: 'drv', name, edge_control_id: location, running });
     await store.apply([{ op: 'put', expect: (await store.get(id))?.version ?? null, document }]);
   };
   const directory = new Directory(store);
@@ -208,6 +208,16 @@ it('of two commands that bear one id at once, the second is told the one under w
   expect([told, desk.requests().map(({ id }) => id)]).toEqual([['r-1'], ['r', 'r-1']]);
   abort.abort();
   expect((await Promise.allSettled([first, second])).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+});
+
+it('a command to a module that an operator stopped says so, and how to start it; of one that just does not run it says what its driver host says', async () => {
+  const exec = () => Promise.reject(new HoldfastError('MODULE_NOT_RUNNING', { module: 'mod-1', reason: 'it was not started here' }));
+  const { desk, addModule } = await makeDesk({ route: { via: 'here', epoch: epoch(1) }, exec });
+  const reason = () => desk.execModule({ id: 'mod-1', method: 'on', args: [], user: 'ada', timeoutMs: 1_000 }, new Canceller().signal).catch((error: HoldfastError) => error.facts['reason']);
+  await addModule('mod-1', 'Display');
+  await expect.poll(reason).toBe('it was not started here');
+  await addModule('mod-1', 'Display', 'berlin', false);
+  await expect.poll(reason).toBe('an operator stopped it; `holdfast module start mod-1` starts it');
 });
 
 it('a command that goes over a link takes along whose credential it was, where that is known', async () => {

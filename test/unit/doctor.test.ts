@@ -27,6 +27,7 @@ const site: SiteFacts = {
   builtins: ['mock', 'nut'],
   keys: [{ id: 'key-1', role: 'admin', revoked: false }],
   sealed: [{ id: 'mod-1', key: '0a0b0c0d', values: 2 }],
+  unheld: [],
 };
 const keyFile = { path: '/etc/settings.keys', mode: 0o600 };
 const data: DataFacts = {
@@ -34,7 +35,7 @@ const data: DataFacts = {
   role: 'master',
   node: { version: '20.19.0', wanted: '20.19' },
   configuration: { problem: null, described: {} },
-  directory: { mode: 0o700, writable: true, freeBytes: 10 ** 10 },
+  directory: { mode: 0o700, unwritable: null, freeBytes: 10 ** 10 },
   databases: [
     { name: 'documents.db', state: 'sound', problem: '' },
     { name: 'control.db', state: 'sound', problem: '' },
@@ -46,6 +47,7 @@ const data: DataFacts = {
   ],
   newestBackup: '/data/backups/monday.db',
   adminKey: 'key-1',
+  writeLog: null,
   credentials: { enrolled: ['berlin'], edge: null },
   site,
   settingsKeys: { file: keyFile, problem: null, keys: ['0a0b0c0d'] },
@@ -64,8 +66,8 @@ const edgeData: DataFacts = {
 };
 const modules = { total: 2, running: 2, failing: 0 };
 const berlin: Location = locationOf(locationView('berlin', { modules }));
-const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, unopened: [] };
-const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], settingsKeys: ['0a0b0c0d'] };
+const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, both: false, hostEnds: { count: 2, reason: 'exit code 1' }, unopened: [] };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], refusals: [], hostEnds: { count: 0, reason: '' }, settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
 const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', replicated: false, trouble: null, problem: '', index: null, ...facts } });
@@ -79,15 +81,21 @@ const atMaster = { holder: 'master', state: 'waiting-window', reason: 'edge-lost
 
 const failing = { locations: [{ ...berlin, modules: { total: 2, running: 1, failing: 1 } }], edges: [] };
 
+const refusing = (reason: string): Finding[] =>
+  checkFederation({ ...federation, locations: [{ ...berlin, link: { state: 'down' } }], edges: [], refusals: [{ location: 'berlin', remote: '192.0.2.8', reason }] });
+
 /** Each planted fault: what the doctor finds, what it says of it, and what it says to do. */
 const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem', found: RegExp, fix: RegExp][] = [
   ['Node is too old', ofData({ node: { version: '20.9.0', wanted: '20.19' } }), 'problem', /20\.9\.0 is too old/, /install Node 20\.19/],
   ['a variable is misspelled', ofData({ configuration: { problem: 'HOLDFAST_ROEL: is unknown; did you mean HOLDFAST_ROLE?', described: null } }), 'problem', /HOLDFAST_ROEL/, /environment/],
   ['the data directory is gone', ofData({ directory: null }), 'problem', /does not exist/, /mkdir -p -m 700 \/data/],
-  ['the data directory cannot be written to', ofData({ directory: { mode: 0o700, writable: false, freeBytes: 10 ** 10 } }), 'problem', /cannot be written/, /chown/],
-  ['others may read the data directory', ofData({ directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }), 'warning', /mode 755/, /chmod 700 \/data/],
-  ['the disk is nearly full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 10 ** 7 } }), 'problem', /nearly full: 9 MB/, /free space/],
-  ['the disk gets full', ofData({ directory: { mode: 0o700, writable: true, freeBytes: 4 * 10 ** 8 } }), 'warning', /little space: 381 MB/, /free space/],
+  ['the data directory cannot be written to', ofData({ directory: { mode: 0o700, unwritable: 'denied', freeBytes: 10 ** 10 } }), 'problem', /cannot be written/, /chown/],
+  ['the data directory is read-only', ofData({ directory: { mode: 0o700, unwritable: 'read-only', freeBytes: 10 ** 10 } }), 'problem', /file system that is read-only/, /^mount it.*`findmnt -T \/data`/],
+  ['the data directory is a file', ofData({ directory: 'file', databases: [{ name: 'documents.db', state: 'damaged', problem: 'ENOTDIR' }] }), 'problem', /^\/data is not a directory$/, /correct HOLDFAST_DATA/],
+  ['the write log cannot be opened', ofData({ writeLog: { path: '/log/w', problem: 'this user may not write there' } }), 'problem', /\/log\/w cannot be opened: this user/, /HOLDFAST_WRITE_LOG/],
+  ['others may read the data directory', ofData({ directory: { mode: 0o755, unwritable: null, freeBytes: 10 ** 10 } }), 'warning', /mode 755/, /chmod 700 \/data/],
+  ['the disk is nearly full', ofData({ directory: { mode: 0o700, unwritable: null, freeBytes: 10 ** 7 } }), 'problem', /nearly full: 9 MB/, /free space/],
+  ['the disk gets full', ofData({ directory: { mode: 0o700, unwritable: null, freeBytes: 4 * 10 ** 8 } }), 'warning', /little space: 381 MB/, /free space/],
   ['the documents of a master are damaged', damaged('documents.db'), 'problem', /page 3/, /holdfast restore \/data\/backups\/monday\.db --data \/data/],
   ['the documents of an edge are damaged', damaged('documents.db', 'edge'), 'problem', /page 3/, /`rm \/data\/documents\.db\*`/],
   ['the copy of a database is damaged', damaged('documents-copy.db'), 'problem', /page 3/, /`rm \/data\/documents-copy\.db\*`/],
@@ -156,7 +164,9 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['a document in the database is damaged', ofStore({ index: { documents: 9, differences: 0, hidden: 0, damaged: ['document mod-1: bad'] } }), 'problem', /mod-1: bad/, /holdfast apply/],
   ['a driver of the folder is broken', ofData({ drivers: [{ name: 'lamp', file: '/drivers/lamp.ts', problem: 'lamp.ts:3:1: unexpected }' }] }), 'problem', /lamp\.ts:3:1/, /`holdfast driver check \/drivers\/lamp\.ts`/],
   ['the folder of drivers cannot be read', ofData({ drivers: [{ name: '/drivers', file: null, problem: 'ENOENT' }] }), 'problem', /\/drivers: ENOENT/, /HOLDFAST_DRIVERS/],
-  ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
+  ['a port is taken', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '127.0.0.1:8080', trouble: 'taken' }] }), 'problem', /127\.0\.0\.1:8080 is taken/, /HOLDFAST_HTTP/],
+  ['an address is not of this machine', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '192.0.2.1:8080', trouble: 'foreign' }] }), 'problem', /does not have the address of 192/, /HOLDFAST_HTTP/],
+  ['a port may not be listened on', ofData({ takenPorts: [{ variable: 'HOLDFAST_HTTP', address: '0.0.0.0:443', trouble: 'denied' }] }), 'problem', /may not listen on 0\.0\.0\.0:443/, /HOLDFAST_HTTP/],
   ['the master cannot be reached', ofData({ masters: [{ address: 'm:7443', outcome: 'unreachable', problem: 'refused' }] }, edgeData), 'problem', /m:7443 cannot be reached/, /HOLDFAST_MASTERS/],
   ['the master is another one', ofData({ masters: [{ address: 'm:7443', outcome: 'foreign', problem: 'foreign-ca' }] }, edgeData), 'problem', /not the master that this edge trusts/, /holdfast edge add/],
 
@@ -175,6 +185,13 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
     /mod-2 does not work: settings\.baud must be a number/,
     /^correct what it says.*`holdfast get sys-1 Display_2`/,
   ],
+  [
+    'a logic module does not work',
+    ofSite({ modules: [display, { ...display, id: 'mod-2', ip: '', port: 0, connected: null, problem: 'There is no driver pjlink' }] }),
+    'problem',
+    /mod-2 does not work: There is no driver pjlink/,
+    /or at the server that drives it/,
+  ],
 
   ['the server does not answer', checkFederation({ ...federation, failure: { problem: 'Cannot reach x', fix: 'start it', exitCode: 3 } }), 'problem', /Cannot reach x/, /start it/],
   ['a running server lacks a key of sealed settings', checkFederation({ ...federation, settingsKeys: ['ffffffff'] }), 'problem', /settings key 0a0b0c0d is not there/, /put the line of 0a0b0c0d/],
@@ -183,6 +200,23 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ['no edge has ever connected', ofLocation({ link: { state: 'down' }, reason: 'never-held' }), 'problem', /no edge has ever connected/, /holdfast edge add berlin/],
   ['the link is down', ofLocation({ link: { state: 'down' } }), 'problem', /edge is not connected/, /start the edge/],
   ['the link is down, seen from the edge', checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down' } }], edges: [] }), 'problem', /no link to a master/, /holdfast doctor --data/],
+  [
+    'an edge is refused for want of an enrolment',
+    refusing('unknown-edge'),
+    'problem',
+    /its edge is refused: it is not enrolled, or was revoked \(unknown-edge, from 192\.0\.2\.8\)/,
+    /^`holdfast edge add berlin`, and start the edge with what it prints/,
+  ],
+  ['an edge is refused for another reason', refusing('wrong-binding'), 'problem', /its edge is refused: wrong-binding \(from/, /holdfast events --kind link --location berlin/],
+  [
+    'the master refuses this edge',
+    checkFederation({ ...federation, role: 'edge', locations: [{ ...berlin, link: { state: 'down', refused: 'refused-by-peer' } }], edges: [] }),
+    'problem',
+    /the master refuses this edge/,
+    /`holdfast doctor` at the master.*`holdfast edge add berlin` there/,
+  ],
+  ['driver hosts end again and again', checkFederation({ ...federation, hostEnds: { count: 3, reason: 'exit code 1' } }), 'problem', /again and again \(3 times.*: exit code 1/, /holdfast events --kind driver/],
+  ['driver hosts of an edge end again and again', ofEdge({ hostEnds: { count: 9, reason: 'EACCES' } }), 'problem', /again and again.*EACCES/, /asked of that server/],
   [
     'a location could not be made',
     ofLocation({ holder: 'none', state: 'not-made', reason: 'location-not-made', link: { state: 'down' } }),
@@ -213,6 +247,13 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ],
   ['modules fail of which nobody knows which', checkFederation({ ...federation, ...failing }), 'problem', /1 module of 2 failing/, /^`holdfast events --kind driver --location berlin` says/],
   [
+    'modules fail of which only the edge knows',
+    ofEdge({ location: { ...berlin, state: 'holding', modules: { total: 2, running: 0, failing: 2 } } }),
+    'problem',
+    /2 modules of 2 failing, as it says itself/,
+    /^`holdfast events --kind driver --location berlin`, asked of the edge/,
+  ],
+  [
     'the drivers are not those of the wanted commit',
     ofLocation({ commit: { wanted: 'c'.repeat(40), actual: null, busy: false, problem: 'no such commit' } }),
     'problem',
@@ -229,7 +270,7 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ],
   ['edited code that no module names yet', ofLocation({ edited: 2 }), 'warning', /2 modules run code that was edited/, /`holdfast driver reload <id> --revert --location berlin`/],
   ['both sides held', ofLocation({ dual_control_seconds: 4 }), 'warning', /both held it for 4s/, /holdfast location history berlin/],
-  ['both sides hold now', ofEdge({}, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
+  ['both sides hold now', ofEdge({ both: true }, { ...atMaster, link: { state: 'down' } }), 'problem', /both drive the devices now/, /mend the line/],
   ['the clock of an edge is wrong', ofEdge({ clockAheadMs: -120_000 }), 'warning', /its clock is 2m0s behind.*who controls does not depend on it/, /timedatectl set-ntp true/],
   ['an edge is behind with its documents', ofEdge({ sequence: 40 }), 'problem', /61 changes behind/, /log/],
   ['the copy of an edge is old', ofEdge({ ageSeconds: 3_700 }), 'problem', /documents are 1h1m old/, /holdfast doctor --data/],
@@ -294,6 +335,8 @@ describe('the doctor', () => {
     const first = ofData({ databases: data.databases.map((database) => ({ ...database, state: 'absent' as const })), credentials: null, site: null, certificates: [], adminKey: null, configuration: null });
     const found = [...first, ...ofSite({ windows: [{ location: 'berlin', start: null, length: 60, timezone: 'UTC' }], modules: site.modules.map((module) => ({ ...module, connected: null })) })];
     expect(found.filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+    // Their devices were let go; that nobody holds them is said once, with the location.
+    expect(ofSite({ unheld: ['berlin'], modules: site.modules.map((module) => ({ ...module, connected: false })) }).filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
     expect(ofLocation({ window: { open: false, closes: null, next: null, schedule: null } }).filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
   });
 });
@@ -336,7 +379,7 @@ describe('what the doctor says to do', () => {
 
   it('has paths that are one word of a shell, whatever is in them', () => {
     const folder = "/srv/hold fast's $HOME";
-    const [bad] = ofData({ folder, directory: { mode: 0o755, writable: true, freeBytes: 10 ** 10 } }).filter(({ verdict }) => verdict !== 'ok');
+    const [bad] = ofData({ folder, directory: { mode: 0o755, unwritable: null, freeBytes: 10 ** 10 } }).filter(({ verdict }) => verdict !== 'ok');
     expect(commandsIn(bad?.fix ?? '').map(shellWords)).toEqual([['chmod', '700', folder]]);
     const [damagedOne] = ofData({ folder, newestBackup: `${folder}/b.db`, databases: [{ name: 'documents.db', state: 'damaged', problem: '' }] }).filter(({ verdict }) => verdict !== 'ok');
     expect(commandsIn(damagedOne?.fix ?? '').map(shellWords)).toEqual([['holdfast', 'restore', `${folder}/b.db`, '--data', folder]]);

@@ -19,12 +19,13 @@ function world() {
 
 describe('a module whose settings cannot be opened', () => {
   it('does not start and says why, once, while the others do', async () => {
-    const { start, startedAt, call, link, problemsOf, log } = world();
+    const { start, startedAt, call, link, problemsOf, log, told } = world();
     const modules = [spec('mod-1', shut), spec('mod-2')];
     expect(await start(modules)).toEqual({ started: 1, failed: [{ module: 'mod-1', problem: shut.sealed.problem }] });
     await start([...modules, spec('mod-3')]);
     expect(startedAt(0)).toEqual(['mod-2', 'mod-3']);
     expect(problemsOf('mod-1')).toEqual([shut.sealed.problem]);
+    expect(told).toContainEqual(expect.objectContaining({ module: 'mod-1', key: 'connected', value: false }));
     expect(log.lines.filter(({ event }) => event === 'module-problem')).toHaveLength(1);
     await expect(link.exec(call(), new AbortController().signal)).rejects.toMatchObject({ code: 'MODULE_NOT_RUNNING', facts: { reason: shut.sealed.problem } });
   });
@@ -40,12 +41,13 @@ describe('a module whose settings cannot be opened', () => {
   });
 
   it('keeps running with the settings that it had, also when its host is started anew', async () => {
-    const { start, host, clock, startedAt, problemsOf } = world();
+    const { start, host, clock, startedAt, problemsOf, told } = world();
     await start([spec('mod-1', opened(PASSWORD))]);
     host().heard.length = 0;
     expect(await start([spec('mod-1', shut)])).toEqual({ started: 1, failed: [] });
     expect(host().of('stop')).toEqual([]);
     expect(problemsOf('mod-1').at(-1)).toMatch(/0a0b0c0d; until then it keeps the settings that it has$/);
+    expect(told.filter(({ key }) => key === 'connected')).toEqual([]);
     host().die('SIGKILL');
     await clock.advance(1_000);
     expect(startedAt(1)).toEqual(['mod-1']);

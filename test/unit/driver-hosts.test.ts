@@ -48,6 +48,29 @@ describe('starting', () => {
     expect(said).toEqual([['gone', false]]);
   });
 
+  it('says of a module that does not start that it is not connected, whatever an earlier holder said; a logic module never says', async () => {
+    const { start, host, link } = setUp();
+    const seen: unknown[] = [];
+    link.onStatus(({ module, key, value }) => void seen.push([module, key, value]));
+    await start([spec('fine')]);
+    host().failing = { device: 'There is no driver pjlink', logic: 'There is no driver room' };
+    await start([spec('fine'), spec('device', { driver: 'pjlink' }), spec('logic', { driver: 'room', role: 'logic' })]);
+    expect(seen).toEqual([['device', 'problem', 'There is no driver pjlink'], ['device', 'connected', false], ['logic', 'problem', 'There is no driver room']]);
+  });
+
+  it('says so of a module whose host is away, and why', async () => {
+    const { start, host, link, clock } = setUp();
+    await start([spec('fine')]);
+    host().die('exit code 1');
+    const seen: unknown[] = [];
+    link.onStatus(({ module, key, value }) => void (module === 'late' && seen.push([key, value])));
+    const starting = start([spec('fine'), spec('late')]);
+    await clock.advance(0);
+    expect(seen).toEqual([['problem', 'its driver host ended; it is being started again'], ['connected', false]]);
+    await clock.advance(1_000);
+    await starting;
+  });
+
   it('gives changed settings to a running module when its driver takes them; anything else that changed is a new start', async () => {
     const { start, host } = setUp();
     await start([spec('taken'), spec('moved')]);

@@ -28,6 +28,22 @@ it('a value keeps when it was reported, also under the epoch that adopts it', ()
   expect(board.value('a', 'm', 'k')).toMatchObject({ value: 'off', revision: [3, 1, 1] });
 });
 
+it('modules fail that say a problem and no connection, of those that are wanted', () => {
+  const { board } = setUp();
+  const say = (module: string, key: string, value: Json) => board.set({ location: 'a', module, key, value, epoch: { generation: 3, number: 1 } });
+  const wanted = (module: string): boolean => module !== 'removed';
+  say('fine', 'connected', true);
+  say('fine', 'problem', null);
+  say('away', 'connected', false);
+  // It runs on, and shows for a while what its driver did wrong.
+  say('faulty', 'connected', true);
+  say('faulty', 'problem', 'it reports too much');
+  expect(board.failing('a', wanted)).toBe(0);
+  for (const module of ['logic', 'down', 'removed']) say(module, 'problem', 'There is no driver pjlink');
+  say('down', 'connected', false);
+  expect([board.failing('a', wanted), board.failing('b', wanted)]).toEqual([2, 0]);
+});
+
 it('what is older than an epoch that was heard is refused, until this node drives: then what its devices report counts', () => {
   const { board, set } = setUp();
   set('theirs', 5);

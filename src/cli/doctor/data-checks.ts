@@ -15,10 +15,12 @@ const DAY_MS = 86_400_000;
 const RENEWAL_LATE_MS = { master: 30 * DAY_MS, edge: 15 * DAY_MS } as const;
 
 export function checkData(facts: DataFacts, nowMs: number, keys: SiteFacts['keys']): Finding[] {
+  const beside = [nodeVersion(facts), ...configuration(facts), ...directory(facts)];
+  // What is said of a file as if it were a directory would be wrong.
+  if (facts.directory === 'file') return beside;
   return [
-    nodeVersion(facts),
-    ...configuration(facts),
-    ...directory(facts),
+    ...beside,
+    ...writeLog(facts),
     ...databases(facts),
     ...certificates(facts, nowMs),
     ...enrolment(facts),
@@ -49,11 +51,21 @@ function configuration({ configuration: found }: DataFacts): Finding[] {
 
 function directory({ folder, directory: found }: DataFacts): Finding[] {
   if (found === null) return [problem('data directory', `${folder} does not exist`, `\`mkdir -p -m 700 ${shellWord(folder)}\`, or correct HOLDFAST_DATA`)];
+  if (found === 'file') return [problem(
+    'data directory',
+    `${folder} is not a directory`,
+    'correct HOLDFAST_DATA or --data, which is to name the directory of a server',
+  )];
   const findings: Finding[] = [];
-  if (!found.writable) findings.push(problem(
+  if (found.unwritable === 'denied') findings.push(problem(
     'data directory',
     `${folder} cannot be written to by this user`,
     `give the folder to the user of the server: \`chown -R <user> ${shellWord(folder)}\``,
+  ));
+  if (found.unwritable === 'read-only') findings.push(problem(
+    'data directory',
+    `${folder} is on a file system that is read-only`,
+    `mount it for writing (\`findmnt -T ${shellWord(folder)}\` shows which it is), or name another directory in HOLDFAST_DATA`,
   ));
   if ((found.mode & 0o077) !== 0) {
     findings.push(warning(
@@ -188,12 +200,24 @@ const drivers = ({ drivers: found }: DataFacts): Finding[] =>
     file === null ? 'correct the folder, or HOLDFAST_DRIVERS, which names it' : `correct it until \`holdfast driver check ${shellWord(file)}\` accepts it`,
   ));
 
+const writeLog = ({ writeLog: found }: DataFacts): Finding[] =>
+  found === null ? [] : [problem(
+    'write log',
+    `${found.path} cannot be opened: ${found.problem}`,
+    'correct HOLDFAST_WRITE_LOG: without its write log a server does not start',
+  )];
+
 const ports = ({ takenPorts }: DataFacts): Finding[] =>
-  takenPorts.map(({ variable, address }) => problem(
-    'ports',
-    `${address} is taken by another program`,
-    `stop that program (\`ss -ltnp\` shows it), or set ${variable} to a free port`,
-  ));
+  takenPorts.map(({ variable, address, trouble }) => {
+    if (trouble === 'foreign') {
+      const fix = `set ${variable} to an address of this machine (\`ip -brief address\` shows them)`;
+      return problem('ports', `this machine does not have the address of ${address}`, fix);
+    }
+    if (trouble === 'denied') {
+      return problem('ports', `this user may not listen on ${address}`, `set ${variable} to a port above 1023, or give the right to the service of the server`);
+    }
+    return problem('ports', `${address} is taken by another program`, `stop that program (\`ss -ltnp\` shows it), or set ${variable} to a free port`);
+  });
 
 const masters = ({ masters: found }: DataFacts): Finding[] =>
   found.map(({ address, outcome, problem: what }) => {

@@ -11,8 +11,10 @@ export interface DataFacts {
   node: { version: string; wanted: string };
   /** The environment as a server would read it; null: it has no variables of a server. */
   configuration: { problem: string | null; described: JsonObject | null } | null;
-  /** null: it does not exist. */
-  directory: { mode: number; writable: boolean; freeBytes: number } | null;
+  /** null: it does not exist; `file`: something else is there, and nothing in it was looked at. */
+  directory: { mode: number; unwritable: 'denied' | 'read-only' | null; freeBytes: number } | 'file' | null;
+  /** Why the write log that the environment names cannot be opened; null: none is named, or it can. */
+  writeLog: { path: string; problem: string } | null;
   databases: DatabaseFacts[];
   certificates: CertificateFacts[];
   /** The newest file in `backups`; null: there is none. */
@@ -30,7 +32,7 @@ export interface DataFacts {
   /** Own drivers that do not load. `file` null: their folder cannot be read at all. */
   drivers: { name: string; file: string | null; problem: string }[];
   /** Addresses on which a server could not listen now; looked at only while no server uses the directory. */
-  takenPorts: { variable: string; address: string }[];
+  takenPorts: { variable: string; address: string; trouble: 'taken' | 'foreign' | 'denied' }[];
   masters: MasterFacts[];
 }
 
@@ -99,6 +101,8 @@ export interface SiteFacts {
   keys: { id: string; role: string; revoked: boolean }[] | null;
   /** null: the caller may not see it, or no server could say. */
   sealed: SealedFacts[] | null;
+  /** Locations that nobody holds: nothing of them can be connected. */
+  unheld: string[];
 }
 
 export interface ModuleFacts {
@@ -136,8 +140,25 @@ export interface FederationFacts {
   /** How old its documents are, in seconds; null: not known. */
   ageSeconds: number | null;
   edges: EdgeFacts[];
+  /** Edges without a link whose name somebody has shown at the link port of this server a moment ago, in vain. */
+  refusals: RefusalFacts[];
+  hostEnds: HostEndsFacts;
   /** Ids of the settings keys of the server; null: the caller may not list them. */
   settingsKeys: string[] | null;
+}
+
+export interface RefusalFacts {
+  location: string;
+  /** From where it was tried. */
+  remote: string;
+  /** As the event `link-refused` says it. */
+  reason: string;
+}
+
+/** How often driver hosts of a server ended in the last minutes, and why the last one did. */
+export interface HostEndsFacts {
+  count: number;
+  reason: string;
 }
 
 /** An edge that was asked itself. */
@@ -151,6 +172,9 @@ export interface EdgeFacts {
   sequence: number | null;
   ageSeconds: number | null;
   location: Location | null;
+  /** The master held it, under one epoch, before and after the edge said that it holds it too. */
+  both: boolean;
+  hostEnds: HostEndsFacts;
   /** What is sealed in its documents with keys that it does not have; null: the caller may not see it. */
   unopened: SealedFacts[] | null;
 }

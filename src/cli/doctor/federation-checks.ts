@@ -1,7 +1,7 @@
 import type { Location } from '../../client-sdk/index.ts';
 import { limits } from '../../shared/model/limits.ts';
 import { duration, plural } from '../format.ts';
-import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
+import type { EdgeFacts, FederationFacts, HostEndsFacts, RefusalFacts, SiteFacts } from './facts.ts';
 import { type Finding, ok, orOk, problem, warning } from './finding.ts';
 import { checkSealed, unopenedValues } from './settings-checks.ts';
 import { nameInSystem, TRY_WINDOW } from './site-checks.ts';
@@ -18,10 +18,10 @@ export function checkFederation(facts: FederationFacts): Finding[] {
   const old = checkAge('server', facts.ageSeconds);
   const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
   const locations = facts.locations.flatMap((location) => checkLocation(location, facts));
-  return [server, ...old, ...sealed, ...locations, ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+  return [server, ...old, ...sealed, ...checkHosts('server', facts.hostEnds), ...locations, ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
 }
 
-function checkLocation(location: Location, { role, site }: FederationFacts): Finding[] {
+function checkLocation(location: Location, { role, site, refusals }: FederationFacts): Finding[] {
   const { id, holder, state, reason, modules } = location;
   const check = `location ${id}`;
   if (state === 'not-made') {
@@ -31,7 +31,7 @@ function checkLocation(location: Location, { role, site }: FederationFacts): Fin
       `\`holdfast events --location ${id}\` says why; mend that, then restart the master, or change the document with \`holdfast apply -f <file>\``,
     )];
   }
-  const bad = [...linkOf(location, role), ...holderOf(location, role), ...pausesOf(location)];
+  const bad = [...linkOf(location, role, refusals.find((refusal) => refusal.location === id)), ...holderOf(location, role), ...pausesOf(location)];
   if (modules.failing > 0) {
     bad.push(problem(check, `${plural(modules.failing, 'module')} of ${modules.total} failing`, failingFix(id, site)));
   }
@@ -84,9 +84,40 @@ function revertOf(location: string, site: SiteFacts | null): string {
   return drivers.map((driver) => `\`holdfast driver reload ${driver} --revert --location ${location}\``).join(', ');
 }
 
-function linkOf({ id, link, reason }: Location, role: 'master' | 'edge'): Finding[] {
+/** What the reason of a refusal means, where a new enrolment mends it. */
+const enrolAnew: Readonly<Record<string, string>> = {
+  'unknown-edge': 'it is not enrolled, or was revoked',
+  'unknown-secret': 'it shows a secret that is not known here any more',
+  'wrong-secret': 'it shows a wrong secret',
+  'token-spent': 'its enrolment string was used before',
+  'token-expired': 'its enrolment string has expired',
+};
+
+function refusedBy({ id }: Location, { reason, remote }: RefusalFacts): Finding {
+  const check = `location ${id}`;
+  const meaning = enrolAnew[reason];
+  if (meaning !== undefined) return problem(
+    check,
+    `its edge is refused: ${meaning} (${reason}, from ${remote})`,
+    `\`holdfast edge add ${id}\`, and start the edge with what it prints: it is enrolled anew`,
+  );
+  return problem(
+    check,
+    `its edge is refused: ${reason} (from ${remote})`,
+    `\`holdfast events --kind link --location ${id}\` shows each kind of refusal; docs/link.md explains the words`,
+  );
+}
+
+function linkOf(location: Location, role: 'master' | 'edge', refusal: RefusalFacts | undefined): Finding[] {
+  const { id, link, reason } = location;
   if (link.state === 'up') return [];
   const check = `location ${id}`;
+  if (refusal !== undefined) return [refusedBy(location, refusal)];
+  if (role === 'edge' && link.refused === 'refused-by-peer') return [problem(
+    check,
+    'the master refuses this edge: it was revoked, or shows a wrong secret',
+    `\`holdfast doctor\` at the master says which; \`holdfast edge add ${id}\` there, and start this edge with what it prints`,
+  )];
   if (role === 'edge') return [problem(
     check,
     'this edge has no link to a master',
@@ -151,6 +182,18 @@ function checkAge(check: string, ageSeconds: number | null): Finding[] {
   )];
 }
 
+/** One that ended once has been started again, and its event says why. */
+const ENDS_AGAIN = 3;
+
+function checkHosts(check: string, { count, reason }: HostEndsFacts): Finding[] {
+  if (count < ENDS_AGAIN) return [];
+  return [problem(
+    check,
+    `its driver hosts end again and again (${count} times in the last minutes): ${reason}`,
+    '`holdfast events --kind driver`, asked of that server, shows each end and whose code did it',
+  )];
+}
+
 const CLOCKS_APART_MS = 60_000;
 /** Changes reach an edge in less than a second; a few may be under way. */
 const CHANGES_BEHIND = 20;
@@ -159,7 +202,7 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
   const { id, origin, outcome } = edge;
   const check = `edge ${id}`;
   const atMaster = locations.find((location) => location.id === id);
-  if (atMaster?.holder === 'master' && edge.location?.state === 'holding') {
+  if (edge.both) {
     return [problem(
       check,
       'edge and master both drive the devices now',
@@ -171,7 +214,7 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
   const fix = 'set HOLDFAST_HTTP of the edge to an address that clients reach, or HOLDFAST_ORIGIN to what leads there';
   if (outcome === 'not-asked') return [warning(check, `its origin ${origin} is not for clients elsewhere: ${edge.problem}`, fix)];
   if (outcome === 'unreachable') return [warning(check, `it is linked, but its client API is not reached: ${edge.problem}`, fix)];
-  const bad: Finding[] = unopenedValues(check, edge.unopened ?? [], null);
+  const bad: Finding[] = [...unopenedValues(check, edge.unopened ?? [], null), ...checkHosts(check, edge.hostEnds)];
   if (Math.abs(edge.clockAheadMs) > CLOCKS_APART_MS) {
     const apart = `${duration(Math.abs(edge.clockAheadMs) / 1_000)} ${edge.clockAheadMs > 0 ? 'ahead' : 'behind'}`;
     bad.push(warning(
@@ -180,6 +223,13 @@ function checkEdge(edge: EdgeFacts, { locations, sequence }: FederationFacts): F
       '`timedatectl set-ntp true`, on the machine whose clock is wrong',
     ));
   }
+  const failing = edge.location?.modules.failing ?? 0;
+  // What the master knows of was said with the location.
+  if (failing > (atMaster?.modules.failing ?? 0)) bad.push(problem(
+    check,
+    `${plural(failing, 'module')} of ${edge.location?.modules.total ?? failing} failing, as it says itself`,
+    `\`holdfast events --kind driver --location ${id}\`, asked of the edge, says why each of them does not start`,
+  ));
   bad.push(...checkAge(check, edge.ageSeconds));
   if (edge.sequence !== null && sequence !== null && sequence - edge.sequence > CHANGES_BEHIND) {
     bad.push(problem(

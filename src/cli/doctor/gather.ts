@@ -1,8 +1,8 @@
 import { HoldfastError, routes } from '../../client-sdk/index.ts';
-import type { Client, Location, ModuleView } from '../../client-sdk/index.ts';
+import type { Client, EventView, Location, ModuleView } from '../../client-sdk/index.ts';
 import { toFailure } from '../failures.ts';
 import type { Session } from '../session.ts';
-import type { EdgeFacts, FederationFacts, SiteFacts } from './facts.ts';
+import type { EdgeFacts, FederationFacts, HostEndsFacts, RefusalFacts, SiteFacts } from './facts.ts';
 
 /** Asks the server, and the edges that it knows, what the checks need. Throws nothing but usage errors: what does not answer is a fact. */
 export async function gatherFederation(session: Session): Promise<FederationFacts> {
@@ -14,11 +14,17 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     const locations = await client.all(routes.edgeList, '', QUICK);
     const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
     const failingAt = locations.filter(({ modules }) => modules.failing > 0).map(({ id }) => id);
-    const site = await gatherSite(client, sealing?.sealed ?? null, failingAt);
+    const unheld = locations.filter(({ holder }) => holder === 'none').map(({ id }) => id);
+    const site = { ...(await gatherSite(client, sealing?.sealed ?? null, failingAt)), unheld };
     const [documents, clockMs] = [await documentsOf(client), await clockOf(session, client)];
     const members = role === 'edge' ? [] : await client.call(routes.members, {}, QUICK);
-    const edges = await Promise.all(members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)])));
-    return { ...facts, locations, site, ...documents, edges, settingsKeys: sealing?.keys ?? null };
+    const asking = members.flatMap(({ location, edge }) => (edge === null ? [] : [askEdge(session, location, edge, clockMs)]));
+    const edges = await Promise.all(asking.map(async (asked) => withBoth(client, await asked, locations)));
+    const nowMs = session.deps.clock.wallMs() + clockMs;
+    const down = role === 'edge' ? [] : locations.filter(({ link, state }) => link.state === 'down' && state !== 'not-made');
+    const refusals = (await Promise.all(down.slice(0, ASKED_AT_MOST).map(({ id }) => refusalOf(client, id, nowMs)))).flat();
+    const hostEnds = await hostEndsOf(client, nowMs);
+    return { ...facts, locations, site, ...documents, edges, refusals, hostEnds, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
     // It ends by itself, and is the one thing that can be said of such a server.
     if (error instanceof HoldfastError && error.code === 'NOT_READY') {
@@ -32,7 +38,10 @@ export async function gatherFederation(session: Session): Promise<FederationFact
 
 const ITS_START = 'its start to end';
 const QUICK = { timeoutMs: 5_000 };
-const NOTHING_KNOWN = { locations: [], site: null, sequence: null, ageSeconds: null, edges: [], settingsKeys: null };
+const NO_ENDS: HostEndsFacts = { count: 0, reason: '' };
+const NOTHING_KNOWN = {
+  locations: [], site: null, sequence: null, ageSeconds: null, edges: [], refusals: [], hostEnds: NO_ENDS, settingsKeys: null,
+};
 
 /** 503 is an answer too. */
 async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
@@ -44,7 +53,7 @@ async function readiness(client: Client): Promise<{ waiting_for: string[] }> {
   }
 }
 
-async function gatherSite(client: Client, sealed: SiteFacts['sealed'], failingAt: readonly string[]): Promise<SiteFacts> {
+async function gatherSite(client: Client, sealed: SiteFacts['sealed'], failingAt: readonly string[]): Promise<Omit<SiteFacts, 'unheld'>> {
   const [systems, found, drivers] = [
     await client.all(routes.systemList, '', QUICK),
     await client.all(routes.moduleList, '', QUICK),
@@ -104,7 +113,10 @@ async function clockOf(session: Session, client: Client): Promise<number> {
 }
 
 async function askEdge(session: Session, id: string, origin: string, masterAheadMs: number): Promise<EdgeFacts> {
-  const facts: EdgeFacts = { id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, ageSeconds: null, location: null, unopened: null };
+  const facts: EdgeFacts = {
+    id, origin, outcome: 'not-asked', problem: '', clockAheadMs: 0, sequence: null, ageSeconds: null, location: null,
+    both: false, hostEnds: NO_ENDS, unopened: null,
+  };
   // Something else may listen there on this machine, and it would be shown the key.
   if (isLoopback(origin) && !isLoopback((await session.client()).origin)) return { ...facts, problem: 'it is an address of its own machine' };
   let client: Client;
@@ -117,12 +129,42 @@ async function askEdge(session: Session, id: string, origin: string, masterAhead
     const clockAheadMs = (await clockOf(session, client)) - masterAheadMs;
     const sealing = await asAdministrator(client.call(routes.settingsKeys, {}, QUICK));
     const unopened = sealing?.sealed.filter(({ known }) => !known) ?? null;
-    return { ...facts, outcome: 'answered', clockAheadMs, ...(await documentsOf(client)), location: await locationOf(client, id), unopened };
+    const hostEnds = await hostEndsOf(client, session.deps.clock.wallMs() + masterAheadMs + clockAheadMs);
+    return { ...facts, outcome: 'answered', clockAheadMs, ...(await documentsOf(client)), location: await locationOf(client, id), hostEnds, unopened };
   } catch (error) {
     return { ...facts, outcome: 'unreachable', problem: toFailure(error).message };
   } finally {
     client.close();
   }
+}
+
+/** Master and edge were asked one after the other, and a move between the two answers is none of both at once: so the master is asked again. */
+async function withBoth(client: Client, edge: EdgeFacts, locations: readonly Location[]): Promise<EdgeFacts> {
+  const before = locations.find(({ id, holder }) => id === edge.id && holder === 'master');
+  if (before === undefined || edge.location?.state !== 'holding') return edge;
+  const after = await locationOf(client, edge.id).catch(() => null);
+  return { ...edge, both: after?.holder === 'master' && after.state !== 'releasing' && after.epoch === before.epoch };
+}
+
+/** Each kind of refusal is an event once a minute, for as long as it goes on. */
+const RECENT_MS = 180_000;
+const NEWEST = 50;
+
+const textOf = (fact: unknown): string => (typeof fact === 'string' ? fact : 'unknown');
+
+async function refusalOf(client: Client, location: string, nowMs: number): Promise<RefusalFacts[]> {
+  const { events } = await client.call(routes.eventList, { query: { kind: 'link', location, limit: NEWEST } }, QUICK);
+  const isRecent = ({ time }: EventView): boolean => time * 1_000 > nowMs - RECENT_MS;
+  // A limit that was reached says nothing of why it was.
+  const last = events.findLast(({ event, reason }) => event === 'link-up' || (event === 'link-refused' && reason !== 'rate-limited'));
+  if (last === undefined || last.event === 'link-up' || !isRecent(last)) return [];
+  return [{ location, remote: textOf(last['remote']), reason: textOf(last['reason']) }];
+}
+
+async function hostEndsOf(client: Client, nowMs: number): Promise<HostEndsFacts> {
+  const { events } = await client.call(routes.eventList, { query: { kind: 'driver', limit: NEWEST } }, QUICK);
+  const ends = events.filter(({ event, time }) => event === 'driver-host-ended' && time * 1_000 > nowMs - RECENT_MS);
+  return { count: ends.length, reason: textOf(ends.at(-1)?.['reason']).split('\n', 1)[0] ?? '' };
 }
 
 async function locationOf(client: Client, id: string): Promise<Location> {

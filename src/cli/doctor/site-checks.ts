@@ -87,7 +87,10 @@ function sharedDevices({ modules }: SiteFacts): Finding[] {
 }
 
 function devices(site: SiteFacts): Finding[] {
-  const away = site.modules.filter(({ running, connected }) => running && connected === false);
+  const away = site.modules
+    .filter(({ running, connected, problem: why }) => running && (connected === false || why !== null))
+    // Their status is that of the last holder, and that nobody holds them is said with their location.
+    .filter(({ location }) => location === null || !site.unheld.includes(location));
   return away.map((module) => {
     const { id, ip, port, problem: why } = module;
     const [system, name] = nameInSystem(module, site) ?? ['<system>', '<module>'];
@@ -95,7 +98,7 @@ function devices(site: SiteFacts): Finding[] {
     if (why !== null) return problem(
       'devices',
       `${id} does not work: ${why}`,
-      `correct what it says with \`holdfast apply -f <file>\`, or in the driver; ${shows} shows whether it works then`,
+      `correct what it says with \`holdfast apply -f <file>\`, in the driver, or at the server that drives it; ${shows} shows whether it works then`,
     );
     const where = ip === '' ? '' : ` (${ip}${port === 0 ? '' : `:${port}`})`;
     return problem('devices', `${id}${where} is not connected`, `check power and network of the device; ${shows} shows its status`);

@@ -64,6 +64,8 @@ export interface ApiDeps {
 export interface RequestContext {
   readonly route: RouteName;
   readonly caller: Caller | null;
+  /** Why nobody is known who asks; null: somebody is, or nobody has to be. */
+  readonly refusal: HoldfastError | null;
   /** `X-Request-ID`, or what its command runs under. */
   requestId: string;
   readonly remote: string;
@@ -137,6 +139,7 @@ export class Api {
       commandsPerSecond: limits.clientSocketCommandsPerSecond,
       // An untrusted page does not get here, so that cookies count.
       identify: (headers, query) => this.#auth.identify(credentialIn(headers, query, true)),
+      refusalOf: (headers, query) => this.#auth.refusalOf(credentialIn(headers, query, true)),
       trusts: (headers) => this.origins.trusts(headers, true),
       request: (call) => this.#request(call),
       asOperatingError: (error) => this.#known(error, deps.random.hex(8)),
@@ -152,8 +155,10 @@ export class Api {
     const { role, whileStarting, audited } = routes[route];
     const known = role !== null && (whileStarting || this.#deps.node.readiness().ready);
     const withCookies = this.origins.trusts(headers, audited !== null);
-    const caller = known ? await this.#auth.identify(credentialIn(headers, query, withCookies)) : null;
-    return { route, caller, requestId, remote, headers, url, params, locations: this.#locationsFor(route, params), facts: {}, settled: false };
+    const credential = known ? credentialIn(headers, query, withCookies) : null;
+    const caller = await this.#auth.identify(credential);
+    const refusal = known && caller === null ? await this.#auth.refusalOf(credential) : null;
+    return { route, caller, refusal, requestId, remote, headers, url, params, locations: this.#locationsFor(route, params), facts: {}, settled: false };
   }
 
   /** As the documents say now: what is removed has none afterwards. */
@@ -184,7 +189,7 @@ export class Api {
     if (!ready && !route.whileStarting) {
       throw new HoldfastError('NOT_READY', { waitingFor: waitingFor.join(', ') || 'its start', retryAfterMs: 1_000 });
     }
-    if (route.role !== null) requireRole(context.caller, route.role);
+    if (route.role !== null) requireRole(context, route.role);
     if (route.masterOnly && this.#deps.node.role === 'edge') throw new HoldfastError('MASTER_ONLY', { action: `${route.method} ${route.path}` });
     await admitWebhook(this.#deps.node, context);
   }
@@ -299,7 +304,8 @@ export class Api {
       throw new HoldfastError('INPUT_INVALID', { field: 'route', problem: 'is no route that is answered in JSON; /openapi.json has their names' });
     }
     const locations = this.#locationsFor(route, params);
-    const context: RequestContext = { route, caller, requestId, remote, headers: {}, url: '', params: params ?? {}, locations, facts: {}, settled: false };
+    const known = { caller, refusal: null };
+    const context: RequestContext = { route, ...known, requestId, remote, headers: {}, url: '', params: params ?? {}, locations, facts: {}, settled: false };
     try {
       await this.admit(context);
       const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
@@ -408,8 +414,8 @@ function withoutSecrets(params: unknown): unknown {
   return { ...Object.fromEntries(texts), ...('secret' in params ? { secret: '[redacted]' } : {}) };
 }
 
-function requireRole(caller: Caller | null, role: Role): void {
-  if (caller === null) throw new HoldfastError('UNAUTHORISED', {});
+function requireRole({ caller, refusal }: RequestContext, role: Role): void {
+  if (caller === null) throw refusal ?? new HoldfastError('UNAUTHORISED', {});
   if (!hasRole(caller, role)) throw new HoldfastError('FORBIDDEN', { needs: `the role ${role}` });
 }
 

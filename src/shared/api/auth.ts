@@ -31,6 +31,9 @@ export const sameSecret = (given: string, expected: string): boolean => timingSa
 /** Compared with when the id is unknown, so that known and unknown ids take the same time. */
 const NO_HASH = '0'.repeat(64);
 
+const sameHash = (secret: string, found: CredentialDocument | null): boolean =>
+  timingSafeEqual(digest(secret), Buffer.from(found?.secret_hash ?? NO_HASH, 'hex'));
+
 export const hasRole = (caller: Caller, needs: Role): boolean => roles.indexOf(caller.role) >= roles.indexOf(needs);
 
 /**
@@ -60,8 +63,15 @@ export class Authenticator {
   async identify(credential: CredentialText | null): Promise<Caller | null> {
     if (credential === null) return null;
     const found = await this.#find(credential.id);
-    const equal = timingSafeEqual(digest(credential.secret), Buffer.from(found?.secret_hash ?? NO_HASH, 'hex'));
-    return found === null || !equal || !this.#isInForce(found) ? null : callerOf(found);
+    return found === null || !sameHash(credential.secret, found) || !this.#isInForce(found) ? null : callerOf(found);
+  }
+
+  /** Why `identify` found nobody. Only who proves the secret of a token hears that it has expired. */
+  async refusalOf(credential: CredentialText | null): Promise<HoldfastError> {
+    const found = credential === null ? null : await this.#find(credential.id);
+    const proved = sameHash(credential?.secret ?? '', found);
+    if (!proved || found?.type !== 'token' || found.revoked) return new HoldfastError('UNAUTHORISED', {});
+    return new HoldfastError('TOKEN_EXPIRED', { token: found.id, at: new Date(found.expires_at * 1_000).toISOString() });
   }
 
   /** Is this still the same caller? Asked of open streams after a commit. */

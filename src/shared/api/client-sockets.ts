@@ -16,6 +16,8 @@ export interface ClientSocketsDeps extends Omit<SessionDeps, 'topics' | 'node' |
   auth: Pick<Authenticator, 'stillValid'>;
   /** Whose credential a request carries; null: none, or not a valid one. */
   identify(headers: RequestHeaders, query: unknown): Promise<Caller | null>;
+  /** Why it found nobody. */
+  refusalOf(headers: RequestHeaders, query: unknown): Promise<HoldfastError>;
   /** Does the page that asks come from an origin that may? */
   trusts(headers: RequestHeaders): boolean;
 }
@@ -54,7 +56,7 @@ export class ClientSockets {
     const caller = await identify(headers, query);
     // By key once it is proved, so that nobody can use up the share of somebody else's key.
     this.#countAttempt(caller === null ? address : `key ${caller.id}`);
-    if (caller === null) throw new HoldfastError('UNAUTHORISED', {});
+    if (caller === null) throw await this.#deps.refusalOf(headers, query);
     if (this.#sessions.size >= limits.clientSockets) {
       throw new HoldfastError('LIMIT_REACHED', { what: 'WebSockets may be open on one server', limit: limits.clientSockets });
     }

@@ -58,6 +58,7 @@ export function errorNameOf(error: HoldfastError): SocketErrorName {
     case 'INPUT_INVALID':
       return 'bad-request';
     case 'UNAUTHORISED':
+    case 'TOKEN_EXPIRED':
     case 'FORBIDDEN':
       return 'access-denied';
     case 'UNKNOWN_TYPE':

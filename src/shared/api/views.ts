@@ -25,7 +25,7 @@ export function locationOf(view: LocationView): Location {
     reason: view.reason,
     since: seconds(view.sinceMs),
     state: view.state,
-    link: { state: view.link },
+    link: { state: view.link, ...(view.refused == null ? {} : { refused: view.refused }) },
     policy: view.policy,
     failover: view.failover,
     timeout: view.timeoutSeconds,

@@ -101,7 +101,8 @@ export const locationSchema = z.object({
   since: seconds,
   /** State of the control machine of the server that answers. */
   state: z.string(),
-  link: z.object({ state: z.enum(['up', 'down']) }),
+  /** `refused`: of an edge without a link, why it was not taken; absent: nobody refused it. */
+  link: z.object({ state: z.enum(['up', 'down']), refused: z.string().optional() }),
   policy: z.enum(['available', 'exclusive']),
   failover: z.boolean(),
   timeout: seconds,

@@ -28,6 +28,7 @@ export const errorTable = {
   BODY_TOO_LARGE: row(413, ['limitBytes'], 'The body is larger than {limitBytes} bytes', 'Send less at a time.'),
   NOT_FOUND: row(404, ['kind', 'id'], 'There is no {kind} {id}', 'List what exists with the matching list command.'),
   UNAUTHORISED: row(401, [], 'No valid API key or token came with the request', 'Send a key in the X-API-Key header, or a token as Authorization: Bearer.'),
+  TOKEN_EXPIRED: row(401, ['token', 'at'], 'The token {token} expired at {at}', 'Ask whoever issues tokens for a new one.'),
   FORBIDDEN: row(
     403,
     ['needs'],

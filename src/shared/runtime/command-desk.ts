@@ -136,12 +136,20 @@ export class CommandDesk {
       metrics.add('holdfast_exec_total', { outcome: 'ok' });
       return answer;
     } catch (thrown) {
-      const error = this.inFlight.failureOf(call, thrown);
+      const error = this.#explained(this.inFlight.failureOf(call, thrown), call.module);
       metrics.add('holdfast_exec_total', { outcome: error instanceof HoldfastError ? error.code : 'bug' });
       throw error;
     } finally {
       this.inFlight.end(call);
     }
+  }
+
+  /** Who drives knows only the modules that are wanted to run. */
+  #explained(error: unknown, module: string): unknown {
+    const document = this.#options.directory.find('mod', module);
+    const isStopped = document?.type === 'mod' && !document.running;
+    if (!isStopped || !(error instanceof HoldfastError) || error.code !== 'MODULE_NOT_RUNNING') return error;
+    return new HoldfastError('MODULE_NOT_RUNNING', { module, reason: `an operator stopped it; \`holdfast module start ${module}\` starts it` });
   }
 
   /** A client called the webhook of a trigger: whoever drives the location of its system is told. Throws NOT_FOUND. */

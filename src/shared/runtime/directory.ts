@@ -244,6 +244,12 @@ export class Directory {
     return [...this.#runningAt(location)].map(({ id }) => id);
   }
 
+  /** Is it a module of this location that is wanted to run? */
+  isWanted(id: string, location: string): boolean {
+    const module = this.#modules.get(id);
+    return module?.running === true && this.locationOf(module) === location;
+  }
+
   /** The code that they run, each once. */
   codesAt(location: string): string[] {
     return [...new Set([...this.#runningAt(location)].map(({ driver_id }) => this.#code(driver_id)))].toSorted();

@@ -31,6 +31,7 @@ import { HostPool, type Slot } from './driver-hosts/host-pool.ts';
 import { EditedModules } from './driver-hosts/edited.ts';
 import { reloadedLine, reloadModules } from './driver-hosts/reload.ts';
 import { convergedFacts } from './driver-hosts/converged.ts';
+import { sortOpened } from './driver-hosts/opened.ts';
 import { faultsOf } from './driver-hosts/faults.ts';
 import { Secrets } from './driver-hosts/secrets.ts';
 import { Launcher, LOST } from './driver-hosts/launcher.ts';
@@ -41,7 +42,7 @@ import type { StatusMessage, ToHost } from './driver-hosts/messages.ts';
 import type { SystemCaller, SystemOfCaller } from './driver-hosts/system-requests.ts';
 import type { Launch, Location, Placed } from './driver-hosts/running-location.ts';
 import { batchesOf, countModules, failedModules, keysAt, presentEpoch } from './driver-hosts/running-location.ts';
-import { sameButSettings, sameSpec, untilAborted, wantedModules } from './driver-hosts/running-location.ts';
+import { sameButSettings, sameSpec, untilAborted, wantedModules, whyNotRunning } from './driver-hosts/running-location.ts';
 
 export interface DriverHostsOptions {
   clock: Clock;
@@ -104,6 +105,7 @@ class DriverHosts implements DeviceLink {
       progress: this.#progress,
       hide: (text, of) => this.#secrets.hide(text, of),
       held: (location, modules, reason) => this.#held.hold(location, modules, reason),
+      down: (location, placed) => this.#down(location, placed.spec, placed.problem),
     });
     this.#held = new HeldModules({
       log: options.log,
@@ -112,7 +114,8 @@ class DriverHosts implements DeviceLink {
       progress: this.#progress,
       place: (location, spec) => this.#place(location, spec),
       launch: (location, modules) => this.#launch(location, modules, { handover: {}, signal: location.abort.signal }),
-      publish: (location, module, key, value) => this.#publish(location, module, key, value),
+      down: (location, spec, reason) => this.#down(location, spec, reason),
+      forget: (location, module) => this.#publish(location.id, module, 'problem', null),
     });
   }
 
@@ -249,13 +252,11 @@ class DriverHosts implements DeviceLink {
 
   /** The host of a module that runs. Throws MODULE_NOT_RUNNING. */
   #peerOf(location: string, module: string): HostPeer {
-    const notRunning = (reason: string): HoldfastError => new HoldfastError('MODULE_NOT_RUNNING', { module, reason });
     const found = this.#locations.get(location);
     const placed = found?.modules.get(module);
-    if (placed === undefined) throw notRunning(found?.held.get(module)?.reason ?? found?.unopened.get(module) ?? 'it was not started here');
-    if (placed.problem !== null) throw notRunning(placed.problem);
-    if (placed.slot.peer === null) throw notRunning(LOST);
-    return placed.slot.peer;
+    const peer = placed?.slot.peer ?? null;
+    if (placed?.problem === null && peer !== null) return peer;
+    throw new HoldfastError('MODULE_NOT_RUNNING', { module, reason: whyNotRunning(found, module) ?? LOST });
   }
 
   /** What acts on its system needs the same authority as what writes to a device. */
@@ -336,25 +337,15 @@ class DriverHosts implements DeviceLink {
     await this.#launch(location, fresh, { handover, signal, halt });
   }
 
-  /**
-   * Modules whose settings could be opened, and those that run, with the settings that they have: a key that is missing
-   * must not end what runs. The others are told why.
-   */
-  #openedModules(location: Location, { modules }: StartOrder): ModuleSpec[] {
-    const before = location.unopened;
-    const unopened = new Map<string, string>();
-    const opened = modules.flatMap((spec) => {
-      const problem = spec.sealed?.problem ?? null;
-      const placed = location.modules.get(spec.id);
-      // The same settings, but others of them may be secret now.
-      if (placed !== undefined && problem === null && sameSpec(placed.spec, spec)) placed.spec = spec;
-      if (problem === null) return [spec];
-      unopened.set(spec.id, placed === undefined ? problem : `${problem}; until then it keeps the settings that it has`);
-      return placed === undefined ? [] : [placed.spec];
-    });
-    for (const [module, problem] of unopened) if (before.get(module) !== problem) this.#problem(location.id, module, problem);
-    for (const { id } of opened) if (before.has(id) && !unopened.has(id)) this.#publish(location.id, id, 'problem', null);
-    location.unopened = unopened;
+  /** Those that can be started, or run. The others are told why not. */
+  #openedModules(location: Location, order: StartOrder): ModuleSpec[] {
+    const { opened, shut, openedAgain } = sortOpened(location, order.modules);
+    for (const { spec, problem } of shut) {
+      this.#log.warn('module-problem', { location: location.id, module: spec.id, problem });
+      if (location.modules.has(spec.id)) this.#publish(location.id, spec.id, 'problem', problem);
+      else this.#down(location, spec, problem);
+    }
+    for (const id of openedAgain) this.#publish(location.id, id, 'problem', null);
     return opened;
   }
 
@@ -420,9 +411,7 @@ class DriverHosts implements DeviceLink {
         placed.problem = placed.fault ?? LOST;
         placed.edited = null;
         // The host cannot say it any more.
-        this.#publish(location.id, placed.spec.id, 'problem', placed.problem);
-        if (placed.connected) this.#publish(location.id, placed.spec.id, 'connected', false);
-        placed.connected = false;
+        this.#down(location, placed.spec, placed.problem);
         const target = placed.spec.driver === culprit ? own : refuge;
         if (target !== null) this.#pool.move(placed, target);
       }
@@ -448,10 +437,13 @@ class DriverHosts implements DeviceLink {
     this.#tell({ location, module, key, value, epoch });
   }
 
-  /** Says in log and status why a module does not run, or not as it should. */
-  #problem(location: string, module: string, problem: string): void {
-    this.#log.warn('module-problem', { location, module, problem });
-    this.#publish(location, module, 'problem', problem);
+  /** Says in status that a module does not run. `problem` null: it has said why itself. */
+  #down(location: Location, spec: ModuleSpec, problem: string | null): void {
+    if (problem !== null) this.#publish(location.id, spec.id, 'problem', problem);
+    const placed = location.modules.get(spec.id);
+    // Else that of an earlier holder would stay. One without a connection never says that it has one again.
+    if (spec.role !== 'logic' || placed?.connected === true) this.#publish(location.id, spec.id, 'connected', false);
+    if (placed !== undefined) placed.connected = false;
   }
 
   #onStatus(message: StatusMessage): void {

@@ -35,6 +35,8 @@ export interface LocationFacts {
   sinceMs: number;
   paused: boolean;
   linked: boolean;
+  /** Of an edge, which dials: why it was refused last. */
+  refused?: string | null;
   dueInMs: number | null;
   holdDownMs: number;
   dualControlSeconds: number;
@@ -62,6 +64,7 @@ export function locationView(facts: LocationFacts): LocationView {
     timeoutSeconds: document.timeout,
     paused: facts.paused,
     link: facts.linked ? 'up' : 'down',
+    refused: facts.linked ? null : (facts.refused ?? null),
     window: { open: window.open, closesMs: window.closesMs, nextMs: window.nextOpensMs, schedule },
     dueInMs: facts.dueInMs,
     holdDownMs: facts.holdDownMs,

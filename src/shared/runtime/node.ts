@@ -127,6 +127,8 @@ export interface LocationView {
   timeoutSeconds: number;
   paused: boolean;
   link: 'up' | 'down';
+  /** At an edge without a link: why a master refused it, or it a master; null or absent: nobody did, or nobody answered. */
+  refused?: string | null;
   /** Restore window: is it open now, when does it close and when does it open next (unix ms), and its rule (null: only an operator hands back). */
   window: { open: boolean; closesMs: number | null; nextMs: number | null; schedule: RestoreWindow | null };
   /** Milliseconds until an automatic move is due (takeover while suspect), null when none is. */

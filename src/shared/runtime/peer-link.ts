@@ -36,6 +36,8 @@ const NO_SESSION: Session = { id: '', peerBoot: '', received: 0 };
 
 /** The session with one peer over its sockets: negotiation, what travels in both directions, resumption. docs/link.md. */
 export class PeerLink {
+  /** Why the last attempt that was answered was refused; null: it was not. */
+  refused: string | null = null;
   readonly #options: PeerLinkOptions;
   readonly #outbox = new Outbox({
     waiting: limits.resumeBufferFrames,

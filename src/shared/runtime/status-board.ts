@@ -138,6 +138,17 @@ export class StatusBoard {
     return count;
   }
 
+  /** How many modules of a location, of those that are wanted there, say that something keeps them from running. */
+  failing(location: string, isWanted: (module: string) => boolean): number {
+    let count = 0;
+    for (const [module, keys] of this.#values.get(location) ?? []) {
+      // What is connected runs; one that has no connection never says so.
+      const isFailing = typeof keys.get('problem')?.value === 'string' && keys.get('connected')?.value !== true;
+      if (isFailing && isWanted(module)) count += 1;
+    }
+    return count;
+  }
+
   onChange(listener: StatusListener): () => void {
     this.#listeners.add(listener);
     return () => {

@@ -18,7 +18,7 @@ it.each(['ping', 'pong'] as const)('a peer that sends %s frames without end is c
   });
   const [[socket, { socket: stream }]] = await Promise.all([once(server, 'connection'), once(edge, 'open')]);
   const clock = new FakeClock();
-  const master = new SocketConnection(socket, stream, { peerId: 'edge-1', remote: 'here', early: [], dialled: false, clock });
+  const master = new SocketConnection(socket, stream, { peerId: 'edge-1', peerProcess: '', remote: 'here', early: [], dialled: false, clock });
   const [heard, ends]: [string[], string[]] = [[], []];
   master.listen({ frame: (text) => heard.push(text), drained: () => undefined, closed: (reason) => ends.push(reason) });
   for (let i = 0; i < limits.socketPingBurst; i += 1) edge[frame]();

@@ -1,4 +1,3 @@
-import type { Json } from '../../foundation/json.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { ModuleSpec } from '../../ports/device-link.ts';
@@ -15,7 +14,10 @@ interface HeldModulesOptions {
   progress: Progress;
   place(location: Location, spec: ModuleSpec): Placed;
   launch(location: Location, modules: Placed[]): Promise<void>;
-  publish(location: string, module: string, key: string, value: Json): void;
+  /** It does not run, for this reason. */
+  down(location: Location, spec: ModuleSpec, reason: string): void;
+  /** Nothing is said of it any more. */
+  forget(location: Location, module: string): void;
 }
 
 const BACK = '`load` or `start` brings it back';
@@ -30,12 +32,11 @@ export class HeldModules {
 
   /** Takes them from where they were placed. */
   hold(location: Location, modules: readonly Placed[], reason: string): void {
-    const { pool, publish } = this.#options;
+    const { pool, down } = this.#options;
     for (const { spec, slot } of modules) {
       if (location.modules.delete(spec.id)) pool.release(slot, spec.driver);
       location.held.set(spec.id, { spec, reason });
-      publish(location.id, spec.id, 'problem', reason);
-      publish(location.id, spec.id, 'connected', false);
+      down(location, spec, reason);
     }
   }
 
@@ -90,7 +91,7 @@ export class HeldModules {
   /** What is not wanted any more is not held back either. */
   forget(location: Location, wanted: readonly ModuleSpec[]): void {
     const ids = new Set(wanted.map(({ id }) => id));
-    for (const id of location.held.keys()) if (!ids.has(id) && location.held.delete(id)) this.#options.publish(location.id, id, 'problem', null);
+    for (const id of location.held.keys()) if (!ids.has(id) && location.held.delete(id)) this.#options.forget(location, id);
   }
 
   /** Those that are not held back; the others will start as they are now. */

@@ -16,6 +16,8 @@ interface LauncherOptions {
   hide(text: string, of: { location: string; module: string }): string;
   /** These are not started after all, for this reason. */
   held(location: Location, modules: Placed[], reason: string): void;
+  /** It did not start; its `problem` says why. */
+  down(location: Location, placed: Placed): void;
 }
 
 /** Until when modules have to be stopped, and in which portions. */
@@ -72,7 +74,7 @@ export class Launcher {
     const batch = all.filter((placed) => placed.slot === slot && isThere(location, placed));
     // The host is away: its modules start when it comes back.
     if (peer === null) {
-      for (const placed of batch) placed.problem = LOST;
+      for (const placed of batch) this.#failed(location, placed, LOST);
       return batch.length;
     }
     for (const placed of batch) placed.problem = null;
@@ -82,8 +84,13 @@ export class Launcher {
     if (answer?.t !== 'started') return 0;
     const { hide } = this.#options;
     const problems = new Map(answer.failed.map(({ module, problem }) => [module, hide(problem, { location: location.id, module })]));
-    for (const placed of batch) placed.problem = problems.get(placed.spec.id) ?? null;
+    for (const placed of batch) this.#failed(location, placed, problems.get(placed.spec.id) ?? null);
     return problems.size;
+  }
+
+  #failed(location: Location, placed: Placed, problem: string | null): void {
+    placed.problem = problem;
+    if (problem !== null && isPlaced(location, placed)) this.#options.down(location, placed);
   }
 
   /** Role by role, in reverse. A host that does not obey is killed: its sockets are closed in any case. */

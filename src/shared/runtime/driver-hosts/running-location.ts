@@ -104,6 +104,13 @@ export function countModules(locations: Iterable<Location>): { running: number; 
 /** A module that was unloaded is wanted all the same, and does not run. */
 export const wantedModules = (location: Location): number => location.modules.size + neverStarted(location).length;
 
+/** As a caller is told; null: nothing is known against it. */
+export function whyNotRunning(location: Location | undefined, module: string): string | null {
+  const placed = location?.modules.get(module);
+  if (placed !== undefined) return placed.problem;
+  return location?.held.get(module)?.reason ?? location?.unopened.get(module) ?? 'it was not started here';
+}
+
 /** Modules that do not run, and why. */
 export function failedModules(location: Location): { module: string; problem: string }[] {
   const placed = [...location.modules].flatMap(([module, { problem }]) => (problem === null ? [] : [{ module, problem }]));
