@@ -130,7 +130,7 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
 
   const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
   takeJsonOnly(app);
-  app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
+  app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error, request.routeOptions.bodyLimit), request.id)));
   app.addHook('onRequest', async (request, reply) => {
     setCommonHeaders(api, request, reply);
     if (open.countOn(request.socket) <= limits.apiPipelined) return;
@@ -208,6 +208,7 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
   return {
     method: route.method,
     url: route.path,
+    bodyLimit: route.bodyBytes,
     // HEAD only asks.
     exposeHeadRoute: route.method === 'GET' && route.answer !== 'events' && !route.audited,
     ...(route.role === null && route.whileStarting ? { config: { rateLimit: false } } : {}),
@@ -242,9 +243,9 @@ function whenClosed({ raw }: FastifyReply, callback: () => void): void {
 }
 
 /** As the client declares it; in chunks it may be as long as any. */
-function bodyBytesOf({ headers }: FastifyRequest): number {
-  const declared = headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : limits.bodyBytes;
-  return Math.min(declared, limits.bodyBytes);
+function bodyBytesOf({ headers, routeOptions: { bodyLimit } }: FastifyRequest): number {
+  const declared = headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : bodyLimit;
+  return Math.min(declared, bodyLimit);
 }
 
 function setCommonHeaders({ origins }: Api, request: FastifyRequest, reply: FastifyReply): void {
@@ -285,10 +286,10 @@ const bodyProblems: Record<string, { field: string; problem: string }> = {
 };
 
 /** What the server framework says about a bad request, in our words; anything else stays what it is. */
-function operatingError(error: unknown): unknown {
+function operatingError(error: unknown, limitBytes: number): unknown {
   if (error instanceof HoldfastError || !(error instanceof Error)) return error;
   const { code, statusCode } = error as Error & { code?: unknown; statusCode?: unknown };
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.bodyBytes });
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HoldfastError('BODY_TOO_LARGE', { limitBytes });
   const known = typeof code === 'string' && Object.hasOwn(bodyProblems, code) ? bodyProblems[code] : undefined;
   if (known !== undefined) return new HoldfastError('INPUT_INVALID', known);
   const clientsFault = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
