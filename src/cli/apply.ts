@@ -10,7 +10,9 @@ import type { Danger, Session } from './session.ts';
 /** A file of many thousand documents takes a busy server this long. */
 const PATIENCE_MS = 120_000;
 /** What a file does not have stays as it is. */
-const TOO_LARGE = { BODY_TOO_LARGE: 'split the file, and apply the parts one after the other: drivers, edges and zones first, a system together with its modules' };
+const TOO_LARGE = {
+  BODY_TOO_LARGE: 'split the file and apply the parts in turn: drivers, edges and zones first, a system together with its modules',
+};
 
 export function addApply(program: Command, session: Session): void {
   const command = program

@@ -4,6 +4,7 @@ import type { EventView } from '../../src/client-sdk/index.ts';
 import { problemOf } from '../../src/demo/console.ts';
 import { errorTable, HoldfastError } from '../../src/shared/model/errors.ts';
 import { cli } from '../support/cli-run.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 describe('a command among the events', () => {
   const line = (facts: object): string => {
@@ -39,7 +40,7 @@ it('advice says what it means: how long to wait, and of which location', () => {
 });
 
 it('a key with a line end is taken without it, and what no header can carry is refused by the name of its variable', async () => {
-  const run = (key: string, ...argv: string[]) => cli({ env: { HOLDFAST_SERVER: 'http://127.0.0.1:1', HOLDFAST_KEY: key } }, 'status', ...argv);
+  const run = (key: string, ...argv: string[]) => cli({ clock: new FakeClock(), env: { HOLDFAST_SERVER: 'http://127.0.0.1:1', HOLDFAST_KEY: key } }, 'status', ...argv);
   expect((await run('key-1.secret\n')).code).toBe(3);
   expect(await run('key-1\nsecret')).toMatchObject({ code: 2, err: expect.stringContaining('error: HOLDFAST_KEY holds a space, a line end') as string });
   expect((await run('', '--key', 'schlüssel')).err).toContain('error: --key holds');

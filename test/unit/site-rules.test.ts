@@ -78,7 +78,7 @@ it('reads a long file in portions, so that others have their turn', async () => 
   };
   setImmediate(turn);
   const zones = Array.from({ length: 2_000 }, (_, i) => `  - {id: zone-${i}, name: Zone}\n`).join('');
-  expect((await parseSiteFile(`zones:\n${zones}`)).entries).toHaveLength(2_000);
+  expect((await parseSiteFile(`zones:\n${zones}`, setImmediate)).entries).toHaveLength(2_000);
   read = true;
   expect(turns).toBeGreaterThan(25);
 });

@@ -109,7 +109,7 @@ export const errorTable = {
     409,
     ['location', 'reason'],
     'The order for {location} is void, before it was carried out: {reason}',
-    'See `holdfast location show {location}`, and give the order again if it is still wanted: from an edge that is away the master takes over without asking it.',
+    'See `holdfast location show {location}`, and give the order again if it is still wanted: from an edge that is away the master takes over unasked.',
   ),
   GATE_CLOSED: row(
     503,

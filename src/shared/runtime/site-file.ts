@@ -7,7 +7,7 @@ import type { Json } from '../foundation/json.ts';
 import { documentSchemas } from '../model/documents.ts';
 import type { SiteDocument } from '../model/documents.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
-import { type FieldPath, type Place, readSource, type SiteProblem, type SiteSource, TOO_DEEP, othersTurn } from './site-source.ts';
+import { type EndOfTurn, type FieldPath, type Place, readSource, type SiteProblem, type SiteSource, TOO_DEEP, othersTurn } from './site-source.ts';
 
 export type { FieldPath, SiteProblem } from './site-source.ts';
 
@@ -71,9 +71,9 @@ export interface SiteFile {
 }
 
 /** Reads the text; problems name line, column and field. Documents with problems are left out of `entries`. */
-export async function parseSiteFile(text: string): Promise<SiteFile> {
+export async function parseSiteFile(text: string, endOfTurn: EndOfTurn = (callback) => callback()): Promise<SiteFile> {
   try {
-    return await readSections(await readSource(text));
+    return await readSections(await readSource(text, endOfTurn), endOfTurn);
   } catch (error) {
     // The readers are recursive; only text that is nested thousands deep brings them here.
     if (error instanceof RangeError) return { entries: [], problems: [{ line: 1, column: 1, path: '', problem: TOO_DEEP }], unread: [], nameless: true };
@@ -124,7 +124,7 @@ export function withoutDefaults(document: SiteDocument): Fields {
   return Object.fromEntries(said);
 }
 
-async function readSections(source: SiteSource): Promise<SiteFile> {
+async function readSections(source: SiteSource, endOfTurn: EndOfTurn): Promise<SiteFile> {
   const file: SiteFile = { entries: [], problems: source.problems, unread: [], nameless: false };
   if (file.problems.length > 0) return file;
   const root = source.value;
@@ -141,7 +141,7 @@ async function readSections(source: SiteSource): Promise<SiteFile> {
     } else if (Array.isArray(items)) {
       for (const [index, item] of items.entries()) {
         readItem(source, file, [section, index], { kind: sections[section], item });
-        if (index % ITEMS_AT_ONCE === ITEMS_AT_ONCE - 1) await othersTurn();
+        if (index % ITEMS_AT_ONCE === ITEMS_AT_ONCE - 1) await othersTurn(endOfTurn);
       }
     } else if (items !== null) {
       file.problems.push({ ...source.place([section]), problem: 'must be a list' });

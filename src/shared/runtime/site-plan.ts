@@ -16,6 +16,7 @@ import { exportSite, type FieldPath, parseSiteFile, type SiteEntry, type SiteFil
 import { locateModules } from './site-locations.ts';
 import { plainSecrets, repeatedModules, zoneCycles } from './site-rules.ts';
 import { noSealing, planRekey, sealDocument, sealedSummary, type Sealing } from './site-secrets.ts';
+import type { EndOfTurn } from './site-source.ts';
 import { World } from './site-world.ts';
 
 export interface ApplyPlan extends SitePlan {
@@ -32,6 +33,8 @@ export interface PlanOptions {
   builtins?: readonly string[];
   /** What seals secrets in settings; without it they are refused. */
   sealing?: Sealing;
+  /** Lets others have their turn while a long file is read (`setImmediate`). */
+  endOfTurn?: EndOfTurn;
 }
 
 /**
@@ -39,7 +42,7 @@ export interface PlanOptions {
  * default. Documents that it does not have stay as they are: deletion is not part of apply.
  */
 export async function planApply(text: string, store: DocumentStore, options: PlanOptions = {}): Promise<ApplyPlan> {
-  return planEntries(await parseSiteFile(text), store, options);
+  return planEntries(await parseSiteFile(text, options.endOfTurn), store, options);
 }
 
 async function planEntries(file: SiteFile, store: DocumentStore, options: PlanOptions): Promise<ApplyPlan> {

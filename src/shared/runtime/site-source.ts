@@ -1,4 +1,5 @@
-import { type Alias, Composer, type CST, type Document, isAlias, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, type Node, Parser, visit, type YAMLError } from 'yaml';
+import type { Alias, CST, Document, Node, YAMLError } from 'yaml';
+import { Composer, isAlias, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, Parser, visit } from 'yaml';
 import { assert } from '../foundation/assert.ts';
 import { pathText } from '../foundation/json.ts';
 
@@ -23,8 +24,9 @@ export const TOO_DEEP = 'is nested too deeply';
 /** Lexemes that are read before others have their turn: some milliseconds of work. */
 const LEXEMES_AT_ONCE = 2_000;
 
-/** Lets heartbeats and other requests go in between. */
-export const othersTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+/** Calls back when everything else of this turn is done (`setImmediate`): heartbeats and other requests go in between. */
+export type EndOfTurn = (callback: () => void) => void;
+export const othersTurn = (endOfTurn: EndOfTurn): Promise<void> => new Promise((resolve) => endOfTurn(resolve));
 
 interface Read {
   text: string;
@@ -35,7 +37,7 @@ interface Read {
 }
 
 /** The YAML of the text. What `parseDocument` does, but in portions: a site file of ten thousand modules takes it seconds. */
-export async function readSource(text: string): Promise<SiteSource> {
+export async function readSource(text: string, endOfTurn: EndOfTurn): Promise<SiteSource> {
   const lines = new LineCounter();
   const parser = new Parser(lines.addNewLine);
   lines.addNewLine(0);
@@ -44,7 +46,7 @@ export async function readSource(text: string): Promise<SiteSource> {
   for (const lexeme of new Lexer().lex(text)) {
     tokens.push(...parser.next(lexeme));
     lexemes += 1;
-    if (lexemes % LEXEMES_AT_ONCE === 0) await othersTurn();
+    if (lexemes % LEXEMES_AT_ONCE === 0) await othersTurn(endOfTurn);
   }
   tokens.push(...parser.end());
   const composer = new Composer({ lineCounter: lines, prettyErrors: false, logLevel: 'error' });

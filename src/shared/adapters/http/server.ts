@@ -130,7 +130,10 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
 
   const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
   takeJsonOnly(app);
-  app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error, request.routeOptions.bodyLimit), request.id)));
+  app.setErrorHandler((error, request, reply) => {
+    const known = operatingError(error, request.routeOptions.bodyLimit);
+    return send(reply, api.fail(contexts.get(request) ?? null, known, request.id));
+  });
   app.addHook('onRequest', async (request, reply) => {
     setCommonHeaders(api, request, reply);
     if (open.countOn(request.socket) <= limits.apiPipelined) return;
