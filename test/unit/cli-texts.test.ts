@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { eventLine } from '../../src/cli/event-text.ts';
-import type { EventView } from '../../src/client-sdk/index.ts';
 import { problemOf } from '../../src/demo/console.ts';
 import { errorTable, HoldfastError } from '../../src/shared/model/errors.ts';
 import { cli } from '../support/cli-run.ts';
@@ -9,7 +8,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 describe('a command among the events', () => {
   const line = (facts: object): string => {
     const event = { id: '5f3c9a1e.7.1', kind: 'command', event: 'command', time: 0, location: 'berlin', who: 'key-1', requestId: 'r-1', user: 'key-1', ...facts };
-    return eventLine(event as EventView, (text) => text);
+    return eventLine(event, (text) => text);
   };
 
   it('is a line to read, with whom it is of only once', () => {
