@@ -93,6 +93,7 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
 
 const siteOptions = (config: Config, { settingsKeys, random }: ServerParts): PlanOptions => ({
   sealing: { keys: settingsKeys, random },
+  endOfTurn: setImmediate,
   // Read each time: a driver may have been added since.
   get builtins() {
     return driverNames(config);

@@ -10,6 +10,22 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : JS
 
 const named = (names: unknown): string => (Array.isArray(names) ? names.map(text).join(', ') : text(names));
 
+/** Who asked has a column of its own. */
+function commandText({ what, params, module, method, servedBy, cancelledBy, result, remote }: Facts): string {
+  const called = present(method) ? `${text(method)} of ${present(module) ? text(module) : placeOf(params)}` : `${text(what)} ${placeOf(params)}`.trim();
+  const end = present(cancelledBy) ? `${text(result)}, cancelled by ${nameOf(cancelledBy)}` : text(result);
+  return `${called} → ${end}${present(servedBy) ? `, served by ${text(servedBy)}` : ''}${present(remote) ? `, from ${text(remote)}` : ''}`;
+}
+
+const present = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
+
+const nameOf = (by: unknown): string => text(typeof by === 'object' && by !== null && 'user' in by ? by.user : by);
+
+/** `sys-1/Display_1` of what stood in the path. */
+function placeOf(params: unknown): string {
+  return typeof params === 'object' && params !== null ? Object.values(params).filter(present).map(text).join('/') : '';
+}
+
 /** What happened, in one line; by the word of the event, and of those that are not here all facts. */
 const sentences: Readonly<Record<string, (facts: Facts) => string>> = {
   control: ({ from, state, holder, reason, epoch }) => `${text(from)} → ${text(state)}: ${text(reason)}; held by ${text(holder)}, epoch ${text(epoch)}`,
@@ -22,6 +38,7 @@ const sentences: Readonly<Record<string, (facts: Facts) => string>> = {
     return `modules followed their documents: ${counts}: ${named(modules)}`;
   },
   'modules-progress': ({ action, progress, ms }) => `${text(action)} of modules: ${text(progress)}, after ${text(ms)} ms`,
+  command: commandText,
   'access-refused': ({ what, reason, remote }) => `${text(what)} → ${text(reason)}, from ${text(remote)}`,
 };
 

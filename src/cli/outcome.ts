@@ -15,6 +15,14 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
+/** A date or a time of ISO 8601 as unix milliseconds. A time without a zone is one of this machine, a date begins in UTC. */
+export function instantMs(text: string): number {
+  // Of any other text the runtime makes some date or other: 5 would be in May 2001.
+  const atMs = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : NaN;
+  if (Number.isNaN(atMs) || atMs < 0) throw new InvalidArgumentError('It must be a date or a time, such as 2026-10-24 or 2026-10-24T18:00Z.');
+  return atMs;
+}
+
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
 /** `90s`, `30m`, `8h`, `7d` in seconds. */

@@ -54,7 +54,7 @@ export class Session {
     const origin = originOf(server);
     const caFile = env['HOLDFAST_CA'];
     const ca = caFile === undefined || caFile === '' ? {} : { ca: await this.deps.readFile(caFile) };
-    const apiKey = key ?? (env['HOLDFAST_KEY'] || null);
+    const apiKey = key === undefined ? keyOf('HOLDFAST_KEY', env['HOLDFAST_KEY'] ?? '') : keyOf('--key', key);
     return this.deps.createClient({ origin, apiKey, signal: this.deps.signal, ...ca });
   }
 
@@ -94,6 +94,13 @@ export class Session {
 /** The options of every command that changes what somebody may regret. */
 export const dangerous = (command: Command): Command =>
   command.option('--yes', 'do not ask').option('--dry-run', 'show what would happen, change nothing');
+
+/** Of a file it may have a line end; what else no header can carry is refused here, where its name is known. */
+function keyOf(name: string, text: string): string | null {
+  const key = text.trim();
+  if (/^[\x21-\x7e]*$/.test(key)) return key === '' ? null : key;
+  throw usageFailure(`${name} holds a space, a line end or another character that no key has`, `set ${name} to the one line that \`holdfast key add\` printed`);
+}
 
 function originOf(text: string): string {
   const next = 'write such as http://127.0.0.1:8080 or https://master.example.org:8080';

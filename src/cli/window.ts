@@ -5,10 +5,11 @@ import { parseRestoreWindow } from '../shared/control/restore-window.ts';
 import type { RestoreWindow } from '../shared/control/restore-window.ts';
 import { previewWindow } from '../shared/control/window-preview.ts';
 import type { PreviewedOpening } from '../shared/control/window-preview.ts';
+import { WINDOW_MAX_SECONDS } from '../shared/model/documents.ts';
 import { CliFailure, usageFailure } from './failures.ts';
 import { clean, duration, instant } from './format.ts';
 import { locationDifference } from './location-text.ts';
-import { durationSeconds, wholeNumber } from './outcome.ts';
+import { durationSeconds, instantMs, wholeNumber } from './outcome.ts';
 import { dangerous } from './session.ts';
 import type { Danger, Session } from './session.ts';
 
@@ -17,6 +18,8 @@ interface NextOptions {
   cron?: string;
   timezone?: string;
   length?: number;
+  /** Unix milliseconds. */
+  from?: number;
 }
 
 export function addWindow(program: Command, session: Session): void {
@@ -28,6 +31,7 @@ export function addWindow(program: Command, session: Session): void {
     .option('--cron <cron>', 'a rule to try out, such as "30 2 * * *"; needs no server')
     .option('--timezone <zone>', 'the time zone of --cron; UTC without it')
     .option('--length <duration>', 'how long that window is open, such as 90m; an hour without it', durationSeconds)
+    .option('--from <time>', 'those after this moment, such as 2026-10-24 or 2026-10-24T18:00Z; after now without it', instantMs)
     .action(async (location: string | undefined, options: NextOptions) => showNext(session, location, options));
 
   dangerous(
@@ -71,7 +75,7 @@ async function showNext(session: Session, id: string | undefined, options: NextO
   }
   const location = id === undefined ? null : await (await session.client()).call(routes.edgeShow, { params: { id } });
   const window = location === null ? tried(options) : ruleOf(location);
-  const openings = previewWindow(window, session.deps.clock.wallMs(), options.count);
+  const openings = previewWindow(window, options.from ?? session.deps.clock.wallMs(), options.count);
   const { start, lengthSeconds, timezone } = window;
   const value = {
     location: location?.id ?? null,
@@ -95,6 +99,7 @@ async function showNext(session: Session, id: string | undefined, options: NextO
 
 /** Throws INPUT_INVALID, which names the field: the words of the document are those of the options. */
 function tried({ cron = '', timezone = 'UTC', length = 3_600 }: NextOptions): RestoreWindow {
+  if (length > WINDOW_MAX_SECONDS) throw usageFailure(`--length: no window may be open for ${duration(length)}`, 'give 7d at most; apply refuses more');
   const window = parseRestoreWindow({ window_start: cron, timezone, window_length: length });
   if (window === null) throw usageFailure('--cron is empty', 'holdfast window next --help');
   return window;

@@ -92,10 +92,22 @@ async function act(options: ConsoleOptions, verb: string, target: string): Promi
     print(table(await client.call(routes.edgeList, {})));
     return client.close();
   }
+  const problem = problemOf(verb, target, federation.edges.map(({ id }) => id));
+  if (problem !== null) return print(problem);
   if (target === 'master') return actOnMaster(federation, verb);
   const edge = federation.edge(target);
-  if (edge === undefined) return print(`There is no ${target === '' ? 'target' : target}; the edges are ${federation.edges.map(({ id }) => id).join(', ')}.\n`);
-  if (!(await actOnEdge(federation, verb, edge))) print(`Unknown command ${verb}.\n${HELP}`);
+  if (edge !== undefined) await actOnEdge(federation, verb, edge);
+}
+
+const ofMaster = ['kill', 'freeze', 'thaw', 'start'];
+const ofEdges = [...ofMaster, 'cut', 'silence', 'heal', 'window', 'takeover', 'handback'];
+
+/** Why the line says nothing that can be done; null: it does. */
+export function problemOf(verb: string, target: string, edges: readonly string[]): string | null {
+  if (!ofEdges.includes(verb)) return `Unknown command ${verb}.\n${HELP}`;
+  if (target === '') return `${verb} what? Such as: ${verb} ${edges[0] ?? 'master'}\n`;
+  if (target !== 'master') return edges.includes(target) ? null : `There is no ${target}; there are ${[...edges, 'master'].join(', ')}.\n`;
+  return ofMaster.includes(verb) ? null : `${verb} is for an edge, such as: ${verb} ${edges[0] ?? 'berlin'}. The master takes ${ofMaster.join(', ')}.\n`;
 }
 
 async function actOnMaster(federation: Federation, verb: string): Promise<void> {
@@ -105,30 +117,29 @@ async function actOnMaster(federation: Federation, verb: string): Promise<void> 
   if (verb === 'start') await federation.restartMaster();
 }
 
-/** False: no such verb. */
-async function actOnEdge(federation: Federation, verb: string, edge: DemoEdge): Promise<boolean> {
+async function actOnEdge(federation: Federation, verb: string, edge: DemoEdge): Promise<void> {
   switch (verb) {
     case 'kill':
       edge.process.signal('SIGKILL');
-      return true;
+      break;
     case 'freeze':
       edge.process.signal('SIGSTOP');
-      return true;
+      break;
     case 'thaw':
       edge.process.signal('SIGCONT');
-      return true;
+      break;
     case 'start':
       await federation.restartEdge(edge.id);
-      return true;
+      break;
     case 'cut':
       edge.relay.set('cut');
-      return true;
+      break;
     case 'silence':
       edge.relay.set('silent');
-      return true;
+      break;
     case 'heal':
       edge.relay.set('open');
-      return true;
+      break;
     case 'window':
     case 'takeover':
     case 'handback': {
@@ -137,9 +148,7 @@ async function actOnEdge(federation: Federation, verb: string, edge: DemoEdge): 
       if (verb === 'window') await client.call(routes.windowOpen, { params, body: { seconds: WINDOW_SECONDS } });
       else await client.call(verb === 'takeover' ? routes.takeover : routes.handback, { params, body: {} });
       client.close();
-      return true;
+      break;
     }
-    default:
-      return false;
   }
 }

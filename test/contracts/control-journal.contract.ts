@@ -109,7 +109,7 @@ export function controlJournalContract(name: string, make: () => Promise<Journal
       expect(await journal.history('edge-1', 1)).toEqual([{ ...entry, sequence: 1 }]);
     });
 
-    it('keeps when a location was last driven alone, the newest mark only', async () => {
+    it('keeps when a location was last driven, the newest mark only', async () => {
       expect(await journal.lastAlive('edge-1')).toBeNull();
       journal.alive('edge-1', 1_000);
       journal.alive('edge-1', 2_000);

@@ -166,6 +166,6 @@ describe('holdfast import couchbase', () => {
     expect(shown).toContain('zonename-level 1 left out: an entry of a unique index');
     expect(existsSync(out)).toBe(false);
     expect((await run()).stdout).toContain(`holdfast apply -f ${out} --dry-run`);
-    expect(parseSiteFile(readFileSync(out, 'utf8')).entries.map(({ document }) => document)).toMatchObject([{ id: 'zone-1', type: 'zone', tags: ['level', 'public'] }]);
+    expect((await parseSiteFile(readFileSync(out, 'utf8'))).entries.map(({ document }) => document)).toMatchObject([{ id: 'zone-1', type: 'zone', tags: ['level', 'public'] }]);
   });
 });

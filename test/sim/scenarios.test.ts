@@ -73,6 +73,29 @@ describe('an edge and its master', () => {
     expect(t.edge('a').view('a')).toMatchObject({ holder: 'edge', state: 'holding', dualControlSeconds: 0 });
   });
 
+  it('after a crash the history says until when the crashed side held, also while the other one was connected', async () => {
+    const t = await Town.settled({ a: available });
+    /** What the boot after the crash wrote about the end of the one before. */
+    const ended = async (who: typeof t.master): Promise<number> => {
+      const history = (await who.seat.node?.history('a', 100)) ?? [];
+      const held = history.findIndex(({ state }) => state === 'holding');
+      return history[held - 1]?.holder === 'none' ? (history[held - 1]?.wallMs ?? 0) : 0;
+    };
+    await t.run('10min');
+    const edgeDiedMs = t.edge('a').seat.machine.diskClock().wallMs();
+    t.edge('a').powerCut();
+    await t.run('1min');
+    t.edge('a').boot();
+    await t.run('10min');
+    expect(t.edge('a').view('a')).toMatchObject({ holder: 'master', state: 'standby', link: 'up' });
+    expect(edgeDiedMs - (await ended(t.edge('a')))).toBeLessThan(10_500);
+    const masterDiedMs = t.master.seat.machine.diskClock().wallMs();
+    t.master.crash();
+    t.master.boot();
+    await t.run('20s');
+    expect(masterDiedMs - (await ended(t.master))).toBeLessThan(10_500);
+  });
+
   it('an edge boots alone from its own store and drives', async () => {
     const t = await Town.settled({ a: available });
     t.link('a').cut();

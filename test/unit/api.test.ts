@@ -291,10 +291,17 @@ describe('bad input', () => {
     expect(await problem(`[${'['.repeat(70)}${']'.repeat(70)}]`)).toBe('must be JSON, nested at most 64 deep');
   });
 
-  it('a body over the limit: 413', async () => {
-    const answer = await post('/api/engine/v2/documents/apply', JSON.stringify({ text: 'x'.repeat(limits.bodyBytes) }));
-    expect(answer.status).toBe(413);
-    expect(await answer.json()).toMatchObject({ code: 'BODY_TOO_LARGE', facts: { limitBytes: limits.bodyBytes } });
+  it('a body over the limit: 413; a site file of an administrator may be larger', async () => {
+    const send = async (path: string, bytes: number, role: 'admin' | 'operator'): Promise<unknown> => {
+      const answer = await post(path, JSON.stringify({ text: `# ${'x'.repeat(bytes)}`, dry_run: true }), as(role));
+      return { status: answer.status, ...((await answer.json()) as object) };
+    };
+    const apply = '/api/engine/v2/documents/apply';
+    const tooLarge = (limitBytes: number) => ({ status: 413, code: 'BODY_TOO_LARGE', facts: { limitBytes } });
+    expect(await send(apply, limits.bodyBytes, 'admin')).toMatchObject({ status: 200 });
+    expect(await send(apply, limits.siteFileBytes, 'admin')).toMatchObject(tooLarge(limits.siteFileBytes));
+    expect(await send(apply, limits.siteFileBytes, 'operator')).toMatchObject({ status: 403 });
+    expect(await send('/api/engine/v2/edges/edge-1/pause', limits.bodyBytes, 'admin')).toMatchObject(tooLarge(limits.bodyBytes));
   });
 
   it('a body that is not JSON by its type: 422', async () => {

@@ -37,6 +37,17 @@ describe('holdfast window next', () => {
     expect(out).toMatch(/^2025-03-30 03:00 \+02:00 .* 2025-03-30T01:00:00Z .* moved: the clocks go forward from 02:00 to 03:00/m);
   });
 
+  it('looks at another time than now, and refuses what apply would', async () => {
+    const cron = ['window', 'next', '--cron', '30 2 * * *', '--timezone', 'Europe/Berlin'];
+    const { out } = await run(...cron, '--from', '2026-10-24T18:00Z', '--count', '2');
+    expect(out).toMatch(/^2026-10-25 02:30 /m);
+    expect(out).not.toContain('2025-');
+    expect((await run('window', 'next', 'edge-1', '--from', '2026-10-24', '--count', '1')).out).toContain('2026-10-24 13:00');
+    expect(await run(...cron, '--from', 'tomorrow')).toMatchObject({ code: 2, err: expect.stringContaining('such as 2026-10-24') as string });
+    expect((await run(...cron, '--length', '7d')).code).toBe(0);
+    expect(await run(...cron, '--length', '99d')).toMatchObject({ code: 2, err: expect.stringContaining('--length: no window may be open for 99d0h') as string });
+  });
+
   it('says what is wrong with a rule, and what to give', async () => {
     expect(await run('window', 'next', '--cron', '30 2 * *')).toMatchObject({ code: 2, err: expect.stringContaining('error: window_start: "30 2 * *" has 4 of 5 fields') as string });
     expect((await run('window', 'next', '--cron', '* * * * *', '--timezone', 'Europe/Berlun')).err).toContain('"Europe/Berlun" is not a known time zone');

@@ -169,7 +169,7 @@ describe('holdfast location', () => {
     const { code, out, err } = await run('location', 'takeover', 'edge-2', '--yes');
     expect([code, out]).toEqual([1, '']);
     expect(err).toBe(
-      'error: The order for edge-2 is refused: failover is off\nnext: See `holdfast location show` for who holds it and why.\n',
+      'error: The order for edge-2 is refused: failover is off\nnext: See `holdfast location show edge-2` for who holds it and why.\n',
     );
   });
 });

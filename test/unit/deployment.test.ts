@@ -106,8 +106,8 @@ describe('docker-compose.yml', () => {
     expect(scopeOf('log', address.scope)).toBe(privateScope(address.scope));
   });
 
-  it('has a site whose edges and devices are its services', () => {
-    const { entries, problems } = parseSiteFile(read('docker/site.yaml'));
+  it('has a site whose edges and devices are its services', async () => {
+    const { entries, problems } = await parseSiteFile(read('docker/site.yaml'));
     expect(problems).toEqual([]);
     const of = (type: string) => entries.map(({ document }) => document).filter((document) => document.type === type);
     for (const edge of of('edge')) {

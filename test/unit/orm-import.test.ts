@@ -89,8 +89,8 @@ describe("documents of ACA Engine's couchbase-orm", () => {
     });
   });
 
-  it('make a site file that apply reads', () => {
-    const { entries, problems } = parseSiteFile(siteText(documents, ['# imported', '']));
+  it('make a site file that apply reads', async () => {
+    const { entries, problems } = await parseSiteFile(siteText(documents, ['# imported', '']));
     expect(problems).toEqual([]);
     expect(entries.map(({ document }) => document).toSorted((a, b) => (a.id < b.id ? -1 : 1))).toEqual(documents.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
   });

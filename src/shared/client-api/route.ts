@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { assert } from '../foundation/assert.ts';
+import { limits } from '../model/limits.ts';
 import * as schema from './schemas.ts';
 import type { Role } from './schemas.ts';
 
@@ -28,6 +29,8 @@ export interface Route<
   readonly whileStarting: boolean;
   /** Made of many documents or events: few such requests are carried out at a time. None of them may wait for other nodes. */
   readonly list: boolean;
+  /** The largest body. Whether somebody may send one is found out before it is read. */
+  readonly bodyBytes: number;
   readonly answer: 'json' | 'text' | 'html' | 'events';
   /** HTTP status of success. */
   readonly status: 200 | 201 | 202;
@@ -50,6 +53,7 @@ export const read = {
   masterOnly: false,
   whileStarting: false,
   list: false,
+  bodyBytes: limits.bodyBytes,
   answer: 'json',
   status: 200,
   params: schema.nothing,

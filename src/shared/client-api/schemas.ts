@@ -66,7 +66,7 @@ export const execBody = z.array(jsonValueSchema).max(100).default([]);
 export const orderBody = z.strictObject({ dry_run: z.boolean().default(false) }).prefault({});
 /** For how many seconds the restore window opens; as long as a document may say. */
 export const windowOpenBody = z.strictObject({ seconds: edgeSchema.shape.window_length.unwrap(), dry_run: z.boolean().default(false) });
-export const applyBody = z.strictObject({ text: z.string().max(limits.bodyBytes), dry_run: z.boolean().default(false) });
+export const applyBody = z.strictObject({ text: z.string().max(limits.siteFileBytes), dry_run: z.boolean().default(false) });
 /** A file name: the folder is the server's affair. */
 export const backupBody = z
   .strictObject({ name: z.string().regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'must be a file name, without a folder').optional() })

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { limits } from '../model/limits.ts';
 import { API, change, control, documents, list, open, read } from './route.ts';
 import type { Route } from './route.ts';
 import * as schema from './schemas.ts';
@@ -65,6 +66,7 @@ export const serverRoutes = {
   apply: {
     ...documents,
     path: `${API}/documents/apply`,
+    bodyBytes: limits.siteFileBytes,
     body: schema.applyBody,
     response: schema.planSchema,
     description: 'Makes the documents what the text says; `dry_run` only plans.',

@@ -24,6 +24,9 @@ const acceptOlderSpelling = (input: unknown): unknown => {
 /** The shortest `timeout`: a half-open link takes 3 s to notice and an edge 3 s more to claim by itself. */
 export const MIN_TIMEOUT_SECONDS = 6;
 
+/** A restore window is open for a week at most. */
+export const WINDOW_MAX_SECONDS = 7 * 86_400;
+
 export const edgeSchema = z.strictObject({
   id: idSchema.refine((id) => id !== MASTER_LOCATION, `"${MASTER_LOCATION}" is taken by the modules of the master`),
   type: z.literal('edge'),
@@ -36,7 +39,7 @@ export const edgeSchema = z.strictObject({
   /** Cron (5 fields) of the opening of the restore window; null: only an operator hands back. */
   window_start: z.string().max(200).nullable().default(null),
   /** Seconds that the window stays open. */
-  window_length: z.int().min(1).max(604_800).default(3_600),
+  window_length: z.int().min(1).max(WINDOW_MAX_SECONDS).default(3_600),
   /** IANA time zone in which `window_start` is read. */
   timezone: z.string().max(64).default('UTC'),
   policy: z.enum(['available', 'exclusive']).default('available'),

@@ -6,7 +6,7 @@ interface ErrorRow<Facts extends string> {
   status: number;
   /** What happened, in one sentence; `{fact}` is replaced by the fact of that name. */
   message: string;
-  /** What to do next, in one sentence. */
+  /** What to do next, in one sentence; facts as in the message. */
   help: string;
   facts: readonly Facts[];
 }
@@ -90,9 +90,9 @@ export const errorTable = {
     503,
     ['location', 'retryAfterMs'],
     'Control of {location} is changing hands',
-    'Try again after the given time.',
+    'Try again after {retryAfterMs} ms.',
   ),
-  NO_HOLDER: row(503, ['location', 'reason'], 'Nobody controls {location}: {reason}', 'See `holdfast location show`.'),
+  NO_HOLDER: row(503, ['location', 'reason'], 'Nobody controls {location}: {reason}', 'See `holdfast location show {location}`.'),
   STALE_EPOCH: row(
     409,
     ['location', 'epoch', 'floor'],
@@ -104,13 +104,13 @@ export const errorTable = {
     409,
     ['location', 'reason'],
     'The order for {location} is refused: {reason}',
-    'See `holdfast location show` for who holds it and why.',
+    'See `holdfast location show {location}` for who holds it and why.',
   ),
   ORDER_VOID: row(
     409,
     ['location', 'reason'],
     'The order for {location} is void, before it was carried out: {reason}',
-    'See `holdfast location show`, and give the order again if it is still wanted: from an edge that is away the master takes over without asking it.',
+    'See `holdfast location show {location}`, and give the order again if it is still wanted: from an edge that is away the master takes over unasked.',
   ),
   GATE_CLOSED: row(
     503,
@@ -122,7 +122,7 @@ export const errorTable = {
     503,
     ['waitingFor', 'retryAfterMs'],
     'The server is starting and waits for {waitingFor}',
-    'Try again after the given time.',
+    'Try again after {retryAfterMs} ms.',
   ),
   SHUTTING_DOWN: row(503, [], 'The server is shutting down', 'Try the other server, or this one again shortly.'),
 
@@ -354,7 +354,7 @@ export class HoldfastError extends Error {
   }
 
   get help(): string {
-    return errorTable[this.code].help;
+    return fill(errorTable[this.code].help, this.facts);
   }
 
   toJSON(): WireError {

@@ -162,6 +162,7 @@ export const limits = {
 
   // API
   bodyBytes: 1024 * 1024,
+  siteFileBytes: 3 * 1024 * 1024,
   smallRequestBytes: 4 * 1024,
   largeBodiesBytes: 32 * 1024 * 1024,
   strangersBodiesBytes: 4 * 1024 * 1024,

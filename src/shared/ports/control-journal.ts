@@ -36,7 +36,7 @@ export interface ControlJournal {
   /** Location history; written behind, never awaited by a decision. Keeps the newest `historyEntries`. */
   record(entry: Omit<HistoryEntry, 'sequence'>): void;
   history(location: string, limit: number): Promise<HistoryEntry[]>;
-  /** This node drives the location although nobody hears it: after a crash, how long it did. Written behind; the newest is kept. */
+  /** This node drives the location: after a crash, how long it did. Written behind; of each location the newest is kept. */
   alive(location: string, wallMs: number): void;
   lastAlive(location: string): Promise<number | null>;
   /** Durable (fsync) when resolved, all or nothing: each replaces what was known of its instance. Throws STORE_FULL, STORE_FAILED. */

@@ -24,7 +24,7 @@ export class HeldTimes {
   /** Under a lease nothing is held beyond its end, whether this process noticed or not. */
   #leaseUntilMs: number | null = null;
 
-  /** `history` is what earlier boots of this node recorded, oldest first; `aliveMs` when it last said that it drives alone (wall time). */
+  /** `history` is what earlier boots of this node recorded, oldest first; `aliveMs` when it last said that it drives (wall time). */
   constructor(clock: Clock, history: HistoryEntry[], aliveMs: number | null) {
     this.#clock = clock;
     const nowMs = clock.monotonicMs();
@@ -34,7 +34,7 @@ export class HeldTimes {
       if (entry.state === 'claiming' || entry.state === 'taking-over') this.began(entry.epoch, atMs);
       else if (entry.state !== 'holding') this.ended(atMs);
     }
-    // A crash left no end. While it was heard nobody else held; while it was not, it said how long it lived.
+    // A crash left no end, but while it held it said how long it lived.
     const last = this.#held.at(-1);
     if (last?.untilMs !== null || last === undefined) return;
     last.untilMs = Math.max(last.fromMs, aliveMs === null ? -Infinity : nowMs - Math.max(0, wallMs - aliveMs));

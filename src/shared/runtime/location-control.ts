@@ -2,15 +2,12 @@ import { formatEpoch, isOlder, partyOf, sameEpoch } from '../control/epoch.ts';
 import type { ControlMessage } from '../control/messages.ts';
 import type { Action, AtOnce, Durable, ShellEvent, Step } from '../control/step.ts';
 import type { Epoch } from '../model/control.ts';
-import type { Timer } from '../ports/clock.ts';
 import type { HistoryEntry, JournalEntry } from '../ports/control-journal.ts';
+import { ALIVE_MS, AliveMarks } from './alive-marks.ts';
 import { HeldTimes } from './held-times.ts';
 import { LocationShell, type LocationShellOptions } from './location-shell.ts';
 import type { ControlEvent } from './node.ts';
 import { type RunnerEvent, StepRunner } from './step-runner.ts';
-
-/** How exactly the end of a crashed holder is known. */
-const ALIVE_MS = 1_000;
 
 interface ControlState {
   state: string;
@@ -26,7 +23,7 @@ export interface LocationControlOptions<State extends ControlState, Event extend
   stored: JournalEntry | null;
   /** Newest first, as the journal gives it. */
   history: HistoryEntry[];
-  /** Wall time at which an earlier boot last said that it drives alone. */
+  /** Wall time at which an earlier boot last said that it drives. */
   aliveMs: number | null;
   /** Is somebody listening at the other end of the link? */
   linked(): boolean;
@@ -42,13 +39,15 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   readonly #runner: StepRunner<State, Event, Message, TimerName>;
   readonly #listeners = new Set<(event: ControlEvent) => void>();
   readonly #stepListeners = new Set<() => void>();
-  #alive: Timer | null = null;
+  readonly #alive: AliveMarks;
   /** The highest that the machine, which may wait for its disk, has not taken yet. */
   #heard: { epoch: Epoch; link: number } | null = null;
 
   constructor(options: LocationControlOptions<State, Event, Message, TimerName>) {
     this.#options = options;
     this.held = new HeldTimes(options.clock, [...options.history].reverse(), options.aliveMs);
+    const { clock, journal, linked, location } = options;
+    this.#alive = new AliveMarks({ clock, linked, holding: () => this.held.holding, say: (wallMs) => journal.alive(location, wallMs) });
     const { crashed } = this.held;
     // Without this line the next boot would take the crashed interval for one that lasted until now.
     if (crashed !== null) {
@@ -136,17 +135,8 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
     if (state === 'holding') this.#shell.converge(durable.epoch);
   }
 
-  /** While nobody hears this node drive, its journal does: should it crash, the time that both held is still known. */
-  #sayAlive(): void {
-    this.#alive?.cancel();
-    if (!this.held.holding) return;
-    const { clock, journal, linked, location } = this.#options;
-    if (!linked()) journal.alive(location, clock.wallMs());
-    this.#alive = clock.after(ALIVE_MS, () => this.#sayAlive());
-  }
-
   close(): void {
-    this.#alive?.cancel();
+    this.#alive.close();
     this.#options.triggers.drive(null);
     this.#runner.stop();
     this.#shell.close();
@@ -182,7 +172,7 @@ export class LocationControl<State extends ControlState, Event extends RunnerEve
   #run(action: Action<TimerName>): void {
     if (action.type === 'start-modules') {
       this.held.began(action.epoch);
-      this.#sayAlive();
+      this.#alive.begin();
     }
     if (action.type === 'set-lease') this.held.lease(action.untilMs);
     if (action.type === 'stop-modules') {

@@ -1,12 +1,15 @@
-import { type Alias, type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify, visit } from 'yaml';
+import { stringify } from 'yaml';
 import type { z } from 'zod';
 import { pagesOf } from '../api/lists.ts';
 import { closest } from '../foundation/closest.ts';
-import { jsonEqual, pathText } from '../foundation/json.ts';
+import { jsonEqual } from '../foundation/json.ts';
 import type { Json } from '../foundation/json.ts';
 import { documentSchemas } from '../model/documents.ts';
 import type { SiteDocument } from '../model/documents.ts';
 import type { DocumentStore } from '../ports/document-store.ts';
+import { type EndOfTurn, type FieldPath, type Place, readSource, type SiteProblem, type SiteSource, TOO_DEEP, othersTurn } from './site-source.ts';
+
+export type { FieldPath, SiteProblem } from './site-source.ts';
 
 /**
  * The text that `apply` reads and `export` writes: one YAML mapping with a list per kind of document.
@@ -47,42 +50,33 @@ const defaults: Record<SiteKind, Fields> = {
   trigger: defaultsOf('trigger'),
 };
 
-export type FieldPath = readonly (string | number)[];
-
-export interface Place {
-  /** Both count from 1. */
-  line: number;
-  column: number;
-  /** Such as `systems[2].modules[0]`; empty for the file as a whole. */
-  path: string;
-}
-
-export interface SiteProblem extends Place {
-  problem: string;
-}
-
 export interface SiteEntry {
   document: SiteDocument;
   /** Where a field of the document stands, or the closest thing to it that is there. */
   place(field: FieldPath): Place;
 }
 
+/** A document of which something does not fit: what fits can be judged all the same. */
+export interface UnreadItem extends Pick<SiteEntry, 'place'> {
+  kind: SiteKind;
+  fields: Readonly<Record<string, unknown>>;
+}
+
 export interface SiteFile {
   entries: SiteEntry[];
   problems: SiteProblem[];
+  unread: UnreadItem[];
+  /** There is more that could not be read, and nobody knows which ids it has. */
+  nameless: boolean;
 }
 
-/** Each costs a walk through the whole text. */
-const MAX_ALIASES = 100;
-const TOO_DEEP = 'is nested too deeply';
-
 /** Reads the text; problems name line, column and field. Documents with problems are left out of `entries`. */
-export function parseSiteFile(text: string): SiteFile {
+export async function parseSiteFile(text: string, endOfTurn: EndOfTurn = (callback) => callback()): Promise<SiteFile> {
   try {
-    return readSections(new SourceMap(text));
+    return await readSections(await readSource(text, endOfTurn), endOfTurn);
   } catch (error) {
     // The readers are recursive; only text that is nested thousands deep brings them here.
-    if (error instanceof RangeError) return { entries: [], problems: [{ line: 1, column: 1, path: '', problem: TOO_DEEP }] };
+    if (error instanceof RangeError) return { entries: [], problems: [{ line: 1, column: 1, path: '', problem: TOO_DEEP }], unread: [], nameless: true };
     throw error;
   }
 }
@@ -130,8 +124,8 @@ export function withoutDefaults(document: SiteDocument): Fields {
   return Object.fromEntries(said);
 }
 
-function readSections(source: SourceMap): SiteFile {
-  const file: SiteFile = { entries: [], problems: source.problems };
+async function readSections(source: SiteSource, endOfTurn: EndOfTurn): Promise<SiteFile> {
+  const file: SiteFile = { entries: [], problems: source.problems, unread: [], nameless: false };
   if (file.problems.length > 0) return file;
   const root = source.value;
   if (root === null) return file;
@@ -143,32 +137,51 @@ function readSections(source: SourceMap): SiteFile {
     const section = sectionNames.find((known) => known === name);
     if (section === undefined) {
       file.problems.push({ ...source.keyPlace([], name), problem: unknownName(name, sectionNames) });
+      file.nameless = true;
     } else if (Array.isArray(items)) {
-      items.forEach((item, index) => readItem(source, file, [section, index], { kind: sections[section], item }));
+      for (const [index, item] of items.entries()) {
+        readItem(source, file, [section, index], { kind: sections[section], item });
+        if (index % ITEMS_AT_ONCE === ITEMS_AT_ONCE - 1) await othersTurn(endOfTurn);
+      }
     } else if (items !== null) {
       file.problems.push({ ...source.place([section]), problem: 'must be a list' });
+      file.nameless = true;
     }
   }
   return file;
 }
 
-function readItem(source: SourceMap, file: SiteFile, at: FieldPath, { kind, item }: { kind: SiteKind; item: unknown }): void {
+/** In the words of YAML; a wrong number or text is said well enough by the schema. */
+const shapes: ReadonlyMap<string, string> = new Map([
+  ['record', 'must be a mapping, such as {name: value}'],
+  ['object', 'must be a mapping, such as {name: value}'],
+  ['array', 'must be a list, such as [value]'],
+]);
+
+/** Some milliseconds of work. */
+const ITEMS_AT_ONCE = 100;
+
+function readItem(source: SiteSource, file: SiteFile, at: FieldPath, { kind, item }: { kind: SiteKind; item: unknown }): void {
   if (!isFields(item)) {
     file.problems.push({ ...source.place(at), problem: 'must be a mapping with at least an id' });
+    file.nameless = true;
     return;
   }
+  const place = (field: FieldPath): Place => source.place([...at, ...field]);
   const parsed = documentSchemas[kind].safeParse(
     { type: kind, ...item },
-    { error: (issue) => (issue.input === undefined ? 'is missing' : undefined) },
+    { error: (issue) => (issue.input === undefined ? 'is missing' : issue.code === 'invalid_type' ? shapes.get(issue.expected) : undefined) },
   );
   if (parsed.success) {
-    file.entries.push({ document: parsed.data, place: (field) => source.place([...at, ...field]) });
+    file.entries.push({ document: parsed.data, place });
     return;
   }
+  file.unread.push({ kind, fields: item, place });
+  if (typeof item['id'] !== 'string') file.nameless = true;
   for (const issue of parsed.error.issues) file.problems.push(...issueProblems(source, at, kind, issue));
 }
 
-function issueProblems(source: SourceMap, at: FieldPath, kind: SiteKind, issue: z.core.$ZodIssue): SiteProblem[] {
+function issueProblems(source: SiteSource, at: FieldPath, kind: SiteKind, issue: z.core.$ZodIssue): SiteProblem[] {
   const path = [...at, ...issue.path.map((part) => (typeof part === 'number' ? part : String(part)))];
   if (issue.code !== 'unrecognized_keys') return [{ ...source.place(path), problem: issue.message }];
   return issue.keys.map((key) => ({ ...source.keyPlace(path, key), problem: unknownName(key, Object.keys(defaults[kind])) }));
@@ -180,84 +193,3 @@ function unknownName(name: string, known: readonly string[]): string {
 }
 
 const isFields = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** A parsed YAML text that knows where everything in it stands. */
-class SourceMap {
-  /** null when the text is empty, and when there are problems. */
-  readonly value: unknown;
-  readonly problems: SiteProblem[];
-  readonly #document: Document.Parsed;
-  readonly #lines = new LineCounter();
-
-  constructor(text: string) {
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, logLevel: 'error' });
-    const { errors, warnings } = this.#document;
-    const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
-    // The reader is out of breath then: what else it says depends on the stack of the machine.
-    const said = tooDeep === undefined ? [...errors, ...warnings] : [{ pos: tooDeep.pos, message: TOO_DEEP }];
-    const found = said.map(({ pos, message }) => ({ offset: pos[0], message }));
-    found.push(...this.#brokenAliases());
-    this.problems = found.map(({ offset, message }) => ({ ...this.#position(offset), path: '', problem: message }));
-    this.value = this.problems.length === 0 ? this.#toValue() : null;
-  }
-
-  /** Where the value at `path` stands, or what is closest to it. */
-  place(path: FieldPath): Place {
-    let node = this.#resolved(this.#document.contents);
-    let offset = startOf(node) ?? 0;
-    for (const part of path) {
-      const child: Node | null = childOf(node, part);
-      if (child === null) break;
-      // An alias is reported where it is used; what lies within it, where that is written.
-      offset = startOf(child) ?? offset;
-      node = this.#resolved(child);
-    }
-    return { ...this.#position(offset), path: pathText(path) };
-  }
-
-  /** Where the key of a field stands. */
-  keyPlace(path: FieldPath, key: string): Place {
-    let node = this.#resolved(this.#document.contents);
-    for (const part of path) node = this.#resolved(childOf(node, part));
-    const pair = isMap(node) ? node.items.find((item) => String(isScalar(item.key) ? item.key.value : item.key) === key) : undefined;
-    const offset = pair !== undefined && isNode(pair.key) ? startOf(pair.key) : null;
-    return offset === null ? this.place([...path, key]) : { ...this.#position(offset), path: pathText([...path, key]) };
-  }
-
-  #position(offset: number): { line: number; column: number } {
-    const { line, col } = this.#lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  }
-
-  #resolved(node: Node | null): Node | null {
-    return isAlias(node) ? (node.resolve(this.#document) ?? null) : node;
-  }
-
-  #brokenAliases(): { offset: number; message: string }[] {
-    const aliases: Alias[] = [];
-    visit(this.#document, { Alias: (_, alias) => void aliases.push(alias) });
-    const tooMany = aliases[MAX_ALIASES];
-    if (tooMany !== undefined) return [{ offset: startOf(tooMany) ?? 0, message: `Only ${MAX_ALIASES} aliases may be used` }];
-    return aliases
-      .filter((alias) => alias.resolve(this.#document) === undefined)
-      .map((alias) => ({ offset: startOf(alias) ?? 0, message: `Nothing before this is marked &${alias.source}` }));
-  }
-
-  #toValue(): unknown {
-    try {
-      return this.#document.toJS();
-    } catch (error) {
-      // Aliases of aliases that would fill the memory.
-      if (!(error instanceof ReferenceError)) throw error;
-      this.problems.push({ line: 1, column: 1, path: '', problem: error.message });
-      return null;
-    }
-  }
-}
-
-function childOf(node: Node | null, part: string | number): Node | null {
-  const child: unknown = isMap(node) || isSeq(node) ? node.get(part, true) : null;
-  return isNode(child) ? child : null;
-}
-
-const startOf = (node: Node | null): number | null => node?.range?.[0] ?? null;

@@ -12,9 +12,11 @@ import type { AnyDocument, CredentialDocument, EdgeDocument, SiteDocument } from
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { Change, DocumentStore, Version } from '../ports/document-store.ts';
 import { diffLines } from './site-diff.ts';
-import { exportSite, type FieldPath, parseSiteFile, type SiteEntry, type SiteFile, type SiteProblem } from './site-file.ts';
+import { exportSite, type FieldPath, parseSiteFile, type SiteEntry, type SiteFile, type SiteProblem, type UnreadItem } from './site-file.ts';
 import { locateModules } from './site-locations.ts';
+import { plainSecrets, repeatedModules, zoneCycles } from './site-rules.ts';
 import { noSealing, planRekey, sealDocument, sealedSummary, type Sealing } from './site-secrets.ts';
+import type { EndOfTurn } from './site-source.ts';
 import { World } from './site-world.ts';
 
 export interface ApplyPlan extends SitePlan {
@@ -31,6 +33,8 @@ export interface PlanOptions {
   builtins?: readonly string[];
   /** What seals secrets in settings; without it they are refused. */
   sealing?: Sealing;
+  /** Lets others have their turn while a long file is read (`setImmediate`). */
+  endOfTurn?: EndOfTurn;
 }
 
 /**
@@ -38,10 +42,11 @@ export interface PlanOptions {
  * default. Documents that it does not have stay as they are: deletion is not part of apply.
  */
 export async function planApply(text: string, store: DocumentStore, options: PlanOptions = {}): Promise<ApplyPlan> {
-  return planEntries(parseSiteFile(text), store, options);
+  return planEntries(await parseSiteFile(text, options.endOfTurn), store, options);
 }
 
-async function planEntries({ entries, problems }: SiteFile, store: DocumentStore, options: PlanOptions): Promise<ApplyPlan> {
+async function planEntries(file: SiteFile, store: DocumentStore, options: PlanOptions): Promise<ApplyPlan> {
+  const { entries, problems } = file;
   const world = new World(store, entries);
   const errors = [...problems, ...(await world.load())];
   for (const entry of entries) errors.push(...sealWanted(entry, world, options));
@@ -50,11 +55,15 @@ async function planEntries({ entries, problems }: SiteFile, store: DocumentStore
     errors.push(...fieldProblems(entry, options));
     warnings.push(...(await warningsOf(entry, world)));
   }
-  // A document that could not be read is no missing one: what refers to others is judged once all can be read.
-  if (problems.length === 0) {
-    for (const entry of entries) errors.push(...(await referenceProblems(entry, world)));
-    errors.push(...(await locateModules(entries, world)));
-  }
+  warnings.push(...plainSecrets(entries, world));
+  for (const item of file.unread) if (item.kind === 'edge') errors.push(...unreadEdgeProblems(item));
+  const unread = new Set(file.unread.map(({ fields }) => fields['id']));
+  // A document that could not be read is no missing one.
+  if (!file.nameless) for (const entry of entries) errors.push(...(await referenceProblems(entry, world, unread)));
+  for (const entry of entries) errors.push(...repeatedModules(entry));
+  errors.push(...(await zoneCycles(entries, world)));
+  // Which location a module has is said by systems that could not be read, too.
+  if (problems.length === 0) errors.push(...(await locateModules(entries, world)));
   errors.sort((a, b) => a.line - b.line || a.column - b.column);
   return { ...(errors.length === 0 ? changesOf(world) : { changes: [], unchanged: 0, writes: [], location: null }), warnings, errors };
 }
@@ -111,7 +120,7 @@ async function putDocument(given: SiteDocument, expect: Version | null, store: D
   const place: SiteEntry['place'] = (field) => ({ line: 0, column: 0, path: pathText(field) });
   const stored = await store.get(given.id);
   const { document, problems } = sealDocument({ document: given, place }, stored?.document ?? null, options.sealing ?? noSealing);
-  const plan = await planEntries({ entries: [{ document, place }], problems }, store, options);
+  const plan = await planEntries({ entries: [{ document, place }], problems, unread: [], nameless: false }, store, options);
   const [first] = plan.errors;
   if (first !== undefined) throw new HoldfastError('INPUT_INVALID', { field: `body.${first.path}`, problem: first.problem });
   const others = plan.writes.filter((write) => write.op === 'put' && write.document.id !== document.id);
@@ -169,11 +178,11 @@ interface Reference {
   kind: SiteDocument['type'];
 }
 
-async function referenceProblems(entry: SiteEntry, world: World): Promise<SiteProblem[]> {
+async function referenceProblems(entry: SiteEntry, world: World, unread: ReadonlySet<unknown>): Promise<SiteProblem[]> {
   const problems: SiteProblem[] = [];
   for (const { field, id, kind } of referencesOf(entry.document)) {
     const found = await world.document(id);
-    if (found?.type === kind) continue;
+    if (found?.type === kind || unread.has(id)) continue;
     const problem = found === null ? `there is no ${kind} "${id}", neither in the file nor in the store` : `"${id}" is of the kind ${found.type}, not ${kind}`;
     problems.push({ ...entry.place(field), problem });
   }
@@ -214,12 +223,27 @@ function fieldProblems(entry: SiteEntry, { builtins }: PlanOptions): SiteProblem
 
 function edgeProblems(edge: EdgeDocument, entry: SiteEntry): SiteProblem[] {
   // Without a window the time zone is checked all the same: it is a mistake that would show much later.
-  const problems = inputProblems(() => parseRestoreWindow({ ...edge, window_start: edge.window_start ?? '0 0 * * *' }), entry);
+  const problems = windowProblems({ start: edge.window_start ?? ANY_START, timezone: edge.timezone }, entry);
   if (edge.policy === 'exclusive' && !leaseIsSafe(defaultTimings)) {
     const problem = 'the times of the lease do not keep edge and master apart: (T - m + D)(1 + r) must not exceed (T(1 + r) + L)(1 - r)';
     problems.push({ ...entry.place(['policy']), problem });
   }
   return problems;
+}
+
+const ANY_START = '0 0 * * *';
+
+/** Of rule and time zone each, and not only what is wrong first. */
+function windowProblems({ start, timezone }: { start: string; timezone: string }, entry: Pick<SiteEntry, 'place'>): SiteProblem[] {
+  const check = (window_start: string, zone: string): SiteProblem[] =>
+    inputProblems(() => parseRestoreWindow({ window_start, timezone: zone, window_length: 3_600 }), entry);
+  return [...check(start, 'UTC'), ...check(ANY_START, timezone)];
+}
+
+/** Something else of it does not fit: rule and time zone are judged all the same. */
+function unreadEdgeProblems(item: UnreadItem): SiteProblem[] {
+  const { window_start: start, timezone } = item.fields;
+  return windowProblems({ start: typeof start === 'string' ? start : ANY_START, timezone: typeof timezone === 'string' ? timezone : 'UTC' }, item);
 }
 
 function triggerProblems(trigger: TriggerDocument, entry: SiteEntry): SiteProblem[] {
@@ -237,7 +261,7 @@ function triggerProblems(trigger: TriggerDocument, entry: SiteEntry): SiteProble
 }
 
 /** What is wrong with the field that the error names, under `at`. */
-function inputProblems(check: () => unknown, entry: SiteEntry, at: FieldPath = []): SiteProblem[] {
+function inputProblems(check: () => unknown, entry: Pick<SiteEntry, 'place'>, at: FieldPath = []): SiteProblem[] {
   try {
     check();
     return [];

@@ -140,7 +140,10 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
   const room = new ConnectionRoom(app.server, open, connections);
   piled.refuseOn(app.server, open, clock);
   takeJsonOnly(app);
-  app.setErrorHandler((error, request, reply) => send(reply, api.fail(contexts.get(request) ?? null, operatingError(error), request.id)));
+  app.setErrorHandler((error, request, reply) => {
+    const known = operatingError(error, request.routeOptions.bodyLimit);
+    return send(reply, api.fail(contexts.get(request) ?? null, known, request.id));
+  });
   app.addHook('onRequest', async (request, reply) => setCommonHeaders(api, request, reply));
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -227,6 +230,7 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
   return {
     method: route.method,
     url: route.path,
+    bodyLimit: route.bodyBytes,
     // HEAD only asks.
     exposeHeadRoute: route.method === 'GET' && route.answer !== 'events' && !route.audited,
     ...(route.role === null && route.whileStarting ? { config: { rateLimit: false } } : {}),
@@ -242,8 +246,8 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const context = contextOf(request);
       await api.admit(context);
       const admitBody = (bytes: number): void => whenClosed(reply, api.admitBody(context, bytes));
-      if (request.headers['transfer-encoding'] !== undefined) return countedBody(body, () => admitBody(limits.bodyBytes));
-      admitBody(Math.min(Number(request.headers['content-length'] ?? 0), limits.bodyBytes));
+      if (request.headers['transfer-encoding'] !== undefined) return countedBody(body, () => admitBody(route.bodyBytes));
+      admitBody(Math.min(Number(request.headers['content-length'] ?? 0), route.bodyBytes));
       return body;
     },
     handler: async (request, reply) => {
@@ -309,10 +313,10 @@ const bodyProblems: Record<string, { field: string; problem: string }> = {
 };
 
 /** What the server framework says about a bad request, in our words; anything else stays what it is. */
-function operatingError(error: unknown): unknown {
+function operatingError(error: unknown, limitBytes: number): unknown {
   if (error instanceof HoldfastError || !(error instanceof Error)) return error;
   const { code, statusCode } = error as Error & { code?: unknown; statusCode?: unknown };
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.bodyBytes });
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HoldfastError('BODY_TOO_LARGE', { limitBytes });
   const known = typeof code === 'string' && Object.hasOwn(bodyProblems, code) ? bodyProblems[code] : undefined;
   if (known !== undefined) return new HoldfastError('INPUT_INVALID', known);
   const clientsFault = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
