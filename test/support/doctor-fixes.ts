@@ -99,6 +99,7 @@ export const mending = {
   'the link is down': CABLES,
   'the link is down, seen from the edge': CABLES,
   'an edge is refused for want of an enrolment': federation('holdfast edge add'),
+  'two machines have one identity': 'which of the two is to go on is for a person to say',
   'an edge is refused for another reason': 'who stands in the middle is for a person to find',
   'the master refuses this edge': 'it is the same as at the master, which says why',
   'driver hosts end again and again': 'what is wrong with the driver, or the machine, is for a person to see',

@@ -130,6 +130,16 @@ describe('holdfast doctor with a server', () => {
     expect(await ofLocation()).toEqual(['location edge-1: its edge is not connected']);
   });
 
+  it('a second machine with the identity of an edge that is connected is told once, while it tries', async () => {
+    const refuse = (remote: string): void => server.say('link-refused', { edge: 'edge-1', remote, reason: 'duplicate-identity' });
+    server.clock.jumpWall(Date.now() - server.clock.wallMs() - 600_000);
+    refuse('192.0.2.8:1');
+    server.clock.jumpWall(600_000);
+    expect(bad(await findings({}))).toEqual([]);
+    for (const remote of ['192.0.2.8:2', '192.0.2.8:3']) refuse(remote);
+    expect(bad(await findings({}))).toEqual([expect.stringMatching(/^edge edge-1: two machines have its identity.* 192\.0\.2\.8:3 is refused/)]);
+  });
+
   it('driver hosts that end again and again are told, and why', async () => {
     server.clock.jumpWall(Date.now() - server.clock.wallMs());
     for (let time = 0; time < 3; time += 1) server.say('driver-host-ended', { reason: 'EACCES: permission denied\n    at openSync', exit: '1' });

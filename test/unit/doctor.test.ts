@@ -67,7 +67,7 @@ const edgeData: DataFacts = {
 const modules = { total: 2, running: 2, failing: 0 };
 const berlin: Location = locationOf(locationView('berlin', { modules }));
 const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, both: false, hostEnds: { count: 2, reason: 'exit code 1' }, unopened: [] };
-const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], refusals: [], hostEnds: { count: 0, reason: '' }, settingsKeys: ['0a0b0c0d'] };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], refusals: [], twins: [], hostEnds: { count: 0, reason: '' }, settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
 const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', replicated: false, trouble: null, problem: '', index: null, ...facts } });
@@ -207,6 +207,7 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
     /its edge is refused: it is not enrolled, or was revoked \(unknown-edge, from 192\.0\.2\.8\)/,
     /^`holdfast edge add berlin`, and start the edge with what it prints/,
   ],
+  ['two machines have one identity', checkFederation({ ...federation, twins: [{ location: 'berlin', remote: '192.0.2.8:5', reason: 'duplicate-identity' }] }), 'problem', /two machines have its identity.*192\.0\.2\.8:5 is refused/, /^stop that one/],
   ['an edge is refused for another reason', refusing('wrong-binding'), 'problem', /its edge is refused: wrong-binding \(from/, /holdfast events --kind link --location berlin/],
   [
     'the master refuses this edge',

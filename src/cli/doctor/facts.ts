@@ -142,6 +142,8 @@ export interface FederationFacts {
   edges: EdgeFacts[];
   /** Edges without a link whose name somebody has shown at the link port of this server a moment ago, in vain. */
   refusals: RefusalFacts[];
+  /** Machines that were refused a moment ago, because another one with their identity is connected. */
+  twins: RefusalFacts[];
   hostEnds: HostEndsFacts;
   /** Ids of the settings keys of the server; null: the caller may not list them. */
   settingsKeys: string[] | null;

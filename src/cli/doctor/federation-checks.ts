@@ -13,12 +13,12 @@ export function checkFederation(facts: FederationFacts): Finding[] {
   const server =
     waitingFor.length === 0 ? ok(
       'server',
-      `${origin} is a ${role} and takes requests`,
+      `${origin} is ${role === 'edge' ? 'an edge' : 'a master'} and takes requests`,
     ) : warning('server', `${origin} waits for ${waitingFor.join(', ')}`, 'ask again in a few seconds; longer than a minute: see its log');
   const old = checkAge('server', facts.ageSeconds);
   const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
   const locations = facts.locations.flatMap((location) => checkLocation(location, facts));
-  return [server, ...old, ...sealed, ...checkHosts('server', facts.hostEnds), ...locations, ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+  return [server, ...old, ...sealed, ...checkHosts('server', facts.hostEnds), ...locations, ...facts.twins.map(twinOf), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
 }
 
 function checkLocation(location: Location, { role, site, refusals }: FederationFacts): Finding[] {
@@ -107,6 +107,13 @@ function refusedBy({ id }: Location, { reason, remote }: RefusalFacts): Finding 
     `\`holdfast events --kind link --location ${id}\` shows each kind of refusal; docs/link.md explains the words`,
   );
 }
+
+const twinOf = ({ location, remote }: RefusalFacts): Finding =>
+  problem(
+    `edge ${location}`,
+    `two machines have its identity, such as copies of one disk: the one at ${remote} is refused while the other is connected`,
+    `stop that one; to make it the edge of another location, empty its data directory and start it with what \`holdfast edge add <id>\` prints`,
+  );
 
 function linkOf(location: Location, role: 'master' | 'edge', refusal: RefusalFacts | undefined): Finding[] {
   const { id, link, reason } = location;

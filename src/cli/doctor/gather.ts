@@ -23,8 +23,9 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     const nowMs = session.deps.clock.wallMs() + clockMs;
     const down = role === 'edge' ? [] : locations.filter(({ link, state }) => link.state === 'down' && state !== 'not-made');
     const refusals = (await Promise.all(down.slice(0, ASKED_AT_MOST).map(({ id }) => refusalOf(client, id, nowMs)))).flat();
+    const twins = role === 'edge' ? [] : await twinsOf(client, nowMs);
     const hostEnds = await hostEndsOf(client, nowMs);
-    return { ...facts, locations, site, ...documents, edges, refusals, hostEnds, settingsKeys: sealing?.keys ?? null };
+    return { ...facts, locations, site, ...documents, edges, refusals, twins, hostEnds, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
     // It ends by itself, and is the one thing that can be said of such a server.
     if (error instanceof HoldfastError && error.code === 'NOT_READY') {
@@ -40,7 +41,7 @@ const ITS_START = 'its start to end';
 const QUICK = { timeoutMs: 5_000 };
 const NO_ENDS: HostEndsFacts = { count: 0, reason: '' };
 const NOTHING_KNOWN = {
-  locations: [], site: null, sequence: null, ageSeconds: null, edges: [], refusals: [], hostEnds: NO_ENDS, settingsKeys: null,
+  locations: [], site: null, sequence: null, ageSeconds: null, edges: [], refusals: [], twins: [], hostEnds: NO_ENDS, settingsKeys: null,
 };
 
 /** 503 is an answer too. */
@@ -159,6 +160,14 @@ async function refusalOf(client: Client, location: string, nowMs: number): Promi
   const last = events.findLast(({ event, reason }) => event === 'link-up' || (event === 'link-refused' && reason !== 'rate-limited'));
   if (last === undefined || last.event === 'link-up' || !isRecent(last)) return [];
   return [{ location, remote: textOf(last['remote']), reason: textOf(last['reason']) }];
+}
+
+/** The newest of each location. */
+async function twinsOf(client: Client, nowMs: number): Promise<RefusalFacts[]> {
+  const { events } = await client.call(routes.eventList, { query: { kind: 'link', limit: NEWEST } }, QUICK);
+  const recent = events.filter(({ event, reason, time }) => event === 'link-refused' && reason === 'duplicate-identity' && time * 1_000 > nowMs - RECENT_MS);
+  const newest = new Map(recent.map(({ location, remote, reason }) => [textOf(location), { remote: textOf(remote), reason: textOf(reason) }]));
+  return [...newest].map(([location, refusal]) => ({ location, ...refusal }));
 }
 
 async function hostEndsOf(client: Client, nowMs: number): Promise<HostEndsFacts> {
