@@ -18,7 +18,8 @@ export function checkFederation(facts: FederationFacts): Finding[] {
   const old = checkAge('server', facts.ageSeconds);
   const sealed = facts.settingsKeys === null ? [] : checkSealed(facts.settingsKeys, facts.site?.sealed ?? []);
   const locations = facts.locations.flatMap((location) => checkLocation(location, facts));
-  return [server, ...old, ...sealed, ...checkHosts('server', facts.hostEnds), ...locations, ...facts.twins.map(twinOf), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+  const edges = [...facts.twins.map(twinOf), ...facts.edges.flatMap((edge) => checkEdge(edge, facts))];
+  return [server, ...old, ...sealed, ...checkHosts('server', facts.hostEnds), ...locations, ...edges];
 }
 
 function checkLocation(location: Location, { role, site, refusals }: FederationFacts): Finding[] {
