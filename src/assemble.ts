@@ -58,7 +58,8 @@ export async function assemble(config: Config, parts: ServerParts, { scope, sign
     siteFiles: createSiteFiles(store, siteOptions(config, parts), () => node.caughtUp()),
     staleMs: () => store.staleMs(),
     version: await packageVersion(),
-    origins: config.origins,
+    // Behind a proxy that ends TLS its own pages come from there.
+    origins: [...config.origins, ...(config.origin === null ? [] : [config.origin])],
     scheme: tls === null && certificate === null ? 'http' : 'https',
     backup: async (name) => {
       await mkdir(files.backups, { recursive: true, mode: 0o700 });

@@ -267,15 +267,16 @@ describe('the HTTP server', () => {
       return ended;
     };
     /** In chunks, `chunk` is the first; otherwise of that length. */
-    const post = (body: number | { chunk: string }): Promise<Socket> => new Promise((resolve) => {
+    const post = (body: number | { chunk: string }, path = 'documents/apply'): Promise<Socket> => new Promise((resolve) => {
       const size = typeof body === 'number' ? `content-length: ${body}` : 'transfer-encoding: chunked';
-      const begun = typeof body === 'number' ? '' : `${body.chunk.length.toString(16)}\r\n${body.chunk}\r\n`;
-      const head = `POST /api/engine/v2/documents/apply HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\ncontent-type: application/json\r\n${size}\r\n\r\n`;
-      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(head + begun, () => resolve(socket)));
+      const first = typeof body === 'number' ? '' : `${body.chunk.length.toString(16)}\r\n${body.chunk}\r\n`;
+      const head = `POST /api/engine/v2/${path} HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.admin}\r\ncontent-type: application/json\r\n${size}\r\n\r\n`;
+      const socket = connect(Number(new URL(server.http.origin).port), '127.0.0.1', () => socket.write(head + first, () => resolve(socket)));
     });
     const answerOf = (socket: Socket): Promise<string> => new Promise((resolve) => socket.once('data', (data: Buffer) => resolve(data.toString())));
     const many = Math.floor(limits.largeBodiesBytes / limits.bodyBytes);
-    const large = await Promise.all(Array.from({ length: many }, (_, n) => post(n % 2 === 0 ? limits.bodyBytes : { chunk: ' '.repeat(limits.smallRequestBytes + 1) })));
+    const begun = { chunk: ' '.repeat(limits.smallRequestBytes + 1) };
+    const large = await Promise.all(Array.from({ length: many }, (_, n) => (n % 2 === 0 ? post(limits.bodyBytes) : post(begun, 'edges/edge-1/pause'))));
     await until(() => admitted === many, 'all of them count');
     const refusal = await answerOf(await post(limits.smallRequestBytes + 1));
     expect(refusal).toMatch(/^HTTP\/1\.1 503 /);
@@ -288,7 +289,7 @@ describe('the HTTP server', () => {
     const inChunks = await post({ chunk: JSON.stringify({ text: 'small', dry_run: true }) });
     inChunks.write('0\r\n\r\n');
     expect(await answerOf(inChunks)).toMatch(/^HTTP\/1\.1 200 /);
-    const tooMuch = await post({ chunk: ' '.repeat(limits.smallRequestBytes + 1) });
+    const tooMuch = await post(begun);
     expect(await answerOf(tooMuch)).toMatch(/^HTTP\/1\.1 503 /);
     for (const socket of large) socket.destroy();
     const long = 'x'.repeat(limits.bodyBytes - 100);
