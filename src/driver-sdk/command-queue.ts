@@ -35,6 +35,12 @@ export interface SendOptions {
   delayMs?: number;
 }
 
+/** The beginning of one connection: what its handlers send then, such as a login, goes before everything else. */
+export interface Greeting {
+  /** They have not ended in time. */
+  readonly patience: Timer;
+}
+
 export type Reply<T> = (message: Buffer) => Verdict<T>;
 
 interface Command {
@@ -48,6 +54,7 @@ interface Command {
   delayMs: number;
   reply: Reply<unknown>;
   call: Call | null;
+  greeting: Greeting | null;
   /** Was handed to the socket at least once. */
   sent: boolean;
   resolve: (value: unknown) => void;
@@ -61,34 +68,64 @@ interface Command {
  */
 export type AfterTimeout = 'keep' | 'reconnect';
 
-export interface CommandQueueOptions {
-  module: string;
-  clock: Clock;
-  transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered' | 'reset'>;
+/** How a driver wants its device to be spoken to. */
+interface Manners {
+  /** Least pause between two commands. */
   delayMs: number;
   afterTimeout: AfterTimeout;
 }
 
+export interface CommandQueueOptions extends Manners {
+  module: string;
+  clock: Clock;
+  transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered' | 'reset'>;
+}
+
+/** Above whatever priority a driver may ask for. */
+const FIRST = 1e9;
+const rankOf = ({ greeting, priority }: Command): number => (greeting === null ? priority : FIRST + priority);
+
 /** The commands of one module: one in flight, higher priority first, then first come first served. */
 export class CommandQueue {
-  /** Least pause between two commands. */
-  delayMs: number;
-  afterTimeout: AfterTimeout;
   readonly #options: CommandQueueOptions;
+  #manners: Manners;
   /** In the order of sending; at most `commandQueue`. */
   readonly #queue: Command[] = [];
   #connected = false;
   #inFlight: { command: Command; timer: Timer } | null = null;
   #pause: Timer | null = null;
+  /** Only what belongs to it may leave; null: the line is for everybody. */
+  #greeting: Greeting | null = null;
   #closed: HoldfastError | null = null;
 
   constructor(options: CommandQueueOptions) {
     this.#options = options;
-    this.delayMs = options.delayMs;
-    this.afterTimeout = options.afterTimeout;
+    this.#manners = options;
   }
 
-  send<T>(data: Uint8Array, options: SendOptions, reply: Reply<T>, call: Call | null): Promise<T | null> {
+  /** Another driver, or other code of it. */
+  follow(manners: Manners): void {
+    this.#manners = manners;
+  }
+
+  get greeting(): Greeting | null {
+    return this.#greeting;
+  }
+
+  /** A connection begins: everything else waits until it is `greeted`. `late` is called when that takes more than `greetingMs`. */
+  greet(late: () => void): Greeting {
+    this.#greeting = { patience: this.#options.clock.after(limits.greetingMs, late) };
+    return this.#greeting;
+  }
+
+  greeted(greeting: Greeting): void {
+    if (this.#greeting !== greeting) return;
+    this.#endGreeting();
+    this.#pump();
+  }
+
+  /** `greeting`: the one that it belongs to, if that is not over. */
+  send<T>(data: Uint8Array, options: SendOptions, reply: Reply<T>, call: Call | null, greeting: Greeting | null = null): Promise<T | null> {
     const { module } = this.#options;
     return new Promise<T | null>((resolve, reject) => {
       const command: Command = {
@@ -99,9 +136,10 @@ export class CommandQueue {
         retriesLeft: options.retries ?? 3,
         isRepeated: false,
         wait: options.wait ?? true,
-        delayMs: Math.max(this.delayMs, options.delayMs ?? 0),
+        delayMs: Math.max(this.#manners.delayMs, options.delayMs ?? 0),
         reply,
         call,
+        greeting: this.#belongs(options.name, greeting) ? this.#greeting : null,
         sent: false,
         // `settle` passes what this very `reply` returned, or null.
         resolve: resolve as (value: unknown) => void,
@@ -159,6 +197,7 @@ export class CommandQueue {
 
   disconnected(): void {
     this.#connected = false;
+    this.#endGreeting();
     this.interrupted();
     for (const command of this.#queue.filter(({ name }) => name === null)) this.#drop(command, this.#lost(command));
   }
@@ -177,6 +216,7 @@ export class CommandQueue {
     const { module } = this.#options;
     const notSent = new HoldfastError('GATE_CLOSED', { module, reason });
     this.#closed = notSent;
+    this.#endGreeting();
     this.#pause?.cancel();
     const lost = this.#takeInFlight();
     lost?.reject(new HoldfastError('CANCELLED', { fate: 'unknown' }));
@@ -193,7 +233,7 @@ export class CommandQueue {
   #sendNext(): void {
     const { clock, transport, module } = this.#options;
     while (this.#inFlight === null && this.#pause === null && this.#closed === null && transport.ready) {
-      const command = this.#queue.shift();
+      const command = this.#takeNext();
       if (command === undefined) return;
       const { call } = command;
       if (call !== null && call.error === null && clock.monotonicMs() >= call.deadlineMs) {
@@ -219,6 +259,25 @@ export class CommandQueue {
     }
   }
 
+  #takeNext(): Command | undefined {
+    if (this.#greeting === null) return this.#queue.shift();
+    const at = this.#queue.findIndex(({ greeting }) => greeting === this.#greeting);
+    return at === -1 ? undefined : this.#queue.splice(at, 1)[0];
+  }
+
+  /** Also what takes the place of a command of the greeting: a handler waits for it. */
+  #belongs(name: string | undefined, greeting: Greeting | null): boolean {
+    if (this.#greeting === null) return false;
+    if (greeting === this.#greeting) return true;
+    const older = name === undefined ? undefined : [this.#inFlight?.command, ...this.#queue].find((command) => command?.name === name);
+    return older?.greeting === this.#greeting;
+  }
+
+  #endGreeting(): void {
+    this.#greeting?.patience.cancel();
+    this.#greeting = null;
+  }
+
   #resume(): void {
     this.#pause = null;
     this.#pump();
@@ -227,7 +286,7 @@ export class CommandQueue {
   #late(): void {
     const command = this.#inFlight?.command;
     this.#options.transport.unanswered(command?.isRepeated !== true);
-    if (this.afterTimeout === 'reconnect') this.#giveUpLine();
+    if (this.#manners.afterTimeout === 'reconnect') this.#giveUpLine();
     else this.#retry(null);
   }
 
@@ -260,13 +319,14 @@ export class CommandQueue {
       command.reject(this.#replaced(command.name));
       return;
     }
-    const at = this.#queue.findIndex(({ priority }) => priority <= command.priority);
+    const at = this.#queue.findIndex((other) => rankOf(other) <= rankOf(command));
     this.#queue.splice(at === -1 ? this.#queue.length : at, 0, command);
   }
 
   #insert(command: Command): void {
     let at = this.#queue.length;
-    while (at > 0 && (this.#queue[at - 1]?.priority ?? 0) < command.priority) at -= 1;
+    const isLower = (other: Command | undefined): boolean => other !== undefined && rankOf(other) < rankOf(command);
+    while (isLower(this.#queue[at - 1])) at -= 1;
     this.#queue.splice(at, 0, command);
   }
 
@@ -277,7 +337,7 @@ export class CommandQueue {
     const older = this.#queue[at];
     if (older === undefined) return false;
     older.reject(this.#replaced(command.name));
-    if (older.priority === command.priority) {
+    if (rankOf(older) === rankOf(command)) {
       this.#queue[at] = command;
     } else {
       this.#queue.splice(at, 1);

@@ -7,12 +7,11 @@ import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
-import { CommandQueue } from './command-queue.ts';
+import { CommandQueue, type Greeting } from './command-queue.ts';
 import type { Driver, Method } from './driver.ts';
 import { type AnySend, DriverRun } from './driver-run.ts';
 import type { HttpRequest, HttpResponse, HttpService } from './http.ts';
 import { describeMethods } from './functions.ts';
-import { GreetedLine, type Greeting } from './greeting.ts';
 import { toJson } from './json.ts';
 import { StatusMemory } from './status.ts';
 import type { SystemPort } from './system.ts';
@@ -58,8 +57,6 @@ export class Module {
   readonly #stopping = new AbortController();
   readonly #status: StatusMemory;
   readonly #queue: CommandQueue | null;
-  /** Between the queue and its transport. */
-  readonly #line: GreetedLine | null;
   readonly #calls = new NumberedTable<Call>();
   /** What its driver does by itself: one for all of it. */
   readonly #own: Running = { module: this, call: null, greeting: null };
@@ -80,8 +77,7 @@ export class Module {
     this.#status = new StatusMemory((key, value) => host.publish(key, value));
     const { clock, transport } = host;
     const { delayMs, afterTimeout } = driver;
-    this.#line = transport === null ? null : new GreetedLine(transport, clock);
-    this.#queue = this.#line === null ? null : new CommandQueue({ module: spec.id, clock, transport: this.#line, delayMs, afterTimeout });
+    this.#queue = transport === null ? null : new CommandQueue({ module: spec.id, clock, transport, delayMs, afterTimeout });
     this.#run = this.#runOf(driver, spec, handover);
   }
 
@@ -205,7 +201,7 @@ export class Module {
     this.#forgetFault();
     this.#run = next;
     this.#spec = spec;
-    if (this.#queue !== null) Object.assign(this.#queue, { delayMs: driver.delayMs, afterTimeout: driver.afterTimeout });
+    this.#queue?.follow(driver);
     this.#passConnection(before, next);
   }
 
@@ -294,7 +290,6 @@ export class Module {
     }
     this.#stopping.abort(this.#stopped());
     this.#fault?.timer.cancel();
-    this.#line?.end();
     this.#queue?.close('the module stops');
     await this.#connection?.close();
     return state;
@@ -331,16 +326,12 @@ export class Module {
   }
 
   #send(data: string | Uint8Array, options: AnySend): Promise<unknown> {
-    const line = this.#line;
-    if (this.#queue === null || line === null) return Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: this.#spec.id }));
+    if (this.#queue === null) return Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: this.#spec.id }));
     const call = callInProgress();
     const reply = options.reply ?? ((message: Buffer) => ({ value: message }));
-    const bytes = Buffer.from(data);
-    const first = line.first<unknown>(bytes, options, reply, running.getStore()?.greeting ?? null);
-    const sent = this.#queue.send(bytes, first.options, first.reply, call?.over ? null : call);
-    const settled = (): void => line.settled(bytes);
-    // Also: a driver may send without waiting, and a failure is no reason for an unhandled rejection.
-    sent.then(settled, settled);
+    const sent = this.#queue.send<unknown>(Buffer.from(data), options, reply, call?.over ? null : call, running.getStore()?.greeting);
+    // A driver may send without waiting: a failure is no reason for an unhandled rejection.
+    sent.catch(() => undefined);
     return sent;
   }
 
@@ -368,32 +359,27 @@ export class Module {
     this.#connected = true;
     this.#run.forgetRest();
     this.#status.keep('connected', true);
-    const greeting = this.#line?.begin(() => {
+    const greeting = this.#queue?.greet(() => {
       this.#host.log('warn', `connected: ${NEVER_GREETED}`);
-      this.#greeted(greeting);
+      greeted();
     });
+    const greeted = (): void => {
+      if (greeting !== undefined) this.#queue?.greeted(greeting);
+    };
     this.#queue?.connected();
     const handlers = this.#run.connected();
-    if (handlers === null) this.#greeted(greeting);
-    else void handlers.then(() => this.#greeted(greeting));
-  }
-
-  /** Its handlers have ended: now everybody may send. */
-  #greeted(greeting: Greeting | undefined): void {
-    if (greeting === undefined || this.#line?.current !== greeting) return;
-    this.#line.end();
-    this.#queue?.drained();
+    if (handlers === null) greeted();
+    else void handlers.then(greeted);
   }
 
   /** What came while the connection begins belongs to that, too. */
   #greet<T>(code: () => T): T {
-    const greeting = this.#line?.current ?? null;
+    const greeting = this.#queue?.greeting ?? null;
     return greeting === null ? code() : running.run({ module: this, call: null, greeting }, code);
   }
 
   #onDisconnected(reason: string): void {
     this.#connected = false;
-    this.#line?.end();
     this.#status.keep('connected', false);
     this.#queue?.disconnected();
     this.#run.disconnected(reason);

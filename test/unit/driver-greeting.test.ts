@@ -91,6 +91,42 @@ describe('what the `connected` handlers send goes first', () => {
     device.expectSent('waited');
   });
 
+  it('also what they do not wait for', async () => {
+    const { device } = await waiting((ctx) =>
+      ctx.on('connected', () => {
+        for (const step of ['user', 'password']) void ctx.send(step);
+      }),
+    );
+    await device.connect();
+    device.expectSent('user');
+    await device.reply('go on\n');
+    device.expectSent('password');
+    await device.reply('welcome\n');
+    device.expectSent('waited');
+  });
+
+  it('not what a handler of the connection before does late, nor does its end end anything', async () => {
+    const ends: (() => void)[] = [];
+    const { device } = await waiting((ctx) =>
+      ctx.on('connected', async () => {
+        const isFirst = ends.length === 0;
+        await new Promise<void>((resolve) => ends.push(resolve));
+        if (isFirst) void ctx.send('late');
+      }),
+    );
+    await device.connect();
+    await device.disconnect();
+    await device.connect();
+    ends[0]?.();
+    await device.advance(0);
+    device.expectNothingSent();
+    ends[1]?.();
+    await device.advance(0);
+    device.expectSent('waited');
+    await device.reply('ok\n');
+    device.expectSent('late');
+  });
+
   it('at each connection anew, and nothing of the one before is in the way', async () => {
     const { device } = await waiting(login);
     await device.connect();
@@ -136,6 +172,9 @@ describe('what waits goes on', () => {
     await device.disconnect();
     await device.connect();
     await device.disconnect();
+    await device.advance(limits.greetingMs);
+    await device.connect();
+    await device.stop();
     await device.advance(limits.greetingMs);
     expect(device.log).toHaveLength(1);
   });
