@@ -65,7 +65,7 @@ export class MemberList {
   }
 }
 
-export function originIn(text: string): string {
+function originIn(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url !== null && (url.protocol === 'https:' || url.protocol === 'http:')) return url.origin;
   throw new HoldfastError('INPUT_INVALID', { field: 'origins', problem: `${text.slice(0, 200)} is no origin such as https://edge.example.org:8443` });

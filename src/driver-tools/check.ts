@@ -15,7 +15,7 @@ import { compile } from './compile.ts';
 import { driverFileAt, placeIn, type DriverFile } from './driver-files.ts';
 
 /** The file as somebody named it. Throws NOT_FOUND. */
-export function requireDriverFile(path: string): DriverFile {
+function requireDriverFile(path: string): DriverFile {
   const file = driverFileAt(path);
   if (file === null) throw new HoldfastError('NOT_FOUND', { kind: 'driver', id: `${path}: name a file such as lamp.ts, or a folder with driver.ts in it` });
   return file;

@@ -4,7 +4,7 @@ import type { BuildFailure, Loader, Message, Plugin } from 'esbuild';
 import { HoldfastError } from '../shared/model/errors.ts';
 
 /** The driver SDK of this very program: a driver and its runtime must agree on it. */
-export const sdkUrl = new URL('../driver-sdk/index.js', import.meta.url).href;
+const sdkUrl = new URL('../driver-sdk/index.js', import.meta.url).href;
 
 const useOwnSdk: Plugin = {
   name: 'driver-sdk',

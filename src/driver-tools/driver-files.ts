@@ -56,7 +56,7 @@ const CODE_PLACE = join(tmpdir(), 'holdfast-driver-');
  * Compiles and runs the file. Calls `entering` right before its code runs. `place`: how the folder begins in which the code lies
  * meanwhile. Throws DRIVER_INVALID with file, line and reason.
  */
-export async function loadDriver(file: DriverFile, entering: () => void = () => undefined, place = CODE_PLACE): Promise<Driver> {
+async function loadDriver(file: DriverFile, entering: () => void = () => undefined, place = CODE_PLACE): Promise<Driver> {
   return runDriver({ ...file, code: await compile(file.entry) }, entering, place);
 }
 

@@ -20,7 +20,7 @@ export interface DeviceSocket {
 }
 
 /** A switchgear, a projector: takes writes over its connections, of which it may have only one. */
-export class Device {
+class Device {
   readonly location: string;
   readonly module: string;
   readonly single: boolean;

@@ -269,7 +269,7 @@ const modulesKept: Checker = {
 };
 
 /** Invariants 1 to 5, 7 and 8 as far as one instant or one step shows them; 6 and 9 need a history or a future. */
-export const checkers: readonly Checker[] = [
+const checkers: readonly Checker[] = [
   epochsNeverFall,
   oneHolderPerEpoch,
   noStaleWriter,

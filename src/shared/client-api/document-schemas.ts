@@ -13,7 +13,7 @@ import { listQuery } from './schemas.ts';
 type BodySchema = z.ZodType<Record<string, unknown>, Record<string, unknown>>;
 
 /** Opaque; changes with each write. 0, a number in some published clients, and absence mean: whatever is there. */
-export const versionSchema = z.union([z.string().max(100), z.literal(0)]);
+const versionSchema = z.union([z.string().max(100), z.literal(0)]);
 export const versionQuery = z.object({ version: versionSchema.optional() });
 
 const noneOrId = z.union([idSchema, z.literal(''), z.null()]);

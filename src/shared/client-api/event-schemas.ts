@@ -31,7 +31,7 @@ export const eventListQuery = eventsQuery.extend({
 });
 
 /** With the facts that the table of events in docs/operations.md names. */
-export const eventSchema = z
+const eventSchema = z
   .object({
     id: z.string(),
     kind: z.string(),
@@ -45,7 +45,7 @@ export const eventSchema = z
 export type EventView = z.output<typeof eventSchema>;
 
 /** `missing`: events of all kinds that are not kept any more; null: the place that was asked for is not in this log. */
-export const gapSchema = z.object({ kind: z.literal('gap'), missing: z.number().nullable() });
+const gapSchema = z.object({ kind: z.literal('gap'), missing: z.number().nullable() });
 export const streamedEventSchema = z.union([gapSchema, eventSchema]);
 
 export const eventPageSchema = z.object({

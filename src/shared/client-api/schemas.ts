@@ -27,7 +27,7 @@ export const byId = z.strictObject({ id: idSchema });
 const moduleName = z.string().regex(/^[A-Za-z][A-Za-z0-9]{0,59}$/, 'must be the name of a module, such as Display');
 
 /** `Display_1`; without an index the first one is meant. */
-export const moduleRefSchema = z
+const moduleRefSchema = z
   .string()
   .regex(/^[A-Za-z][A-Za-z0-9]{0,59}(_[1-9]\d{0,3})?$/, 'must be a module name with its index, such as Display_1')
   .transform((text): ModuleRef => {
@@ -191,7 +191,6 @@ export const settingsKeysSchema = z.object({
   /** Per document and key; `known`: this server has the key. */
   sealed: z.array(sealedValues.extend({ key: z.string(), known: z.boolean() })),
 });
-export type SettingsKeyUse = z.output<typeof settingsKeysSchema>;
 
 export const rekeyBody = z.strictObject({ dry_run: z.boolean().default(false) }).prefault({});
 export const rekeySchema = z.object({

@@ -27,14 +27,14 @@ function withoutEmptyMaps(functions: unknown): unknown {
 }
 
 /** Without what lets somebody in: the secret of the webhook, and all of the addresses of others but their hosts. */
-export const triggerView = triggerSchema
+const triggerView = triggerSchema
   .omit({ type: true, webhook_secret: true, actions: true })
   .extend({ actions: z.object({ functions: functions.unwrap(), webhooks: z.array(z.object({ host: z.string() })) }), version: z.string() })
   .strip();
 export type TriggerDocumentView = z.output<typeof triggerView>;
 
 /** A trigger in one system. */
-export const triggerInstanceView = z.object({
+const triggerInstanceView = z.object({
   id: z.string(),
   trigger_id: z.string(),
   control_system_id: z.string(),

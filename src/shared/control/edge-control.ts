@@ -1,7 +1,7 @@
 import type { Terms } from '../model/control.ts';
 import { EPOCH_ZERO } from './epoch.ts';
 import type { EdgeState, FromEdge, FromMaster } from './messages.ts';
-import type { Durable, Effects, ShellEvent, Step } from './step.ts';
+import type { Durable, ShellEvent, Step } from './step.ts';
 
 /** What an edge knows of the control of its location. */
 
@@ -55,7 +55,6 @@ export type EdgeEvent =
   | { type: 'override'; nowMs: number }
   | ShellEvent;
 
-export type EdgeEffects = Effects<FromEdge, EdgeTimer>;
 export type EdgeStep = Step<EdgeControl, FromEdge, EdgeTimer>;
 
 /** A starting edge: its sockets are closed, so it holds nothing, whatever it held before. */

@@ -4,7 +4,7 @@ import { EPOCH_ZERO } from './epoch.ts';
 import { type HoldDown, isHeldDown, noHoldDown } from './hold-down.ts';
 import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
 import type { EdgeState, FromEdge, FromMaster, MasterState } from './messages.ts';
-import type { Durable, Effects, ShellEvent, Step } from './step.ts';
+import type { Durable, ShellEvent, Step } from './step.ts';
 import { isExclusive } from './step.ts';
 
 /** What a master knows of one location, and the questions that its rules ask of that. */
@@ -62,7 +62,6 @@ export type MasterEvent =
   | { type: 'order'; nowMs: number; order: MasterOrder }
   | ShellEvent;
 
-export type MasterEffects = Effects<FromMaster, MasterTimer>;
 export type MasterStep = Step<MasterControl, FromMaster, MasterTimer>;
 
 /** Why nobody holds a location whose edge was never heard of. */

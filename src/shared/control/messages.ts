@@ -22,7 +22,7 @@ const reason = z.string().max(100);
  * What the new holder starts from: last values, hand-over states of the drivers, what triggers have done. Opaque to the
  * negotiation, and of bounded depth: `z.json()` would overflow the stack.
  */
-export const snapshotSchema = z.strictObject({
+const snapshotSchema = z.strictObject({
   status: z.array(z.strictObject({ module: z.string(), key: z.string(), value: jsonValueSchema })),
   handover: z.record(z.string(), jsonValueSchema),
   /** Absent: of a server that has no triggers. */
@@ -35,7 +35,7 @@ export interface ControlSnapshot {
 }
 
 /** A time in which the edge held control, as ages at the moment of sending: no clock of another machine is compared. */
-export const heldSchema = z.strictObject({ epoch: epochSchema, fromAgoMs: z.number().min(0), untilAgoMs: z.number().min(0) });
+const heldSchema = z.strictObject({ epoch: epochSchema, fromAgoMs: z.number().min(0), untilAgoMs: z.number().min(0) });
 export type HeldInterval = z.output<typeof heldSchema>;
 
 export const controlMessageSchemas = {

@@ -4,7 +4,7 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 
 /** A request of the peer that runs here. */
-export class IncomingRequest {
+class IncomingRequest {
   /** Monotonic. */
   readonly deadlineMs: number;
   readonly epoch: Epoch | null;

@@ -9,7 +9,7 @@ import { describeAddress, type StoreAddress, storeAddressSchema } from './store-
 export const roles = ['master', 'edge'] as const;
 export type Role = (typeof roles)[number];
 export const replications = ['feed', 'xdcr'] as const;
-export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 export interface Address {
@@ -78,7 +78,7 @@ export interface Machine {
   hostname: string;
 }
 
-export const MAX_DRIVER_HOSTS = 64;
+const MAX_DRIVER_HOSTS = 64;
 
 interface ConfigRow {
   roles: readonly Role[];

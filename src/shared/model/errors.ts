@@ -369,7 +369,7 @@ function fill(template: string, facts: Record<string, Json>): string {
   });
 }
 
-export function isErrorCode(code: string): code is ErrorCode {
+function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code);
 }
 

@@ -7,7 +7,3 @@ export const idSchema = z
 
 /** The location of modules that no edge document lists: they belong to the master. */
 export const MASTER_LOCATION = 'master';
-
-export type LocationId = string;
-export type ModuleId = string;
-export type SystemId = string;

@@ -231,5 +231,3 @@ export const limits = {
   shutdownStepMs: 5_000,
   shutdownMs: 25_000,
 } as const;
-
-export type LimitName = keyof typeof limits;

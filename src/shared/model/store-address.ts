@@ -9,7 +9,7 @@ export const scopesOf = (scope: string): readonly { scope: string; collections: 
   { scope: privateScope(scope), collections: ['log'] },
 ];
 
-export const durabilities = ['persist', 'majority', 'none'] as const;
+const durabilities = ['persist', 'majority', 'none'] as const;
 
 /** Where the shared documents are. No secret is in it. */
 export interface StoreAddress {

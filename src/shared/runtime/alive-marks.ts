@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 /** How exactly the end of a crashed holder is known that nobody heard: the time that both held is computed from it. */
 export const ALIVE_MS = 1_000;
 /** And of one with a link, beside which nobody else holds: that is for people, and each mark is a sync of the disk. */
-export const ALIVE_LINKED_MS = 10_000;
+const ALIVE_LINKED_MS = 10_000;
 
 export interface AliveMarksOptions {
   clock: Clock;

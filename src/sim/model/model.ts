@@ -25,7 +25,7 @@ export interface ModelReport {
 }
 
 /** Small whole numbers that keep the order and the arithmetic of the real ones; without drift, so that the lease bound is tight. */
-export const modelTimings: ControlTimings = {
+const modelTimings: ControlTimings = {
   ...defaultTimings,
   disconnectMs: 1,
   grantWaitMs: 3,

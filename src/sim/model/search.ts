@@ -254,7 +254,7 @@ function successors(world: World, config: ModelConfig): string {
 }
 
 /** One line a step: what happened, and what both machines are then. `…` is whatever a fair world does next. */
-export function replay(config: ModelConfig, labels: readonly string[]): string[] {
+function replay(config: ModelConfig, labels: readonly string[]): string[] {
   const lines: string[] = [];
   let world = initialWorld(config);
   for (const label of labels) {
@@ -305,7 +305,7 @@ function facts<State, Event, Timer extends string>(process: Process<State, Event
   };
 }
 
-export function instantOf(world: World): Instant {
+function instantOf(world: World): Instant {
   const { edge, master, links } = world;
   const [link] = links;
   const free = isFree(edge) && isFree(master);

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { restoreStore, verifyStore } from '../../../src/shared/adapters/store-embedded/restore.ts';
-import { backupStore, openEmbeddedStore, type EmbeddedStore } from '../../../src/shared/adapters/store-embedded/embedded-store.ts';
+import { openEmbeddedStore, type EmbeddedStore } from '../../../src/shared/adapters/store-embedded/embedded-store.ts';
 import { Database } from '../../../src/shared/adapters/sqlite/sqlite.ts';
 import type { Change } from '../../../src/shared/ports/document-store.ts';
 import { moduleDocument } from '../../support/sample-documents.ts';
@@ -21,7 +21,7 @@ async function storeWithBackup(): Promise<{ path: string; backup: string; store:
   const [path, backup] = [join(base, 'store.db'), join(base, 'backup.db')];
   const store = await open(path);
   for (let i = 1; i <= 50; i += 1) await store.apply([put(i)]);
-  await backupStore(store, backup);
+  await store.backup(backup);
   return { path, backup, store };
 }
 
@@ -32,7 +32,7 @@ describe('embedded store: backup', () => {
     const writes = Array.from({ length: 300 }, (_, i) => store.apply([put(2 * i), put(2 * i + 1)]));
     const backups = [0, 1, 2].map(async (i) => {
       await writes[i * 100];
-      await backupStore(store, join(base, `backup-${i}.db`));
+      await store.backup(join(base, `backup-${i}.db`));
     });
     await Promise.all([...writes, ...backups]);
     await store.close();
@@ -46,7 +46,7 @@ describe('embedded store: backup', () => {
   it('never overwrites a file, and only its owner can read it', async () => {
     const { backup, store } = await storeWithBackup();
     const before = readFileSync(backup);
-    await expect(backupStore(store, backup)).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'file' } });
+    await expect(store.backup(backup)).rejects.toMatchObject({ code: 'INPUT_INVALID', facts: { field: 'file' } });
     expect(readFileSync(backup).equals(before)).toBe(true);
     expect(statSync(backup).mode & 0o777).toBe(0o600);
     await store.close();

@@ -130,7 +130,7 @@ const codesByText: Record<string, number | undefined> = {
 };
 
 /** What SQLite threw, as an operating error; anything else is a bug and comes back as it is. */
-export function sqliteFailure(path: string, error: unknown): unknown {
+function sqliteFailure(path: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('code' in error) || error.code !== 'ERR_SQLITE_ERROR') return error;
   const code = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
   const options = { cause: error };

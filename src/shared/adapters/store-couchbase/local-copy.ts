@@ -5,7 +5,7 @@ import type { Log } from '../../ports/log.ts';
 import { type Commit, type DocumentTable, rowOf, type TableRow, type TableState } from '../../runtime/document-table.ts';
 
 /** The documents of a store, page by page. */
-export async function allDocuments(store: DocumentStore): Promise<AnyDocument[]> {
+async function allDocuments(store: DocumentStore): Promise<AnyDocument[]> {
   const PAGE = 1_000;
   const documents: AnyDocument[] = [];
   for (const kind of documentKinds) {

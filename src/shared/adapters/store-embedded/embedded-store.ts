@@ -47,9 +47,6 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   return new SqliteStore(path, opened, thread, log);
 }
 
-/** Copies an open store into a new file that `restoreStore` takes. */
-export const backupStore = (store: EmbeddedStore, toFile: string): Promise<void> => store.backup(toFile);
-
 /** Documents parsed, or prepared for the thread, before others get their turn of the event loop. */
 const SLICE = 500;
 
