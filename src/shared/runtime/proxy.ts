@@ -9,14 +9,14 @@ import type { Target } from './directory.ts';
 import { bodyFor, execAnswer, expireAnswer, functionsAnswer, modulesAnswer, readAnswer, reloadAnswer, triggerAnswer } from './peer-bodies.ts';
 
 /** What the other node may be asked to do with a module. */
-export type Errand = 'exec' | 'functions' | 'reload' | 'trigger' | 'modules' | 'expire';
+type ForwardedKind = 'exec' | 'functions' | 'reload' | 'trigger' | 'modules' | 'expire';
 
 /** Where a command for a location goes right now, as its node sees it. */
 export type Route =
   /** This node drives the devices. */
   | { via: 'here'; epoch: Epoch }
   /** The node at the other end of a link does, or knows who does. */
-  | { via: 'peer'; peer: string; request(kind: Errand, body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json> }
+  | { via: 'peer'; peer: string; request(kind: ForwardedKind, body: Json, options: { signal: CancelSignal; timeoutMs: number }): Promise<Json> }
   /** Control is changing hands: worth waiting for. */
   | { via: 'wait' }
   | { via: 'nobody'; reason: string };
@@ -39,44 +39,6 @@ export interface TriggerCall {
   call: string;
 }
 
-export interface ProxyCall {
-  location: string;
-  module: string;
-  method: string;
-  args: Json[];
-  user: string;
-  /** Id of the user's credential, for the audits of the nodes that it passes. */
-  who?: string | undefined;
-  /** Id of the node that let the user in. */
-  entry: string;
-  requestId: string;
-  /** Monotonic milliseconds. */
-  deadlineMs: number;
-  /** Where it is now: a node, or `waits`. */
-  at: string;
-}
-
-export interface ProxyAnswer {
-  value: Json;
-  servedBy: string;
-}
-
-export interface ReloadCall extends ReloadOrder {
-  user: string;
-  /** Id of the user's credential, for the audits of the nodes that it passes. */
-  who?: string | undefined;
-  /** Id of the node that let the user in. */
-  entry: string;
-  requestId: string;
-  /** Monotonic milliseconds. */
-  deadlineMs: number;
-}
-
-export interface ReloadedBy {
-  modules: ReloadedModule[];
-  servedBy: string;
-}
-
 /** Who asks, and until when. */
 interface Asked {
   user: string;
@@ -87,6 +49,27 @@ interface Asked {
   requestId: string;
   /** Monotonic milliseconds. */
   deadlineMs: number;
+}
+
+export interface ProxyCall extends Asked {
+  location: string;
+  module: string;
+  method: string;
+  args: Json[];
+  /** Where it is now: a node, or `waits`. */
+  at: string;
+}
+
+export interface ProxyAnswer {
+  value: Json;
+  servedBy: string;
+}
+
+export interface ReloadCall extends ReloadOrder, Asked {}
+
+export interface ReloadedBy {
+  modules: ReloadedModule[];
+  servedBy: string;
 }
 
 export interface ModulesCall extends Omit<ModulesOrder, 'by'>, Asked {}
@@ -102,11 +85,12 @@ export interface ExpireCall extends Asked {
   system: string;
 }
 
-interface Bringing<T> {
+/** One call, and how it is done at either node. */
+interface Routed<T> {
   location: string;
   deadlineMs: number;
   here(epoch: Epoch): Promise<T>;
-  peer(way: Extract<Route, { via: 'peer' }>, timeoutMs: number): Promise<T>;
+  peer(peer: Extract<Route, { via: 'peer' }>, timeoutMs: number): Promise<T>;
   /** Where it is now. */
   isAt(place: string): void;
 }
@@ -127,129 +111,129 @@ export class Proxy {
   exec(call: ProxyCall, signal: CancelSignal, forward = true): Promise<ProxyAnswer> {
     const { nodeId, deviceLink } = this.#options;
     const { location, module, method, args, user, who, entry, requestId, deadlineMs } = call;
-    const errand: Bringing<ProxyAnswer> = {
+    const routed: Routed<ProxyAnswer> = {
       location,
       deadlineMs,
       here: async (epoch) => {
         const value = await deviceLink.exec({ location, module, method, args, user, requestId, deadlineMs, epoch }, signal);
         return { value, servedBy: nodeId };
       },
-      peer: async (way, timeoutMs) => {
-        const answer = await way.request('exec', bodyFor(who, { location, module, method, args, user, entry, requestId }), { signal, timeoutMs });
+      peer: async (peer, timeoutMs) => {
+        const answer = await peer.request('exec', bodyFor(who, { location, module, method, args, user, entry, requestId }), { signal, timeoutMs });
         return readAnswer(execAnswer, answer, 'exec');
       },
       isAt: (place) => (call.at = place),
     };
-    return this.#bring(errand, signal, forward);
+    return this.#carryOut(routed, signal, forward);
   }
 
   /** The public methods of a module, as whoever drives it says. */
   functions({ location, module }: Target, { signal, deadlineMs }: { signal: CancelSignal; deadlineMs: number }, forward = true) {
-    const errand: Bringing<Record<string, ModuleFunction>> = {
+    const routed: Routed<Record<string, ModuleFunction>> = {
       location,
       deadlineMs,
       here: () => this.#options.deviceLink.functions(location, module),
-      peer: async (way, timeoutMs) => {
-        const answer = await way.request('functions', { location, module }, { signal, timeoutMs });
+      peer: async (peer, timeoutMs) => {
+        const answer = await peer.request('functions', { location, module }, { signal, timeoutMs });
         return readAnswer(functionsAnswer, answer, 'functions');
       },
       isAt: () => undefined,
     };
-    return this.#bring(errand, signal, forward);
+    return this.#carryOut(routed, signal, forward);
   }
 
   /** Loads the code of a driver anew where its modules are driven. */
   reload(call: ReloadCall, signal: CancelSignal, forward = true): Promise<ReloadedBy> {
     const { location, driver, module, live = null, user, who, entry, requestId, deadlineMs } = call;
     const { nodeId, deviceLink } = this.#options;
-    const errand: Bringing<ReloadedBy> = {
+    const routed: Routed<ReloadedBy> = {
       location,
       deadlineMs,
       here: async () => ({ modules: await deviceLink.reload({ location, driver, module, live }, signal), servedBy: nodeId }),
-      peer: async (way, timeoutMs) => {
+      peer: async (peer, timeoutMs) => {
         const trial = live === null ? null : { edit: live.edit === null ? null : { ...live.edit }, modules: [...live.modules], by: live.by };
         const body = bodyFor(who, { location, driver, module, live: trial, user, entry, requestId });
-        const answer = await way.request('reload', body, { signal, timeoutMs });
+        const answer = await peer.request('reload', body, { signal, timeoutMs });
         return readAnswer(reloadAnswer, answer, 'reload');
       },
       isAt: () => undefined,
     };
-    return this.#bring(errand, signal, forward);
+    return this.#carryOut(routed, signal, forward);
   }
 
   /** What an operator wants of modules beside the documents, where they are driven. */
   modules({ location, action, modules, user, who, entry, requestId, deadlineMs }: ModulesCall, signal: CancelSignal, forward = true): Promise<ModulesBy> {
     const { nodeId, deviceLink } = this.#options;
-    const errand: Bringing<ModulesBy> = {
+    const routed: Routed<ModulesBy> = {
       location,
       deadlineMs,
       here: async () => ({ modules: await deviceLink.manage({ location, action, modules, by: user }, signal), servedBy: nodeId }),
-      peer: async (way, timeoutMs) => {
+      peer: async (peer, timeoutMs) => {
         const body = bodyFor(who, { location, action, modules: [...modules], user, entry, requestId });
-        const answer = await way.request('modules', body, { signal, timeoutMs });
+        const answer = await peer.request('modules', body, { signal, timeoutMs });
         return readAnswer(modulesAnswer, answer, 'modules');
       },
       isAt: () => undefined,
     };
-    return this.#bring(errand, signal, forward);
+    return this.#carryOut(routed, signal, forward);
   }
 
   /** Ids of the nodes that it was done at, besides this one. */
   expire({ location, system, user, who, entry, requestId, deadlineMs }: ExpireCall, signal: CancelSignal): Promise<string[]> {
-    const errand: Bringing<string[]> = {
+    const routed: Routed<string[]> = {
       location,
       deadlineMs,
       here: async () => [],
-      peer: async (way, timeoutMs) =>
-        readAnswer(expireAnswer, await way.request('expire', bodyFor(who, { location, system, user, entry, requestId }), { signal, timeoutMs }), 'expire'),
+      peer: async (peer, timeoutMs) =>
+        readAnswer(expireAnswer, await peer.request('expire', bodyFor(who, { location, system, user, entry, requestId }), { signal, timeoutMs }), 'expire'),
       isAt: () => undefined,
     };
-    return this.#bring(errand, signal, true);
+    return this.#carryOut(routed, signal, true);
   }
 
   /** Tells whoever drives that a webhook was called; it answers before it acts. */
   trigger(call: TriggerCall, { signal, deadlineMs }: { signal: CancelSignal; deadlineMs: number }, forward = true): Promise<string> {
-    const errand: Bringing<string> = {
+    const routed: Routed<string> = {
       location: call.location,
       deadlineMs,
       here: async () => this.#options.callTrigger(call),
-      peer: async (way, timeoutMs) => readAnswer(triggerAnswer, await way.request('trigger', { ...call }, { signal, timeoutMs }), 'trigger'),
+      peer: async (peer, timeoutMs) => readAnswer(triggerAnswer, await peer.request('trigger', { ...call }, { signal, timeoutMs }), 'trigger'),
       isAt: () => undefined,
     };
-    return this.#bring(errand, signal, forward);
+    return this.#carryOut(routed, signal, forward);
   }
 
-  async #bring<T>(errand: Bringing<T>, signal: CancelSignal, forward: boolean): Promise<T> {
-    const { clock, nodeId, route } = this.#options;
-    const { location, deadlineMs } = errand;
+  async #carryOut<T>(routed: Routed<T>, signal: CancelSignal, forward: boolean): Promise<T> {
+    const { clock, nodeId } = this.#options;
+    const { location, deadlineMs } = routed;
     const nowMs = clock.monotonicMs();
     // Whoever has no time left gives up without knowing that nothing ran.
     const marginMs = Math.min(limits.changingAnswerMs, (deadlineMs - nowMs) / 2);
     const patienceMs = Math.min(deadlineMs - marginMs, nowMs + limits.changingQueueMs);
     for (;;) {
-      const way = route(location);
-      switch (way.via) {
+      const route = this.#options.route(location);
+      switch (route.via) {
         case 'here': {
-          errand.isAt(nodeId);
+          routed.isAt(nodeId);
           try {
-            return await errand.here(way.epoch);
+            return await routed.here(route.epoch);
           } catch (error) {
             // Not even begun, because its modules stop: it waits for the next holder like any other.
             if (!isNotBegun(error)) throw this.#explain(error, location);
-            if (route(location).via === 'here') throw error;
+            if (this.#options.route(location).via === 'here') throw error;
             break;
           }
         }
         case 'peer':
           if (!forward) throw this.#changing(location);
-          errand.isAt(way.peer);
-          return errand.peer(way, Math.max(0, deadlineMs - clock.monotonicMs()));
+          routed.isAt(route.peer);
+          return routed.peer(route, Math.max(0, deadlineMs - clock.monotonicMs()));
         case 'wait':
-          errand.isAt('waits');
+          routed.isAt('waits');
           await this.#controlToSettle(location, patienceMs, signal);
           break;
         case 'nobody':
-          throw new HoldfastError('NO_HOLDER', { location, reason: way.reason });
+          throw new HoldfastError('NO_HOLDER', { location, reason: route.reason });
       }
     }
   }
