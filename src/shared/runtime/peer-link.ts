@@ -13,7 +13,7 @@ import { HoldfastError } from '../model/errors.ts';
 import { limits } from '../model/limits.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Connection, ConnectionHandler } from '../ports/transport.ts';
-import { LinkDoor } from './link-door.ts';
+import { LinkFence } from './link-fence.ts';
 import type { PeerLinkOptions, PeerLinkView } from './peer-link-options.ts';
 import { PeerRequests } from './peer-requests.ts';
 import { PeerSocket } from './peer-socket.ts';
@@ -47,7 +47,7 @@ export class PeerLink {
   });
   readonly #partial = new PartialBodies();
   readonly #requests: PeerRequests;
-  readonly #door: LinkDoor;
+  readonly #fence: LinkFence;
   readonly #warnings: Warnings;
   #socket: PeerSocket | null = null;
   #sockets = 0;
@@ -65,11 +65,11 @@ export class PeerLink {
     this.#options = options;
     this.#warnings = new Warnings(log, peer);
     this.#twins = new Refusals(clock);
-    this.#door = new LinkDoor({ ...options, warnings: this.#warnings, heard: (epoch) => handlers.epochHeard(epoch, this.#socket?.number ?? 0) });
+    this.#fence = new LinkFence({ ...options, warnings: this.#warnings, heard: (epoch) => handlers.epochHeard(epoch, this.#socket?.number ?? 0) });
     this.#requests = new PeerRequests({
       peer,
       clock,
-      door: this.#door,
+      fence: this.#fence,
       outbox: this.#outbox,
       warnings: this.#warnings,
       handle: handlers.request,
@@ -159,7 +159,7 @@ export class PeerLink {
     if (!this.#hasSession) return;
     const ep = postTypes[type].epoch ? (options.epoch ?? this.#options.floor()) : null;
     const text = JSON.stringify(body);
-    const item = new Post(text, { type, ep, door: this.#door, conflateKey: options.conflateKey });
+    const item = new Post(text, { type, ep, fence: this.#fence, conflateKey: options.conflateKey });
     if (this.#pass(item, postTypes[type].urgency)) return;
     if (text.length > limits.maxFrameBytes || !this.#outbox.push(item, false)) this.#countDropped(1);
     this.#flush();
@@ -333,7 +333,7 @@ export class PeerLink {
       }
     } else if (!isClaim(message.t) && isOlder(message.epoch, this.#options.floor())) {
       // Fence 1: an older epoch has no say.
-      return this.#door.refused(message.t);
+      return this.#fence.refused(message.t);
     }
     handlers.control(message, socket.number);
   }
@@ -376,7 +376,7 @@ export class PeerLink {
 
   #onPost({ type, body, ep }: Extract<Message, { t: 'post' }>): void {
     if (!isPostType(type)) return this.#warnings.once(`unknown-post ${type}`, 'unknown-type', { type: type.slice(0, 100) });
-    if (this.#door.refusal(type, postTypes[type].epoch, ep) !== null) return;
+    if (this.#fence.refusal(type, postTypes[type].epoch, ep) !== null) return;
     try {
       this.#options.handlers.post(type, body, { epoch: ep });
     } catch (error) {
@@ -421,7 +421,7 @@ export class PeerLink {
 interface PostAbout {
   type: PostType;
   ep: Epoch | null;
-  door: LinkDoor;
+  fence: LinkFence;
   conflateKey: string | undefined;
 }
 
@@ -447,7 +447,7 @@ class Post implements OutboxItem {
   }
 
   stillWanted(): boolean {
-    return this.#about.door.isCurrent(this.#about.ep);
+    return this.#about.fence.isCurrent(this.#about.ep);
   }
 }
 

@@ -11,13 +11,13 @@ import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { AskedRequest, type AskedRequestOwner } from './asked-request.ts';
 import { EarliestTimer } from './earliest-timer.ts';
-import type { LinkDoor } from './link-door.ts';
+import type { LinkFence } from './link-fence.ts';
 import type { PeerLinkHandlers } from './peer-link-options.ts';
 
 export interface PeerRequestsOptions {
   peer: string;
   clock: Clock;
-  door: LinkDoor;
+  fence: LinkFence;
   outbox: Outbox;
   warnings: Warnings;
   handle: PeerLinkHandlers['request'];
@@ -39,13 +39,13 @@ export class PeerRequests {
 
   constructor(options: PeerRequestsOptions) {
     this.#options = options;
-    const { clock, door } = options;
+    const { clock, fence } = options;
     this.#deadlines = new EarliestTimer(clock, () => this.#expire());
     this.#owner = {
       nowMs: () => clock.monotonicMs(),
-      stillWanted: ({ id, ep }) => this.#asked.has(id) && door.isCurrent(ep),
+      stillWanted: ({ id, ep }) => this.#asked.has(id) && fence.isCurrent(ep),
       sent: (id) => this.#asked.sent(id),
-      outdated: (id, ep) => this.#asked.settle(id, { error: door.stale(ep) }),
+      outdated: (id, ep) => this.#asked.settle(id, { error: fence.stale(ep) }),
     };
   }
 
@@ -58,7 +58,7 @@ export class PeerRequests {
 
   /** Throws LINK_BUSY, LINK_LOST, DEADLINE, CANCELLED, BODY_TOO_LARGE, or the coded error of the peer. */
   ask(kind: RequestKind, body: Json, { signal, timeoutMs }: { signal: CancelSignal; timeoutMs: number }): Promise<Json> {
-    const { clock, door } = this.#options;
+    const { clock, fence } = this.#options;
     const text = JSON.stringify(body);
     if (text.length > limits.maxFrameBytes) return Promise.reject(tooLarge());
     if (signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
@@ -70,7 +70,7 @@ export class PeerRequests {
         if ('error' in outcome) reject(outcome.error);
         else resolve(outcome.value);
       };
-      const ep = requestKinds[kind].epoch ? door.epoch() : null;
+      const ep = requestKinds[kind].epoch ? fence.epoch() : null;
       const request = new AskedRequest({ kind, body: text, ep, deadlineMs, owner: this.#owner, settle });
       request.id = this.#asked.add(request);
       signal.addEventListener('abort', cancel, { once: true });
@@ -102,13 +102,13 @@ export class PeerRequests {
   // ── What the peer asks ────────────────────────────────────────────────────
 
   onRequest({ id, kind, body, ep, ttl }: Frame<'request'>): void {
-    const { clock, door, handle, peer, warnings } = this.#options;
+    const { clock, fence, handle, peer, warnings } = this.#options;
     if (!isRequestKind(kind)) {
       warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
       return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }));
     }
     const { bulk, epoch } = requestKinds[kind];
-    const refusal = door.refusal(kind, epoch, ep);
+    const refusal = fence.refusal(kind, epoch, ep);
     if (refusal !== null) return this.#refuse(id, refusal);
     if (this.#running.size >= limits.pendingRequests) return this.#refuse(id, new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }));
     const deadlineMs = clock.monotonicMs() + Math.min(ttl, limits.requestMaxMs);

@@ -150,7 +150,7 @@ describe('a slow line', () => {
   });
 });
 
-describe('the door of the link', () => {
+describe('the fence of the link', () => {
   const refusals = (side: LinkSide): number => side.metrics.read('holdfast_fencing_refusals_total', { fence: 'link' });
   const request = (fields: Record<string, Json>): string =>
     JSON.stringify({ t: 'request', seq: 1, ack: 0, id: 1, kind: 'exec', body: 1, ep: epoch(4), ttl: 1_000, ...fields });

@@ -4,7 +4,7 @@ import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Metrics } from '../ports/metrics.ts';
 
-export interface LinkDoorOptions {
+export interface LinkFenceOptions {
   peer: string;
   metrics: Metrics;
   warnings: Warnings;
@@ -14,11 +14,11 @@ export interface LinkDoorOptions {
   heard(epoch: Epoch): void;
 }
 
-/** Fence 1, at the door, once: whatever commands or reports must carry an epoch that is not over. */
-export class LinkDoor {
-  readonly #options: LinkDoorOptions;
+/** Fence 1 of section 6 of docs/control.md, before any handler: whatever commands or reports must carry an epoch that is not over. */
+export class LinkFence {
+  readonly #options: LinkFenceOptions;
 
-  constructor(options: LinkDoorOptions) {
+  constructor(options: LinkFenceOptions) {
     this.#options = options;
   }
 
