@@ -24,7 +24,7 @@ import { HoldfastError } from './shared/model/errors.ts';
 import type { EventLog } from './shared/ports/event-log.ts';
 import type { HoldfastNode } from './shared/runtime/node.ts';
 import type { NodeParts } from './shared/runtime/node-parts.ts';
-import { createSiteFiles, type PlanOptions } from './shared/runtime/site-plan.ts';
+import { createSiteFiles, type PlanOptions } from './shared/runtime/site-files/site-plan.ts';
 
 /** What a server has opened before its node is made. */
 export interface ServerParts extends NodeParts {

@@ -13,7 +13,7 @@ import type { Clock } from './shared/ports/clock.ts';
 import type { DocumentStore, FeedHead } from './shared/ports/document-store.ts';
 import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
-import type { OrmImport } from './shared/runtime/orm-import.ts';
+import type { OrmImport } from './shared/runtime/site-files/orm-import.ts';
 import type { Random } from './shared/ports/random.ts';
 
 /** The documents of a server, wherever they are. */
@@ -72,8 +72,8 @@ export async function rebuildSharedIndexes(store: StoreConfig, { dryRun, signal 
 export async function importForeign(store: StoreConfig): Promise<Pick<OrmImport, 'report' | 'skipped'> & { text: string }> {
   const [{ readForeignDocuments }, { importOrm }, { siteText }] = await Promise.all([
     import('./shared/adapters/store-couchbase/foreign-documents.ts'),
-    import('./shared/runtime/orm-import.ts'),
-    import('./shared/runtime/site-file.ts'),
+    import('./shared/runtime/site-files/orm-import.ts'),
+    import('./shared/runtime/site-files/site-file.ts'),
   ]);
   const sources = await readForeignDocuments({ address: store.address, caFile: store.caFile, password: await readPassword(store) });
   const { documents, report, skipped } = importOrm(sources.toSorted((a, b) => (a.id < b.id ? -1 : 1)));

@@ -9,7 +9,7 @@ import { eventually } from '../support/couchbase/eventually.ts';
 import { type RemoteOptions, StoreProcess } from '../support/couchbase/store-process.ts';
 import { moduleDocument } from '../support/sample-documents.ts';
 import { tempFolders } from '../support/temp-folder.ts';
-import { parseSiteFile } from '../../src/shared/runtime/site-file.ts';
+import { parseSiteFile } from '../../src/shared/runtime/site-files/site-file.ts';
 
 const folder = tempFolders();
 const sdk = new StoreProcess();

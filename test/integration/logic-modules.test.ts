@@ -7,7 +7,7 @@ import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
-import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { planApply, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import { epoch, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';

@@ -1,6 +1,6 @@
 import { KeyRing, settingsKeyLine } from '../../src/shared/model/settings-keys.ts';
 import { fixedSettingsKeys, type SettingsKeys } from '../../src/shared/ports/settings-keys.ts';
-import type { Sealing } from '../../src/shared/runtime/site-secrets.ts';
+import type { Sealing } from '../../src/shared/runtime/site-files/site-secrets.ts';
 
 /** Lines of keys that tests seal with: always the same ones. */
 export const keyLine = (digit: string): string => settingsKeyLine(digit.repeat(64));

@@ -117,7 +117,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   'prom-client': /^src\/shared\/adapters\/metrics\//,
   'reflect-metadata': /^src\/shared\/adapters\/tls\//,
   ws: /^src\/(?:shared\/adapters\/(?:link|client)-ws\/|client-sdk\/node-socket\.ts$)/,
-  yaml: /^src\/(?:shared\/runtime\/site-|demo\/)/,
+  yaml: /^src\/(?:shared\/runtime\/site-files\/|demo\/)/,
   zod: /^src\//,
 };
 

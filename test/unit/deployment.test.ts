@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { type Config, parseConfig } from '../../src/shared/model/config.ts';
 import { privateScope, storeAddressSchema } from '../../src/shared/model/store-address.ts';
 import { collections, scopeOf } from '../../src/shared/adapters/store-couchbase/layout.ts';
-import { parseSiteFile } from '../../src/shared/runtime/site-file.ts';
+import { parseSiteFile } from '../../src/shared/runtime/site-files/site-file.ts';
 import { cli } from '../support/cli-run.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 

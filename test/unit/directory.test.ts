@@ -6,7 +6,7 @@ import { Scope } from '../../src/shared/foundation/scope.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
-import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { planApply, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
 import { FakeClock } from '../support/fake-clock.ts';

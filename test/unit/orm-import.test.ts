@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { importOrm, type ForeignDocument } from '../../src/shared/runtime/orm-import.ts';
-import { parseSiteFile, siteText } from '../../src/shared/runtime/site-file.ts';
+import { importOrm, type ForeignDocument } from '../../src/shared/runtime/site-files/orm-import.ts';
+import { parseSiteFile, siteText } from '../../src/shared/runtime/site-files/site-file.ts';
 
 /** Documents with the fields of the published models of ACA Engine. */
 const source: Record<string, unknown> = {

@@ -8,7 +8,7 @@ import type { DeviceLink, ReloadOrder } from '../../src/shared/ports/device-link
 import { Directory } from '../../src/shared/runtime/directory.ts';
 import { DriverReload } from '../../src/shared/runtime/driver-reload.ts';
 import { Proxy } from '../../src/shared/runtime/proxy.ts';
-import { planApply, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { planApply, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let scope = new Scope();

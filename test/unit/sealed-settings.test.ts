@@ -10,8 +10,8 @@ import { KeyRing, settingsKeyLine } from '../../src/shared/model/settings-keys.t
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { fixedSettingsKeys, noSettingsKeys, type SettingsKeys } from '../../src/shared/ports/settings-keys.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
-import { createSiteFiles, planApply, problemLine } from '../../src/shared/runtime/site-plan.ts';
-import type { Sealing } from '../../src/shared/runtime/site-secrets.ts';
+import { createSiteFiles, planApply, problemLine } from '../../src/shared/runtime/site-files/site-plan.ts';
+import type { Sealing } from '../../src/shared/runtime/site-files/site-secrets.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { changingKeys, keyId, keyLine, ringOf, sealingWith } from '../support/settings-keys.ts';

@@ -6,9 +6,9 @@ import type { AnyDocument } from '../../src/shared/model/documents.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
-import { exportSite } from '../../src/shared/runtime/site-file.ts';
+import { exportSite } from '../../src/shared/runtime/site-files/site-file.ts';
 import { Directory } from '../../src/shared/runtime/directory.ts';
-import { createSiteFiles, planApply, problemLine, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { createSiteFiles, planApply, problemLine, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 
 const site = `edges:
   - id: edge-lab

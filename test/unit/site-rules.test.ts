@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
-import { parseSiteFile } from '../../src/shared/runtime/site-file.ts';
-import { type ApplyPlan, planApply, problemLine, runApply } from '../../src/shared/runtime/site-plan.ts';
+import { parseSiteFile } from '../../src/shared/runtime/site-files/site-file.ts';
+import { type ApplyPlan, planApply, problemLine, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 
 const plan = (text: string): Promise<ApplyPlan> => planApply(text, createMemoryStore());
 const problems = async (text: string): Promise<string[]> => (await plan(text)).errors.map(problemLine);

@@ -1,6 +1,6 @@
-import type { Json } from '../foundation/json.ts';
-import { jsonEqual } from '../foundation/json.ts';
-import type { SiteDocument } from '../model/documents.ts';
+import type { Json } from '../../foundation/json.ts';
+import { jsonEqual } from '../../foundation/json.ts';
+import type { SiteDocument } from '../../model/documents.ts';
 import { withoutDefaults } from './site-file.ts';
 
 const SHOWN_CHARACTERS = 100;

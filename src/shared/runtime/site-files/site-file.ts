@@ -1,12 +1,12 @@
 import { stringify } from 'yaml';
 import type { z } from 'zod';
-import { pagesOf } from '../api/lists.ts';
-import { closest } from '../foundation/closest.ts';
-import { jsonEqual } from '../foundation/json.ts';
-import type { Json } from '../foundation/json.ts';
-import { documentSchemas } from '../model/documents.ts';
-import type { SiteDocument } from '../model/documents.ts';
-import type { DocumentStore } from '../ports/document-store.ts';
+import { pagesOf } from '../../api/lists.ts';
+import { closest } from '../../foundation/closest.ts';
+import { jsonEqual } from '../../foundation/json.ts';
+import type { Json } from '../../foundation/json.ts';
+import { documentSchemas } from '../../model/documents.ts';
+import type { SiteDocument } from '../../model/documents.ts';
+import type { DocumentStore } from '../../ports/document-store.ts';
 import { type EndOfTurn, type FieldPath, type Place, readSource, type SiteProblem, type SiteSource, TOO_DEEP, othersTurn } from './site-source.ts';
 
 export type { FieldPath, SiteProblem } from './site-source.ts';

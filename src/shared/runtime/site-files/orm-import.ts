@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Json } from '../foundation/json.ts';
-import { documentSchemas, MIN_TIMEOUT_SECONDS, type SiteDocument } from '../model/documents.ts';
+import type { Json } from '../../foundation/json.ts';
+import { documentSchemas, MIN_TIMEOUT_SECONDS, type SiteDocument } from '../../model/documents.ts';
 import { conditionsOf, functionsOf } from './orm-triggers.ts';
 
 /**

@@ -1,5 +1,5 @@
-import { listAll } from '../api/lists.ts';
-import type { SystemDocument } from '../model/documents.ts';
+import { listAll } from '../../api/lists.ts';
+import type { SystemDocument } from '../../model/documents.ts';
 import type { SiteEntry, SiteProblem } from './site-file.ts';
 import type { World } from './site-world.ts';
 

@@ -1,7 +1,7 @@
 import type { Alias, CST, Document, Node, YAMLError } from 'yaml';
 import { Composer, isAlias, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, Parser, visit } from 'yaml';
-import { assert } from '../foundation/assert.ts';
-import { pathText } from '../foundation/json.ts';
+import { assert } from '../../foundation/assert.ts';
+import { pathText } from '../../foundation/json.ts';
 
 export type FieldPath = readonly (string | number)[];
 

@@ -1,6 +1,6 @@
-import { listAll } from '../api/lists.ts';
-import type { SiteDocument } from '../model/documents.ts';
-import type { DocumentStore, Stored } from '../ports/document-store.ts';
+import { listAll } from '../../api/lists.ts';
+import type { SiteDocument } from '../../model/documents.ts';
+import type { DocumentStore, Stored } from '../../ports/document-store.ts';
 import type { SiteEntry, SiteProblem } from './site-file.ts';
 
 /** The documents as they would be: those of the file over those of the store. */

@@ -1,5 +1,5 @@
-import { type Json, jsonEqual, pathText } from '../foundation/json.ts';
-import { markOf } from '../model/secrets.ts';
+import { type Json, jsonEqual, pathText } from '../../foundation/json.ts';
+import { markOf } from '../../model/secrets.ts';
 import type { SiteEntry, SiteProblem } from './site-file.ts';
 import type { World } from './site-world.ts';
 

@@ -1,13 +1,13 @@
-import { listStored } from '../api/lists.ts';
-import type { Rekeying, SealedRow, SealedSummary } from '../api/site-files.ts';
-import { type Json, jsonEqual, type JsonObject } from '../foundation/json.ts';
-import type { AnyDocument, SiteDocument } from '../model/documents.ts';
-import { HoldfastError } from '../model/errors.ts';
-import { hasMarks, type Mark, markOf, placeText, replaceInSettings, sealedMark, type SecretPlace, valueAt, wholeProblem } from '../model/secrets.ts';
-import { keyIdOf, type KeyRing, SEAL_NONCE_BYTES, sealedWith } from '../model/settings-keys.ts';
-import type { Change, DocumentStore, Stored } from '../ports/document-store.ts';
-import type { Random } from '../ports/random.ts';
-import { noSettingsKeys, type SettingsKeys } from '../ports/settings-keys.ts';
+import { listStored } from '../../api/lists.ts';
+import type { Rekeying, SealedRow, SealedSummary } from '../../api/site-files.ts';
+import { type Json, jsonEqual, type JsonObject } from '../../foundation/json.ts';
+import type { AnyDocument, SiteDocument } from '../../model/documents.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { hasMarks, type Mark, markOf, placeText, replaceInSettings, sealedMark, type SecretPlace, valueAt, wholeProblem } from '../../model/secrets.ts';
+import { keyIdOf, type KeyRing, SEAL_NONCE_BYTES, sealedWith } from '../../model/settings-keys.ts';
+import type { Change, DocumentStore, Stored } from '../../ports/document-store.ts';
+import type { Random } from '../../ports/random.ts';
+import { noSettingsKeys, type SettingsKeys } from '../../ports/settings-keys.ts';
 import type { SiteEntry, SiteProblem } from './site-file.ts';
 
 /** Secrets on their way into the store: sealed before they are written. docs/decisions/0018-settings-at-rest.md */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Json } from '../foundation/json.ts';
-import { operators } from '../model/trigger.ts';
+import type { Json } from '../../foundation/json.ts';
+import { operators } from '../../model/trigger.ts';
 
 /** Conditions and actions of ACA Engine's triggers: lists of three or two, and functions with the index of their module. */
 
