@@ -14,6 +14,7 @@ import type { Log } from '../src/shared/ports/log.ts';
 import type { Connection, LinkDialler } from '../src/shared/ports/transport.ts';
 import { EdgeIdentity } from '../src/shared/runtime/edge-identity.ts';
 import { endWithParent, hear, tell } from './support/child.ts';
+import { memoryCredentials } from './support/memory-credentials.ts';
 
 /**
  * Many edges without devices in one process, whole but for their disks. `enrol` takes enrolment strings, each for an identity;
@@ -44,20 +45,6 @@ const noDevices: DeviceLink = {
   writes: () => Promise.resolve([]),
   close: () => Promise.resolve(),
 };
-
-function memoryCredentials(): CredentialStore {
-  const values = new Map<string, string>();
-  return {
-    get: (key) => values.get(key) ?? null,
-    set: async (key, value) => void values.set(key, value),
-    compareAndSet: async (key, expected, value) => {
-      if ((values.get(key) ?? null) !== expected) return false;
-      if (value === null) values.delete(key);
-      else values.set(key, value);
-      return true;
-    },
-  };
-}
 
 interface Enrolled {
   credentials: CredentialStore;

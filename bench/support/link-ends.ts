@@ -5,13 +5,13 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { openServerIdentity, verifyPinned } from '../../src/shared/adapters/tls/certificates.ts';
 import { tuneV8 } from '../../src/shared/adapters/v8/tune-v8.ts';
-import type { CredentialStore } from '../../src/shared/ports/credential-store.ts';
 import { parseEnrolment } from '../../src/shared/link/enrolment.ts';
 import { EdgeIdentity } from '../../src/shared/runtime/edge-identity.ts';
 import { LinkAuthority } from '../../src/shared/runtime/link-authority.ts';
 import { PeerLink } from '../../src/shared/runtime/peer-link.ts';
 import type { PeerLinkHandlers } from '../../src/shared/runtime/peer-link-options.ts';
 import { silentLog } from '../../test/support/silent-log.ts';
+import { memoryCredentials } from './memory-credentials.ts';
 
 /** The two ends of a real link, with TLS, proof and session, and without nodes behind them. */
 
@@ -23,20 +23,6 @@ const clock = createSystemClock();
 const random = createSystemRandom();
 const floor = { generation: 0, number: 2 };
 const terms = { failover: true, policy: 'available', timeoutMs: 20_000, paused: false } as const;
-
-function memoryCredentials(): CredentialStore {
-  const values = new Map<string, string>();
-  return {
-    get: (key) => values.get(key) ?? null,
-    set: async (key, value) => void values.set(key, value),
-    compareAndSet: async (key, expected, value) => {
-      if ((values.get(key) ?? null) !== expected) return false;
-      if (value === null) values.delete(key);
-      else values.set(key, value);
-      return true;
-    },
-  };
-}
 
 function createLink(side: 'edge' | 'master', handlers: Partial<PeerLinkHandlers>): PeerLink {
   const ignore = { ended: () => undefined, epochHeard: () => undefined, up: () => undefined, control: () => undefined, open: () => undefined, down: () => undefined, post: () => undefined };
