@@ -9,7 +9,12 @@ const schema = z.strictObject({
   /** TLS, HTTPS: the name asked for (SNI) and looked for in the certificate; the address of the module unless told. */
   serverName: z.string().min(1).max(255).nullable().default(null),
   /** TLS, HTTPS: PEM of the only CA that is trusted, or of the device's own certificate. */
-  ca: z.string().min(1).max(100_000).nullable().default(null),
+  ca: z
+    .string()
+    .max(100_000)
+    .regex(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----/, 'must be a certificate as PEM, which begins with -----BEGIN CERTIFICATE-----')
+    .nullable()
+    .default(null),
   /** Make-and-break: closes after so long without a command. */
   idleMs: z.int().min(0).max(600_000).default(limits.makeBreakIdleMs),
   /** HTTP: value of the `Authorization` header of every request, such as `Bearer …`. */

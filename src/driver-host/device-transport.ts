@@ -192,7 +192,7 @@ export class DeviceTransport implements Transport {
     this.#connected = true;
     // In this order: a live device must not be taken for a dead one for a moment.
     if (fresh) this.#handler?.connected();
-    else this.#handler?.drained();
+    else this.#handler?.reopened();
     this.#tried();
     if (!this.#wanted) this.#closeWhenIdle();
   }
@@ -211,7 +211,8 @@ export class DeviceTransport implements Transport {
   /** Make-and-break: devices that are asked seldom close by themselves. One that did not let us ask has failed. */
   #mayRest(): boolean {
     const { idleMs, mayConnect } = this.#options;
-    return idleMs !== null && (this.#wrote || !this.#wanted) && !this.#silence.isGone && mayConnect();
+    const wasOfUse = this.#handler?.opening === false && (this.#wrote || !this.#wanted);
+    return idleMs !== null && wasOfUse && !this.#silence.isGone && mayConnect();
   }
 
   #failed({ reason, permanent }: LineEnd): void {

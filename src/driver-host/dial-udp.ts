@@ -19,7 +19,12 @@ export function dialUdp({ host, port }: { host: string; port: number }): Dial {
       drop();
     });
     socket.on('close', () => events.ended(end));
-    socket.connect(port, host);
+    // To a broadcast address nothing may be sent, or even connected, unless that is said before.
+    socket.bind(0, () => {
+      if (!open) return;
+      socket.setBroadcast(true);
+      socket.connect(port, host);
+    });
     return {
       get writable() {
         return open;

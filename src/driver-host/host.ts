@@ -259,6 +259,8 @@ export class DriverHost {
       modules.map(async (spec) => {
         const hosted = this.#modules.get(keyOf(location, spec.id));
         if (hosted === undefined || !(await updated(hosted, spec))) restart.push(spec.id);
+        // What the device refused may be right now.
+        else hosted.connection?.retryNow();
       }),
     );
     this.#options.pipe.send({ t: 'updated', id, restart });

@@ -8,6 +8,8 @@ import type { Transport } from './transport.ts';
 export type Verdict<T> =
   /** Answered; the command resolves with null. */
   | 'done'
+  /** A part of the answer: `reply` gets it again with the next message, and the time-out begins anew. */
+  | 'more'
   /** Not the answer: goes to the `received` handlers. */
   | 'ignore'
   /** Send the command again, as after a timeout. */
@@ -18,8 +20,10 @@ export type Verdict<T> =
   | { value: T };
 
 /** Drivers need not have been compiled: a handler may forget to say anything, or promise to. */
-const isVerdict = (given: unknown): boolean =>
-  given === 'done' || given === 'ignore' || given === 'retry' || (typeof given === 'object' && given !== null && ('abort' in given || 'value' in given));
+const isVerdict = (given: unknown): boolean => {
+  if (typeof given === 'string') return ['done', 'more', 'ignore', 'retry'].includes(given);
+  return typeof given === 'object' && given !== null && ('abort' in given || 'value' in given);
+};
 
 export interface SendOptions {
   /** A newer command of that name takes the place of a queued one. Named commands wait while the device is offline. */
@@ -35,16 +39,22 @@ export interface SendOptions {
   delayMs?: number;
 }
 
-/** The beginning of one connection: what its handlers send then, such as a login, goes before everything else. */
+/** The beginning of a connection: what its handlers send then, such as a login, goes before everything else. */
 export interface Greeting {
+  /** Of one line (`opened`): what is left of it when that ends has no place on another, which begins with its own. */
+  readonly ofLine: boolean;
   /** They have not ended in time. */
   readonly patience: Timer;
 }
 
-export type Reply<T> = (message: Buffer) => Verdict<T>;
+/** `parts`: the messages to which it said `more` since the command was sent. */
+export type Reply<T> = (message: Buffer, parts: readonly Buffer[]) => Verdict<T>;
+
+/** A function is asked each time that the command leaves. */
+export type CommandData = Uint8Array | (() => Uint8Array);
 
 interface Command {
-  data: Uint8Array;
+  data: CommandData;
   name: string | null;
   priority: number;
   timeoutMs: number;
@@ -92,10 +102,10 @@ export class CommandQueue {
   /** In the order of sending; at most `commandQueue`. */
   readonly #queue: Command[] = [];
   #connected = false;
-  #inFlight: { command: Command; timer: Timer } | null = null;
+  #inFlight: { command: Command; timer: Timer; parts: Buffer[] } | null = null;
   #pause: Timer | null = null;
-  /** Only what belongs to it may leave; null: the line is for everybody. */
-  #greeting: Greeting | null = null;
+  /** Only what belongs to the last of them may leave; those before it go on afterwards. None: the line is for everybody. */
+  #greetings: Greeting[] = [];
   #closed: HoldfastError | null = null;
 
   constructor(options: CommandQueueOptions) {
@@ -109,23 +119,37 @@ export class CommandQueue {
   }
 
   get greeting(): Greeting | null {
-    return this.#greeting;
+    return this.#greetings.at(-1) ?? null;
   }
 
-  /** A connection begins: everything else waits until it is `greeted`. `late` is called when that takes more than `greetingMs`. */
-  greet(late: () => void): Greeting {
-    this.#greeting = { patience: this.#options.clock.after(limits.greetingMs, late) };
-    return this.#greeting;
+  /** The line is at its beginning: nobody's turn has come. */
+  get opening(): boolean {
+    return this.#greetings.some(({ ofLine }) => ofLine);
+  }
+
+  /**
+   * A connection begins: everything else waits until it is `greeted`. `late` is called when that takes more than `greetingMs`.
+   * One of the same kind that is not over ends.
+   */
+  greet(ofLine: boolean, late: () => void): Greeting {
+    this.#endGreetings((other) => other.ofLine === ofLine);
+    const greeting = { ofLine, patience: this.#options.clock.after(limits.greetingMs, late) };
+    this.#greetings.push(greeting);
+    return greeting;
+  }
+
+  isGreeting(greeting: Greeting): boolean {
+    return this.#greetings.includes(greeting);
   }
 
   greeted(greeting: Greeting): void {
-    if (this.#greeting !== greeting) return;
-    this.#endGreeting();
+    if (!this.isGreeting(greeting)) return;
+    this.#endGreetings((other) => other === greeting);
     this.#pump();
   }
 
   /** `greeting`: the one that it belongs to, if that is not over. */
-  send<T>(data: Uint8Array, options: SendOptions, reply: Reply<T>, call: Call | null, greeting: Greeting | null = null): Promise<T | null> {
+  send<T>(data: CommandData, options: SendOptions, reply: Reply<T>, call: Call | null, greeting: Greeting | null = null): Promise<T | null> {
     const { module } = this.#options;
     return new Promise<T | null>((resolve, reject) => {
       const command: Command = {
@@ -139,7 +163,7 @@ export class CommandQueue {
         delayMs: Math.max(this.#manners.delayMs, options.delayMs ?? 0),
         reply,
         call,
-        greeting: this.#belongs(options.name, greeting) ? this.#greeting : null,
+        greeting: this.#greetingOf(options.name, greeting),
         sent: false,
         // `settle` passes what this very `reply` returned, or null.
         resolve: resolve as (value: unknown) => void,
@@ -160,17 +184,18 @@ export class CommandQueue {
   /** Offers a message of the device to the command in flight. false: it is not its answer. */
   offer(message: Buffer): boolean {
     if (this.#inFlight === null) return false;
-    const { command } = this.#inFlight;
+    const { command, parts } = this.#inFlight;
     let verdict: Verdict<unknown>;
     try {
-      verdict = command.reply(message);
+      verdict = command.reply(message, parts);
       if (!isVerdict(verdict)) throw new TypeError('its reply handler gave no verdict');
     } catch (error) {
       this.#settle(() => command.reject(toHoldfastError(error, this.#options.module)));
       return true;
     }
     if (verdict === 'ignore') return false;
-    if (verdict === 'retry') this.#retry('asked for it again too often');
+    if (verdict === 'more') this.#goOn(message);
+    else if (verdict === 'retry') this.#retry('asked for it again too often');
     else if (verdict === 'done') this.#settle(() => command.resolve(null));
     else if ('abort' in verdict) this.#settle(() => command.reject(this.#refused(verdict.abort)));
     else this.#settle(() => command.resolve(verdict.value));
@@ -188,16 +213,18 @@ export class CommandQueue {
    */
   interrupted(): void {
     const lost = this.#takeInFlight();
+    this.#endGreetings(({ ofLine }) => ofLine);
     if (lost !== null) {
       if (lost.name !== null && lost.retriesLeft > 0) this.#again(lost);
       else lost.reject(this.#lost(lost));
     }
+    for (const command of this.#queue.filter(({ greeting }) => greeting?.ofLine === true)) this.#drop(command, this.#lost(command));
     this.#pump();
   }
 
   disconnected(): void {
     this.#connected = false;
-    this.#endGreeting();
+    this.#endGreetings(() => true);
     this.interrupted();
     for (const command of this.#queue.filter(({ name }) => name === null)) this.#drop(command, this.#lost(command));
   }
@@ -216,7 +243,7 @@ export class CommandQueue {
     const { module } = this.#options;
     const notSent = new HoldfastError('GATE_CLOSED', { module, reason });
     this.#closed = notSent;
-    this.#endGreeting();
+    this.#endGreetings(() => true);
     this.#pause?.cancel();
     const lost = this.#takeInFlight();
     lost?.reject(new HoldfastError('CANCELLED', { fate: 'unknown' }));
@@ -227,7 +254,7 @@ export class CommandQueue {
 
   #pump(): void {
     this.#sendNext();
-    if (this.#closed === null) this.#options.transport.demand(this.#inFlight !== null || this.#queue.length > 0);
+    if (this.#closed === null) this.#options.transport.demand(this.#inFlight !== null || this.#queue.length > 0 || this.opening);
   }
 
   #sendNext(): void {
@@ -243,8 +270,15 @@ export class CommandQueue {
         command.reject(call.error);
         continue;
       }
+      let data: Uint8Array;
       try {
-        transport.write(command.data);
+        data = typeof command.data === 'function' ? command.data() : command.data;
+      } catch (error) {
+        command.reject(toHoldfastError(error, module));
+        continue;
+      }
+      try {
+        transport.write(data);
       } catch (error) {
         // Refused now, but an earlier attempt did leave.
         const unknown = new HoldfastError('CANCELLED', { fate: 'unknown' });
@@ -253,29 +287,43 @@ export class CommandQueue {
       }
       command.sent = true;
       call?.markSent();
-      if (command.wait) this.#inFlight = { command, timer: clock.after(command.timeoutMs, () => this.#late()) };
+      if (command.wait) this.#inFlight = { command, timer: this.#timeoutOf(command), parts: [] };
       else command.resolve(null);
       if (command.delayMs > 0) this.#pause = clock.after(command.delayMs, () => this.#resume());
     }
   }
 
   #takeNext(): Command | undefined {
-    if (this.#greeting === null) return this.#queue.shift();
-    const at = this.#queue.findIndex(({ greeting }) => greeting === this.#greeting);
+    const last = this.greeting;
+    if (last === null) return this.#queue.shift();
+    const at = this.#queue.findIndex(({ greeting }) => greeting === last);
     return at === -1 ? undefined : this.#queue.splice(at, 1)[0];
   }
 
-  /** Also what takes the place of a command of the greeting: a handler waits for it. */
-  #belongs(name: string | undefined, greeting: Greeting | null): boolean {
-    if (this.#greeting === null) return false;
-    if (greeting === this.#greeting) return true;
+  /** Also what takes the place of a command of a greeting belongs to that: a handler waits for it. */
+  #greetingOf(name: string | undefined, greeting: Greeting | null): Greeting | null {
+    if (this.#greetings.length === 0) return null;
+    if (greeting !== null && this.isGreeting(greeting)) return greeting;
     const older = name === undefined ? undefined : [this.#inFlight?.command, ...this.#queue].find((command) => command?.name === name);
-    return older?.greeting === this.#greeting;
+    return older?.greeting != null && this.isGreeting(older.greeting) ? older.greeting : null;
   }
 
-  #endGreeting(): void {
-    this.#greeting?.patience.cancel();
-    this.#greeting = null;
+  #endGreetings(which: (greeting: Greeting) => boolean): void {
+    if (this.#greetings.length === 0) return;
+    for (const greeting of this.#greetings.filter(which)) greeting.patience.cancel();
+    this.#greetings = this.#greetings.filter((greeting) => !which(greeting));
+  }
+
+  #timeoutOf(command: Command): Timer {
+    return this.#options.clock.after(command.timeoutMs, () => this.#late());
+  }
+
+  #goOn(part: Buffer): void {
+    if (this.#inFlight === null) return;
+    const { command, timer, parts } = this.#inFlight;
+    timer.cancel();
+    parts.push(part);
+    this.#inFlight = { command, timer: this.#timeoutOf(command), parts };
   }
 
   #resume(): void {

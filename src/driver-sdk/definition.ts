@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { HoldfastError } from '../shared/model/errors.ts';
+import type { SendOptions } from './command-queue.ts';
+import type { HttpRequest } from './http.ts';
 
 const functionThat = (does: string) => z.custom((given) => typeof given === 'function', `must be a function that ${does}`);
 
@@ -42,6 +44,63 @@ export function problemOfMethods(given: unknown): string | null {
 export function problemOfTokeniser(given: unknown): string | null {
   const fits = typeof given === 'object' && given !== null && ['push', 'reset'].every((name) => typeof Reflect.get(given, name) === 'function');
   return fits ? null : `its tokeniser must return one, such as () => delimiter('\\n'), and not ${shown(given)}`;
+}
+
+/** What `typeof` must say; null: anything. */
+type Kind = 'string' | 'number' | 'boolean' | 'function' | 'object' | null;
+type Kinds<Name extends string> = Readonly<Record<Name, Kind>>;
+
+const sendOptions: Kinds<keyof SendOptions | 'reply'> = {
+  name: 'string',
+  priority: 'number',
+  timeoutMs: 'number',
+  retries: 'number',
+  wait: 'boolean',
+  delayMs: 'number',
+  reply: 'function',
+};
+const requestOptions: Kinds<keyof HttpRequest> = { path: 'string', method: 'string', headers: 'object', body: null, timeoutMs: 'number' };
+const cronOptions: Kinds<'timezone'> = { timezone: 'string' };
+const optionsOf = {
+  send: new Map<string, Kind>(Object.entries(sendOptions)),
+  request: new Map<string, Kind>(Object.entries(requestOptions)),
+  cron: new Map<string, Kind>(Object.entries(cronOptions)),
+};
+
+/** An option that is written wrongly would count for nothing. null: none is. */
+export function problemOfOptions(of: keyof typeof optionsOf, options: object): string | null {
+  const kinds = optionsOf[of];
+  for (const [name, given] of Object.entries(options)) {
+    const kind = kinds.get(name);
+    if (kind === undefined) return `${of} has no option ${name}; there are ${[...kinds.keys()].join(', ')}`;
+    if (given !== undefined && kind !== null && typeof given !== kind) return `the option ${name} of ${of} must be a ${kind}, and not ${shown(given)}`;
+  }
+  return null;
+}
+
+/** Says what is wrong with what `send` was given; null: nothing. */
+export function problemOfSend(data: unknown, options: object): string | null {
+  if (typeof data !== 'string' && typeof data !== 'function' && !(data instanceof Uint8Array)) {
+    return `send takes text, bytes (Buffer.from([0x01])), or a function that gives either, and not ${shown(data)}`;
+  }
+  return problemOfOptions('send', options);
+}
+
+/** Says what is wrong with what `http.request` was given; null: nothing. */
+export function problemOfRequest(given: unknown): string | null {
+  if (typeof given !== 'object' || given === null || !('path' in given)) {
+    return `request takes what is asked, such as { path: '/scenes' }, and not ${shown(given)}`;
+  }
+  const body: unknown = 'body' in given ? given.body : undefined;
+  const isSendable = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
+  if (!isSendable) return `the option body of request must be text or bytes, such as JSON.stringify({}), and not ${shown(body)}`;
+  return problemOfOptions('request', given);
+}
+
+/** Says what is wrong with what `on` was given; null: nothing. */
+export function problemOfListener(events: object, event: unknown, handler: unknown): string | null {
+  if (typeof event !== 'string' || !Object.hasOwn(events, event)) return `there is no event ${shown(event)}; there are ${Object.keys(events).join(', ')}`;
+  return typeof handler === 'function' ? null : `the handler of ${event} must be a function, and not ${shown(handler)}`;
 }
 
 const shown = (given: unknown): string => (typeof given === 'string' ? `"${given.slice(0, 50)}"` : given === null ? 'null' : typeof given);

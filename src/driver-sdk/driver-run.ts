@@ -8,8 +8,8 @@ import type { Clock } from '../shared/ports/clock.ts';
 import type { ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import type { Reply, SendOptions } from './command-queue.ts';
-import { problemOfMethods, problemOfTokeniser } from './definition.ts';
-import type { Driver, EventHandlers, Method, ModuleContext, Update } from './driver.ts';
+import { problemOfListener, problemOfMethods, problemOfRequest, problemOfSend, problemOfTokeniser } from './definition.ts';
+import type { Driver, EventHandlers, Method, ModuleContext, SendData, Update } from './driver.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { toJson } from './json.ts';
 import { createSchedule } from './schedule.ts';
@@ -38,9 +38,15 @@ export interface DriverRunOptions {
   greet<T>(code: () => T): T;
   /** For whom the code that runs now was begun; null: by the driver itself. */
   call(): Call | null;
-  send(data: string | Uint8Array, options: AnySend): Promise<unknown>;
+  send(data: SendData, options: AnySend): Promise<unknown>;
   request(request: HttpRequest): Promise<HttpResponse>;
   openBreaker(problem: string): void;
+  reconnect(reason: string): void;
+}
+
+/** What types would have refused: drivers are compiled without. */
+function refuse(problem: string | null): void {
+  if (problem !== null) throw new TypeError(problem);
 }
 
 const savedSchema = z.object({ version: z.int(), state: jsonValueSchema });
@@ -55,6 +61,7 @@ export class DriverRun {
   readonly #options: DriverRunOptions;
   readonly #abort = new AbortController();
   readonly #handlers: { [E in keyof EventHandlers]: EventHandlers[E][] } = {
+    opened: [],
     connected: [],
     stop: [],
     disconnected: [],
@@ -133,8 +140,8 @@ export class DriverRun {
   }
 
   /** Resolves when its handlers have ended; null: they have. */
-  connected(): Promise<unknown> | null {
-    const begun = this.#handlers.connected.map((handler) => this.#run('connected', () => this.#options.greet(handler)));
+  begin(event: 'opened' | 'connected'): Promise<unknown> | null {
+    const begun = this.#handlers[event].map((handler) => this.#run(event, () => this.#options.greet(handler)));
     const atWork = begun.filter((work) => work !== null);
     return atWork.length === 0 ? null : Promise.all(atWork);
   }
@@ -225,13 +232,16 @@ export class DriverRun {
   }
 
   #context(): ModuleContext {
-    const { spec, status, clock, system, stopping, call, send: sendAny, request, openBreaker } = this.#options;
+    const { spec, status, clock, system, stopping, call, send: sendAny, request, openBreaker, reconnect } = this.#options;
     const { id, name, systems } = spec;
     const { signal } = this.#abort;
-    const enqueue = (data: string | Uint8Array, options: AnySend): Promise<unknown> => this.#ifWanted(() => sendAny(data, options));
-    function send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
-    function send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
-    function send(data: string | Uint8Array, options: AnySend = {}): Promise<unknown> {
+    const enqueue = (data: SendData, options: AnySend): Promise<unknown> => {
+      refuse(problemOfSend(data, options));
+      return this.#ifWanted(() => sendAny(data, options));
+    };
+    function send<T>(data: SendData, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
+    function send(data: SendData, options?: SendOptions): Promise<Buffer | null>;
+    function send(data: SendData, options: AnySend = {}): Promise<unknown> {
       return enqueue(data, options);
     }
     const tell = (report: () => void): void => {
@@ -248,9 +258,19 @@ export class DriverRun {
         signal: (key) => tell(() => status.signal(key)),
       },
       send,
-      http: { request: (asked) => this.#ifWanted(() => request(asked)) },
+      http: {
+        request: (asked) => {
+          refuse(problemOfRequest(asked));
+          return this.#ifWanted(() => request(asked));
+        },
+      },
       openBreaker: (problem) => tell(() => openBreaker(textOfThrown(problem))),
-      on: (event, handler) => void this.#handlers[event].push(handler),
+      reconnect: (reason) => tell(() => reconnect(textOfThrown(reason))),
+      now: () => clock.wallMs(),
+      on: (event, handler) => {
+        refuse(problemOfListener(this.#handlers, event, handler));
+        this.#handlers[event].push(handler);
+      },
       schedule: createSchedule({ clock, signal, run: run('schedule') }),
       system: createSystem({ module: id, systems, port: system, clock, signal, stopping, call, run: run('subscription') }),
       handover: { restore: (schema) => this.#restore(schema), save: (take) => void (this.#save = take) },

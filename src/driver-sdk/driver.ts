@@ -15,11 +15,20 @@ export type DriverRole = ModuleSpec['role'];
 /** Make-and-break is a way to use `tcp` and `tls`, and the module's choice. */
 export type TransportKind = 'tcp' | 'tls' | 'udp' | 'http';
 
+/** Text (UTF-8) or bytes. */
+export type SendData = string | Uint8Array | (() => string | Uint8Array);
+
 /** A public method of a module. Its arguments come from outside; `method` checks them. */
 export type Method = (...args: Json[]) => unknown;
 export type Methods = Record<string, Method>;
 
 export interface EventHandlers {
+  /**
+   * A connection was made, also one that make-and-break makes on demand while the device counts as connected: for banners and
+   * logins. `connected` comes after it.
+   */
+  opened: () => void | Promise<void>;
+  /** The device is there. */
   connected: () => void | Promise<void>;
   disconnected: (reason: string) => void | Promise<void>;
   /** Messages that answer no command. */
@@ -43,11 +52,11 @@ export interface ModuleContext {
   };
   /**
    * Queues a command. `reply` judges each message that comes while it is in flight.
-   * Resolves with its value, or null for `done`.
+   * Resolves with its value, or null for `done`. A function as `data` is asked each time that the command leaves.
    */
-  send<T>(data: string | Uint8Array, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
+  send<T>(data: SendData, options: SendOptions & { reply: Reply<T> }): Promise<T | null>;
   /** Without `reply` the next message of the device is the answer; null when none is awaited. */
-  send(data: string | Uint8Array, options?: SendOptions): Promise<Buffer | null>;
+  send(data: SendData, options?: SendOptions): Promise<Buffer | null>;
   /** Asks the service. Drivers of the kind `http` only. */
   readonly http: { request(request: HttpRequest): Promise<HttpResponse> };
   /**
@@ -55,8 +64,12 @@ export interface ModuleContext {
    * and tries again much later, or at once when a setting changes. The status variable `problem` says why.
    */
   openBreaker(problem: string): void;
+  /** Ends the connection: another one is made after the usual pause, with make-and-break on demand. `reason` is for `disconnected`. */
+  reconnect(reason: string): void;
   on<E extends keyof EventHandlers>(event: E, handler: EventHandlers[E]): void;
   readonly schedule: Schedule;
+  /** The clock on the wall, in unix milliseconds; that of the harness in a test. */
+  now(): number;
   /** The system that lists a logic module. It reaches modules wherever they are controlled. */
   readonly system: SystemOfModule;
   /** What the next holder of control goes on from. */

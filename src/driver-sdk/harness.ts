@@ -7,6 +7,7 @@ import type { Driver } from './driver.ts';
 import { type FakeMethods, FakeSystem } from './fake-system.ts';
 import type { HttpRequest } from './http.ts';
 import { type ManualAnswer, ManualHttp } from './manual-http.ts';
+import { limits } from '../shared/model/limits.ts';
 import { Module } from './module.ts';
 import { Silence } from './silence.ts';
 import type { Transport, TransportHandler } from './transport.ts';
@@ -29,6 +30,8 @@ export interface Harness {
   /** A service counts as connected from the start. */
   connect(): Promise<void>;
   disconnect(): Promise<void>;
+  /** Make-and-break: the connection has ended and was made again, and the device counted as connected meanwhile. */
+  reopen(): Promise<void>;
   /** The oldest bytes sent and not yet expected must be these; text as `send` encodes it, in UTF-8. */
   expectSent(data: string | Uint8Array): void;
   expectNothingSent(): void;
@@ -52,6 +55,11 @@ export interface Harness {
     /** A status variable of another module gets a value: subscribers hear of it. */
     setStatus(module: string, key: string, value: Json): Promise<void>;
   };
+  /**
+   * Gives changed settings, all of them, to a driver that takes them (`onUpdate`). false: it does not, and a server would start
+   * the module anew.
+   */
+  update(settings: JsonObject): Promise<boolean>;
   /** Last published values. */
   readonly status: Readonly<Record<string, Json>>;
   readonly log: readonly { level: ModuleLogLine['level']; message: string }[];
@@ -67,6 +75,10 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
   let acts = 0;
   const acted = (): void => void (acts += 1);
   const settle = (): Promise<void> => untilQuiet(() => acts);
+  const after = (act: () => void): Promise<void> => {
+    act();
+    return settle();
+  };
   const clock = new ManualClock(Date.parse(options.now ?? START), settle);
   const spec = specFor(driver, options.settings ?? {});
   const line = new ManualTransport();
@@ -92,29 +104,16 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
     status,
     log,
     start: () => later(module.start()),
-    connect: () => {
-      if (isService) service.connect();
-      else line.connect();
-      return settle();
-    },
-    disconnect: () => {
-      if (isService) service.disconnect('the service does not answer');
-      else line.disconnect();
-      return settle();
-    },
+    connect: () => after(() => (isService ? service : line).connect()),
+    disconnect: () => after(() => (isService ? service.disconnect('the service does not answer') : line.disconnect())),
+    reopen: () => after(() => line.reopen()),
     expectSent: (data) => line.expect(data),
     expectNothingSent: () => line.expectNothing(),
     takeSent: () => line.take(),
-    reply: (data) => {
-      line.receive(Buffer.from(data));
-      return settle();
-    },
+    reply: (data) => after(() => line.receive(Buffer.from(data))),
     expectRequest: (request) => service.expect(request),
     expectNoRequest: () => service.expectNone(),
-    respond: (answer) => {
-      service.respond(answer);
-      return settle();
-    },
+    respond: (answer) => after(() => service.respond(answer)),
     exec: (method, ...args) => {
       const call = new Call({ user: 'harness', deadlineMs: clock.monotonicMs() + 60_000 });
       return later(module.exec(method, args, call));
@@ -128,9 +127,21 @@ export function createHarness(driver: Driver, options: HarnessOptions = {}): Har
         await settle();
       },
     },
+    update: (settings) => later(module.update(settings)),
     functions: () => module.functions(),
-    stop: () => module.stop(0),
+    stop: () => stop(module, clock, settle),
   };
+}
+
+async function stop(module: Module, clock: ManualClock, settle: () => Promise<void>): Promise<Json | null> {
+  let over = false;
+  const stopped = later(module.stop(limits.moduleStopMs).finally(() => (over = true)));
+  const isOver = (): boolean => over;
+  await settle();
+  // It waits for an answer, or for what never comes: as a server does, for a while.
+  if (!isOver()) await clock.advance(limits.moduleDrainMs);
+  if (!isOver()) await clock.advance(limits.moduleStopMs);
+  return stopped;
 }
 
 /** A test may look at it only after it has let the device answer: until then its failure is nobody's fault. */
@@ -159,7 +170,8 @@ const specFor = (driver: Driver, settings: JsonObject): ModuleSpec => ({
   makebreak: false,
   uri: '',
   settings,
-  systems: ['sys-harness'],
+  // Only logic belongs to a system.
+  systems: driver.role === 'logic' ? ['sys-harness'] : [],
 });
 
 class ManualTransport implements Transport {
@@ -167,6 +179,7 @@ class ManualTransport implements Transport {
   ready = false;
   readonly #silence = new Silence(2);
   #handler: TransportHandler | null = null;
+  #broken = false;
 
   open(handler: TransportHandler): void {
     this.#handler = handler;
@@ -186,6 +199,7 @@ class ManualTransport implements Transport {
 
   openBreaker(problem: string): void {
     this.#down(problem);
+    this.#broken = true;
     this.#handler?.broken(problem);
   }
 
@@ -204,7 +218,17 @@ class ManualTransport implements Transport {
   connect(): void {
     this.ready = true;
     this.#silence.end();
+    if (this.#broken) this.#handler?.broken(null);
+    this.#broken = false;
     this.#handler?.connected();
+  }
+
+  reopen(): void {
+    if (!this.ready) throw new Error('the device is not connected');
+    this.ready = false;
+    this.#handler?.interrupted();
+    this.ready = true;
+    this.#handler?.reopened();
   }
 
   disconnect(): void {

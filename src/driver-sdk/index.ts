@@ -10,6 +10,7 @@ export {
   method,
   type Method,
   type Methods,
+  type SendData,
   type TransportKind,
 } from './driver.ts';
 export { type FakeMethods } from './fake-system.ts';

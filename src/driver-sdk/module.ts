@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../shared/ports/clock.ts';
 import type { ModuleFunction, ModuleLogLine, ModuleSpec } from '../shared/ports/device-link.ts';
 import type { Call } from './call.ts';
 import { CommandQueue, type Greeting } from './command-queue.ts';
-import type { Driver, Method } from './driver.ts';
+import type { Driver, Method, SendData } from './driver.ts';
 import { type AnySend, DriverRun } from './driver-run.ts';
 import type { HttpRequest, HttpResponse, HttpService } from './http.ts';
 import { describeMethods } from './functions.ts';
@@ -47,7 +47,9 @@ interface Running {
 /** The module whose code runs now, or whose callback just threw. */
 export const runningModule = (): Module | null => running.getStore()?.module ?? null;
 
-const NEVER_GREETED = `other commands go on: its handlers have not ended after ${limits.greetingMs / 1_000} s`;
+const NEVER_GREETED =
+  `other commands go on: its handlers have not ended after ${limits.greetingMs / 1_000} s; ` +
+  'they may wait for what they send and what the device says, and for no command that was sent elsewhere';
 
 const callInProgress = (): Call | null => running.getStore()?.call ?? null;
 
@@ -146,11 +148,16 @@ export class Module {
         broken: (problem: string | null) => this.#onBroken(problem),
       };
       http?.open(handler);
+      const queue = this.#queue;
       transport?.open({
         ...handler,
         interrupted: () => {
           this.#run.forgetRest();
           this.#queue?.interrupted();
+        },
+        reopened: () => this.#begin('opened'),
+        get opening() {
+          return queue?.opening === true;
         },
         received: (chunk) => this.#onReceived(chunk),
         drained: () => this.#queue?.drained(),
@@ -322,14 +329,17 @@ export class Module {
       send: (data, options) => this.#send(data, options),
       request: (request) => this.#request(request),
       openBreaker: (problem) => this.#connection?.openBreaker(problem),
+      reconnect: (reason) => this.#host.transport?.reset(reason),
     });
   }
 
-  #send(data: string | Uint8Array, options: AnySend): Promise<unknown> {
+  #send(data: SendData, options: AnySend): Promise<unknown> {
     if (this.#queue === null) return Promise.reject(new HoldfastError('DEVICE_OFFLINE', { module: this.#spec.id }));
     const call = callInProgress();
     const reply = options.reply ?? ((message: Buffer) => ({ value: message }));
-    const sent = this.#queue.send<unknown>(Buffer.from(data), options, reply, call?.over ? null : call, running.getStore()?.greeting);
+    // It is asked when the command leaves, whoever caused that.
+    const bytes = typeof data === 'function' ? () => this.#enter(call, () => Buffer.from(data())) : Buffer.from(data);
+    const sent = this.#queue.send<unknown>(bytes, options, reply, call?.over ? null : call, running.getStore()?.greeting);
     // A driver may send without waiting: a failure is no reason for an unhandled rejection.
     sent.catch(() => undefined);
     return sent;
@@ -359,17 +369,26 @@ export class Module {
     this.#connected = true;
     this.#run.forgetRest();
     this.#status.keep('connected', true);
-    const greeting = this.#queue?.greet(() => {
-      this.#host.log('warn', `connected: ${NEVER_GREETED}`);
-      greeted();
+    this.#begin('opened', () => this.#begin('connected'));
+  }
+
+  /** Runs the handlers of an event; what they send has the device to itself until they have ended. */
+  #begin(event: 'opened' | 'connected', then: () => void = () => undefined): void {
+    const queue = this.#queue;
+    const greeting = queue?.greet(event === 'opened', () => {
+      this.#host.log('warn', `${event}: ${NEVER_GREETED}`);
+      over();
     });
-    const greeted = (): void => {
-      if (greeting !== undefined) this.#queue?.greeted(greeting);
+    const over = (): void => {
+      // Of a connection that has ended, or has had time enough.
+      if (greeting !== undefined && queue?.isGreeting(greeting) !== true) return;
+      then();
+      if (greeting !== undefined) queue?.greeted(greeting);
     };
-    this.#queue?.connected();
-    const handlers = this.#run.connected();
-    if (handlers === null) greeted();
-    else void handlers.then(greeted);
+    queue?.connected();
+    const handlers = this.#run.begin(event);
+    if (handlers === null) over();
+    else void handlers.then(over);
   }
 
   /** What came while the connection begins belongs to that, too. */

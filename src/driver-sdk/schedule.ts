@@ -1,4 +1,5 @@
 import { parseCronTimes, timeAfter } from '../shared/control/cron.ts';
+import { problemOfOptions } from './definition.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock, Timer } from '../shared/ports/clock.ts';
 
@@ -40,6 +41,7 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
   let running = 0;
 
   const plan = (task: Task, again: boolean, createWait: (due: () => void) => Wait): Timer => {
+    if (typeof task !== 'function') throw new TypeError(`a schedule runs a function, and not ${typeof task}`);
     if (running >= limits.moduleSchedules) throw new RangeError(`more than ${limits.moduleSchedules} schedules`);
     if (signal.aborted) return { cancel: () => undefined };
     let ended = false;
@@ -82,7 +84,10 @@ export function createSchedule({ clock, signal, run }: ScheduleOptions): Schedul
       if (!Number.isFinite(dueMs)) throw new RangeError(`${String(time)} is no time`);
       return plan(task, false, (due) => untilWall(clock, () => dueMs, due));
     },
-    cron: (expression, task, { timezone = 'UTC' } = {}) => {
+    cron: (expression, task, options = {}) => {
+      const problem = problemOfOptions('cron', options);
+      if (problem !== null) throw new TypeError(problem);
+      const { timezone = 'UTC' } = options;
       const times = parseCronTimes(expression, timezone, 'cron');
       let lastMs = -Infinity;
       const next = (): number | null => {
@@ -129,5 +134,6 @@ function untilWall(clock: Clock, next: () => number | null, due: (dueMs: number)
 }
 
 function requireDelay(delayMs: number, leastMs: number): void {
+  if (typeof delayMs !== 'number') throw new TypeError(`a schedule takes milliseconds first, and then what to run; not a ${typeof delayMs}`);
   if (!Number.isFinite(delayMs) || delayMs < leastMs) throw new RangeError(`${delayMs} ms cannot be scheduled`);
 }

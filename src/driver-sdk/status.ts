@@ -1,5 +1,6 @@
 import type { Json } from '../shared/foundation/json.ts';
 import { limits } from '../shared/model/limits.ts';
+import { isBytes } from './json.ts';
 import { isTextNestedTooDeep, nestedTooDeep } from '../shared/model/values.ts';
 
 /** Kept by the runtime: whether the device is connected, and why a module does not work (null: nothing is known against it). */
@@ -30,7 +31,9 @@ export class StatusMemory {
   /** For the runtime: a driver that used up all places cannot make it fail. */
   keep(key: string, value: Json): void {
     // A long text is refused before work is put into it.
-    const text = typeof value === 'string' && value.length > limits.driverValueBytes ? value : JSON.stringify(value);
+    const text: string | undefined = typeof value === 'string' && value.length > limits.driverValueBytes ? value : JSON.stringify(value);
+    if (text === undefined) throw new RangeError(`${key} was set to ${typeof value}, which is no value; null stands for none`);
+    if (isBytes(value)) throw new RangeError(`${key} was set to bytes; toString() makes text of them`);
     if (this.#texts.get(key) === text) return;
     if (text.length > limits.driverValueBytes) throw new RangeError(`${key} has more than ${limits.driverValueBytes} bytes`);
     if (typeof value === 'object' && value !== null && isTextNestedTooDeep(text)) throw new RangeError(`${key} is ${nestedTooDeep}`);

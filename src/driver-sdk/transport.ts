@@ -34,14 +34,18 @@ export interface Transport extends Connection {
   demand(wanted: boolean): void;
   /** An attempt of a command got no answer in time. After a few in a row the device counts as gone. `isFirst`: of its command. */
   unanswered(isFirst: boolean): void;
-  /** Drops the connection (the device talks nonsense) and connects anew. */
+  /** Drops the connection (the device talks nonsense) and connects anew, make-and-break on demand. */
   reset(reason: string): void;
 }
 
 export interface TransportHandler extends ConnectionHandler {
   /** Make-and-break: the connection ended and is made again on demand; the device still counts as connected. */
   interrupted(): void;
+  /** Make-and-break: it was made again. */
+  reopened(): void;
+  /** The connection is still at its beginning, such as a login: one that ends so was of no use. */
+  readonly opening: boolean;
   received(chunk: Uint8Array): void;
-  /** `ready` became true again: buffers were filled and are empty now, or make-and-break has connected. */
+  /** `ready` became true again: buffers were filled and are empty now. */
   drained(): void;
 }

@@ -1,3 +1,4 @@
+import dgram from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -94,6 +95,17 @@ describe('UDP: connected as long as commands are answered', () => {
     expect(await exec(hands, 'mod-1', 'echo', 2)).toBe(2);
   });
 
+  it('reaches a broadcast address, as what wakes a device needs', async () => {
+    const asleep = dgram.createSocket('udp4');
+    scope().defer('asleep', () => void asleep.close());
+    await new Promise<void>((bound) => asleep.bind(0, bound));
+    const woken = new Promise<string>((heard) => asleep.once('message', (message) => heard(message.toString())));
+    const hands = startHands(scope());
+    await start(hands, [moduleSpec('mod-1', asleep.address().port, { ip: '127.255.255.255', udp: true, settings: { pollMs: 50 } })]);
+    await waitFor('the socket to be open', () => hands.status.get('mod-1.connected') === true);
+    expect(await woken).toMatch(/\n$/);
+  });
+
   it('lets nothing through a closed gate', async () => {
     const devices = await startDevices(scope(), folder(), { flags: ['--protocol', 'udp'] });
     const hands = startHands(scope());
@@ -156,6 +168,17 @@ describe('make-and-break: connects on demand, closes when idle', () => {
     await waitFor('the third to close', () => events(devices).length === 6);
     expect(events(devices)).toEqual(['open', 'closed', 'open', 'closed', 'open', 'closed']);
     expect(changes).toEqual([true]);
+  });
+
+  it('logs in over each connection, before what asked for it', async () => {
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
+    await start(hands, [{ ...brief(devices, 50, { password: 'right' }), driver: 'session' }]);
+    await waitFor('the first to close', () => events(devices).length === 2);
+    expect(await exec(hands, 'mod-1', 'say')).toMatch(/2$/);
+    await waitFor('the second to close', () => events(devices).length === 4);
+    expect(await exec(hands, 'mod-1', 'say')).toMatch(/3$/);
+    expect(data(devices)).toEqual(['ping\n', 'ping\n', 'echo 2\n', 'ping\n', 'echo 3\n']);
   });
 
   it('says that a device is gone when connecting on demand fails, and notices by itself that it is back', async () => {
@@ -285,6 +308,17 @@ describe('breaker: a permanent failure is named and not tried again soon', () =>
     expect(events(devices).filter((event) => event === 'open')).toHaveLength(opened);
     await start(hands, [login('right')]);
     await waitFor('the connection', () => hands.status.get('mod-1.connected') === true);
+    expect(hands.status.get('mod-1.problem')).toBeNull();
+  });
+
+  it('also when the driver takes that setting while it runs', async () => {
+    const devices = await startDevices(scope(), folder());
+    const hands = startHands(scope());
+    const session = (password: string) => moduleSpec('mod-1', devices.ports[0] ?? 0, { driver: 'session', settings: { password } });
+    await start(hands, [session('wrong')]);
+    await waitFor('the breaker', () => hands.status.get('mod-1.connected') === false && hands.status.get('mod-1.problem') === 'the password is wrong');
+    await start(hands, [session('right')]);
+    await waitFor('the connection', () => hands.status.get('mod-1.connected') === true, 5_000);
     expect(hands.status.get('mod-1.problem')).toBeNull();
   });
 });

@@ -225,4 +225,22 @@ const login = defineDriver({
   },
 });
 
-export const drivers = [recorder, rogue, flood, badSetup, web, login, settingsThrower, tokeniserThrower, setupThrower, thrower, tunable];
+/** Logs in over each connection; takes another password while it runs. */
+const session = defineDriver({
+  name: 'session',
+  role: 'device',
+  settings: z.strictObject({ password: z.string() }),
+  tokeniser: () => delimiter('\n'),
+  setup(ctx) {
+    let opened = 0;
+    ctx.onUpdate(() => undefined);
+    ctx.on('opened', async () => {
+      opened += 1;
+      const answer = await ctx.send(ctx.settings.password === 'right' ? 'ping\n' : 'fail\n');
+      if (String(answer).startsWith('error')) ctx.openBreaker('the password is wrong');
+    });
+    return { say: async () => String(await ctx.send(() => `echo ${opened}\n`, { name: 'say' })) };
+  },
+});
+
+export const drivers = [recorder, rogue, flood, badSetup, web, login, session, settingsThrower, tokeniserThrower, setupThrower, thrower, tunable];

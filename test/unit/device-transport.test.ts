@@ -6,7 +6,10 @@ import { FakeClock } from '../support/fake-clock.ts';
 let clock = new FakeClock();
 let attempts: { atMs: number; events: LineEvents }[] = [];
 let told: string[] = [];
+/** The connection is still at its beginning. */
+let opening = false;
 beforeEach(() => {
+  opening = false;
   clock = new FakeClock();
   attempts = [];
   told = [];
@@ -31,6 +34,10 @@ function open({ random = 0, mayConnect = true, idleMs = null }: { random?: numbe
     connected: () => void told.push('connected'),
     disconnected: (reason) => void told.push(`disconnected: ${reason}`),
     interrupted: () => void told.push('interrupted'),
+    reopened: () => void told.push('reopened'),
+    get opening() {
+      return opening;
+    },
     broken: (problem) => void told.push(`broken: ${problem}`),
     received: () => undefined,
     drained: () => undefined,
@@ -203,6 +210,32 @@ describe('a device that stopped answering while its connection stands', () => {
       await clock.advance(30_000);
     }
     expect(told).toContain('disconnected: the device does not answer');
+  });
+});
+
+describe('make-and-break connects again', () => {
+  /** A command is on its way, and the device closes. */
+  const cutOff = (transport: DeviceTransport): void => {
+    transport.demand(true);
+    attempts.at(-1)?.events.up();
+    transport.write(new Uint8Array(1));
+    told = [];
+    fail();
+  };
+
+  it('at once while something is asked for, and says so', () => {
+    cutOff(open({ idleMs: 10_000 }));
+    expect([attempts.length, told]).toEqual([2, ['interrupted']]);
+    attempts.at(-1)?.events.up();
+    expect(told).toEqual(['interrupted', 'reopened']);
+  });
+
+  it('after a pause when the device closes during the login: it would be tried without end', async () => {
+    opening = true;
+    cutOff(open({ idleMs: 10_000, random: 0.5 }));
+    expect([attempts.length, told]).toEqual([1, ['disconnected: refused']]);
+    await clock.advance(1_000);
+    expect(attempts).toHaveLength(2);
   });
 });
 

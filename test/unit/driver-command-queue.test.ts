@@ -244,3 +244,46 @@ describe('command queue', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 });
+
+describe('an answer of several messages', () => {
+  const list: Reply<string> = (message, parts) => (String(message) === 'end' ? { value: parts.map(String).join(',') } : String(message) === 'push' ? 'ignore' : 'more');
+
+  it('is collected by `more`, with a time-out anew after each, and what is none of it goes elsewhere', async () => {
+    const { queue, clock, sent, send } = setUp();
+    const answer = send('list', { timeoutMs: 1_000 }, list);
+    for (const [message, isPart, afterMs] of [['a', true, 900], ['push', false, 400], ['b', true, 400]] as const) {
+      await clock.advance(afterMs);
+      expect(queue.offer(Buffer.from(message))).toBe(isPart);
+    }
+    await clock.advance(900);
+    queue.offer(Buffer.from('end'));
+    await expect(answer).resolves.toBe('a,b');
+    expect(sent).toEqual(['list']);
+  });
+
+  it('begins from nothing when the command is sent again', async () => {
+    const { queue, clock, sent, send } = setUp();
+    const answer = send('list', { timeoutMs: 1_000 }, list);
+    queue.offer(Buffer.from('half'));
+    await clock.advance(1_000);
+    expect(sent).toEqual(['list', 'list']);
+    for (const message of ['whole', 'end']) queue.offer(Buffer.from(message));
+    await expect(answer).resolves.toBe('whole');
+  });
+});
+
+it('a connection is wanted while it is at its beginning, also when nothing waits', () => {
+  const { queue, line } = setUp();
+  const greeting = queue.greet(true, () => undefined);
+  queue.connected();
+  expect([queue.opening, line.wanted]).toEqual([true, true]);
+  queue.greeted(greeting);
+  expect([queue.opening, line.wanted]).toEqual([false, false]);
+});
+
+it('a connection that ended is not at its beginning any more', () => {
+  const { queue, line } = setUp();
+  const greeting = queue.greet(true, () => undefined);
+  queue.interrupted();
+  expect([queue.opening, queue.isGreeting(greeting), line.wanted]).toEqual([false, false, false]);
+});

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createHarness, defineDriver, delimiter, method, z } from '../../src/driver-sdk/index.ts';
+import { createHarness, defineDriver, delimiter, type DriverContext, type Harness, method, type Methods, z } from '../../src/driver-sdk/index.ts';
 
 /** A scene controller with an HTTP API. */
 const scenes = defineDriver({
@@ -154,5 +154,65 @@ describe('the test harness of the SDK: what was sent', () => {
     expect(() => device.expectNothingSent()).toThrow('expected nothing to be sent, got the bytes aa 06');
     expect(() => device.expectSent('\xaa\x06')).toThrow('got the bytes aa 06; give bytes as a Uint8Array, for text is sent in UTF-8');
     await device.stop();
+  });
+});
+
+describe('the test harness of the SDK: what a server does with a module', () => {
+  const dimmer = (setup: (ctx: DriverContext<{ level: number }>) => Methods) =>
+    createHarness(defineDriver({ name: 'dimmer', role: 'device', settings: z.strictObject({ level: z.int().default(1) }), tokeniser: () => delimiter('\n'), setup }));
+
+  it('gives changed settings to a driver that takes them, and says when it does not', async () => {
+    const takes = dimmer((ctx) => {
+      ctx.onUpdate(({ level }) => ctx.status.set('level', level));
+      return { level: () => ctx.settings.level };
+    });
+    await takes.start();
+    expect(await takes.update({ level: 7 })).toBe(true);
+    expect([takes.status['level'], await takes.exec('level')]).toEqual([7, 7]);
+    expect(await takes.update({ level: 'high' })).toBe(false);
+    const none = dimmer(() => ({}));
+    await none.start();
+    expect(await none.update({ level: 7 })).toBe(false);
+  });
+
+  it('forgets why the device refused when it is connected again', async () => {
+    const device = dimmer((ctx) => {
+      ctx.on('received', (message) => ctx.openBreaker(message.toString()));
+      return {};
+    });
+    await device.start();
+    await device.connect();
+    await device.reply('wrong password\n');
+    expect(device.status).toMatchObject({ connected: false, problem: 'wrong password' });
+    await device.connect();
+    expect(device.status).toMatchObject({ connected: true, problem: null });
+  });
+
+  it('waits for a `stop` handler as long as a server, and for the answer that the test gives it', async () => {
+    const seen: string[] = [];
+    const leaving = (): Harness =>
+      dimmer((ctx) => {
+        ctx.on('stop', async () => void seen.push(String(await ctx.send('logout'))));
+        return {};
+      });
+    const answered = leaving();
+    await answered.start();
+    await answered.connect();
+    const stopped = answered.stop();
+    answered.expectSent('logout');
+    await answered.reply('bye\n');
+    await stopped;
+    expect(seen).toEqual(['bye']);
+    const silent = leaving();
+    await silent.start();
+    await silent.connect();
+    await expect(silent.stop()).resolves.toBeNull();
+    expect(seen).toEqual(['bye']);
+  });
+
+  it('gives a system to logic only', async () => {
+    const device = dimmer((ctx) => ({ ask: () => ctx.system.get('Lamp_1').exec('power') }));
+    await device.start();
+    await expect(device.exec('ask')).rejects.toMatchObject({ code: 'NOT_FOUND', facts: { kind: 'system' } });
   });
 });

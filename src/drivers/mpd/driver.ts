@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { callback, defineDriver, type DriverContext, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
+import { callback, defineDriver, type DriverContext, type Json, latest, method, type SendOptions, type Verdict } from '../../driver-sdk/index.ts';
 
 const settings = z.strictObject({
   /** Asks whether the player is still there this often. */
@@ -10,8 +10,11 @@ const settings = z.strictObject({
 const volume = z.int().min(0).max(100);
 /** Seconds since the player started. */
 const uptime = z.int().min(0);
-/** As the player said last. */
-const savedSchema = z.object({ volume: volume.nullable(), uptime: uptime.nullable() });
+/** As the player said last. `startedMs`: by the clock on the wall. */
+const savedSchema = z.object({ volume: volume.nullable(), uptime: uptime.nullable(), startedMs: z.number().nullable() });
+
+/** By so much clocks of servers may differ, or be set. */
+const CLOCKS_MS = 60_000;
 
 /** What the player pushes changes of. */
 const SUBSYSTEMS = 'player mixer options playlist';
@@ -39,10 +42,10 @@ export const mpdDriver = defineDriver({
   tokeniser: () => callback(endOfAnswer),
   // `list_OK` does not say to what.
   afterTimeout: 'reconnect',
-  handoverVersion: 2,
+  handoverVersion: 3,
   setup(ctx) {
     const { status, settings: own } = ctx;
-    let known = ctx.handover.restore(savedSchema) ?? { volume: null, uptime: null };
+    let known = ctx.handover.restore(savedSchema) ?? { volume: null, uptime: null, startedMs: null };
     ctx.handover.save(() => known);
 
     const run = (command: string, options: SendOptions = {}, isAnswer: (text: string) => boolean = () => true): Promise<string | null> =>
@@ -58,11 +61,13 @@ export const mpdDriver = defineDriver({
     };
     const refresh = latest(async () => {
       const fields = await ask();
-      const now = { volume: volumeOf(fields), uptime: uptime.safeParse(numberOf(fields, 'uptime')).data ?? null };
+      const upFor = uptime.safeParse(numberOf(fields, 'uptime')).data ?? null;
+      const startedMs = upFor === null ? null : ctx.now() - upFor * 1_000;
+      const now = { volume: volumeOf(fields), uptime: upFor, startedMs };
       const before = known;
-      known = { volume: now.volume ?? before.volume, uptime: now.uptime ?? before.uptime };
+      known = { volume: now.volume ?? before.volume, uptime: upFor ?? before.uptime, startedMs: startedMs ?? before.startedMs };
       // Only who started anew has forgotten it: what somebody did at the player itself, also while we were cut off, stands.
-      const isNew = before.uptime !== null && now.uptime !== null && now.uptime < before.uptime;
+      const isNew = startedAnew(before, now);
       if (!isNew || before.volume === null || before.volume === now.volume) return;
       await run(`setvol ${before.volume}`, { name: 'volume' });
       known = { ...known, volume: before.volume };
@@ -108,6 +113,14 @@ export const mpdDriver = defineDriver({
   },
 });
 
+/** It has been up for less than before; or, after it was away for long, it began to be so later than before. */
+function startedAnew(before: Started, now: Started): boolean {
+  if (before.uptime !== null && now.uptime !== null && now.uptime < before.uptime) return true;
+  return before.startedMs !== null && now.startedMs !== null && now.startedMs > before.startedMs + CLOCKS_MS;
+}
+
+type Started = Pick<z.output<typeof savedSchema>, 'uptime' | 'startedMs'>;
+
 /** What was carried out must not be carried out again because its answer is late. */
 const ONCE: SendOptions = { retries: 0 };
 
@@ -134,9 +147,13 @@ function volumeOf(fields: ReadonlyMap<string, string>): number | null {
   return volume.safeParse(numberOf(fields, 'volume')).data ?? null;
 }
 
-/** Each begins with its `outputid`. */
-function outputsOf(answer: string): Record<string, string>[] {
-  return answer.split(/^(?=outputid: )/m).map(fieldsOf).filter((fields) => fields.has('outputid')).map((fields) => Object.fromEntries(fields));
+/** Each begins with its `outputid`, and has any number of attributes: `attribute: dop=0`. */
+function outputsOf(answer: string): Record<string, Json>[] {
+  return answer.split(/^(?=outputid: )/m).filter((text) => text.startsWith('outputid: ')).map((text) => {
+    const { attribute: _, ...fields } = Object.fromEntries(fieldsOf(text));
+    const pairs = [...text.matchAll(/^attribute: ([^=\n]*)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value]);
+    return { ...fields, attributes: Object.fromEntries(pairs) };
+  });
 }
 
 function fieldsOf(answer: string): ReadonlyMap<string, string> {

@@ -70,13 +70,12 @@ export const nutDriver = defineDriver({
       status.set('on_battery', states.includes('OB'));
       status.set('low_battery', states.includes('LB'));
     });
-    ctx.on('connected', async () => {
-      if (own.username !== '') {
-        await ask(`USERNAME ${quoted(own.username)}`, accepted);
-        await ask(`PASSWORD ${quoted(own.password)}`, accepted);
-      }
-      await refresh();
+    ctx.on('opened', async () => {
+      if (own.username === '') return;
+      await ask(`USERNAME ${quoted(own.username)}`, accepted);
+      await ask(`PASSWORD ${quoted(own.password)}`, accepted);
     });
+    ctx.on('connected', refresh);
     ctx.schedule.every(own.pollMs, async () => {
       if (status.get('connected') === true) await refresh();
     });

@@ -35,7 +35,8 @@ export const snmpDriver = defineDriver({
   async setup(ctx) {
     const { status, settings: own } = ctx;
     const base = { library: await import('net-snmp'), module: ctx.id };
-    const session = (secret: string) => openSession({ ...base, community: secret, datagrams: new Datagrams(ctx.send, own) });
+    const { timeoutMs, retries } = own;
+    const session = (secret: string) => openSession({ ...base, community: secret, datagrams: new Datagrams(ctx.send, { timeoutMs, retries }) });
     const reading = session(own.community);
     const writing = own.writeCommunity === null ? null : session(own.writeCommunity);
     const polled = Object.entries(own.poll);

@@ -159,9 +159,11 @@ describe('the driver mpd', () => {
   });
 
   it.each([
-    ['that started anew: sets it again', 5, true],
-    ['that was only cut off, where somebody turned the knob: leaves it', 130, false],
-  ])('the volume of a player %s', async (_, uptime, isSet) => {
+    ['that started anew: sets it again', 0, 5, true],
+    ['that was away for longer than it had been up, and started anew: sets it again', 600_000, 500, true],
+    ['that was only cut off, where somebody turned the knob: leaves it', 30_000, 130, false],
+    ['that was cut off for long, where somebody turned the knob: leaves it', 600_000, 699, false],
+  ])('the volume of a player %s', async (_, awayMs, uptime, isSet) => {
     const player = await ready();
     const done = player.exec('volume', 33);
     await player.reply(answered(''));
@@ -169,6 +171,7 @@ describe('the driver mpd', () => {
     await done;
     for (const sent of [block('setvol 33'), REFRESH]) player.expectSent(sent);
     await player.disconnect();
+    await player.advance(awayMs);
     await player.connect();
     await player.reply('OK MPD 0.23.5\n');
     player.expectSent(REFRESH);
@@ -187,10 +190,10 @@ describe('the driver mpd', () => {
     const player = await ready();
     const listed = player.exec('outputs');
     player.expectSent(block('outputs'));
-    await player.reply(answered('outputid: 0\noutputname: Hall\noutputenabled: 1\noutputid: 1\noutputname: Bar\noutputenabled: 0\n'));
+    await player.reply(answered('outputid: 0\noutputname: Hall\noutputenabled: 1\nattribute: dop=0\nattribute: formats=a=b\noutputid: 1\noutputname: Bar\noutputenabled: 0\n'));
     expect(await listed).toEqual([
-      { outputid: '0', outputname: 'Hall', outputenabled: '1' },
-      { outputid: '1', outputname: 'Bar', outputenabled: '0' },
+      { outputid: '0', outputname: 'Hall', outputenabled: '1', attributes: { dop: '0', formats: 'a=b' } },
+      { outputid: '1', outputname: 'Bar', outputenabled: '0', attributes: {} },
     ]);
   });
 

@@ -34,6 +34,19 @@ describe('the driver nut', () => {
     expect(ups.status).toMatchObject({ on_battery: true, low_battery: true });
   });
 
+  it('logs in again over the next connection of make-and-break, before a command', async () => {
+    const ups = await connected({ username: 'admin', password: 'secret' });
+    for (const answer of ['OK\n', 'OK\n', list('OL')]) await ups.reply(answer);
+    for (let sent = 0; sent < 3; sent += 1) ups.takeSent();
+    await ups.reopen();
+    const done = ups.exec('command', 'beeper.toggle');
+    for (const sent of ['USERNAME "admin"\n', 'PASSWORD "secret"\n', 'INSTCMD lab beeper.toggle\n']) {
+      ups.expectSent(sent);
+      await ups.reply('OK\n');
+    }
+    expect(await done).toBeNull();
+  });
+
   it('says nothing new about the mains while its server does not know', async () => {
     const ups = await polled('OB');
     for (const status of ['WAIT', 'BYPASS', '']) {
