@@ -138,7 +138,7 @@ it('docs/writing-drivers.md leads from nothing to a driver that runs, word for w
     }
     expect(ran).toBeGreaterThan(15);
     const sources = blocksOf(page).flatMap(({ file }) => (file?.endsWith('.ts') === true ? [file] : []));
-    expect([sources.length, typeErrors(drivers, checkout, sources)]).toEqual([8, '']);
+    expect([sources.length, typeErrors(drivers, checkout, sources)]).toEqual([10, '']);
   } finally {
     await scope.close();
   }
