@@ -1,4 +1,5 @@
 import dgram from 'node:dgram';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -98,7 +99,7 @@ describe('UDP: connected as long as commands are answered', () => {
   it('reaches a broadcast address, as what wakes a device needs', async () => {
     const asleep = dgram.createSocket('udp4');
     scope().defer('asleep', () => void asleep.close());
-    await new Promise<void>((bound) => asleep.bind(0, bound));
+    await once(asleep.bind(0), 'listening');
     const woken = new Promise<string>((heard) => asleep.once('message', (message) => heard(message.toString())));
     const hands = startHands(scope());
     await start(hands, [moduleSpec('mod-1', asleep.address().port, { ip: '127.255.255.255', udp: true, settings: { pollMs: 50 } })]);
@@ -231,6 +232,18 @@ describe('HTTP service: requests pass the same fence as bytes, and stay at their
     await expect(exec(hands, 'web', 'get', '../large')).rejects.toMatchObject({ code: 'DEVICE_REFUSED' });
     expect(await exec(hands, 'web', 'get', '//127.0.0.1:1/')).toBe(200);
     expect(data(devices).at(-1)).toBe('GET /api/127.0.0.1:1/  ');
+  });
+
+  it('says that what answers does not speak HTTP', async () => {
+    const telnet = net.createServer((socket) => void socket.once('data', () => socket.end('login: '))).listen(0, '127.0.0.1');
+    scope().defer('telnet', () => void telnet.close());
+    await once(telnet, 'listening');
+    const address = telnet.address();
+    const hands = startHands(scope());
+    await start(hands, [service(`http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`)]);
+    const problem = expect.stringMatching(/^its answer is not HTTP: /);
+    await expect(exec(hands, 'web', 'ask', 'echo 1', 1_000)).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem } });
+    expect(hands.status.get('web.connected')).toBe(false);
   });
 
   it('ends a request at its deadline, and says when the service is gone and back', async () => {
