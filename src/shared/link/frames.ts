@@ -4,6 +4,7 @@ import type { Urgency } from '../foundation/turn-gatherer.ts';
 import { type ControlMessage, controlMessageSchemas, type ControlMessageType } from '../control/messages.ts';
 import { type Epoch, HIGHEST_EPOCH } from '../model/control.ts';
 import type { WireError } from '../model/errors.ts';
+import { type CancelledBy, readOperator } from './cancelled-by.ts';
 
 /** Everything that edge and master say to each other: JSON text, one message a frame. */
 
@@ -83,7 +84,7 @@ export type Message =
   | { t: 'request'; seq: number; ack: number; id: number; kind: string; body: Json; ep: Epoch | null; ttl: number }
   | { t: 'response'; seq: number; ack: number; re: number; value: Json; error?: never }
   | { t: 'response'; seq: number; ack: number; re: number; error: WireError; value?: never }
-  | { t: 'cancel'; seq: number; ack: number; re: number }
+  | { t: 'cancel'; seq: number; ack: number; re: number; by: CancelledBy | null }
   | { t: 'post'; seq: number; ack: number; type: string; body: Json; ep: Epoch | null }
   /** Stands for a frame that is not sent again, so that no number is missing. */
   | { t: 'skip'; seq: number; ack: number };
@@ -228,8 +229,10 @@ function decodeMessage(type: MessageType, frame: Record<string, unknown>, { seq,
       if (!isCount(re)) return invalid(type);
       if (isWireError(error)) return { t: type, seq, ack, re, error };
       return isJson(value) ? { t: type, seq, ack, re, value } : invalid(type);
-    case 'cancel':
-      return isCount(re) ? { t: type, seq, ack, re } : invalid(type);
+    case 'cancel': {
+      const by = readOperator(frame['by']);
+      return isCount(re) && by !== undefined ? { t: type, seq, ack, re, by } : invalid(type);
+    }
     case 'post':
       return typeof frame['type'] === 'string' && isJson(body) ? { t: type, seq, ack, type: frame['type'], body, ep } : invalid(type);
     case 'skip':

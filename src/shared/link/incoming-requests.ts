@@ -2,6 +2,7 @@ import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import { KeyedTable } from '../foundation/keyed-table.ts';
 import type { Epoch } from '../model/control.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { type CancelledBy, commandCancelled } from './cancelled-by.ts';
 
 /** A request of the peer that runs here. */
 class IncomingRequest {
@@ -48,8 +49,9 @@ export class IncomingRequests {
     return this.#running.get(id) === request && this.#running.take(id) !== undefined;
   }
 
-  cancel(id: number): void {
-    this.#running.get(id)?.end(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+  /** `by`: an operator did; null: whoever asked has given up. */
+  cancel(id: number, by: CancelledBy | null = null): void {
+    this.#running.get(id)?.end(by === null ? new HoldfastError('CANCELLED', { fate: 'unknown' }) : commandCancelled(by));
   }
 
   expire(nowMs: number): void {

@@ -1,5 +1,6 @@
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
+import { type CancelledBy, operatorIn } from '../link/cancelled-by.ts';
 import { isRequestKind, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
 import type { Outbox, OutboxItem } from '../link/outbox.ts';
@@ -64,7 +65,7 @@ export class PeerRequests {
     if (signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
     const deadlineMs = clock.monotonicMs() + Math.min(timeoutMs, limits.requestMaxMs);
     return new Promise<Json>((resolve, reject) => {
-      const cancel = (): void => this.#cancel(request.id);
+      const cancel = (): void => this.#cancel(request.id, signal.reason);
       const settle: AskedRequest['settle'] = (outcome) => {
         signal.removeEventListener('abort', cancel);
         if ('error' in outcome) reject(outcome.error);
@@ -85,14 +86,15 @@ export class PeerRequests {
     flush();
   }
 
-  #cancel(id: number): void {
+  #cancel(id: number, reason: unknown): void {
     if (!this.#asked.fail(id, 'CANCELLED')) return;
-    this.#tellCancelled(id);
+    this.#tellCancelled(id, operatorIn(reason));
     this.#options.flush();
   }
 
-  #tellCancelled(id: number): void {
-    this.#options.outbox.push({ t: 'cancel', head: () => `,"re":${id}`, bodyField: 'body', body: '' }, false);
+  #tellCancelled(id: number, by: CancelledBy | null = null): void {
+    const head = by === null ? `,"re":${id}` : `,"re":${id},"by":${JSON.stringify(by)}`;
+    this.#options.outbox.push({ t: 'cancel', head: () => head, bodyField: 'body', body: '' }, false);
   }
 
   onResponse({ re, value, error }: Frame<'response'>): void {
@@ -120,8 +122,8 @@ export class PeerRequests {
     );
   }
 
-  onCancel({ re }: Frame<'cancel'>): void {
-    this.#running.cancel(re);
+  onCancel({ re, by }: Frame<'cancel'>): void {
+    this.#running.cancel(re, by);
   }
 
   #answer(re: number, bulk: boolean, value: Json): void {

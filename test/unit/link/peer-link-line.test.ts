@@ -251,6 +251,7 @@ describe('the fence of the link', () => {
     ['no type', '{}', 'invalid-frame'],
     ['a wrong field', '{"t":"request","seq":-1}', 'invalid-frame'],
     ['a wrong epoch', '{"t":"cancel","seq":1,"ack":0,"re":1,"ep":{"generation":1,"number":"2"}}', 'invalid-frame'],
+    ['an operator without a name', '{"t":"cancel","seq":1,"ack":0,"re":1,"by":{"who":"token"}}', 'invalid-frame'],
     ['an epoch that no location reaches', `{"t":"cancel","seq":1,"ack":0,"re":1,"ep":{"generation":1,"number":${HIGHEST_EPOCH + 1}}}`, 'invalid-frame'],
     ['a claim of such an epoch', `{"t":"control.claimed","negotiation":1,"epoch":{"generation":${HIGHEST_EPOCH + 1},"number":2}}`, 'invalid-frame'],
     ['a wrong control message', '{"t":"control.claimed","negotiation":"1"}', 'invalid-frame'],
