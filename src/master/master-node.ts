@@ -27,6 +27,7 @@ import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts'
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
+import { StatusStrangers } from '../shared/runtime/status-strangers.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
@@ -56,6 +57,7 @@ export class MasterNode implements HoldfastNode {
   readonly #bootId: string;
   readonly #scope = new Scope();
   readonly #directory: Directory;
+  readonly #strangers: StatusStrangers;
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
   readonly #lines: ModuleLines;
@@ -86,7 +88,8 @@ export class MasterNode implements HoldfastNode {
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store, ports.settingsKeys);
     this.#notMade = new NotMade({ ...ports, directory: this.#directory });
-    this.#board = new StatusBoard(ports.metrics);
+    this.#strangers = new StatusStrangers({ ...ports, isNamed: (location, module) => this.#directory.isAt(module, location) });
+    this.#board = new StatusBoard(ports.metrics, this.#strangers);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
     this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });
     this.#desk = new CommandDesk({
@@ -388,6 +391,7 @@ export class MasterNode implements HoldfastNode {
       if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notMade.note(id, error));
       else known.documentChanged(document);
     }
+    this.#strangers.documentsChanged();
     for (const location of this.#locations.values()) location.converge();
     void this.#convergeOwnModules();
   }

@@ -90,6 +90,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['remote', 'reason'],
     meaning: 'Somebody was refused at the link port; the first of a kind in a minute',
   }),
+  'status-dropped': row('link', {
+    location: 'location',
+    facts: ['module', 'reason'],
+    meaning: 'An edge reports so much of modules that no document names that no more is kept; the first in a minute',
+  }),
   'module-problem': row('driver', {
     location: 'location',
     facts: ['module', 'problem'],

@@ -33,6 +33,7 @@ export const limits = {
   waitingBytes: 16 * 1024 * 1024,
   pendingRequests: 4_096,
   controlWaiting: 64,
+  strangersBytes: 8 * 1024 * 1024,
   resumeBufferFrames: 10_000,
   resumeBufferBytes: 16 * 1024 * 1024,
   requestMs: 10_000,

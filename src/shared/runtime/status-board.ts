@@ -1,10 +1,12 @@
 import type { Json } from '../foundation/json.ts';
 import { jsonEqual } from '../foundation/json.ts';
 import { isOlder, sameEpoch } from '../control/epoch.ts';
-import type { Epoch, Revision } from '../model/control.ts';
+import { compareRevisions, type Epoch, type Revision } from '../model/control.ts';
+import { limits } from '../model/limits.ts';
 import type { ControlSnapshot } from '../control/messages.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { StatusReport, StatusValue } from '../ports/device-link.ts';
+import type { Stranger, StatusStrangers } from './status-strangers.ts';
 
 /**
  * What is known of one variable. Changed in place, and without what its reports came in: of thousands of values each
@@ -36,6 +38,20 @@ class Entry {
 
 type Reported = Pick<StatusReport, 'value' | 'epoch' | 'revision'>;
 
+/** What is known of one module. */
+class ModuleValues implements Stranger {
+  readonly entries = new Map<string, Entry>();
+  isNamed: boolean;
+  bytes = 0;
+
+  constructor(isNamed: boolean) {
+    this.isNamed = isNamed;
+  }
+}
+
+/** As many as a driver may have, and the two that the runtime keeps beside them. */
+const MOST_VARIABLES = limits.statusKeys + 2;
+
 export type StatusListener = (report: StatusReport) => void;
 
 const watchKey = (location: string, module: string): string => `${location}\n${module}`;
@@ -46,7 +62,9 @@ const watchKey = (location: string, module: string): string => `${location}\n${m
  */
 export class StatusBoard {
   readonly #metrics: Metrics;
-  readonly #values = new Map<string, Map<string, Map<string, Entry>>>();
+  /** Absent: whoever reports drives here, or was asked. */
+  readonly #strangers: StatusStrangers | null;
+  readonly #values = new Map<string, Map<string, ModuleValues>>();
   readonly #floors = new Map<string, Epoch>();
   readonly #listeners = new Set<StatusListener>();
   /** By location and module: a change must not cost a call for each of thousands of watchers of other modules. */
@@ -54,8 +72,9 @@ export class StatusBoard {
   /** Reports of this process. An epoch is never taken up again by another one, so that they need not be kept. */
   #reports = 0;
 
-  constructor(metrics: Metrics) {
+  constructor(metrics: Metrics, strangers: StatusStrangers | null = null) {
     this.#metrics = metrics;
+    this.#strangers = strangers;
   }
 
   /** What a driver of this node reports; null: refused. */
@@ -65,7 +84,7 @@ export class StatusBoard {
     return this.hear(report) ? report : null;
   }
 
-  /** Fence 3: a value of an older epoch than the highest seen for its location is refused and counted. */
+  /** Fence 3: a value of an older epoch than the highest seen for its location is refused and counted, as is one too many of strangers. */
   hear(status: StatusReport): boolean {
     const floor = this.#floors.get(status.location);
     if (floor !== undefined && isOlder(status.epoch, floor)) {
@@ -73,10 +92,11 @@ export class StatusBoard {
       return false;
     }
     this.raiseFloor(status.location, status.epoch);
-    const keys = this.#keysOf(status.location, status.module);
-    const known = keys.get(status.key);
+    const module = this.#moduleOf(status.location, status.module);
+    const known = module.entries.get(status.key);
+    if (!module.isNamed && this.#strangers?.admits(module, status, known?.value) === false) return false;
     const changed = known === undefined || !jsonEqual(known.value, status.value);
-    if (known === undefined) keys.set(status.key, new Entry(status));
+    if (known === undefined) this.#add(module, status);
     else known.change(status);
     if (changed) {
       for (const listener of this.#listeners) listener(status);
@@ -97,7 +117,7 @@ export class StatusBoard {
    */
   adopt(location: string, epoch: Epoch, snapshot: ControlSnapshot | null): void {
     this.#floors.set(location, epoch);
-    for (const keys of this.#values.get(location)?.values() ?? []) for (const entry of keys.values()) entry.epoch = epoch;
+    for (const { entries } of this.#values.get(location)?.values() ?? []) for (const entry of entries.values()) entry.epoch = epoch;
     for (const { module, key, value } of snapshot?.status ?? []) this.set({ location, module, key, value, epoch });
   }
 
@@ -107,8 +127,7 @@ export class StatusBoard {
   }
 
   valuesOf(location: string, module: string): StatusReport[] {
-    const keys = this.#values.get(location)?.get(module) ?? [];
-    return Array.from(keys, ([key, { value, epoch, revision }]) => ({ location, module, key, value, epoch, revision }));
+    return Array.from(this.#entriesOf(location, module) ?? [], ([key, { value, epoch, revision }]) => ({ location, module, key, value, epoch, revision }));
   }
 
   /** Nobody is told of this module any more. */
@@ -119,7 +138,7 @@ export class StatusBoard {
   module(location: string, module: string): { values: Record<string, Json>; epoch: Epoch | null } {
     const values: Record<string, Json> = Object.create(null) as Record<string, Json>;
     let epoch: Epoch | null = null;
-    for (const [key, entry] of this.#values.get(location)?.get(module) ?? []) {
+    for (const [key, entry] of this.#entriesOf(location, module) ?? []) {
       values[key] = entry.value;
       if (epoch === null || isOlder(epoch, entry.epoch)) epoch = entry.epoch;
     }
@@ -128,22 +147,22 @@ export class StatusBoard {
 
   /** undefined: never set. */
   value(location: string, module: string, key: string): Readonly<{ value: Json; revision: Revision }> | undefined {
-    return this.#values.get(location)?.get(module)?.get(key);
+    return this.#entriesOf(location, module)?.get(key);
   }
 
   /** How many modules of a location say that they are connected. */
   connected(location: string): number {
     let count = 0;
-    for (const keys of this.#values.get(location)?.values() ?? []) if (keys.get('connected')?.value === true) count += 1;
+    for (const { entries } of this.#values.get(location)?.values() ?? []) if (entries.get('connected')?.value === true) count += 1;
     return count;
   }
 
   /** How many modules of a location, of those that are wanted there, say that something keeps them from running. */
   failing(location: string, isWanted: (module: string) => boolean): number {
     let count = 0;
-    for (const [module, keys] of this.#values.get(location) ?? []) {
+    for (const [module, { entries }] of this.#values.get(location) ?? []) {
       // What is connected runs; one that has no connection never says so.
-      const isFailing = typeof keys.get('problem')?.value === 'string' && keys.get('connected')?.value !== true;
+      const isFailing = typeof entries.get('problem')?.value === 'string' && entries.get('connected')?.value !== true;
       if (isFailing && isWanted(module)) count += 1;
     }
     return count;
@@ -167,11 +186,27 @@ export class StatusBoard {
     };
   }
 
-  #keysOf(location: string, module: string): Map<string, Entry> {
-    let modules = this.#values.get(location);
-    if (modules === undefined) this.#values.set(location, (modules = new Map()));
-    let keys = modules.get(module);
-    if (keys === undefined) modules.set(module, (keys = new Map()));
-    return keys;
+  #entriesOf(location: string, module: string): Map<string, Entry> | undefined {
+    return this.#values.get(location)?.get(module)?.entries;
+  }
+
+  /** One that is new is kept with its first value only. */
+  #moduleOf(location: string, module: string): ModuleValues {
+    return this.#values.get(location)?.get(module) ?? new ModuleValues(this.#strangers?.isNamed(location, module) ?? true);
+  }
+
+  #add(module: ModuleValues, status: StatusReport): void {
+    if (module.entries.size >= MOST_VARIABLES) this.#dropOldest(module.entries, status.location);
+    module.entries.set(status.key, new Entry(status));
+    const modules = this.#values.get(status.location) ?? new Map<string, ModuleValues>();
+    this.#values.set(status.location, modules.set(status.module, module));
+  }
+
+  /** Not one that its driver has: all of these were reported since it started, and there is no room for more of them. */
+  #dropOldest(entries: Map<string, Entry>, location: string): void {
+    let oldest: [key: string, revision: Revision] | null = null;
+    for (const [key, { revision }] of entries) if (oldest === null || compareRevisions(revision, oldest[1]) < 0) oldest = [key, revision];
+    if (oldest !== null) entries.delete(oldest[0]);
+    this.#metrics.add('holdfast_status_dropped_total', { location, reason: 'too-many-variables' });
   }
 }
