@@ -91,7 +91,8 @@ export class MasterNode implements HoldfastNode {
     this.#strangers = new StatusStrangers({ ...ports, isNamed: (location, module) => this.#directory.isAt(module, location) });
     this.#board = new StatusBoard(ports.metrics, this.#strangers);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
-    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });
+    const isElsewhere = (location: string): boolean => this.#route(location).via === 'peer';
+    this.#lines = new ModuleLines({ ...ports, nodeId: this.id, peerOf, isElsewhere });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,

@@ -60,7 +60,7 @@ async function makeDesk(now: { route?: Route; exec?: DeviceLink['exec'] } = {}) 
     deviceLink,
     directory,
     board,
-    lines: new ModuleLines({ nodeId: 'node', deviceLink, peerOf: () => null }),
+    lines: new ModuleLines({ nodeId: 'node', clock: new FakeClock(), deviceLink, peerOf: () => null, isElsewhere: () => false }),
     callTrigger: unused,
     route: () => now.route ?? unused(),
     onControlChange: () => () => undefined,
@@ -133,17 +133,11 @@ it('a system that does not exist is refused', async () => {
 
 it('log lines of a module, named as in a system or by its id, until it is stopped', async () => {
   const { desk, addModule, say, listeners } = await makeDesk();
-  expect(() => desk.debug(power, unused)).toThrow('There is no module Display');
+  await expect(desk.debug(power, unused)).rejects.toThrow('There is no module Display');
   await addModule('mod-1', 'Display');
   const lines: string[] = [];
-  await expect.poll(() => {
-    try {
-      return desk.debug({ ...power, module: 'mod-1' }, ({ message }) => void lines.push(`by id: ${message}`));
-    } catch {
-      return null;
-    }
-  }).toMatchObject({ module: 'mod-1', driver: 'Mock' });
-  const named = desk.debug(power, ({ level, message }) => void lines.push(`${level}: ${message}`));
+  await expect.poll(() => desk.debug({ ...power, module: 'mod-1' }, ({ message }) => void lines.push(`by id: ${message}`)).catch(() => null)).toMatchObject({ module: 'mod-1', driver: 'Mock' });
+  const named = await desk.debug(power, ({ level, message }) => void lines.push(`${level}: ${message}`));
   say('mod-1', 'hello');
   say('mod-2', 'of another module');
   named.stop();

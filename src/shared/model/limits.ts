@@ -42,6 +42,7 @@ export const limits = {
   subscriptionRetryMs: 5_000,
   linkLinesPerSecond: 100,
   linkLinesNoticeMs: 1_000,
+  debugAnswerMs: 2_000,
 
   // Control
   masterWaitForEdgesMs: 6_000,
