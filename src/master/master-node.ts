@@ -27,7 +27,7 @@ import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts'
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
-import { StatusStrangers } from '../shared/runtime/status-strangers.ts';
+import { StatusRoom } from '../shared/runtime/status-room.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
@@ -57,7 +57,7 @@ export class MasterNode implements HoldfastNode {
   readonly #bootId: string;
   readonly #scope = new Scope();
   readonly #directory: Directory;
-  readonly #strangers: StatusStrangers;
+  readonly #room: StatusRoom;
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
   readonly #lines: ModuleLines;
@@ -88,8 +88,8 @@ export class MasterNode implements HoldfastNode {
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store, ports.settingsKeys);
     this.#notMade = new NotMade({ ...ports, directory: this.#directory });
-    this.#strangers = new StatusStrangers({ ...ports, isNamed: (location, module) => this.#directory.isAt(module, location) });
-    this.#board = new StatusBoard(ports.metrics, this.#strangers);
+    this.#room = new StatusRoom({ ...ports, isNamed: (location, module) => this.#directory.isAt(module, location) });
+    this.#board = new StatusBoard(ports.metrics, this.#room);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
     const isElsewhere = (location: string): boolean => this.#route(location).via === 'peer';
     this.#lines = new ModuleLines({ ...ports, nodeId: this.id, peerOf, isElsewhere });
@@ -392,7 +392,7 @@ export class MasterNode implements HoldfastNode {
       if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notMade.note(id, error));
       else known.documentChanged(document);
     }
-    this.#strangers.documentsChanged();
+    this.#room.documentsChanged();
     for (const location of this.#locations.values()) location.converge();
     void this.#convergeOwnModules();
   }

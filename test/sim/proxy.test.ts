@@ -179,13 +179,13 @@ it('log lines come from whoever drives, to every node that asks, until it stops'
 
 it('who asks for log lines of a module whose server cannot be asked is answered all the same: at once when the link is known to be down, else in time', async () => {
   const t = await Town.settled(sites);
-  const debug = () => {
+  const debug = (index: number) => {
     const asked = { isAnswered: false };
-    void nodeOf(t.edge('a')).debug(display('b'), () => undefined).then(() => (asked.isAnswered = true));
+    void nodeOf(t.edge('a')).debug({ ...display('b'), index }, () => undefined).then(() => (asked.isAnswered = true));
     return asked;
   };
   t.edge('b').pause();
-  const held = debug();
+  const held = debug(1);
   await t.run('1s');
   expect(held.isAnswered).toBe(false);
   await t.run('1500ms');
@@ -193,7 +193,7 @@ it('who asks for log lines of a module whose server cannot be asked is answered 
   t.edge('b').resume();
   t.master.crash();
   await t.run('10s');
-  const alone = debug();
+  const alone = debug(2);
   await t.run('10ms');
   expect(alone.isAnswered).toBe(true);
 });

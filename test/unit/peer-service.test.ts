@@ -97,7 +97,7 @@ describe('log lines over a link', () => {
     expect(drivers.size).toBe(0);
   });
 
-  it('that nobody asked for are not heard', () => {
+  it('that nobody asked for are not heard, and those that no driver may have are refused', () => {
     const { lines } = createService(false);
     const subscriptions = new PeerSubscriptions({ clock: new FakeClock(), log: createMemoryLog(), isOpen: () => true, request: async () => null });
     const heard: string[] = [];
@@ -108,6 +108,7 @@ describe('log lines over a link', () => {
     hearLine(line, { lines, subscriptions, node: 'lisbon' });
     stop();
     expect(heard).toEqual(['lisbon: hello']);
+    expect(() => hearLine({ ...line, message: 'x'.repeat(4 * limits.logLineBytes + 1) }, { lines, subscriptions })).toThrow('message');
     expect(() => hearLine({ ...line, level: 'loud' }, { lines, subscriptions })).toThrow('level');
   });
 });
@@ -361,6 +362,24 @@ describe('subscriptions', () => {
     subscriptions.opened();
     await clock.advance(0);
     expect(asked).toEqual(['debug', 'debug']);
+  });
+
+  it('of lines are answered in the present session only, for who is told of an old one misses lines; values that came are known', async () => {
+    const { clock, world, subscriptions } = setUp();
+    const answered: string[] = [];
+    const hold = (topic: 'watch' | 'debug', name: string) => subscriptions.hold(topic, target, () => void answered.push(name));
+    hold('watch', 'values');
+    hold('debug', 'lines');
+    await clock.advance(0);
+    world.open = false;
+    subscriptions.ended();
+    hold('watch', 'more values');
+    hold('debug', 'more lines');
+    expect(answered).toEqual(['values', 'lines', 'more values']);
+    world.open = true;
+    subscriptions.opened();
+    await clock.advance(0);
+    expect(answered.slice(3)).toEqual(['lines', 'more lines']);
   });
 
   it('change their mind while the answer is under way: what is wanted last is what the peer has', async () => {

@@ -3,7 +3,7 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
-import { StatusStrangers } from '../../src/shared/runtime/status-strangers.ts';
+import { StatusRoom } from '../../src/shared/runtime/status-room.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 
@@ -65,13 +65,15 @@ describe('what an edge invents', () => {
     const log = createMemoryLog();
     const metrics = createPromMetrics();
     const named = new Set(['m']);
-    const strangers = new StatusStrangers({ clock, log, metrics, isNamed: (location, module) => location === 'a' && named.has(module) });
-    const board = new StatusBoard(metrics, strangers);
+    const room = new StatusRoom({ clock, log, metrics, isNamed: (location, module) => location === 'a' && named.has(module) });
+    const board = new StatusBoard(metrics, room);
     let report = 0;
     const hear = (module: string, key: string, value: Json = 'x', location = 'a', number = 2) =>
       board.hear({ location, module, key, value, epoch: { generation: 0, number }, revision: [0, number, (report += 1)] });
     const dropped = (reason: string, location = 'a') => metrics.read('holdfast_status_dropped_total', { location, reason });
-    return { clock, log, named, strangers, board, hear, dropped };
+    const hearLong = (key: string, length: number, location = 'a') =>
+      board.hear({ location, module: 'm', key, value: length, epoch: { generation: 0, number: 2 }, revision: [0, 2, (report += 1)] }, length);
+    return { clock, log, named, room, board, hear, hearLong, dropped };
   };
   const long = 'x'.repeat(limits.strangersBytes / 4);
 
@@ -98,11 +100,11 @@ describe('what an edge invents', () => {
   });
 
   it('documents that come later give their modules all the room there is, and what was kept of them stays', () => {
-    const { board, named, strangers, hear } = withStrangers();
+    const { board, named, room, hear } = withStrangers();
     for (const module of ['n-1', 'n-2', 'n-3']) hear(module, 'k', long);
     expect(hear('n-1', 'l', long)).toBe(false);
     named.add('n-1');
-    strangers.documentsChanged();
+    room.documentsChanged();
     expect([hear('n-1', 'l', `${long}${long}`), hear('n-4', 'k', long), hear('n-5', 'k', long)]).toEqual([true, true, false]);
     expect(board.valuesOf('a', 'n-1').map(({ key, value }) => [key, value === long])).toEqual([['k', true], ['l', false]]);
   });
@@ -117,5 +119,14 @@ describe('what an edge invents', () => {
     expect([kept.length, kept.filter((key) => key.startsWith('now-')).length]).toEqual([limits.statusKeys + 2, limits.statusKeys - 1]);
     expect(kept).toEqual(expect.arrayContaining(['connected', 'problem', 'before-0']));
     expect(dropped('too-many-variables')).toBe(limits.statusKeys - 1);
+  });
+
+  it('long values are kept up to a limit at each location; what gets shorter makes room, and short ones are always kept', () => {
+    const { log, hearLong, dropped } = withStrangers();
+    const quarter = limits.longStatusBytes / 4;
+    expect(['k-1', 'k-2', 'k-3', 'k-4', 'k-5'].map((key) => hearLong(key, quarter))).toEqual([true, true, true, true, false]);
+    expect([hearLong('k-6', 500), hearLong('k-1', quarter), hearLong('k-1', quarter + 1), hearLong('k-5', quarter, 'b')]).toEqual([true, true, false, true]);
+    expect([hearLong('k-2', 9), hearLong('k-5', quarter), hearLong('k-6', quarter)]).toEqual([true, true, false]);
+    expect([dropped('too-long-values'), log.lines.map(({ facts }) => facts)]).toEqual([3, [{ location: 'a', module: 'm', reason: 'too-long-values' }]]);
   });
 });

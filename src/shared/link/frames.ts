@@ -153,16 +153,14 @@ export function decodeFrame(text: string): Frame | InvalidFrame {
   } catch {
     return invalid('not-json');
   }
-  if (!isRecord(frame) || typeof frame['t'] !== 'string') return invalid('no-type');
+  if (!isRecord(frame) || !isWord(frame['t'])) return invalid('no-type');
   const type = frame['t'];
   switch (type) {
     case 'hb':
     case 'hba':
       return isCount(frame['n']) && isCount(frame['ack']) ? { t: type, n: frame['n'], ack: frame['ack'] } : invalid('heartbeat');
     case 'error':
-      return typeof frame['code'] === 'string' && typeof frame['about'] === 'string'
-        ? { t: 'error', code: frame['code'].slice(0, 100), about: frame['about'].slice(0, 100) }
-        : invalid('error');
+      return isWord(frame['code']) && isWord(frame['about']) ? { t: 'error', code: frame['code'], about: frame['about'] } : invalid('error');
     case 'request':
     case 'response':
     case 'cancel':
@@ -172,13 +170,15 @@ export function decodeFrame(text: string): Frame | InvalidFrame {
     case 'part':
       return decodePart(frame);
     default:
-      return isControlType(type) ? decodeControl(type, frame) : { t: 'unknown', type: type.slice(0, 100) };
+      return isControlType(type) ? decodeControl(type, frame) : { t: 'unknown', type };
   }
 }
 
 const isControlType = (type: string): type is ControlMessageType => Object.hasOwn(controlMessageSchemas, type);
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+/** Refused, not cut, when it is long: V8 would keep the whole text with the piece, and each new word is remembered. */
+const isWord = (value: unknown): value is string => typeof value === 'string' && value.length <= 100;
 /** Anything that came out of `JSON.parse`. */
 const isJson = (value: unknown): value is Json => value !== undefined;
 
@@ -224,7 +224,7 @@ function decodeMessage(type: MessageType, frame: Record<string, unknown>, { seq,
   if (ep === undefined) return invalid(`${type}: ep`);
   switch (type) {
     case 'request':
-      return isCount(id) && typeof kind === 'string' && isJson(body) && isCount(ttl) ? { t: type, seq, ack, id, kind, body, ep, ttl } : invalid(type);
+      return isCount(id) && isWord(kind) && isJson(body) && isCount(ttl) ? { t: type, seq, ack, id, kind, body, ep, ttl } : invalid(type);
     case 'response':
       if (!isCount(re)) return invalid(type);
       if (isWireError(error)) return { t: type, seq, ack, re, error };
@@ -234,7 +234,7 @@ function decodeMessage(type: MessageType, frame: Record<string, unknown>, { seq,
       return isCount(re) && by !== undefined ? { t: type, seq, ack, re, by } : invalid(type);
     }
     case 'post':
-      return typeof frame['type'] === 'string' && isJson(body) ? { t: type, seq, ack, type: frame['type'], body, ep } : invalid(type);
+      return isWord(frame['type']) && isJson(body) ? { t: type, seq, ack, type: frame['type'], body, ep } : invalid(type);
     case 'skip':
       return { t: type, seq, ack };
   }

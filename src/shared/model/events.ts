@@ -93,7 +93,7 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
   'status-dropped': row('link', {
     location: 'location',
     facts: ['module', 'reason'],
-    meaning: 'An edge reports so much of modules that no document names that no more is kept; the first in a minute',
+    meaning: 'An edge reports more than is kept: of modules that no document names, or of long values; the first in a minute',
   }),
   'module-problem': row('driver', {
     location: 'location',

@@ -26,6 +26,8 @@ export interface PeerRequestsOptions {
   flush(): void;
   /** An answer has no room: the peer asks and does not read. */
   overrun(): void;
+  /** The peer breaks the protocol. */
+  invalid(reason: string): void;
 }
 
 type Frame<T extends Message['t']> = Extract<Message, { t: T }>;
@@ -103,18 +105,22 @@ export class PeerRequests {
 
   // ── What the peer asks ────────────────────────────────────────────────────
 
-  onRequest({ id, kind, body, ep, ttl }: Frame<'request'>): void {
-    const { clock, fence, handle, peer, warnings } = this.#options;
+  /** `length`: of its text. */
+  onRequest({ id, kind, body, ep, ttl }: Frame<'request'>, length: number): void {
+    const { clock, fence, handle, invalid, peer, warnings } = this.#options;
+    // Its answer would be taken for that of the other one, which would count no more.
+    if (this.#running.has(id)) return invalid('request: id');
     if (!isRequestKind(kind)) {
       warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
-      return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }));
+      return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind }));
     }
     const { bulk, epoch } = requestKinds[kind];
     const refusal = fence.refusal(kind, epoch, ep);
     if (refusal !== null) return this.#refuse(id, refusal);
-    if (this.#running.size >= limits.pendingRequests) return this.#refuse(id, new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }));
+    const isMuch = this.#running.length + length > limits.pendingRequestBytes;
+    if (isMuch || this.#running.size >= limits.pendingRequests) return this.#refuse(id, new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }));
     const deadlineMs = clock.monotonicMs() + Math.min(ttl, limits.requestMaxMs);
-    const request = this.#running.begin(id, deadlineMs, ep);
+    const request = this.#running.begin(id, deadlineMs, ep, length);
     this.#deadlines.watch(deadlineMs);
     handle(kind, body, request).then(
       (value) => this.#running.finish(id, request) && this.#answer(id, bulk, value),

@@ -6,7 +6,7 @@ import { limits } from '../model/limits.ts';
 import type { ControlSnapshot } from '../control/messages.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { StatusReport, StatusValue } from '../ports/device-link.ts';
-import type { Stranger, StatusStrangers } from './status-strangers.ts';
+import type { StatusRoom, Stranger } from './status-room.ts';
 
 /**
  * What is known of one variable. Changed in place, and without what its reports came in: of thousands of values each
@@ -18,10 +18,13 @@ class Entry {
   #generation: number;
   #number: number;
   #report: number;
+  /** Of a long value; others are not counted. */
+  bytes: number;
 
-  constructor({ value, epoch, revision }: Reported) {
+  constructor({ value, epoch, revision }: Reported, bytes: number) {
     this.value = value;
     this.epoch = epoch;
+    this.bytes = bytes;
     [this.#generation, this.#number, this.#report] = revision;
   }
 
@@ -29,8 +32,9 @@ class Entry {
     return [this.#generation, this.#number, this.#report];
   }
 
-  change({ value, epoch, revision }: Reported): void {
+  change({ value, epoch, revision }: Reported, bytes: number): void {
     this.value = value;
+    this.bytes = bytes;
     if (!sameEpoch(this.epoch, epoch)) this.epoch = epoch;
     [this.#generation, this.#number, this.#report] = revision;
   }
@@ -49,6 +53,9 @@ class ModuleValues implements Stranger {
   }
 }
 
+/** Shorter values are bounded by their number. */
+const LONG_BYTES = 1_024;
+
 /** As many as a driver may have, and the two that the runtime keeps beside them. */
 const MOST_VARIABLES = limits.statusKeys + 2;
 
@@ -62,8 +69,8 @@ const watchKey = (location: string, module: string): string => `${location}\n${m
  */
 export class StatusBoard {
   readonly #metrics: Metrics;
-  /** Absent: whoever reports drives here, or was asked. */
-  readonly #strangers: StatusStrangers | null;
+  /** null: whoever reports drives here, or was asked. */
+  readonly #room: StatusRoom | null;
   readonly #values = new Map<string, Map<string, ModuleValues>>();
   readonly #floors = new Map<string, Epoch>();
   readonly #listeners = new Set<StatusListener>();
@@ -72,9 +79,9 @@ export class StatusBoard {
   /** Reports of this process. An epoch is never taken up again by another one, so that they need not be kept. */
   #reports = 0;
 
-  constructor(metrics: Metrics, strangers: StatusStrangers | null = null) {
+  constructor(metrics: Metrics, room: StatusRoom | null = null) {
     this.#metrics = metrics;
-    this.#strangers = strangers;
+    this.#room = room;
   }
 
   /** What a driver of this node reports; null: refused. */
@@ -84,8 +91,11 @@ export class StatusBoard {
     return this.hear(report) ? report : null;
   }
 
-  /** Fence 3: a value of an older epoch than the highest seen for its location is refused and counted, as is one too many of strangers. */
-  hear(status: StatusReport): boolean {
+  /**
+   * Fence 3: a value of an older epoch than the highest seen for its location is refused and counted, as is one for which there is no
+   * room. `length`: of its text as it came from another node.
+   */
+  hear(status: StatusReport, length = 0): boolean {
     const floor = this.#floors.get(status.location);
     if (floor !== undefined && isOlder(status.epoch, floor)) {
       this.#metrics.add('holdfast_fencing_refusals_total', { fence: 'status' });
@@ -94,10 +104,14 @@ export class StatusBoard {
     this.raiseFloor(status.location, status.epoch);
     const module = this.#moduleOf(status.location, status.module);
     const known = module.entries.get(status.key);
-    if (!module.isNamed && this.#strangers?.admits(module, status, known?.value) === false) return false;
+    if (!module.isNamed && this.#room?.admits(module, status, known?.value) === false) return false;
+    // Those of strangers have been counted.
+    const bytes = length > LONG_BYTES && module.isNamed ? length : 0;
+    const before = known?.bytes ?? 0;
+    if (bytes !== before && this.#room?.takes(status, bytes - before) === false) return false;
     const changed = known === undefined || !jsonEqual(known.value, status.value);
-    if (known === undefined) this.#add(module, status);
-    else known.change(status);
+    if (known === undefined) this.#add(module, status, bytes);
+    else known.change(status, bytes);
     if (changed) {
       for (const listener of this.#listeners) listener(status);
       for (const listener of this.#watchers.get(watchKey(status.location, status.module)) ?? []) listener(status);
@@ -192,21 +206,25 @@ export class StatusBoard {
 
   /** One that is new is kept with its first value only. */
   #moduleOf(location: string, module: string): ModuleValues {
-    return this.#values.get(location)?.get(module) ?? new ModuleValues(this.#strangers?.isNamed(location, module) ?? true);
+    return this.#values.get(location)?.get(module) ?? new ModuleValues(this.#room?.isNamed(location, module) ?? true);
   }
 
-  #add(module: ModuleValues, status: StatusReport): void {
-    if (module.entries.size >= MOST_VARIABLES) this.#dropOldest(module.entries, status.location);
-    module.entries.set(status.key, new Entry(status));
+  #add(module: ModuleValues, status: StatusReport, bytes: number): void {
+    if (module.entries.size >= MOST_VARIABLES) this.#dropOldest(module.entries, status);
+    module.entries.set(status.key, new Entry(status, bytes));
     const modules = this.#values.get(status.location) ?? new Map<string, ModuleValues>();
     this.#values.set(status.location, modules.set(status.module, module));
   }
 
   /** Not one that its driver has: all of these were reported since it started, and there is no room for more of them. */
-  #dropOldest(entries: Map<string, Entry>, location: string): void {
-    let oldest: [key: string, revision: Revision] | null = null;
-    for (const [key, { revision }] of entries) if (oldest === null || compareRevisions(revision, oldest[1]) < 0) oldest = [key, revision];
-    if (oldest !== null) entries.delete(oldest[0]);
-    this.#metrics.add('holdfast_status_dropped_total', { location, reason: 'too-many-variables' });
+  #dropOldest(entries: Map<string, Entry>, status: StatusReport): void {
+    let oldest: { key: string; revision: Revision; bytes: number } | null = null;
+    for (const [key, { revision, bytes }] of entries) {
+      if (oldest === null || compareRevisions(revision, oldest.revision) < 0) oldest = { key, revision, bytes };
+    }
+    if (oldest === null) return;
+    entries.delete(oldest.key);
+    this.#room?.takes(status, -oldest.bytes);
+    this.#metrics.add('holdfast_status_dropped_total', { location: status.location, reason: 'too-many-variables' });
   }
 }

@@ -210,6 +210,17 @@ describe('a line that breaks and comes back', () => {
   });
 });
 
+it('counts losses by their reason, of which a peer cannot make up ever other ones', async () => {
+  const pair = new PeerPair();
+  for (let i = 0; i < 60; i += 1) {
+    await pair.open();
+    pair.master.end.close(`word-${i}`);
+    await pair.clock.advance(50);
+  }
+  const lost = (reason: string): number => pair.master.metrics.read('holdfast_link_losses_total', { peer: 'berlin', reason });
+  expect([lost('word-0'), lost('word-49'), lost('word-50'), lost('other')]).toEqual([1, 1, 0, 10]);
+});
+
 describe('fence 1: the gate of the link', () => {
   it('refuses what carries an epoch that is over, and counts it', async () => {
     const pair = new PeerPair();
