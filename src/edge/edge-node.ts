@@ -105,7 +105,8 @@ export class EdgeNode implements HoldfastNode {
       request: (kind, body, options) => this.#peer.request(kind, body, options),
       released: (topic, target) => topic === 'watch' && this.#unwatched(target),
     });
-    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf: () => this.#subscriptions });
+    const isElsewhere = (location: string): boolean => this.#peer.state === 'open' && this.#route(location).via === 'peer';
+    this.#lines = new ModuleLines({ ...ports, nodeId: this.id, peerOf: () => this.#subscriptions, isElsewhere });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,

@@ -66,8 +66,8 @@ export function edgeHandlers(options: EdgeHandlersOptions, peer: () => PeerLink)
           throw new HoldfastError('UNKNOWN_TYPE', { type: kind });
       }
     },
-    post(type, body, { epoch }) {
-      if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch));
+    post(type, body, { epoch, length }) {
+      if (type === 'status' && epoch !== null) board.hear(readStatus(location, body, epoch), length);
       else if (type === 'log') hearLine(body, { lines, subscriptions: subscriptions(), node: location });
       else if (type === 'origin') options.onOrigin(body);
       else if (type === 'modules') desk.underWay.hear(location, body);

@@ -27,6 +27,7 @@ import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts'
 import type { Route } from '../shared/runtime/proxy.ts';
 import { StatusBoard } from '../shared/runtime/status-board.ts';
 import { sendStatus } from '../shared/runtime/status-feed.ts';
+import { StatusRoom } from '../shared/runtime/status-room.ts';
 import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
@@ -56,6 +57,7 @@ export class MasterNode implements HoldfastNode {
   readonly #bootId: string;
   readonly #scope = new Scope();
   readonly #directory: Directory;
+  readonly #room: StatusRoom;
   readonly #board: StatusBoard;
   readonly #desk: CommandDesk;
   readonly #lines: ModuleLines;
@@ -86,9 +88,11 @@ export class MasterNode implements HoldfastNode {
     this.enrolment = ports.enrolment;
     this.#directory = new Directory(ports.store, ports.settingsKeys);
     this.#notMade = new NotMade({ ...ports, directory: this.#directory });
-    this.#board = new StatusBoard(ports.metrics);
+    this.#room = new StatusRoom({ ...ports, isNamed: (location, module) => this.#directory.isAt(module, location) });
+    this.#board = new StatusBoard(ports.metrics, this.#room);
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
-    this.#lines = new ModuleLines({ nodeId: this.id, deviceLink: ports.deviceLink, peerOf });
+    const isElsewhere = (location: string): boolean => this.#route(location).via === 'peer';
+    this.#lines = new ModuleLines({ ...ports, nodeId: this.id, peerOf, isElsewhere });
     this.#desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,
@@ -388,6 +392,7 @@ export class MasterNode implements HoldfastNode {
       if (known === undefined) this.#federating = this.#federating.then(() => this.#federateLate(id)).catch((error: unknown) => this.#notMade.note(id, error));
       else known.documentChanged(document);
     }
+    this.#room.documentsChanged();
     for (const location of this.#locations.values()) location.converge();
     void this.#convergeOwnModules();
   }

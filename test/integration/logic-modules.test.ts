@@ -48,7 +48,7 @@ modules:
     deviceLink: hands.link,
     directory,
     board,
-    lines: new ModuleLines({ nodeId: 'node-1', deviceLink: hands.link, peerOf: () => null }),
+    lines: new ModuleLines({ nodeId: 'node-1', clock: createSystemClock(), deviceLink: hands.link, peerOf: () => null, isElsewhere: () => false }),
     callTrigger: () => 'fires',
     route: () => ({ via: 'here', epoch }),
     onControlChange: () => () => undefined,

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { HIGHEST_EPOCH } from '../../src/shared/model/control.ts';
+import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { Connection } from '../../src/shared/ports/transport.ts';
 import { createDialler } from '../../src/sim/network.ts';
@@ -87,4 +88,35 @@ it('control messages that come faster than the disk can store them end the link'
   expect(t.world.trace.last(100).join('\n')).toContain('link-down peer=a reason=control-flood');
   t.master.disk.slowMs = 0;
   await t.until(() => t.holder('b') === 'edge' && t.holder('a') === 'master', '120s');
+});
+
+it('modules and variables without end: so much is kept, the line stays, and values of others and of its own modules come through', async () => {
+  const { t, lie } = await visited();
+  const { connection, closed } = await lie();
+  const say = (seq: number, module: string, key: string, value: unknown): void =>
+    connection.send(JSON.stringify({ t: 'post', seq, ack: 0, type: 'status', body: { module, key, value, revision: [0, 2, seq] }, ep: epochOf(2) }));
+  const count = 20_000;
+  for (let seq = 1; seq <= count; seq += 1) {
+    say(seq, seq % 2 === 0 ? 'mod-a-1' : `mod-${seq}`, `key-${seq}`, 'x'.repeat(500));
+    if (seq % 4_000 === 0) await t.run('100ms');
+  }
+  say(count + 1, 'mod-a-1', 'value', 7);
+  await t.run('1s');
+  expect(closed).toEqual([]);
+  expect(t.world.trace.last(1_000).filter((line) => line.includes('status-dropped'))).toHaveLength(1);
+  const status = await t.master.seat.node?.status('sys-a', 'Display', 1);
+  expect(Object.keys(status?.values ?? {})).toHaveLength(limits.statusKeys + 2);
+  expect(status?.values['value']).toBe(7);
+  // Once a document names one of them, what was kept of it is there, and there is room for more.
+  say(count + 2, 'mod-1', 'early', 1);
+  await t.run('1s');
+  const late = documentSchemas.mod.parse({ id: 'mod-1', type: 'mod', driver_id: 'drv-sim', name: 'Late', edge_control_id: 'a' });
+  await t.master.seat.store.apply([{ op: 'put', expect: null, document: late }]);
+  await t.run('1s');
+  say(count + 3, 'mod-1', 'late', 2);
+  await t.run('1s');
+  expect(t.master.seat.node?.knownStatus('mod-1').values).toEqual({ 'key-1': 'x'.repeat(500), late: 2 });
+  t.set('b', 5, t.edge('b'));
+  await t.run('1s');
+  expect(await t.master.value('b')).toBe(5);
 });

@@ -70,6 +70,9 @@ describe('from an edge, through the master, to another edge', () => {
     await t.until(() => nodeOf(t.edge('b')).requests().length === 0, '1s');
     await t.run('1s');
     expect(cancelled.ended).toBe('COMMAND_CANCELLED unknown');
+    // Where it ran, too, the log says who it was.
+    const served = t.world.trace.last(1_000).filter((line) => / b +command-served /.test(line));
+    expect(served.at(-1)).toMatch(/result=COMMAND_CANCELLED .*cancelledBy=.*anna/);
     await expect(nodeOf(t.master).cancelRequest('nothing', { user: 'anna' })).rejects.toThrow('There is no request nothing');
   });
 
@@ -158,18 +161,41 @@ it('log lines come from whoever drives, to every node that asks, until it stops'
   Object.assign(t.edge('b').seat.hands ?? {}, { onLog: (listener: (line: ModuleLogLine) => void) => (listeners.add(listener), () => listeners.delete(listener)) });
   const lines: string[] = [];
   const debug = (at: Resident, name: string) => nodeOf(at).debug(display('b'), ({ message, node }) => void lines.push(`${name}: ${message} of ${node}`));
-  const [first, second] = [await debug(t.edge('a'), 'a'), await debug(t.master, 'master')];
-  await t.run('1s');
   const say = (message: string): void => {
-    for (const listener of listeners) listener({ location: 'b', module: first.module, level: 'info', message });
+    for (const listener of listeners) listener({ location: 'b', module: 'mod-b-1', level: 'info', message });
   };
-  say('hello');
+  // Who was answered misses nothing: the driver speaks in the very moment of the answer.
+  const asked = [debug(t.edge('a'), 'a'), debug(t.master, 'master')];
+  let answers = 0;
+  for (const answer of asked) void answer.then(() => (answers += 1) === 2 && say('hello'));
   await t.run('1s');
+  const [first, second] = [await asked[0], await asked[1]];
   expect(lines.toSorted()).toEqual(['a: hello of b', 'master: hello of b']);
-  second.stop();
-  first.stop();
+  second?.stop();
+  first?.stop();
   await t.run('1s');
   expect(listeners.size).toBe(0);
+});
+
+it('who asks for log lines of a module whose server cannot be asked is answered all the same: at once when the link is known to be down, else in time', async () => {
+  const t = await Town.settled(sites);
+  const debug = (index: number) => {
+    const asked = { isAnswered: false };
+    void nodeOf(t.edge('a')).debug({ ...display('b'), index }, () => undefined).then(() => (asked.isAnswered = true));
+    return asked;
+  };
+  t.edge('b').pause();
+  const held = debug(1);
+  await t.run('1s');
+  expect(held.isAnswered).toBe(false);
+  await t.run('1500ms');
+  expect(held.isAnswered).toBe(true);
+  t.edge('b').resume();
+  t.master.crash();
+  await t.run('10s');
+  const alone = debug(2);
+  await t.run('10ms');
+  expect(alone.isAnswered).toBe(true);
 });
 
 it('what is not there is refused by the edge that was asked', async () => {

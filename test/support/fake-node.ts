@@ -149,6 +149,9 @@ export class FakeNode implements HoldfastNode {
     this.id = `${role}-under-test`;
   }
 
+  /** Until then nobody who drives has heard that somebody listens. */
+  debugPlaced: Promise<void> = Promise.resolve();
+
   get debuggers(): number {
     return this.#debuggers.size;
   }
@@ -347,6 +350,7 @@ export class FakeNode implements HoldfastNode {
     if (id === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'module', id: name.module });
     const listening = { id, listener };
     this.#debuggers.add(listening);
+    await this.debugPlaced;
     return { module: id, driver: 'Mock display', stop: () => void this.#debuggers.delete(listening) };
   }
 

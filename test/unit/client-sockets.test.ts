@@ -253,22 +253,6 @@ describe('roles', () => {
   });
 });
 
-describe('debug', () => {
-  it.each([{ sys: 'sys-1', mod: 'Display', index: 1, name: 'debug' }, { sys: 'sys-1', mod: 'mod-1', index: 1, name: 'debug' }])('streams the log lines of $mod, until it is ignored', async (target) => {
-    const client = await open();
-    expect(await client.ask({ id: 1, cmd: 'debug', ...target })).toEqual({ id: 1, type: 'success', mod_id: 'mod-1', meta: target });
-    server.node.log('mod-1', { level: 'warn', message: 'lamp is old' });
-    server.node.log('mod-2', { level: 'warn', message: 'of another module' });
-    expect(await client.next()).toEqual({ type: 'debug', mod: 'mod-1', klass: 'Mock display', level: 'warn', msg: 'lamp is old', node: 'master-under-test', meta: target });
-    expect(await client.ask({ id: 2, cmd: 'ignore', ...target })).toEqual({ id: 2, type: 'success', meta: target });
-    expect(server.node.debuggers).toBe(0);
-  });
-
-  it('answers error 6 for a module that does not exist', async () => {
-    expect(await (await open()).ask({ id: 1, cmd: 'debug', ...meta, mod: 'mod-9' })).toMatchObject({ type: 'error', code: 6 });
-  });
-});
-
 describe('what is refused on a socket', () => {
   it('is on record: who may not, and each command, also one that is not understood', async () => {
     const viewer = await open('viewer');

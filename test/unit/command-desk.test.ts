@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { Canceller, type CancelSignal } from '../../src/shared/foundation/cancel.ts';
+import { commandCancelled } from '../../src/shared/link/cancelled-by.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import type { DeviceLink, ModuleLogLine } from '../../src/shared/ports/device-link.ts';
@@ -60,7 +61,7 @@ async function makeDesk(now: { route?: Route; exec?: DeviceLink['exec'] } = {}) 
     deviceLink,
     directory,
     board,
-    lines: new ModuleLines({ nodeId: 'node', deviceLink, peerOf: () => null }),
+    lines: new ModuleLines({ nodeId: 'node', clock: new FakeClock(), deviceLink, peerOf: () => null, isElsewhere: () => false }),
     callTrigger: unused,
     route: () => now.route ?? unused(),
     onControlChange: () => () => undefined,
@@ -133,17 +134,11 @@ it('a system that does not exist is refused', async () => {
 
 it('log lines of a module, named as in a system or by its id, until it is stopped', async () => {
   const { desk, addModule, say, listeners } = await makeDesk();
-  expect(() => desk.debug(power, unused)).toThrow('There is no module Display');
+  await expect(desk.debug(power, unused)).rejects.toThrow('There is no module Display');
   await addModule('mod-1', 'Display');
   const lines: string[] = [];
-  await expect.poll(() => {
-    try {
-      return desk.debug({ ...power, module: 'mod-1' }, ({ message }) => void lines.push(`by id: ${message}`));
-    } catch {
-      return null;
-    }
-  }).toMatchObject({ module: 'mod-1', driver: 'Mock' });
-  const named = desk.debug(power, ({ level, message }) => void lines.push(`${level}: ${message}`));
+  await expect.poll(() => desk.debug({ ...power, module: 'mod-1' }, ({ message }) => void lines.push(`by id: ${message}`)).catch(() => null)).toMatchObject({ module: 'mod-1', driver: 'Mock' });
+  const named = await desk.debug(power, ({ level, message }) => void lines.push(`${level}: ${message}`));
   say('mod-1', 'hello');
   say('mod-2', 'of another module');
   named.stop();
@@ -184,6 +179,19 @@ it.each(ways)('a command that %s says to its caller which operator cancelled it,
   await desk.cancelRequest('r', { user: 'eve', who: 'token-eve' }).catch(() => undefined);
   const facts = { by: 'bob', who: 'token-bob', fate: route.via === 'wait' ? 'not-sent' : 'unknown' };
   await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts });
+});
+
+it.each(ways)('a command that %s says so too, and who it was, when an operator cancelled it at a node before', async (_, route) => {
+  const { desk, addModule } = await makeDesk({ route, exec: (__, signal) => whenAborted(signal) });
+  await addModule('mod-1', 'Display');
+  await expect.poll(() => desk.count('sys', 'Display')).toBe(1);
+  const call = { id: 'mod-1', method: 'on', args: [], user: 'ada', timeoutMs: 60_000 };
+  const abort = new Canceller();
+  const answer = desk.execModule(call, abort.signal);
+  answer.catch(() => undefined);
+  await Promise.resolve();
+  abort.abort(commandCancelled({ user: 'bob', who: 'token-bob' }));
+  await expect(answer).rejects.toMatchObject({ code: 'COMMAND_CANCELLED', facts: { by: 'bob', who: 'token-bob' } });
 });
 
 it('who cancels a start of modules at the other end of a link is told there, with their credential', async () => {

@@ -157,7 +157,7 @@ describe('a subscription of a logic module', () => {
       deviceLink: { onProgress: () => () => undefined, onEdited: () => () => undefined } as never,
       directory: parts.directory,
       board,
-      lines: new ModuleLines({ nodeId: 'n', deviceLink: {} as never, peerOf: () => null }),
+      lines: new ModuleLines({ nodeId: 'n', clock: new FakeClock(), deviceLink: {} as never, peerOf: () => null, isElsewhere: () => false }),
       callTrigger: nothing,
       route: nothing,
       onControlChange: nothing,

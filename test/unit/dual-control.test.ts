@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import { createMemoryJournal } from '../../src/shared/adapters/store-memory/memory-journal.ts';
+import { limits } from '../../src/shared/model/limits.ts';
 import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
 import { DualControl } from '../../src/shared/runtime/dual-control.ts';
 import { dualControlMs, HeldTimes } from '../../src/shared/runtime/held-times.ts';
@@ -83,6 +84,19 @@ describe('dual control', () => {
     const stored = await journal.history('berlin', 10);
     const again = new DualControl({ location: 'berlin', clock, log: silentLog, metrics, journal, history: stored });
     expect(again.totalMs).toBeCloseTo(4_100);
+  });
+
+  it('remembers so many pairs of epochs: of an edge that makes up ever others the oldest are forgotten', async () => {
+    const { clock, metrics, dual, own } = world();
+    own.began(epoch(3));
+    await clock.advance(1_000);
+    const tell = (number: number): void => dual.heard([{ epoch: epoch(number), fromAgoMs: 60_000, untilAgoMs: 0 }], own, 5);
+    for (let i = 1; i <= limits.historyEntries + 1; i += 1) tell(2 * i);
+    const seconds = counted(metrics);
+    tell(2 * (limits.historyEntries + 1));
+    expect(counted(metrics)).toBe(seconds);
+    tell(2);
+    expect(counted(metrics)).toBeCloseTo(seconds + 1);
   });
 
   it('is not what the journey of a hello makes of a clean hand-over', async () => {

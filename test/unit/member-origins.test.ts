@@ -40,3 +40,17 @@ it('takes an origin only, and goes on when it cannot be stored', async () => {
   await Promise.resolve();
   expect(origins.other).toBe(MASTER);
 });
+
+it('stores one after the other, and of many the last: who says ever others does not fill the queue of the disk', async () => {
+  const credentials = memoryCredentials();
+  const writes: (() => void)[] = [];
+  credentials.beforeWrite = () => new Promise((resolve) => void writes.push(resolve));
+  const { origins } = open(credentials);
+  for (let i = 0; i < 1_000; i += 1) origins.heard({ origin: `https://edge-${i}.example.org` });
+  expect([writes.length, origins.other]).toEqual([1, 'https://edge-999.example.org']);
+  writes[0]?.();
+  await expect.poll(() => writes.length).toBe(2);
+  writes[1]?.();
+  await expect.poll(() => credentials.values.get('origin/berlin')).toBe('https://edge-999.example.org');
+  expect(writes).toHaveLength(2);
+});

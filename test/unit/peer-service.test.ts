@@ -17,7 +17,11 @@ const target = { location: 'berlin', module: 'mod-1' };
 const context = { signal: new AbortController().signal, deadlineMs: 10_000 };
 
 /** What a node answers on the link of `berlin`; `say` speaks for its driver, `posts` is what went to the peer. */
-function createService(passesOn: boolean, run = async (_: { renamed(id: string): void }): Promise<object> => ({ value: 1, servedBy: 'lisbon' })) {
+function createService(
+  passesOn: boolean,
+  run = async (_: { renamed(id: string): void }): Promise<object> => ({ value: 1, servedBy: 'lisbon' }),
+  elsewhere: PeerSubscriptions | null = null,
+) {
   const clock = new FakeClock();
   const log = createMemoryLog();
   const posts: { type: string; body: Json }[] = [];
@@ -41,7 +45,7 @@ function createService(passesOn: boolean, run = async (_: { renamed(id: string):
       },
     },
   } as unknown as CommandDesk;
-  const lines = new ModuleLines({ nodeId: 'berlin', deviceLink, peerOf: () => null });
+  const lines = new ModuleLines({ nodeId: 'berlin', clock, deviceLink, peerOf: () => elsewhere, isElsewhere: () => elsewhere !== null });
   const board = new StatusBoard(createPromMetrics());
   const post = (type: string, body: Json): void => void posts.push({ type, body });
   /** How long the values of `lisbon` stand still here; null: they do not. */
@@ -70,6 +74,22 @@ describe('log lines over a link', () => {
     expect([drivers.size, clock.pendingTimers]).toEqual([0, 0]);
   });
 
+  it('are promised once whoever drives the module tells them here, or does not answer in time', async () => {
+    let placed = (): void => undefined;
+    const request = () => new Promise<Json>((resolve) => (placed = () => resolve(null)));
+    const onward = (): PeerSubscriptions => new PeerSubscriptions({ clock: new FakeClock(), log: createMemoryLog(), isOpen: () => true, request });
+    for (const isHeard of [true, false]) {
+      const { clock, service } = createService(true, undefined, onward());
+      let isAnswered = false;
+      void service.request('debug', target, context).then(() => (isAnswered = true));
+      await clock.advance(limits.debugAnswerMs - 1);
+      expect(isAnswered).toBe(false);
+      if (isHeard) placed();
+      await clock.advance(isHeard ? 0 : 1);
+      expect([isAnswered, clock.pendingTimers]).toEqual([true, 0]);
+    }
+  });
+
   it('end with the session', async () => {
     const { drivers, service } = createService(false);
     await service.request('debug', target, context);
@@ -77,17 +97,18 @@ describe('log lines over a link', () => {
     expect(drivers.size).toBe(0);
   });
 
-  it('that nobody asked for are not heard', () => {
+  it('that nobody asked for are not heard, and those that no driver may have are refused', () => {
     const { lines } = createService(false);
     const subscriptions = new PeerSubscriptions({ clock: new FakeClock(), log: createMemoryLog(), isOpen: () => true, request: async () => null });
     const heard: string[] = [];
-    const stop = lines.listen(target, ({ message, node }) => void heard.push(`${node}: ${message}`));
+    const { stop } = lines.listen(target, ({ message, node }) => void heard.push(`${node}: ${message}`));
     const line = { ...target, level: 'info', message: 'hello', node: 'elsewhere' };
     hearLine(line, { lines, subscriptions });
     subscriptions.hold('debug', target);
     hearLine(line, { lines, subscriptions, node: 'lisbon' });
     stop();
     expect(heard).toEqual(['lisbon: hello']);
+    expect(() => hearLine({ ...line, message: 'x'.repeat(4 * limits.logLineBytes + 1) }, { lines, subscriptions })).toThrow('message');
     expect(() => hearLine({ ...line, level: 'loud' }, { lines, subscriptions })).toThrow('level');
   });
 });
@@ -341,6 +362,24 @@ describe('subscriptions', () => {
     subscriptions.opened();
     await clock.advance(0);
     expect(asked).toEqual(['debug', 'debug']);
+  });
+
+  it('of lines are answered in the present session only, for who is told of an old one misses lines; values that came are known', async () => {
+    const { clock, world, subscriptions } = setUp();
+    const answered: string[] = [];
+    const hold = (topic: 'watch' | 'debug', name: string) => subscriptions.hold(topic, target, () => void answered.push(name));
+    hold('watch', 'values');
+    hold('debug', 'lines');
+    await clock.advance(0);
+    world.open = false;
+    subscriptions.ended();
+    hold('watch', 'more values');
+    hold('debug', 'more lines');
+    expect(answered).toEqual(['values', 'lines', 'more values']);
+    world.open = true;
+    subscriptions.opened();
+    await clock.advance(0);
+    expect(answered.slice(3)).toEqual(['lines', 'more lines']);
   });
 
   it('change their mind while the answer is under way: what is wanted last is what the peer has', async () => {

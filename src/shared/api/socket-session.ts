@@ -25,6 +25,7 @@ import {
   type SocketRequest,
 } from '../client-api/socket.ts';
 import { hasRole, type Caller } from './auth.ts';
+import { withDeadline } from './deadline.ts';
 import { LargeRequests } from './large-requests.ts';
 import type { AccessRefusal } from './access-refusals.ts';
 import { errorNameOf, identified, type Identified, idOf, logKeyOf, logMetaOf, metaOf, read, readRequest, requestAnswer } from './socket-requests.ts';
@@ -97,7 +98,8 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   readonly #locations = new Counts();
   /** Locations of which it knows that their values stand still. */
   readonly #stale = new Set<string>();
-  readonly #debugs = new Map<string, Debugging>();
+  /** Whose log lines it follows, as soon as whoever drives that has heard of it. */
+  readonly #debugs = new Map<string, Promise<Debugging>>();
   readonly #pending = new NumberedTable<{ abort(): void }>();
   readonly #large: LargeRequests;
   #droppedLines = 0;
@@ -236,7 +238,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
         case 'exec':
           return void this.#exec(id, read(socketCommands.exec.request, input), length);
         case 'debug':
-          return void this.#debug(id, read(socketCommands.debug.request, input));
+          return void this.#debug(id, read(socketCommands.debug.request, input), length);
         case 'ignore':
           return this.#ignore(id, read(socketCommands.ignore.request, input));
         case 'request':
@@ -341,30 +343,48 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     }
   }
 
-  async #debug(id: RequestId, request: SocketRequest<'debug'>): Promise<void> {
+  async #debug(id: RequestId, request: SocketRequest<'debug'>, length: number): Promise<void> {
     const meta = logMetaOf(request);
-    const key = logKeyOf(request);
+    const isKnown = this.#debugs.has(logKeyOf(request));
+    const abort = new Canceller();
+    let number = 0;
     try {
-      const known = this.#debugs.get(key);
-      if (known !== undefined) return this.#succeed('debug', { id, type: 'success', mod_id: known.module, meta });
-      if (this.#debugs.size >= limits.clientSocketDebugs) {
-        throw new HoldfastError('LIMIT_REACHED', { what: 'modules may be debugged on one socket', limit: limits.clientSocketDebugs });
-      }
-      const debugging = await this.#deps.node.debug({ system: request.sys, module: request.mod, index: request.index }, (line) => {
-        if (this.#debugs.get(key) === debugging) this.#line(debugging, { ...line, meta });
-      });
-      if (this.#over || this.#debugs.has(key)) debugging.stop();
-      else this.#debugs.set(key, debugging);
-      this.#succeed('debug', { id, type: 'success', mod_id: debugging.module, meta });
-      this.#audit('debug', request, { result: 'ok' });
+      number = this.#begin(abort, length);
+      const { module } = await withDeadline(this.#deps.clock, limits.requestMs, abort.signal, () => this.#follow(request, meta));
+      this.#succeed('debug', { id, type: 'success', mod_id: module, meta });
+      if (!isKnown) this.#audit('debug', request, { result: 'ok' });
     } catch (error) {
       this.#fail(id, 'debug', error);
+    } finally {
+      this.#ended(number, length);
+    }
+  }
+
+  /** Lines that come before the answer are left out: it comes first. */
+  async #follow(request: SocketRequest<'debug'>, meta: SocketMeta): Promise<Debugging> {
+    const key = logKeyOf(request);
+    const known = this.#debugs.get(key);
+    if (known !== undefined) return known;
+    if (this.#debugs.size >= limits.clientSocketDebugs) {
+      throw new HoldfastError('LIMIT_REACHED', { what: 'modules may be debugged on one socket', limit: limits.clientSocketDebugs });
+    }
+    let answered: Debugging | null = null;
+    const tell = (line: DebugLine): void => {
+      if (answered !== null && this.#debugs.get(key) === debugging) this.#line(answered, { ...line, meta });
+    };
+    const debugging = this.#deps.node.debug({ system: request.sys, module: request.mod, index: request.index }, tell);
+    this.#debugs.set(key, debugging);
+    try {
+      return (answered = await debugging);
+    } catch (error) {
+      if (this.#debugs.get(key) === debugging) this.#debugs.delete(key);
+      throw error;
     }
   }
 
   #ignore(id: RequestId, request: SocketRequest<'ignore'>): void {
     const key = logKeyOf(request);
-    this.#debugs.get(key)?.stop();
+    stopFollowing(this.#debugs.get(key));
     this.#debugs.delete(key);
     this.#succeed('ignore', { id, type: 'success', meta: logMetaOf(request) });
   }
@@ -463,10 +483,15 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     this.#beat.cancel();
     this.#deps.slowReaders.upToDate(this);
     for (const topic of this.#bindings.values()) this.#deps.topics.leave(topic, this);
-    for (const debugging of this.#debugs.values()) debugging.stop();
+    for (const debugging of this.#debugs.values()) stopFollowing(debugging);
     for (const abort of this.#pending.values()) abort.abort();
     this.#bindings.clear();
     this.#debugs.clear();
     this.#late.clear();
   }
+}
+
+/** Also one that is still to begin. */
+function stopFollowing(debugging: Promise<Debugging> | undefined): void {
+  debugging?.then(({ stop }) => stop(), () => undefined);
 }

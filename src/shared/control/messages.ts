@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Json } from '../foundation/json.ts';
 import { epochSchema, termsSchema } from '../model/control.ts';
+import { limits } from '../model/limits.ts';
 import { jsonValueSchema } from '../model/values.ts';
 import { type ToldMemory, toldMemorySchema } from '../triggers/memory.ts';
 
@@ -23,7 +24,7 @@ const reason = z.string().max(100);
  * negotiation, and of bounded depth: `z.json()` would overflow the stack.
  */
 const snapshotSchema = z.strictObject({
-  status: z.array(z.strictObject({ module: z.string(), key: z.string(), value: jsonValueSchema })),
+  status: z.array(z.strictObject({ module: z.string().max(120), key: z.string().max(limits.nameLength), value: jsonValueSchema })),
   handover: z.record(z.string(), jsonValueSchema),
   /** Absent: of a server that has no triggers. */
   triggers: z.array(toldMemorySchema).default([]),

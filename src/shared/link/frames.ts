@@ -4,6 +4,7 @@ import type { Urgency } from '../foundation/turn-gatherer.ts';
 import { type ControlMessage, controlMessageSchemas, type ControlMessageType } from '../control/messages.ts';
 import { type Epoch, HIGHEST_EPOCH } from '../model/control.ts';
 import type { WireError } from '../model/errors.ts';
+import { type CancelledBy, readOperator } from './cancelled-by.ts';
 
 /** Everything that edge and master say to each other: JSON text, one message a frame. */
 
@@ -83,7 +84,7 @@ export type Message =
   | { t: 'request'; seq: number; ack: number; id: number; kind: string; body: Json; ep: Epoch | null; ttl: number }
   | { t: 'response'; seq: number; ack: number; re: number; value: Json; error?: never }
   | { t: 'response'; seq: number; ack: number; re: number; error: WireError; value?: never }
-  | { t: 'cancel'; seq: number; ack: number; re: number }
+  | { t: 'cancel'; seq: number; ack: number; re: number; by: CancelledBy | null }
   | { t: 'post'; seq: number; ack: number; type: string; body: Json; ep: Epoch | null }
   /** Stands for a frame that is not sent again, so that no number is missing. */
   | { t: 'skip'; seq: number; ack: number };
@@ -152,16 +153,14 @@ export function decodeFrame(text: string): Frame | InvalidFrame {
   } catch {
     return invalid('not-json');
   }
-  if (!isRecord(frame) || typeof frame['t'] !== 'string') return invalid('no-type');
+  if (!isRecord(frame) || !isWord(frame['t'])) return invalid('no-type');
   const type = frame['t'];
   switch (type) {
     case 'hb':
     case 'hba':
       return isCount(frame['n']) && isCount(frame['ack']) ? { t: type, n: frame['n'], ack: frame['ack'] } : invalid('heartbeat');
     case 'error':
-      return typeof frame['code'] === 'string' && typeof frame['about'] === 'string'
-        ? { t: 'error', code: frame['code'].slice(0, 100), about: frame['about'].slice(0, 100) }
-        : invalid('error');
+      return isWord(frame['code']) && isWord(frame['about']) ? { t: 'error', code: frame['code'], about: frame['about'] } : invalid('error');
     case 'request':
     case 'response':
     case 'cancel':
@@ -171,13 +170,15 @@ export function decodeFrame(text: string): Frame | InvalidFrame {
     case 'part':
       return decodePart(frame);
     default:
-      return isControlType(type) ? decodeControl(type, frame) : { t: 'unknown', type: type.slice(0, 100) };
+      return isControlType(type) ? decodeControl(type, frame) : { t: 'unknown', type };
   }
 }
 
 const isControlType = (type: string): type is ControlMessageType => Object.hasOwn(controlMessageSchemas, type);
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+/** Refused, not cut, when it is long: V8 would keep the whole text with the piece, and each new word is remembered. */
+const isWord = (value: unknown): value is string => typeof value === 'string' && value.length <= 100;
 /** Anything that came out of `JSON.parse`. */
 const isJson = (value: unknown): value is Json => value !== undefined;
 
@@ -223,15 +224,17 @@ function decodeMessage(type: MessageType, frame: Record<string, unknown>, { seq,
   if (ep === undefined) return invalid(`${type}: ep`);
   switch (type) {
     case 'request':
-      return isCount(id) && typeof kind === 'string' && isJson(body) && isCount(ttl) ? { t: type, seq, ack, id, kind, body, ep, ttl } : invalid(type);
+      return isCount(id) && isWord(kind) && isJson(body) && isCount(ttl) ? { t: type, seq, ack, id, kind, body, ep, ttl } : invalid(type);
     case 'response':
       if (!isCount(re)) return invalid(type);
       if (isWireError(error)) return { t: type, seq, ack, re, error };
       return isJson(value) ? { t: type, seq, ack, re, value } : invalid(type);
-    case 'cancel':
-      return isCount(re) ? { t: type, seq, ack, re } : invalid(type);
+    case 'cancel': {
+      const by = readOperator(frame['by']);
+      return isCount(re) && by !== undefined ? { t: type, seq, ack, re, by } : invalid(type);
+    }
     case 'post':
-      return typeof frame['type'] === 'string' && isJson(body) ? { t: type, seq, ack, type: frame['type'], body, ep } : invalid(type);
+      return isWord(frame['type']) && isJson(body) ? { t: type, seq, ack, type: frame['type'], body, ep } : invalid(type);
     case 'skip':
       return { t: type, seq, ack };
   }

@@ -38,16 +38,20 @@ export function framesOf(item: OutboxItem): OutboxItem[] {
 export class PartialBodies {
   readonly #bodies = new Map<MessageType, { parts: string[]; length: number }>();
 
-  /** False: it does not follow what came before, or is longer than a body may be. */
+  /** False: it does not follow what came before, says nothing, or is longer than a body may be. */
   add({ of, at, text }: PartFrame): boolean {
     const known = this.#bodies.get(of);
     // A new beginning: the sender has left out the rest of the one before.
     const body = at === 0 || known === undefined ? { parts: [], length: 0 } : known;
-    if (at !== body.length || at + text.length > limits.maxFrameBytes) return false;
+    if (at !== body.length || text === '' || at + text.length > limits.maxFrameBytes) return false;
     body.parts.push(text);
     body.length += text.length;
     this.#bodies.set(of, body);
     return true;
+  }
+
+  lengthOf({ of }: LastFrame): number {
+    return this.#bodies.get(of)?.length ?? 0;
   }
 
   complete(last: LastFrame): Message | InvalidFrame {

@@ -90,6 +90,11 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
     facts: ['remote', 'reason'],
     meaning: 'Somebody was refused at the link port; the first of a kind in a minute',
   }),
+  'status-dropped': row('link', {
+    location: 'location',
+    facts: ['module', 'reason'],
+    meaning: 'An edge reports more than is kept: of modules that no document names, or of long values; the first in a minute',
+  }),
   'module-problem': row('driver', {
     location: 'location',
     facts: ['module', 'problem'],

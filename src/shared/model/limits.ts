@@ -32,7 +32,10 @@ export const limits = {
   statusRestMs: 5,
   waitingBytes: 16 * 1024 * 1024,
   pendingRequests: 4_096,
+  pendingRequestBytes: 64 * 1024 * 1024,
   controlWaiting: 64,
+  strangersBytes: 8 * 1024 * 1024,
+  longStatusBytes: 64 * 1024 * 1024,
   resumeBufferFrames: 10_000,
   resumeBufferBytes: 16 * 1024 * 1024,
   requestMs: 10_000,
@@ -41,6 +44,7 @@ export const limits = {
   subscriptionRetryMs: 5_000,
   linkLinesPerSecond: 100,
   linkLinesNoticeMs: 1_000,
+  debugAnswerMs: 2_000,
 
   // Control
   masterWaitForEdgesMs: 6_000,

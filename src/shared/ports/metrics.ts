@@ -5,6 +5,7 @@ export const metricTable = {
   holdfast_control_epoch: { type: 'gauge', help: 'Number of the control epoch', labels: ['location'] },
   holdfast_dual_control_seconds_total: { type: 'counter', help: 'Time during which both sides held a location, by both journals', labels: ['location'] },
   holdfast_fencing_refusals_total: { type: 'counter', help: 'Messages, writes and values refused for a stale or missing epoch', labels: ['fence'] },
+  holdfast_status_dropped_total: { type: 'counter', help: 'Status dropped: of unknown modules, or of too many variables', labels: ['location', 'reason'] },
   holdfast_link_up: { type: 'gauge', help: '1 while the link to the peer is open', labels: ['peer'] },
   holdfast_link_losses_total: { type: 'counter', help: 'Links lost, by reason', labels: ['peer', 'reason'] },
   holdfast_link_dropped_total: { type: 'counter', help: 'Messages dropped because the peer reads too slowly', labels: ['peer'] },

@@ -263,11 +263,15 @@ export class CommandDesk {
     return this.#follow(name, found, changed, located);
   }
 
-  /** Log lines of a module, named as in a system or by its id, wherever it is controlled. Throws NOT_FOUND. */
-  debug(name: ModuleName, listener: (line: DebugLine) => void): Debugging {
+  /**
+   * Log lines of a module, named as in a system or by its id, wherever it is controlled. They may come before this resolves, which
+   * it does once whoever drives the module has heard of it. Throws NOT_FOUND.
+   */
+  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
     const { lines, directory } = this.#options;
     const { location, module, driver } = directory.module(this.#tryResolve(name)?.module ?? name.module);
-    const stop = lines.listen({ location, module }, ({ level, message, node }) => listener({ level, message, node }));
+    const { placed, stop } = lines.listen({ location, module }, ({ level, message, node }) => listener({ level, message, node }));
+    await placed;
     return { module, driver, stop };
   }
 

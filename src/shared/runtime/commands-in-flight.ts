@@ -1,6 +1,7 @@
 import { Canceller, type CancelSignal } from '../foundation/cancel.ts';
 import type { JsonObject } from '../foundation/json.ts';
 import { KeyedTable } from '../foundation/keyed-table.ts';
+import { type CancelledBy, commandCancelled, operatorIn } from '../link/cancelled-by.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { AskedBy, RequestView } from './node.ts';
@@ -12,8 +13,8 @@ interface Running {
   via: string | null;
   sinceMs: number;
   abort: Canceller;
-  /** The operator who cancelled it. */
-  cancelledBy: AskedBy | null;
+  /** The operator who cancelled it, here or at a node before. */
+  cancelledBy: CancelledBy | null;
   /** Ends it no longer with whoever asked. */
   release(): void;
 }
@@ -47,8 +48,8 @@ export class CommandsInFlight {
     const view = this.list().find((request) => request.id === id);
     const running = this.#running.get(id);
     if (view === undefined || running === undefined) throw new HoldfastError('NOT_FOUND', { kind: 'request', id });
-    running.cancelledBy ??= by;
-    running.abort.abort(new HoldfastError('CANCELLED', { fate: 'unknown' }));
+    running.cancelledBy ??= { user: by.user, who: by.who };
+    running.abort.abort(commandCancelled(running.cancelledBy));
     return view;
   }
 
@@ -56,19 +57,21 @@ export class CommandsInFlight {
   failureOf({ requestId }: ProxyCall, error: unknown): unknown {
     const by = this.#running.get(requestId)?.cancelledBy ?? null;
     if (by === null || !(error instanceof HoldfastError) || error.code !== 'CANCELLED') return error;
-    const { user, who } = by;
-    const facts = { by: user, fate: error.facts['fate'] ?? 'unknown', ...(who === undefined ? {} : { who }) };
-    return new HoldfastError('COMMAND_CANCELLED', facts, { cause: error });
+    return commandCancelled(by, error.facts['fate'], { cause: error });
   }
 
   /** A command begins. Its signal aborts when `asked` does or it is cancelled here; `end` follows. */
   begin(call: ProxyCall, via: string | null, asked: CancelSignal): CancelSignal {
     const abort = new Canceller();
-    const leave = (): void => abort.abort(asked.reason);
+    const leave = (): void => {
+      running.cancelledBy ??= operatorIn(asked.reason);
+      abort.abort(asked.reason);
+    };
+    const release = (): void => asked.removeEventListener('abort', leave);
+    const running: Running = { call, via, sinceMs: this.#clock.monotonicMs(), abort, cancelledBy: null, release };
     if (asked.aborted) leave();
     asked.addEventListener('abort', leave, { once: true });
-    const release = (): void => asked.removeEventListener('abort', leave);
-    this.#running.set(call.requestId, { call, via, sinceMs: this.#clock.monotonicMs(), abort, cancelledBy: null, release });
+    this.#running.set(call.requestId, running);
     return abort.signal;
   }
 

@@ -244,10 +244,14 @@ export class Directory {
     return [...this.#runningAt(location)].map(({ id }) => id);
   }
 
+  isAt(id: string, location: string): boolean {
+    const module = this.#modules.get(id);
+    return module !== undefined && this.locationOf(module) === location;
+  }
+
   /** Is it a module of this location that is wanted to run? */
   isWanted(id: string, location: string): boolean {
-    const module = this.#modules.get(id);
-    return module?.running === true && this.locationOf(module) === location;
+    return this.#modules.get(id)?.running === true && this.isAt(id, location);
   }
 
   /** The code that they run, each once. */

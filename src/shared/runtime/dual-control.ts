@@ -2,6 +2,7 @@ import { formatEpoch } from '../control/epoch.ts';
 import { defaultTimings } from '../control/lease.ts';
 import type { HeldInterval } from '../control/messages.ts';
 import type { Epoch } from '../model/control.ts';
+import { limits } from '../model/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ControlJournal, HistoryEntry } from '../ports/control-journal.ts';
 import type { Log } from '../ports/log.ts';
@@ -17,6 +18,8 @@ export interface DualControlOptions {
   history: HistoryEntry[];
 }
 
+/** As many as the history keeps: an edge could make up ever other epochs. */
+const MOST_KNOWN = limits.historyEntries;
 /** Below this the two ends of one hand-over, not dual control: ages are measured a message's flight apart. */
 const NOISE_MS = 1;
 
@@ -74,6 +77,8 @@ export class DualControl {
     const more = ms - (this.#known.get(epochs) ?? 0);
     if (more <= unsureMs) return;
     this.#known.set(epochs, ms);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > MOST_KNOWN && oldest !== undefined) this.#known.delete(oldest);
     this.#totalMs += more;
     metrics.add('holdfast_dual_control_seconds_total', { location }, more / 1_000);
     log.warn('dual-control', { location, ms: Math.round(more), epochs });

@@ -22,6 +22,7 @@ export class MemberOrigins {
   readonly #key: string;
   #own: string | null = null;
   #other: string | null;
+  #storing = false;
 
   constructor(options: MemberOriginsOptions) {
     this.#options = options;
@@ -55,7 +56,19 @@ export class MemberOrigins {
     const { origin } = parsed.data;
     if (origin === this.#other) return;
     this.#other = origin;
+    if (!this.#storing) void this.#store(origin);
+  }
+
+  /** One write at a time, then the newest: who says ever others must not fill the queue of the disk. */
+  async #store(origin: string): Promise<void> {
     const { credentials, log, location } = this.#options;
-    credentials.set(this.#key, origin).catch((error: unknown) => log.warn('member-origin-not-stored', { location, error: String(error) }));
+    this.#storing = true;
+    try {
+      await credentials.set(this.#key, origin);
+    } catch (error) {
+      log.warn('member-origin-not-stored', { location, error: String(error) });
+    }
+    this.#storing = false;
+    if (this.#other !== null && this.#other !== origin) void this.#store(this.#other);
   }
 }

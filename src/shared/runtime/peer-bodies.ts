@@ -83,7 +83,9 @@ export const functionsAnswer = z.record(
 
 export const watchedBody = z.strictObject({ ...target, key: z.string().max(200), value: jsonValueSchema, revision: revisionSchema, epoch });
 
-export const logBody = z.strictObject({ ...target, level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), node: id });
+/** Who cuts a line hides secrets in it afterwards, which may make it longer. */
+const message = z.string().max(4 * limits.logLineBytes);
+export const logBody = z.strictObject({ ...target, level: z.enum(['debug', 'info', 'warn', 'error']), message, node: id });
 
 /** The body of a request for a user, with the id of their credential where it is known. */
 export function bodyFor(who: string | undefined, body: JsonObject): JsonObject {

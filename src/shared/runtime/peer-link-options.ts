@@ -23,7 +23,8 @@ export interface PeerLinkHandlers {
   ended(): void;
   /** A request of the peer. What is thrown becomes its coded answer; `signal` aborts on cancel, deadline and end of session. */
   request(kind: RequestKind, body: Json, context: { signal: CancelSignal; deadlineMs: number; epoch: Epoch | null }): Promise<Json>;
-  post(type: PostType, body: Json, context: { epoch: Epoch | null }): void;
+  /** `length`: of its text. */
+  post(type: PostType, body: Json, context: { epoch: Epoch | null; length: number }): void;
 }
 
 export interface PeerLinkOptions {

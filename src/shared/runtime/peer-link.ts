@@ -32,6 +32,8 @@ const ACK_EVERY = 256;
 const SHUTTING_DOWN = 'shutting-down';
 /** The peer is connected already, and this is another process. */
 export const DUPLICATE_IDENTITY = 'duplicate-identity';
+/** More than there are words for it. */
+const MOST_REASONS = 50;
 const NO_SESSION: Session = { id: '', peerBoot: '', received: 0 };
 
 /** The session with one peer over its sockets: negotiation, what travels in both directions, resumption. docs/link.md. */
@@ -59,6 +61,8 @@ export class PeerLink {
   #downReason = 'never connected';
   #lastHeardMs: number | null = null;
   readonly #twins: Refusals;
+  /** For which it was lost. */
+  readonly #reasons = new Set<string>();
 
   constructor(options: PeerLinkOptions) {
     const { clock, log, peer, handlers } = options;
@@ -75,6 +79,7 @@ export class PeerLink {
       handle: handlers.request,
       flush: () => this.#flush(),
       overrun: () => this.#abandon('does-not-read'),
+      invalid: (reason) => this.#invalid({ t: 'invalid', reason }),
     });
     this.#sinceMs = clock.wallMs();
   }
@@ -247,11 +252,17 @@ export class PeerLink {
     this.#downReason = reason;
     this.#lastHeardMs = socket.lastHeardMs;
     metrics.set('holdfast_link_up', { peer }, 0);
-    metrics.add('holdfast_link_losses_total', { peer, reason });
+    metrics.add('holdfast_link_losses_total', { peer, reason: this.#labelOf(reason) });
     log.info('link-down', { peer, reason, link: socket.number });
     // The window counts from the loss of the session, not of a later socket on which nobody negotiated.
     this.#forget ??= clock.after(resumeWindowMs, () => this.#endSession());
     handlers.down(socket.number, { lastHeardMs: socket.lastHeardMs, reason });
+  }
+
+  /** A peer closes with whatever word it likes, and each that is new would be another series. */
+  #labelOf(reason: string): string {
+    if (this.#reasons.size < MOST_REASONS) this.#reasons.add(reason);
+    return this.#reasons.has(reason) ? reason : 'other';
   }
 
   #closed(socket: PeerSocket, reason: string): void {
@@ -295,7 +306,7 @@ export class PeerLink {
         this.#onControl(socket, frame);
         break;
       default:
-        this.#onSequenced(socket, frame);
+        this.#onSequenced(socket, frame, text.length);
         break;
     }
   }
@@ -338,7 +349,7 @@ export class PeerLink {
     handlers.control(message, socket.number);
   }
 
-  #onSequenced(socket: PeerSocket, frame: SequencedFrame): void {
+  #onSequenced(socket: PeerSocket, frame: SequencedFrame, length: number): void {
     if (!socket.open) return this.#drop(socket, 'not-negotiated');
     this.#outbox.acknowledged(frame.ack);
     if (frame.seq <= this.#session.received) return;
@@ -350,15 +361,17 @@ export class PeerLink {
       if (!this.#partial.add(frame)) this.#invalid({ t: 'invalid', reason: 'part' });
       return;
     }
+    const whole = frame.t === 'last' ? this.#partial.lengthOf(frame) : length;
     const message = frame.t === 'last' ? this.#partial.complete(frame) : frame;
     if (message.t === 'invalid') this.#invalid(message);
-    else this.#onMessage(message);
+    else this.#onMessage(message, whole);
   }
 
-  #onMessage(message: Message): void {
+  /** `length`: of its text. */
+  #onMessage(message: Message, length: number): void {
     switch (message.t) {
       case 'request':
-        this.#requests.onRequest(message);
+        this.#requests.onRequest(message, length);
         break;
       case 'response':
         this.#requests.onResponse(message);
@@ -367,18 +380,18 @@ export class PeerLink {
         this.#requests.onCancel(message);
         break;
       case 'post':
-        this.#onPost(message);
+        this.#onPost(message, length);
         break;
       case 'skip':
         break;
     }
   }
 
-  #onPost({ type, body, ep }: Extract<Message, { t: 'post' }>): void {
-    if (!isPostType(type)) return this.#warnings.once(`unknown-post ${type}`, 'unknown-type', { type: type.slice(0, 100) });
+  #onPost({ type, body, ep }: Extract<Message, { t: 'post' }>, length: number): void {
+    if (!isPostType(type)) return this.#warnings.once(`unknown-post ${type}`, 'unknown-type', { type });
     if (this.#fence.refusal(type, postTypes[type].epoch, ep) !== null) return;
     try {
-      this.#options.handlers.post(type, body, { epoch: ep });
+      this.#options.handlers.post(type, body, { epoch: ep, length });
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       this.#options.metrics.add('holdfast_link_refused_total', { reason: 'invalid-post' });

@@ -1,5 +1,6 @@
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
+import { type CancelledBy, operatorIn } from '../link/cancelled-by.ts';
 import { isRequestKind, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
 import type { Outbox, OutboxItem } from '../link/outbox.ts';
@@ -25,6 +26,8 @@ export interface PeerRequestsOptions {
   flush(): void;
   /** An answer has no room: the peer asks and does not read. */
   overrun(): void;
+  /** The peer breaks the protocol. */
+  invalid(reason: string): void;
 }
 
 type Frame<T extends Message['t']> = Extract<Message, { t: T }>;
@@ -64,7 +67,7 @@ export class PeerRequests {
     if (signal.aborted) return Promise.reject(new HoldfastError('CANCELLED', { fate: 'not-sent' }));
     const deadlineMs = clock.monotonicMs() + Math.min(timeoutMs, limits.requestMaxMs);
     return new Promise<Json>((resolve, reject) => {
-      const cancel = (): void => this.#cancel(request.id);
+      const cancel = (): void => this.#cancel(request.id, signal.reason);
       const settle: AskedRequest['settle'] = (outcome) => {
         signal.removeEventListener('abort', cancel);
         if ('error' in outcome) reject(outcome.error);
@@ -85,14 +88,15 @@ export class PeerRequests {
     flush();
   }
 
-  #cancel(id: number): void {
+  #cancel(id: number, reason: unknown): void {
     if (!this.#asked.fail(id, 'CANCELLED')) return;
-    this.#tellCancelled(id);
+    this.#tellCancelled(id, operatorIn(reason));
     this.#options.flush();
   }
 
-  #tellCancelled(id: number): void {
-    this.#options.outbox.push({ t: 'cancel', head: () => `,"re":${id}`, bodyField: 'body', body: '' }, false);
+  #tellCancelled(id: number, by: CancelledBy | null = null): void {
+    const head = by === null ? `,"re":${id}` : `,"re":${id},"by":${JSON.stringify(by)}`;
+    this.#options.outbox.push({ t: 'cancel', head: () => head, bodyField: 'body', body: '' }, false);
   }
 
   onResponse({ re, value, error }: Frame<'response'>): void {
@@ -101,18 +105,22 @@ export class PeerRequests {
 
   // ── What the peer asks ────────────────────────────────────────────────────
 
-  onRequest({ id, kind, body, ep, ttl }: Frame<'request'>): void {
-    const { clock, fence, handle, peer, warnings } = this.#options;
+  /** `length`: of its text. */
+  onRequest({ id, kind, body, ep, ttl }: Frame<'request'>, length: number): void {
+    const { clock, fence, handle, invalid, peer, warnings } = this.#options;
+    // Its answer would be taken for that of the other one, which would count no more.
+    if (this.#running.has(id)) return invalid('request: id');
     if (!isRequestKind(kind)) {
       warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
-      return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind.slice(0, 100) }));
+      return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind }));
     }
     const { bulk, epoch } = requestKinds[kind];
     const refusal = fence.refusal(kind, epoch, ep);
     if (refusal !== null) return this.#refuse(id, refusal);
-    if (this.#running.size >= limits.pendingRequests) return this.#refuse(id, new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }));
+    const isMuch = this.#running.length + length > limits.pendingRequestBytes;
+    if (isMuch || this.#running.size >= limits.pendingRequests) return this.#refuse(id, new HoldfastError('LINK_BUSY', { limit: limits.pendingRequests }));
     const deadlineMs = clock.monotonicMs() + Math.min(ttl, limits.requestMaxMs);
-    const request = this.#running.begin(id, deadlineMs, ep);
+    const request = this.#running.begin(id, deadlineMs, ep, length);
     this.#deadlines.watch(deadlineMs);
     handle(kind, body, request).then(
       (value) => this.#running.finish(id, request) && this.#answer(id, bulk, value),
@@ -120,8 +128,8 @@ export class PeerRequests {
     );
   }
 
-  onCancel({ re }: Frame<'cancel'>): void {
-    this.#running.cancel(re);
+  onCancel({ re, by }: Frame<'cancel'>): void {
+    this.#running.cancel(re, by);
   }
 
   #answer(re: number, bulk: boolean, value: Json): void {

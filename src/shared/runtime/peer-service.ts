@@ -99,7 +99,7 @@ export class PeerService {
       case 'watch':
         return this.#tell('watch', body, (target) => this.#watch(target));
       case 'debug':
-        return this.#tell('debug', body, (target) => this.#debug(target));
+        return this.#debug(body);
       case 'unwatch':
         return this.#stopTelling('watch', readBody(targetBody, body));
       case 'ignore':
@@ -283,14 +283,21 @@ export class PeerService {
     if (freshness !== undefined) post('staleness', { location, ageMs: freshness.ageMs(location) }, { conflateKey: `staleness\n${location}` });
   }
 
-  #debug(target: Target): () => void {
+  /** Answered once whoever drives the module has heard of it, for who asks counts on every line from then on. */
+  async #debug(body: Json): Promise<null> {
     const { clock, lines, post } = this.#options;
-    const sender = new LineSender(clock, (line) => post('log', { ...line }));
-    const stop = lines.listen(target, (line) => sender.send(line), this.#mayForward(target.location));
-    return () => {
-      stop();
-      sender.close();
-    };
+    let heard = Promise.resolve();
+    this.#tell('debug', body, (target) => {
+      const sender = new LineSender(clock, (line) => post('log', { ...line }));
+      const { placed, stop } = lines.listen(target, (line) => sender.send(line), this.#mayForward(target.location));
+      heard = placed;
+      return () => {
+        stop();
+        sender.close();
+      };
+    });
+    await heard;
+    return null;
   }
 }
 

@@ -52,7 +52,7 @@ export class PeerSubscriptions {
     this.#options = options;
   }
 
-  /** `answered` is called once what the peer knows now has been told, at once if it has been. Returns the way to let go. */
+  /** `answered` is called once what the peer knows now has been told, at once if it has been; of lines, in each session. Returns the way to let go. */
   hold(topic: Topic, target: Target, answered: () => void = () => undefined): () => void {
     const key = keyOf(topic, target);
     const subscription = this.#all.get(key) ?? { topic, target, holders: new Set(), answered: false, placed: false, busy: false };
@@ -92,6 +92,8 @@ export class PeerSubscriptions {
     this.#retry = null;
     for (const subscription of this.#all.values()) {
       subscription.placed = false;
+      // Values that came once are known; lines that nobody tells now are missed.
+      if (subscription.topic === 'debug') subscription.answered = false;
       this.#settle(subscription);
     }
   }

@@ -251,9 +251,17 @@ describe('the fence of the link', () => {
     ['no type', '{}', 'invalid-frame'],
     ['a wrong field', '{"t":"request","seq":-1}', 'invalid-frame'],
     ['a wrong epoch', '{"t":"cancel","seq":1,"ack":0,"re":1,"ep":{"generation":1,"number":"2"}}', 'invalid-frame'],
+    ['an operator without a name', '{"t":"cancel","seq":1,"ack":0,"re":1,"by":{"who":"token"}}', 'invalid-frame'],
     ['an epoch that no location reaches', `{"t":"cancel","seq":1,"ack":0,"re":1,"ep":{"generation":1,"number":${HIGHEST_EPOCH + 1}}}`, 'invalid-frame'],
     ['a claim of such an epoch', `{"t":"control.claimed","negotiation":1,"epoch":{"generation":${HIGHEST_EPOCH + 1},"number":2}}`, 'invalid-frame'],
     ['a wrong control message', '{"t":"control.claimed","negotiation":"1"}', 'invalid-frame'],
+    ['a hand-over with a name that no driver may have', `{"t":"control.released","negotiation":1,"epoch":{"generation":1,"number":2},"reason":"","snapshot":` +
+      `{"status":[{"module":"m","key":"${'k'.repeat(limits.nameLength + 1)}","value":1}],"handover":{},"triggers":[]}}`, 'invalid-frame'],
+    ['a type that is no word', `{"t":"${'x'.repeat(101)}"}`, 'invalid-frame'],
+    ['a request of a kind that is no word', `{"t":"request","seq":1,"ack":0,"id":1,"kind":"${'x'.repeat(101)}","body":1,"ttl":1}`, 'invalid-frame'],
+    ['a post of a type that is no word', `{"t":"post","seq":1,"ack":0,"type":"${'x'.repeat(101)}","body":1}`, 'invalid-frame'],
+    ['an error about what is no word', `{"t":"error","code":"UNKNOWN_TYPE","about":"${'x'.repeat(101)}"}`, 'invalid-frame'],
+    ['a part of a body that says nothing', '{"t":"part","seq":1,"ack":0,"of":"request","at":0,"text":""}', 'invalid-frame'],
     ['what only the receiver says', '{"t":"control.renegotiate","negotiation":1,"epoch":{"generation":1,"number":2},"reason":""}', 'wrong-side'],
   ])('closes on %s', async (_, text, reason) => {
     const { edge, master, clock, connect } = createLinkPair();

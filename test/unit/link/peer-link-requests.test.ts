@@ -59,4 +59,35 @@ describe('a request over the link', () => {
     expect(edge.posts).toEqual([{ type: 'status', body: 'small' }]);
     expect(edge.link.state).toBe('open');
   });
+
+  it('is refused when the texts of those under way are too long together, until one of them is answered', async () => {
+    const { master, clock, connect } = createLinkPair();
+    const pipe = await connect();
+    const half = 'x'.repeat(limits.maxFrameBytes / 2);
+    const held = later<Json>();
+    master.answer = () => held.promise;
+    let seq = 0;
+    const ask = async (body: string): Promise<number> => {
+      seq += 1;
+      pipe.edge.send(JSON.stringify({ t: 'request', seq, ack: 0, id: seq, kind: 'status', body, ep: null, ttl: 60_000 }));
+      await clock.advance(20);
+      return master.calls.length;
+    };
+    const most = Math.floor(limits.pendingRequestBytes / (half.length + 100));
+    for (let i = 1; i <= most; i += 1) expect(await ask(half)).toBe(i);
+    expect([await ask(half), await ask('short')]).toEqual([most, most + 1]);
+    expect(pipe.master.sent.filter((frame) => frame.includes('LINK_BUSY'))).toHaveLength(1);
+    held.resolve(1);
+    await clock.advance(20);
+    expect(await ask(half)).toBe(most + 2);
+  });
+
+  it('ends the session when it bears the number of one that is under way: it would not count', async () => {
+    const { master, clock, connect } = createLinkPair();
+    const pipe = await connect();
+    master.answer = () => later<Json>().promise;
+    for (const seq of [1, 2]) pipe.edge.send(JSON.stringify({ t: 'request', seq, ack: 0, id: 7, kind: 'status', body: {}, ep: null, ttl: 1_000 }));
+    await clock.advance(30);
+    expect([master.calls.length, master.downs]).toMatchObject([1, [{ reason: 'invalid-frame' }]]);
+  });
 });

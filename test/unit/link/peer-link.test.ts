@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PostType } from '../../../src/shared/link/frames.ts';
+import { commandCancelled } from '../../../src/shared/link/cancelled-by.ts';
 import { HoldfastError } from '../../../src/shared/model/errors.ts';
 import { PeerPair } from '../../support/peer-pair.ts';
 
@@ -67,21 +68,25 @@ describe('a session between two nodes', () => {
     expect(aborted).toBe(true);
   });
 
-  it('takes a cancel of the caller to the other side', async () => {
+  it.each([
+    ['the caller', undefined, { code: 'CANCELLED' }],
+    ['an operator, and who that is,', commandCancelled({ user: 'olga', who: 'token-olga' }), { code: 'COMMAND_CANCELLED', facts: { by: 'olga', who: 'token-olga' } }],
+    ['an operator whose credential is not known', commandCancelled({ user: 'olga' }), { code: 'COMMAND_CANCELLED', facts: { by: 'olga', fate: 'unknown' } }],
+  ])('takes a cancel of %s to the other side', async (_, why, there) => {
     const pair = new PeerPair();
     await pair.open();
     let reason: unknown;
-    pair.master.answer = (_, __, { signal }) =>
+    pair.master.answer = (__, ___, { signal }) =>
       new Promise(() => {
         signal.addEventListener('abort', () => (reason = signal.reason));
       });
     const caller = new AbortController();
     const asked = expect(pair.edge.link.request('exec', {}, { signal: caller.signal, timeoutMs: 5_000 })).rejects.toMatchObject({ code: 'CANCELLED' });
     await pair.clock.advance(50);
-    caller.abort();
+    caller.abort(why);
     await asked;
     await pair.clock.advance(50);
-    expect(reason).toMatchObject({ code: 'CANCELLED' });
+    expect(reason).toMatchObject(there);
   });
 });
 
@@ -203,6 +208,17 @@ describe('a line that breaks and comes back', () => {
     await pair.open();
     expect(pair.edge.control.map(({ t }) => t)).toEqual(['negotiate', 'negotiate']);
   });
+});
+
+it('counts losses by their reason, of which a peer cannot make up ever other ones', async () => {
+  const pair = new PeerPair();
+  for (let i = 0; i < 60; i += 1) {
+    await pair.open();
+    pair.master.end.close(`word-${i}`);
+    await pair.clock.advance(50);
+  }
+  const lost = (reason: string): number => pair.master.metrics.read('holdfast_link_losses_total', { peer: 'berlin', reason });
+  expect([lost('word-0'), lost('word-49'), lost('word-50'), lost('other')]).toEqual([1, 1, 0, 10]);
 });
 
 describe('fence 1: the gate of the link', () => {
