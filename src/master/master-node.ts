@@ -37,7 +37,7 @@ import type { MasterOptions, MasterPorts } from './master-ports.ts';
 import { describeOrder, followOrder, foresee, whyVoid } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
-const WINDOW_CHECK_MS = 1_000;
+const PULSE_MS = 1_000;
 
 /** The central server: one control machine per location, and the modules that belong to no location. */
 export class MasterNode implements HoldfastNode {
@@ -72,7 +72,7 @@ export class MasterNode implements HoldfastNode {
   #origin: string | null = null;
   #ownEpoch: Epoch = EPOCH_ZERO;
   #ownModules = '[]';
-  #windowCheck: Timer | null = null;
+  #pulse: Timer | null = null;
   #booted = false;
   #waitingFor: string[] = ['its own store'];
 
@@ -168,8 +168,8 @@ export class MasterNode implements HoldfastNode {
     this.#booted = true;
     this.#waitingFor = [];
     for (const location of this.#locations.values()) location.peer.post('ready', {});
-    this.#checkWindows();
-    this.#scope.defer('window-check', () => this.#windowCheck?.cancel());
+    this.#beat(this.#ports.clock.monotonicMs());
+    this.#scope.defer('pulse', () => this.#pulse?.cancel());
     this.#scope.defer('locations', async () => {
       await Promise.all([...this.#locations.values()].map((location) => location.close()));
     });
@@ -425,10 +425,18 @@ export class MasterNode implements HoldfastNode {
     };
   }
 
-  #checkWindows(): void {
+  /** Each second. That it comes late is how a process learns that it was frozen: nobody can be heard by one that does not run. */
+  #beat(expectedMs: number): void {
     if (this.#scope.closed) return;
+    const { clock, log } = this.#ports;
+    const lateMs = clock.monotonicMs() - expectedMs;
+    if (lateMs >= limits.standstillMs) {
+      log.warn('stood-still', { ms: Math.round(lateMs) });
+      for (const location of this.#locations.values()) location.stoodStill(lateMs);
+    }
     for (const location of this.#locations.values()) location.checkWindow();
-    this.#windowCheck = this.#ports.clock.after(WINDOW_CHECK_MS, () => this.#checkWindows());
+    const nextMs = clock.monotonicMs() + PULSE_MS;
+    this.#pulse = clock.after(PULSE_MS, () => this.#beat(nextMs));
   }
 
   // ── Own modules ───────────────────────────────────────────────────────────
