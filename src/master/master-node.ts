@@ -365,9 +365,10 @@ export class MasterNode implements HoldfastNode {
   }
 
   /** Edges pull: they only need to know that there is something new. */
-  #announce(head: FeedHead): void {
-    this.#ports.metrics.set('holdfast_replication_sequence', {}, head.sequence);
-    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...head }, { conflateKey: 'replicate.head' });
+  #announce({ generation, sequence }: FeedHead): void {
+    const position = { generation, sequence };
+    this.#ports.metrics.set('holdfast_replication_sequence', {}, sequence);
+    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...position }, { conflateKey: 'replicate.head' });
   }
 
   #onConnection(connection: Connection): void {
