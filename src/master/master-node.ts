@@ -71,6 +71,8 @@ export class MasterNode implements HoldfastNode {
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
   #origin: string | null = null;
   #ownEpoch: Epoch = EPOCH_ZERO;
+  /** Of its own modules in the journal; null: not made yet. */
+  #ownEntry: JournalEntry | null = null;
   #ownModules = '[]';
   #pulse: Timer | null = null;
   #booted = false;
@@ -205,6 +207,8 @@ export class MasterNode implements HoldfastNode {
   async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const location = this.#locations.get(request.location);
     if (location === undefined) throw this.#notMade.refusal(request.location);
+    // An edge that lets go for a master whose disk is full leaves its devices to nobody.
+    if (!request.dryRun && this.#ownEntry !== null) await this.#ports.journal.write(this.#ownEntry);
     const before = location.view();
     const refusal = location.refuseOrder(request.kind);
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
@@ -448,6 +452,7 @@ export class MasterNode implements HoldfastNode {
     const epoch = nextEpoch('master', stored?.floor ?? EPOCH_ZERO);
     const terms = { failover: true, policy: 'available' as const, timeoutMs: 20_000, paused: false };
     const entry = { location: MASTER_LOCATION, epoch, floor: epoch, holder: 'master' as const, reason: 'own-modules', sinceMs: clock.wallMs(), terms };
+    this.#ownEntry = entry;
     try {
       await journal.write(entry);
     } catch (error) {
