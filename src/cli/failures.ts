@@ -1,9 +1,10 @@
 import { type ErrorCode, HoldfastError } from '../shared/model/errors.ts';
 
-export const exitCodes = { ok: 0, failed: 1, usage: 2, unreachable: 3, unauthorised: 4 } as const;
+export const exitCodes = { ok: 0, failed: 1, usage: 2, unreachable: 3, unauthorised: 4, interrupted: 130 } as const;
 
 export const exitCodeHelp = `
-Exit codes: 0 done, 1 the operation failed, 2 wrong usage or a refused value, 3 the server cannot be reached, 4 the key is missing, wrong or not allowed to.`;
+Exit codes: 0 done, 1 the operation failed, 2 wrong usage or a refused value, 3 the server cannot be reached,
+4 the key is missing, wrong or not allowed to, 130 interrupted.`;
 
 /** Ends a command with a text, advice and an exit code. */
 export class CliFailure extends Error {
@@ -28,6 +29,13 @@ const lists: ReadonlyMap<string, string> = new Map([
   ['roll-out', 'holdfast driver rollouts'],
   ...['system', 'module', 'driver', 'trigger'].map((kind) => [kind, 'holdfast export   # all documents, with their ids'] as const),
 ]);
+
+/** The user, or a supervisor, ended a command that waited for an answer. */
+export const interruption = (): CliFailure => new CliFailure(
+  'interrupted before the answer came; a change that was asked for may have been made',
+  'holdfast status, or holdfast events --kind audit, shows what was done',
+  exitCodes.interrupted,
+);
 
 /** Any error as what the user is told. */
 export function toFailure(error: unknown): CliFailure {

@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { HoldfastError } from '../client-sdk/index.ts';
 import { addApply } from './apply.ts';
 import { addBackup } from './backup.ts';
 import { addDebug } from './debug.ts';
@@ -11,7 +12,7 @@ import { addEdge } from './edge.ts';
 import { addEvents } from './events.ts';
 import { addExec } from './exec.ts';
 import { addExport } from './export.ts';
-import { exitCodeHelp, exitCodes, toFailure, usageFailure } from './failures.ts';
+import { exitCodeHelp, exitCodes, interruption, toFailure, usageFailure } from './failures.ts';
 import type { CliFailure } from './failures.ts';
 import { cleanLines } from './format.ts';
 import { addImport } from './import.ts';
@@ -101,7 +102,7 @@ export async function runCli(deps: CliDeps, argv: string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
     return exitCodes.ok;
   } catch (error) {
-    const failure = error instanceof CommanderError ? ofCommander(error) : toFailure(error);
+    const failure = error instanceof CommanderError ? ofCommander(error) : wasInterrupted(deps, error) ? interruption() : toFailure(error);
     if (failure === null) return exitCodes.ok;
     deps.stderr.write(`error: ${cleanLines(failure.message)}\nnext: ${cleanLines(failure.next)}\n`);
     return failure.exitCode;
@@ -109,6 +110,9 @@ export async function runCli(deps: CliDeps, argv: string[]): Promise<number> {
     session.close();
   }
 }
+
+const wasInterrupted = ({ signal }: CliDeps, error: unknown): boolean =>
+  signal.aborted && error instanceof HoldfastError && error.code === 'CANCELLED';
 
 /** null: help or the version was asked for, and printed. */
 function ofCommander(error: CommanderError): CliFailure | null {

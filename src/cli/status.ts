@@ -6,6 +6,8 @@ import { locationTable } from './location-text.ts';
 import type { Session } from './session.ts';
 
 const REFRESH_MS = 5_000;
+/** A server that has not answered by then may be frozen: what is shown must not pass for what is so. */
+const DRAW_MS = 5_000;
 const CLEAR = '\u001b[H\u001b[2J';
 
 export function addStatus(program: Command, session: Session): void {
@@ -30,11 +32,13 @@ async function ageText(client: Client): Promise<string> {
   return `The documents of this server are ${duration(seconds)} old: its database is away, or nothing is replicated to it. See holdfast doctor.\n`;
 }
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 async function watchStatus(session: Session): Promise<void> {
   const { stdout, clock, signal } = session.deps;
   const client = await session.client();
   const draw = async (): Promise<void> => {
-    const locations = await client.all(routes.edgeList, '', { signal });
+    const locations = await client.all(routes.edgeList, '', { signal, timeoutMs: DRAW_MS });
     if (session.asJson) stdout.write(`${json(locations)}\n`);
     else stdout.write(`${stdout.isTTY ? CLEAR : ''}${locationTable(session, locations)}${stdout.isTTY ? '' : '\n'}`);
   };
@@ -42,6 +46,7 @@ async function watchStatus(session: Session): Promise<void> {
   // One drawing at a time; what happens meanwhile asks for one more, however much it is.
   let wanted = false;
   let drawing = false;
+  let shown = true;
   const redraw = (): void => {
     wanted = true;
     if (!drawing) void drawWhileWanted();
@@ -50,8 +55,10 @@ async function watchStatus(session: Session): Promise<void> {
     drawing = true;
     while (wanted && !signal.aborted) {
       wanted = false;
-      // A failure here shows in the stream as well, which is opened again and then asks for a drawing.
-      await draw().catch(() => undefined);
+      const failed = await draw().then(() => null, messageOf);
+      // Once: the stream says what follows, and asks for a drawing when it is open again.
+      if (failed !== null && shown && !signal.aborted) session.note(`${failed}; what is shown is older`);
+      shown = failed === null;
     }
     drawing = false;
   };

@@ -28,7 +28,8 @@ export class Redirects {
 
   /** For so long no move is followed: two servers that point at each other must not play ball with a session. */
   pauseMs(nowMs: number): number {
-    this.#movedMs = this.#movedMs.filter((movedMs) => nowMs - movedMs < limits.sdkMovesWindowMs);
+    // One that lies ahead was noted before somebody set the clock back.
+    this.#movedMs = this.#movedMs.filter((movedMs) => movedMs <= nowMs && nowMs - movedMs < limits.sdkMovesWindowMs);
     const [first] = this.#movedMs;
     return first === undefined || this.#movedMs.length < limits.sdkMoves ? 0 : first + limits.sdkMovesWindowMs - nowMs;
   }

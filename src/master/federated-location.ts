@@ -93,6 +93,8 @@ export class FederatedLocation {
   /** What the edge tells because it was asked: log lines of its modules. */
   readonly subscriptions: PeerSubscriptions;
   readonly triggers: TriggerDesk;
+  /** When this process last went on after it had stood still, and for how long. */
+  #stoodStill = { untilMs: 0, ms: 0 };
   /** The earliest moment at which the hello that comes next can have been sent. */
   #helloAskedMs = 0;
   #document: EdgeDocument;
@@ -150,6 +152,12 @@ export class FederatedLocation {
     const known = this.#control.state.window;
     if (open === known.open && occurrence === known.occurrence) return;
     this.#control.post({ type: 'window', nowMs: this.#now(), open, occurrence });
+  }
+
+  /** This process did not run for `ms` until now. */
+  stoodStill(ms: number): void {
+    this.#stoodStill = { untilMs: this.#now(), ms };
+    this.#control.post({ type: 'stood-still', nowMs: this.#now(), ms });
   }
 
   documentChanged(document: EdgeDocument): void {
@@ -328,11 +336,17 @@ export class FederatedLocation {
           handlers.open(link, resumed);
         },
         down: (link, { lastHeardMs }) => {
-          this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });
+          this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs: this.#withoutStandstill(lastHeardMs) });
           this.#reachMayHaveChanged();
         },
       },
     });
+  }
+
+  /** An edge was heard then, and since then for so long nobody could be. */
+  #withoutStandstill(lastHeardMs: number): number {
+    const { untilMs, ms } = this.#stoodStill;
+    return lastHeardMs < untilMs ? Math.min(lastHeardMs + ms, untilMs) : lastHeardMs;
   }
 
   /** The edge shows what our devices report while we hold. */

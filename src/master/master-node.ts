@@ -38,7 +38,7 @@ import type { MasterOptions, MasterPorts } from './master-ports.ts';
 import { describeOrder, followOrder, foresee, whyVoid } from './order-text.ts';
 import { FederatedLocation, type FederatedLocationOptions } from './federated-location.ts';
 
-const WINDOW_CHECK_MS = 1_000;
+const PULSE_MS = 1_000;
 
 /** The central server: one control machine per location, and the modules that belong to no location. */
 export class MasterNode implements HoldfastNode {
@@ -73,8 +73,10 @@ export class MasterNode implements HoldfastNode {
   readonly #controlListeners = new Set<(event: ControlEvent) => void>();
   #origin: string | null = null;
   #ownEpoch: Epoch = EPOCH_ZERO;
+  /** Of its own modules in the journal; null: not made yet. */
+  #ownEntry: JournalEntry | null = null;
   #ownModules = '[]';
-  #windowCheck: Timer | null = null;
+  #pulse: Timer | null = null;
   #booted = false;
   #waitingFor: string[] = ['its own store'];
 
@@ -172,8 +174,8 @@ export class MasterNode implements HoldfastNode {
     this.#booted = true;
     this.#waitingFor = [];
     for (const location of this.#locations.values()) location.peer.post('ready', {});
-    this.#checkWindows();
-    this.#scope.defer('window-check', () => this.#windowCheck?.cancel());
+    this.#beat(this.#ports.clock.monotonicMs());
+    this.#scope.defer('pulse', () => this.#pulse?.cancel());
     this.#scope.defer('locations', async () => {
       await Promise.all([...this.#locations.values()].map((location) => location.close()));
     });
@@ -209,6 +211,8 @@ export class MasterNode implements HoldfastNode {
   async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const location = this.#locations.get(request.location);
     if (location === undefined) throw this.#notMade.refusal(request.location);
+    // An edge that lets go for a master whose disk is full leaves its devices to nobody.
+    if (!request.dryRun && this.#ownEntry !== null) await this.#ports.journal.write(this.#ownEntry);
     const before = location.view();
     const refusal = location.refuseOrder(request.kind);
     if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
@@ -369,9 +373,10 @@ export class MasterNode implements HoldfastNode {
   }
 
   /** Edges pull: they only need to know that there is something new. */
-  #announce(head: FeedHead): void {
-    this.#ports.metrics.set('holdfast_replication_sequence', {}, head.sequence);
-    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...head }, { conflateKey: 'replicate.head' });
+  #announce({ generation, sequence }: FeedHead): void {
+    const position = { generation, sequence };
+    this.#ports.metrics.set('holdfast_replication_sequence', {}, sequence);
+    for (const { peer } of this.#locations.values()) peer.post('replicate.head', { ...position }, { conflateKey: 'replicate.head' });
   }
 
   #onConnection(connection: Connection): void {
@@ -430,10 +435,18 @@ export class MasterNode implements HoldfastNode {
     };
   }
 
-  #checkWindows(): void {
+  /** Each second. That it comes late is how a process learns that it was frozen: nobody can be heard by one that does not run. */
+  #beat(expectedMs: number): void {
     if (this.#scope.closed) return;
+    const { clock, log } = this.#ports;
+    const lateMs = clock.monotonicMs() - expectedMs;
+    if (lateMs >= limits.standstillMs) {
+      log.warn('stood-still', { ms: Math.round(lateMs) });
+      for (const location of this.#locations.values()) location.stoodStill(lateMs);
+    }
     for (const location of this.#locations.values()) location.checkWindow();
-    this.#windowCheck = this.#ports.clock.after(WINDOW_CHECK_MS, () => this.#checkWindows());
+    const nextMs = clock.monotonicMs() + PULSE_MS;
+    this.#pulse = clock.after(PULSE_MS, () => this.#beat(nextMs));
   }
 
   // ── Own modules ───────────────────────────────────────────────────────────
@@ -444,6 +457,7 @@ export class MasterNode implements HoldfastNode {
     const epoch = nextEpoch('master', stored?.floor ?? EPOCH_ZERO);
     const terms = { failover: true, policy: 'available' as const, timeoutMs: 20_000, paused: false };
     const entry = { location: MASTER_LOCATION, epoch, floor: epoch, holder: 'master' as const, reason: 'own-modules', sinceMs: clock.wallMs(), terms };
+    this.#ownEntry = entry;
     try {
       await journal.write(entry);
     } catch (error) {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { routes } from '../../src/client-sdk/index.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
-import { command, startFederation, type TestFederation } from '../support/federation.ts';
+import { command, later, startFederation, type TestFederation } from '../support/federation.ts';
 import { childrenOf, lowThreadsOf } from '../support/processes.ts';
 import { staleWrites } from '../support/write-log.ts';
 
@@ -136,6 +136,25 @@ describe('an edge that freezes', () => {
     expect(dual * 1_000).toBeLessThan(bothMs + 1_000);
     const metrics = await (await fetch(`${world.federation.master.origin}/metrics`, { headers: { 'x-api-key': world.federation.apiKey } })).text();
     expect(metrics).toMatch(/holdfast_dual_control_seconds_total\{location="berlin"\} [0-9.]+/);
+  });
+});
+
+describe('a master that freezes', () => {
+  it('for longer than the timeout takes nobody over who is there when it goes on, and under `exclusive` the edge claims again', async () => {
+    const { federation } = world;
+    const before = await world.atEdge('berlin');
+    const dual = (await world.location('berlin')).dual_control_seconds;
+    federation.master.process.signal('SIGSTOP');
+    // The lease of Lisbon ends at 8 s; both timeouts are over at 6 s.
+    await world.untilEdge('lisbon', { holder: 'none', state: 'standby', reason: 'lease-ended' });
+    await later(4_000);
+    federation.master.process.signal('SIGCONT');
+    await world.until('lisbon', { holder: 'edge', state: 'standby' });
+    await world.until('berlin', { holder: 'edge', state: 'standby', link: expect.objectContaining({ state: 'up' }) });
+    expect(await world.atEdge('berlin')).toMatchObject({ epoch: before.epoch, since: before.since });
+    expect((await world.location('berlin')).dual_control_seconds).toBe(dual);
+    const { events } = await world.client.call(routes.eventList, { query: { kind: 'server' } });
+    expect(events.at(-1)).toMatchObject({ event: 'stood-still' });
   });
 });
 

@@ -46,7 +46,7 @@ const planted: PlantedInSeeds[] = [
   { name: 'an attempt to dial has no deadline', tryFirst: '8', file: dialling, from: "deadline.abort(new HoldfastError('DEADLINE', { fate: 'not-sent' }));", to: '' },
   { name: 'the edge gives up dialling', tryFirst: '11', file: dialling, from: 'attempt += 1) {', to: 'attempt += 1) {\n    if (attempt > 3) return;' },
   { name: 'a failed attempt is not told to the machine', tryFirst: '4', file: edge, from: "failed: () => control.post({ type: 'dial-failed', nowMs: clock.monotonicMs() }),", to: 'failed: () => undefined,' },
-  { name: 'the loss of a link is not told to the master', tryFirst: '12', file: location, from: "this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs });", to: 'void [link, lastHeardMs];' },
+  { name: 'the loss of a link is not told to the master', tryFirst: '12', file: location, from: "this.#control.post({ type: 'link-down', nowMs: this.#now(), link, lastHeardMs: this.#withoutStandstill(lastHeardMs) });", to: 'void [link, lastHeardMs];' },
 
   // ── Status ──
   { name: 'known values keep the epoch of the one before', tryFirst: '7', file: board, from: 'entry.epoch = epoch;', to: 'void entry;' },

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openServerIdentity } from '../../src/shared/adapters/tls/certificates.ts';
 import { clean, duration, json, painter, table } from '../../src/cli/format.ts';
@@ -50,6 +52,23 @@ describe('exit codes and errors', () => {
     const env = { HOLDFAST_SERVER: server.http.origin, HOLDFAST_KEY: server.keys.viewer };
     const { code, err } = await alone({ env }, 'location', 'show', 'edge-9');
     expect([code, err]).toEqual([1, 'error: There is no location edge-9\nnext: holdfast location list\n']);
+  });
+
+  it('130 when it is interrupted before a frozen server has answered: what was asked for may have been done', async () => {
+    const frozen = createServer().listen(0, '127.0.0.1');
+    await once(frozen, 'listening');
+    const { port } = frozen.address() as AddressInfo;
+    for (const command of [['location', 'takeover', 'edge-1', '--yes'], ['status'], ['doctor'], ['events', '-f']]) {
+      const abort = new AbortController();
+      const running = alone({ env: { HOLDFAST_SERVER: `http://127.0.0.1:${port}` }, signal: abort.signal }, ...command);
+      const [socket] = (await once(frozen, 'connection')) as [Socket];
+      abort.abort();
+      const { code, out, err } = await running;
+      expect([command, code, out]).toEqual([command, 130, '']);
+      expect(err).toMatch(/^error: interrupted before the answer came; .* may have been made\nnext: holdfast status, /);
+      socket.destroy();
+    }
+    frozen.close();
   });
 
   it('--server and --key go before the environment', async () => {

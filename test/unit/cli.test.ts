@@ -92,6 +92,26 @@ describe('holdfast status', () => {
     server = await startTestServer();
   });
 
+  it('-w says that what it shows is old while the server does not answer, once, although the stream of moves is open', async () => {
+    const abort = new AbortController();
+    const running = startCli({ clock, env: env(), signal: abort.signal }, 'status', '-w');
+    await until(() => running.out().includes('edge-2'), 'the first table');
+    const { locations } = server.node;
+    server.node.locations = () => {
+      throw new HoldfastError('NOT_READY', { waitingFor: 'a test', retryAfterMs: 1_000 });
+    };
+    await clock.advance(5_000);
+    await until(() => running.err().endsWith('waits for a test; what is shown is older\n'), 'the note');
+    const shown = running.out();
+    await clock.advance(5_000);
+    server.node.locations = locations;
+    server.node.views.set('edge-1', locationView('edge-1', { modules: { total: 9, running: 9, failing: 0 } }));
+    await clock.advance(5_000);
+    await until(() => running.out().length > shown.length, 'a table again');
+    abort.abort();
+    expect(lines((await running.done).err)).toHaveLength(1);
+  });
+
   it('-w -o json prints a line each time', async () => {
     const abort = new AbortController();
     const running = startCli({ clock, env: env(), signal: abort.signal }, 'status', '-w', '-o', 'json');

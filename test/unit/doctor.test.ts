@@ -225,8 +225,15 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
     /stored, but the master could not make it/,
     /`holdfast events --location berlin` says why; .*restart the master.*`holdfast apply -f <file>`/,
   ],
-  ['nobody holds', ofLocation({ holder: 'none' }), 'problem', /nobody holds it/, /holdfast location takeover berlin/],
-  ['nobody holds while failover is off', ofLocation({ holder: 'none', failover: false }), 'problem', /nobody holds it/, /^start the edge.*failover: false/],
+  [
+    'control is changing hands',
+    ofLocation({ holder: 'none', state: 'releasing', reason: 'operator-handback' }),
+    'warning',
+    /control is changing hands \(releasing, operator-handback\)/,
+    /^ask again in a few seconds; longer than a minute: `holdfast events --location berlin`/,
+  ],
+  ['nobody holds', ofLocation({ holder: 'none', link: { state: 'down' } }), 'problem', /nobody holds it/, /holdfast location takeover berlin/],
+  ['nobody holds while failover is off', ofLocation({ holder: 'none', failover: false, link: { state: 'down' } }), 'problem', /nobody holds it/, /^start the edge.*failover: false/],
   ['control waits at the master', ofLocation(atMaster), 'warning', /the master holds it while its edge is connected/, /`holdfast location handback berlin`, or `holdfast window open berlin --for 2m`/],
   [
     'control waits at the master, seen from the edge',

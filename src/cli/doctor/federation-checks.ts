@@ -143,8 +143,16 @@ function linkOf(location: Location, role: 'master' | 'edge', refusal: RefusalFac
   )];
 }
 
+const MOVING: ReadonlySet<string> = new Set(['releasing', 'taking-over', 'claiming']);
+
 function holderOf({ id, holder, state, reason, link, window, paused, failover, hold_down }: Location, role: 'master' | 'edge'): Finding[] {
   const check = `location ${id}`;
+  // Whoever has just let go, or is asked to claim, is heard: a planned move is no fault, and an order would cut it off.
+  if (holder === 'none' && (link.state === 'up' || MOVING.has(state))) return [warning(
+    check,
+    `control is changing hands (${state}, ${reason})`,
+    `ask again in a few seconds; longer than a minute: \`holdfast events --location ${id}\` says what keeps it`,
+  )];
   if (holder === 'none') return [problem(
     check,
     `nobody holds it (${state}, ${reason})`,

@@ -27,6 +27,8 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     const hostEnds = await hostEndsOf(client, nowMs);
     return { ...facts, locations, site, ...documents, edges, refusals, twins, hostEnds, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
+    // Nothing was found out about the server.
+    if (session.deps.signal.aborted) throw error;
     // It ends by itself, and is the one thing that can be said of such a server.
     if (error instanceof HoldfastError && error.code === 'NOT_READY') {
       const { waitingFor } = error.facts;

@@ -4,7 +4,7 @@ import { EPOCH_ZERO } from './epoch.ts';
 import { type HoldDown, isHeldDown, noHoldDown } from './hold-down.ts';
 import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
 import type { EdgeState, FromEdge, FromMaster, MasterState } from './messages.ts';
-import type { Durable, ShellEvent, Step } from './step.ts';
+import type { Action, Durable, ShellEvent, Step } from './step.ts';
 import { isExclusive } from './step.ts';
 
 /** What a master knows of one location, and the questions that its rules ask of that. */
@@ -58,6 +58,8 @@ export type MasterEvent =
   | { type: 'message'; nowMs: number; link: number; message: FromEdge }
   | { type: 'timer'; nowMs: number; timer: MasterTimer }
   | { type: 'window'; nowMs: number; open: boolean; occurrence: number }
+  /** This process did not run for so long, and heard nobody: frozen, or on a machine that had no time for it. */
+  | { type: 'stood-still'; nowMs: number; ms: number }
   | { type: 'terms'; nowMs: number; terms: Terms }
   | { type: 'order'; nowMs: number; order: MasterOrder }
   | ShellEvent;
@@ -112,9 +114,24 @@ export const mayTakeOver = (state: MasterControl): boolean =>
 
 export const leaseMayLive = (state: MasterControl, nowMs: number): boolean => nowMs < state.leaseOverMs;
 
+export const dueTimer = (state: MasterControl): Action<MasterTimer> => {
+  const atMs = takeoverAtMs(state);
+  return atMs === null ? { type: 'clear-timer', timer: 'due' } : { type: 'set-timer', timer: 'due', atMs };
+};
+
 /** When the master may take over by itself: `timeout` has passed and no lease can live any more. */
 export const takeoverAtMs = (state: MasterControl): number | null =>
   state.dueMs === null ? null : Math.max(state.dueMs, state.leaseOverMs);
+
+/**
+ * What the master could not hear says nothing of the edge: the time in which it stood still is no part of `timeout`. An operator's
+ * takeover waits for the lease only, which ends for a frozen master too.
+ */
+export function afterStandstill(state: MasterControl, nowMs: number, ms: number): MasterControl {
+  if (state.dueMs === null || state.takeoverOrdered) return state;
+  // No later than that of an edge which was heard just now.
+  return { ...state, dueMs: Math.max(state.dueMs, Math.min(state.dueMs + ms, nowMs + state.wanted.timeoutMs)) };
+}
 
 /** Why this order cannot be carried out now; null when it can. The same words reach the operator. */
 export function refuseOrder(state: MasterControl, order: MasterOrder): string | null {

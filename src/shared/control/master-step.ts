@@ -4,7 +4,7 @@ import { isOlder, nextEpoch } from './epoch.ts';
 import { type HoldDown, noteBreak } from './hold-down.ts';
 import { type ControlTimings, leaseSurelyOverMs } from './lease.ts';
 import type { MasterControl, MasterEvent, MasterLink, MasterOrder, MasterStep, MasterTimer } from './master-control.ts';
-import { drives, leaseMayLive, mayTakeOver, meet, NEVER_HELD, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
+import { afterStandstill, drives, dueTimer, leaseMayLive, mayTakeOver, meet, NEVER_HELD, refuseOrder, takeoverAtMs, windowUsable } from './master-control.ts';
 import type { ControlSnapshot, FromEdge, FromMaster } from './messages.ts';
 import type { Action, AtOnce } from './step.ts';
 import { hear, isExclusive, sameDurable, sameTerms, take } from './step.ts';
@@ -57,6 +57,9 @@ function handle(state: MasterControl, event: MasterEvent, timings: ControlTiming
       return onTimer(state, event, timings);
     case 'window':
       return considerHandback({ ...state, window: { open: event.open, occurrence: event.occurrence } }, event.nowMs, timings);
+    case 'stood-still':
+      // Its timer may be set already, and finds a later time when it fires.
+      return { state: afterStandstill(state, event.nowMs, event.ms), reason: 'stood-still' };
     case 'terms':
       return onTerms(state, event, timings);
     case 'order':
@@ -326,11 +329,6 @@ function enterSuspect(state: MasterControl, confirmedMs: number, reason: string,
   const suspect: MasterControl = { ...state, state: 'suspect', dueMs: confirmedMs + state.wanted.timeoutMs, grantTo: null };
   return { state: suspect, reason, run: [dueTimer({ ...suspect, dueMs: Math.max(suspect.dueMs ?? nowMs, nowMs) })] };
 }
-
-const dueTimer = (state: MasterControl): Action<MasterTimer> => {
-  const atMs = takeoverAtMs(state);
-  return atMs === null ? { type: 'clear-timer', timer: 'due' } : { type: 'set-timer', timer: 'due', atMs };
-};
 
 function considerTakeover(state: MasterControl, nowMs: number, waitReason: string, timings: ControlTimings): Outcome {
   const atMs = takeoverAtMs(state);

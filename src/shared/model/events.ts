@@ -188,6 +188,10 @@ export const eventTable: Readonly<Record<string, EventRow>> = {
   'snapshot-taken': row('documents', { facts: ['documents', 'sequence'], meaning: 'An edge took a fresh copy of all documents' }),
   'snapshot-restarted': row('documents', { facts: ['from', 'to'], meaning: 'The documents were restored while an edge copied them' }),
   ready: row('server', { facts: ['origin'], meaning: 'The server has started' }),
+  'stood-still': row('server', {
+    facts: ['ms'],
+    meaning: 'The process of this master did not run for so long, such as while its machine was frozen; no edge is taken for lost because of it',
+  }),
   'journal-not-written': row('server', { location: 'location', facts: ['error'], meaning: 'The control journal could not be written' }),
   'own-certificate-expired': row('server', { facts: ['ended'], meaning: 'The certificate of this edge has ended' }),
   order: row('operator', { location: 'location', who: 'by', facts: ['order'], meaning: 'An operator ordered it' }),

@@ -48,6 +48,7 @@ export const limits = {
 
   // Control
   masterWaitForEdgesMs: 6_000,
+  standstillMs: 1_000,
   orderMs: 15_000,
   moduleStopMs: 2_000,
   moduleDrainMs: 100,

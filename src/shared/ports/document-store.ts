@@ -25,6 +25,8 @@ export interface FeedHead {
   /** Changes when history was rewritten (a restore): cursors of another generation are void. */
   generation: string;
   sequence: number;
+  /** The run of the writing program that the sequence is of: a file that was put back from an older copy counts on under another one. */
+  run?: string | undefined;
 }
 
 /** `sequence` is where the next page starts: pass the page on as the cursor. It is the head once all was given. */

@@ -240,7 +240,7 @@ export class CommitDraft {
     }
     const done = stored?.sequence ?? 0;
     for (const entry of entries) if (entry.sequence > done) this.#replicate(entry.id, entry.kind, entry.document);
-    this.#cursor = { generation: cursor.generation, sequence: Math.max(done, cursor.sequence) };
+    this.#cursor = { ...cursor, sequence: Math.max(done, cursor.sequence) };
   }
 
   replaceAll(documents: AnyDocument[], cursor: FeedHead): void {

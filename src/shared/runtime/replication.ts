@@ -17,7 +17,7 @@ import type { Directory } from './directory.ts';
  * The master withholds what an edge may not know, and the edge lets go of what it may not know any more.
  */
 
-const headSchema = z.strictObject({ generation: z.string().max(100), sequence: z.int().min(0) });
+const headSchema = z.strictObject({ generation: z.string().max(100), sequence: z.int().min(0), run: z.string().max(100).optional() });
 const kindSchema = z.enum(documentKinds as [DocumentKind, ...DocumentKind[]]);
 const snapshotCursorSchema = z.strictObject({ kind: kindSchema, after: z.string().max(200).nullable() });
 const documentSchema = z.looseObject({ type: kindSchema });
@@ -59,7 +59,7 @@ export class FeedSource {
 
   async #pull(cursor: FeedHead): Promise<Json> {
     const page = await this.#options.store.changesSince(cursor, PAGE);
-    const head = { generation: page.generation, sequence: page.sequence };
+    const head = headOf(page);
     if (page.tooOld || page.generation !== cursor.generation) return { head, tooOld: true, entries: [] };
     const groups = untilFull(await this.#withCompanions(page.entries));
     const last = groups.at(-1)?.at(-1);
@@ -95,7 +95,7 @@ export class FeedSource {
     const nextKind = documentKinds[documentKinds.indexOf(from.kind) + 1];
     const more = last !== undefined && (documents.length < page.length || page.length === PAGE);
     const next = more ? { kind: from.kind, after: last.id } : nextKind === undefined ? null : { kind: nextKind, after: null };
-    return { head: { ...head }, documents: toJson(documents), next };
+    return { head: headOf(head), documents: toJson(documents), next };
   }
 
   /** By documents at least as new as those just read: what changes after them comes with a later page. */
@@ -105,6 +105,9 @@ export class FeedSource {
     return directory.disclosedTo(location);
   }
 }
+
+/** As it travels. */
+const headOf = ({ generation, sequence, run }: FeedHead) => ({ generation, sequence, ...(run === undefined ? {} : { run }) });
 
 /** Documents are JSON; their types only name the fields. */
 const toJson = (value: unknown): Json => value as Json;
@@ -195,7 +198,7 @@ export class ReplicaFeed {
     const { store, request, metrics } = this.#options;
     const cursor = await store.cursor();
     if (cursor === null) return this.#takeSnapshot(signal);
-    const answer = parse(pullAnswerSchema, await request('replicate.pull', { ...cursor }, { signal, timeoutMs: limits.requestMs }));
+    const answer = parse(pullAnswerSchema, await request('replicate.pull', headOf(cursor), { signal, timeoutMs: limits.requestMs }));
     if (answer.tooOld) return this.#takeSnapshot(signal);
     const entries = answer.entries.map(({ sequence, id, kind, document }): FeedEntry => {
       return { sequence, id, kind, document: document === null ? null : parse<AnyDocument>(documentSchemas[kind], document) };

@@ -95,14 +95,14 @@ class SqliteStore implements EmbeddedStore {
   }
 
   async head(): Promise<FeedHead> {
-    return { generation: this.generation, sequence: await this.#thread.read('head') };
+    return { generation: this.generation, ...(await this.#thread.read('head')) };
   }
 
   async changesSince(cursor: FeedHead, limit: number): Promise<FeedPage> {
-    const { tooOld, head, rows } = await this.#thread.read('changesSince', cursor, limit);
+    const { tooOld, head, run, rows } = await this.#thread.read('changesSince', cursor, limit);
     const entries = await inSlices(rows, (row) => this.#feedEntry(row));
     const sequence = entries.length === limit ? (entries.at(-1)?.sequence ?? head) : head;
-    return { generation: this.generation, sequence, entries, tooOld };
+    return { generation: this.generation, sequence, run, entries, tooOld };
   }
 
   onChange(listener: CommitListener): () => void {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { HoldfastError } from '../../model/errors.ts';
 import type { FeedHead, Version } from '../../ports/document-store.ts';
 import { damage } from '../sqlite/open.ts';
@@ -12,6 +13,7 @@ export type FeedRow = SequencedRow;
 export interface RowPage {
   tooOld: boolean;
   head: number;
+  run: string | undefined;
   rows: FeedRow[];
 }
 
@@ -27,6 +29,7 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
   if (db.query('SELECT 1 FROM staged LIMIT 1').length > 0) db.exec('DELETE FROM staged');
   if (meta.generation() === null) db.transaction(meta.newGeneration);
   const generation = meta.generation() ?? '';
+  const run = randomBytes(4).toString('hex');
   const rows = rowStatements(db);
   const feed = feedStatements(db, meta, options.tombstones);
 
@@ -42,6 +45,8 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
 
   function apply(changes: RowChange[]): { versions: Version[]; head: number } {
     const before = feed.head();
+    // Not at the start: a node must be able to start on a full disk, and who writes nothing changes no history.
+    if (feed.run() !== run) meta.addRun({ id: run, from: before });
     const versions = changes.map((change, i) => applyOne(change, before + 1 + i));
     feed.prune(changes.filter((change) => change.body === null).length);
     return { versions, head: before + changes.length };
@@ -55,7 +60,7 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
     const done = stored?.sequence ?? 0;
     const changed = entries.filter((entry) => entry.sequence > done && rows.differs(entry));
     rows.putAll(changed, feed.head() + 1);
-    meta.setCursor({ generation: cursor.generation, sequence: Math.max(done, cursor.sequence) });
+    meta.setCursor({ ...cursor, sequence: Math.max(done, cursor.sequence) });
     feed.prune(changed.filter((entry) => entry.body === null).length);
     return feed.head();
   }
@@ -77,7 +82,7 @@ export function storeEngine(db: Database, options: { tombstones: number }) {
       get: rows.live,
       list: rows.list,
       inLocation: rows.inLocation,
-      head: feed.head,
+      head: () => ({ sequence: feed.head(), run: feed.run() }),
       changesSince: (cursor: FeedHead, limit: number): RowPage => feed.page(cursor, generation, limit),
       cursor: meta.cursor,
       backup: (toFile: string) => backup(db, toFile),
@@ -164,13 +169,23 @@ function feedStatements(db: Database, meta: Meta, keep: number) {
   // Looking for surplus tombstones costs a walk over all of them, so it is done now and then.
   const every = Math.max(1, Math.floor(keep / 10));
   let removals = 0;
+  const run = (): string | undefined => meta.runs().at(-1)?.id;
+
+  /** The last sequence of a run. One that this file never saw was written after the copy was made from which it was put back. */
+  function endOf(id: string | undefined, now: number): number {
+    if (id === undefined) return now;
+    const runs = meta.runs();
+    const index = runs.findIndex((known) => known.id === id);
+    return index === -1 ? -1 : (runs[index + 1]?.from ?? now);
+  }
 
   return {
     head,
+    run,
     page: (cursor: FeedHead, generation: string, limit: number): RowPage => {
       const now = head();
-      const tooOld = cursor.generation !== generation || cursor.sequence < meta.prunedTo() || cursor.sequence > now;
-      return { tooOld, head: now, rows: tooOld ? [] : after.all(cursor.sequence, limit) };
+      const tooOld = cursor.generation !== generation || cursor.sequence < meta.prunedTo() || cursor.sequence > endOf(cursor.run, now);
+      return { tooOld, head: now, run: run(), rows: tooOld ? [] : after.all(cursor.sequence, limit) };
     },
     rowsAfter: (sequence: number, limit: number) => after.all(sequence, limit),
     takeStaged: () => take.run(head()),

@@ -25,11 +25,30 @@ export function metaOf(db: Database) {
     /** Where a replica stands in the feed of its master. */
     cursor: (): FeedHead | null => {
       const generation = get('cursor_generation');
-      return generation === null ? null : { generation, sequence: Number(get('cursor_sequence') ?? 0) };
+      if (generation === null) return null;
+      return { generation, sequence: Number(get('cursor_sequence') ?? 0), run: get('cursor_run') ?? undefined };
     },
-    setCursor: (cursor: FeedHead): void => {
-      set('cursor_generation', cursor.generation);
-      set('cursor_sequence', String(cursor.sequence));
+    setCursor: ({ generation, sequence, run }: FeedHead): void => {
+      set('cursor_generation', generation);
+      set('cursor_sequence', String(sequence));
+      if (run !== undefined) set('cursor_run', run);
     },
+
+    runs: (): Run[] => runsIn(get('runs') ?? ''),
+    addRun: (run: Run): void => set('runs', [...runsIn(get('runs') ?? ''), run].slice(-RUNS).map(({ id, from }) => `${id}:${from}`).join(' ')),
   };
+}
+
+/** One run of the program that wrote: its changes have sequences above `from`, up to where the next one began. */
+export interface Run {
+  id: string;
+  from: number;
+}
+
+/** A replica that has not been heard since so many runs takes a snapshot. */
+const RUNS = 500;
+
+function runsIn(text: string): Run[] {
+  const entries = text.split(' ').filter((entry) => entry !== '');
+  return entries.map((entry) => ({ id: entry.slice(0, entry.indexOf(':')), from: Number(entry.slice(entry.indexOf(':') + 1)) }));
 }
