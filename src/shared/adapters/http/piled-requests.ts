@@ -1,4 +1,4 @@
-import { IncomingMessage, type Server } from 'node:http';
+import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { errorReply } from '../../api/reply.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
@@ -33,6 +33,8 @@ export class PiledRequests {
   /** Those under way are answered, then the one too many is refused, and the connection ends. A real CONNECT is cut off. */
   refuseOn(server: Server, open: OpenResponses, clock: Clock): void {
     this.#open = open;
+    // Node would answer it by itself, as often as it comes, and nobody would count it. Nor does this server have such expectations.
+    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => server.emit('request', request, response));
     server.on('connect', ({ socket }: IncomingMessage) => {
       // Node looks after it no more.
       socket.on('error', () => undefined);

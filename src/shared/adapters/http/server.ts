@@ -6,7 +6,6 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
-import { FairReading, type Lane } from '../../api/fair-reading.ts';
 import type { Api, RequestContext } from '../../api/api.ts';
 import { errorReply, jsonTextOf } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
@@ -24,6 +23,7 @@ import { sendEvents } from './events.ts';
 import { OpenResponses } from './open-responses.ts';
 import { PiledRequests } from './piled-requests.ts';
 import { rateAddress } from './rate-address.ts';
+import { RequestTurns } from './request-turns.ts';
 import { boundSilentConnections } from './silent-connections.ts';
 
 export interface HttpServerOptions {
@@ -105,7 +105,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInstance; open: OpenResponses; piled: PiledRequests }> {
   const { api, clock, random, timeouts = slowClients, tls, connections = limits.apiConnections } = options;
   const contexts: Contexts = new WeakMap();
-  const inTurn = turnsOf(new FairReading(clock, setImmediate));
+  const turns = new RequestTurns(clock);
   const piled = new PiledRequests();
   const app = fastify({
     logger: false,
@@ -122,8 +122,8 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
       return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
     },
     serverFactory: (handler) => {
-      const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, IncomingMessage: piled.requestClass() };
-      const listener = takenInTurn(inTurn, handler);
+      const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, requireHostHeader: false, IncomingMessage: piled.requestClass() };
+      const listener = turns.listener(requireHost(handler));
       const server = tls === undefined ? createServer(plain, listener) : createTlsServer({ ...plain, ...tls, minVersion: TLS_MIN }, listener);
       server.maxConnections = connections;
       boundSilentConnections(server, limits.apiSilentConnections);
@@ -139,6 +139,7 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
   const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
   const room = new ConnectionRoom(app.server, open, connections);
   piled.refuseOn(app.server, open, clock);
+  turns.letIn(app.server);
   takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => {
     const known = operatingError(error, request.routeOptions.bodyLimit);
@@ -163,11 +164,18 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
   // Before a body is read, as everywhere: nobody has shown a key. (The types know two of the hooks that it takes.)
   const unknownRoute = { preHandler: [], onRequest: [app.rateLimit(), refuseRoute] };
   app.setNotFoundHandler(unknownRoute, refuseRoute);
-  const shared = { contexts, open, room, inTurn };
+  const shared = { contexts, open, room, turns };
   app.route(preflight(api));
   for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, shared));
   return { app, open, piled };
 }
+
+/** Node would refuse it by itself, as often as it comes, and nobody would count it. */
+const requireHost = (handler: RequestListener): RequestListener => (request, response) => {
+  if (request.headers.host !== undefined || request.httpVersion !== '1.1') return handler(request, response);
+  const text = JSON.stringify(errorReply(new HoldfastError('INPUT_INVALID', { field: 'host', problem: 'is missing' })).body);
+  response.writeHead(400, { 'content-type': contentTypes.json, 'content-length': Buffer.byteLength(text), connection: 'close' }).end(text);
+};
 
 async function refuseRoute(request: FastifyRequest): Promise<never> {
   const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
@@ -199,28 +207,10 @@ interface Shared {
   contexts: Contexts;
   open: OpenResponses;
   room: ConnectionRoom;
-  inTurn: InTurn;
+  turns: RequestTurns;
 }
 
-type InTurn = (socket: Socket, work: () => void) => void;
-
-/** Does something for a connection when it is its turn. Hundreds may ask at once: what others ask, and heartbeats, go in between. */
-function turnsOf(reading: FairReading): InTurn {
-  const lanes = new WeakMap<Socket, Lane>();
-  return (socket, work) => {
-    const lane = lanes.get(socket) ?? reading.lane(null);
-    lanes.set(socket, lane);
-    lane.take(work);
-  };
-}
-
-/** Before anything is done for a request: to refuse it costs nearly as much as to answer it. Nobody reads the answer of one that has left. */
-const takenInTurn = (inTurn: InTurn, handler: RequestListener): RequestListener => (request, response) =>
-  inTurn(request.socket, () => {
-    if (!request.socket.destroyed) handler(request, response);
-  });
-
-function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, room, inTurn }: Shared): RouteOptions {
+function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, room, turns }: Shared): RouteOptions {
   const route: Route = routes[name];
   const contextOf = (request: FastifyRequest): RequestContext => {
     const context = contexts.get(request);
@@ -239,7 +229,10 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const { id: requestId, headers, params, query, ip: remote, url } = request;
       const context = await api.begin({ route: name, headers, requestId, remote, params, query, url });
       contexts.set(request, context);
-      if (context.caller !== null) room.proved(request.socket, context.caller.id);
+      if (context.caller !== null) {
+        room.proved(request.socket, context.caller.id);
+        turns.proved(request.socket);
+      }
       void reply.headers(api.headersFor(context));
     },
     preParsing: async (request, reply, body) => {
@@ -254,7 +247,7 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const gone = new AbortController();
       whenClosed(reply, () => gone.abort());
       // Many may have waited for the end of their bodies, and come at once.
-      if (request.body !== undefined) await new Promise<void>((begin) => inTurn(request.socket, begin));
+      if (request.body !== undefined) await new Promise<void>((begin) => turns.inTurn(request.socket, begin));
       const context = contextOf(request);
       const result = await api.run(context, { query: request.query, body: request.body, gone: gone.signal });
       if (context.requestId !== request.id) void reply.header('x-request-id', context.requestId);
