@@ -1,6 +1,7 @@
-import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { errorReply } from '../../api/reply.ts';
+import { requestsUntil } from '../../foundation/counted-requests.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
@@ -9,25 +10,14 @@ import type { OpenResponses } from './open-responses.ts';
 
 const TOO_MANY = new HoldfastError('LIMIT_REACHED', { what: 'requests may be under way on one connection', limit: limits.apiPipelined });
 
-/**
- * Requests that a client sends without waiting for answers. One packet holds more than a thousand of them, and to read them costs
- * what to answer them costs: so from the first one too many nothing more of that connection is read as HTTP.
- */
+/** Requests that a client sends without waiting for answers: see `requestsUntil`. */
 export class PiledRequests {
   #open: OpenResponses | null = null;
   readonly #ending = new Set<Socket>();
 
-  /** For the server that is about to be made. The parser of Node leaves alone what follows a CONNECT; nothing else makes it stop. */
+  /** For the server that is about to be made. */
   requestClass(): typeof IncomingMessage {
-    const isTooMany = (socket: Socket): boolean => (this.#open?.countOn(socket) ?? 0) >= limits.apiPipelined;
-    return class extends IncomingMessage {
-      constructor(socket: Socket) {
-        super(socket);
-        if (!isTooMany(socket)) return;
-        const fixed = (value: unknown): PropertyDescriptor => ({ get: () => value, set: () => undefined });
-        Object.defineProperties(this, { method: fixed('CONNECT'), upgrade: fixed(true) });
-      }
-    };
+    return requestsUntil((socket) => (this.#open?.countOn(socket) ?? 0) >= limits.apiPipelined);
   }
 
   /** Those under way are answered, then the one too many is refused, and the connection ends. A real CONNECT is cut off. */

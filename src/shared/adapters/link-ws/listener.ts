@@ -5,6 +5,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AssertionError } from '../../foundation/assert.ts';
+import { requestsUntil } from '../../foundation/counted-requests.ts';
 import { ScramServer } from '../../link/scram.ts';
 import { formatAddress } from '../../model/config.ts';
 import { HoldfastError } from '../../model/errors.ts';
@@ -72,7 +73,7 @@ class WebSocketListener implements LinkListener {
     this.#options = options;
     this.#refusals = new Refusals(options.clock);
     this.#arrivals = new Arrivals(options.clock, (remote) => this.#note(stranger(remote), 'proof-timeout'));
-    this.#https = createHttps({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3' });
+    this.#https = createHttps({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3', IncomingMessage: oneRequest() });
     // Anything but an upgrade to the link is none of our business.
     this.#https.on('request', (_, response) => response.writeHead(404, { connection: 'close' }).end());
     this.#https.on('tlsClientError', () => this.#options.metrics.add('holdfast_link_refused_total', { reason: 'tls' }));
@@ -227,6 +228,15 @@ class WebSocketListener implements LinkListener {
 
 /** Of no method: a listener that lives as long as its socket would keep alive all that the method knew of the proof. */
 const nothing = (): void => undefined;
+/** Of each connection: an edge has one for as long as it has the link, and who has more is cut off. */
+function oneRequest(): typeof IncomingMessage {
+  const asked = new WeakSet<Socket>();
+  return requestsUntil((socket) => {
+    if (asked.has(socket)) return true;
+    asked.add(socket);
+    return false;
+  });
+}
 /** As it calls itself; it proves on this connection whose it is. */
 function processOf({ headers }: IncomingMessage): string {
   const named = headers[PROCESS_HEADER];
