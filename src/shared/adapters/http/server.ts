@@ -15,6 +15,7 @@ import { prototypeKeyIn, prototypeKeyProblem } from '../../foundation/json.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
+import { withoutKeys } from '../../model/redact.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
 import { ConnectionRoom } from './connection-room.ts';
@@ -119,7 +120,8 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
     requestIdHeader: false,
     genReqId: (request) => {
       const given = request.headers['x-request-id'];
-      return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
+      // Not either when it is a key.
+      return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) && withoutKeys(given) === given ? given : random.hex(8);
     },
     serverFactory: (handler) => {
       const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, requireHostHeader: false, IncomingMessage: piled.requestClass() };
