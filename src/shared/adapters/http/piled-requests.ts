@@ -1,8 +1,8 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { errorReply } from '../../api/reply.ts';
-import { requestsUntil } from '../../foundation/counted-requests.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
+import { readNoFurther } from '../../foundation/read-no-further.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -10,14 +10,20 @@ import type { OpenResponses } from './open-responses.ts';
 
 const TOO_MANY = new HoldfastError('LIMIT_REACHED', { what: 'requests may be under way on one connection', limit: limits.apiPipelined });
 
-/** Requests that a client sends without waiting for answers: see `requestsUntil`. */
+/** Requests that a client sends without waiting for answers: see `readNoFurther`. */
 export class PiledRequests {
   #open: OpenResponses | null = null;
   readonly #ending = new Set<Socket>();
 
   /** For the server that is about to be made. */
   requestClass(): typeof IncomingMessage {
-    return requestsUntil((socket) => (this.#open?.countOn(socket) ?? 0) >= limits.apiPipelined);
+    const isTooMany = (socket: Socket): boolean => (this.#open?.countOn(socket) ?? 0) >= limits.apiPipelined;
+    return class extends IncomingMessage {
+      constructor(socket: Socket) {
+        super(socket);
+        if (isTooMany(socket)) readNoFurther(this);
+      }
+    };
   }
 
   /** Those under way are answered, then the one too many is refused, and the connection ends. A real CONNECT is cut off. */

@@ -22,6 +22,19 @@ export class RequestTurns {
     lane.take(work);
   }
 
+  /** What `work` makes, or throws, when it is the turn of this connection. */
+  turn<T>(socket: Socket, work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.inTurn(socket, () => {
+        try {
+          resolve(work());
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      });
+    });
+  }
+
   /** Those who come do not wait behind all that others ask. */
   letIn(server: Server): void {
     server.on('connection', () => this.#reading.arrived());

@@ -7,7 +7,7 @@ import rateLimit from '@fastify/rate-limit';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import type { Api, RequestContext } from '../../api/api.ts';
-import { errorReply, jsonTextOf } from '../../api/reply.ts';
+import { errorReply, isLong, jsonTextOf } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { routes } from '../../client-api/routes.ts';
 import type { Route, RouteName } from '../../client-api/routes.ts';
@@ -249,11 +249,16 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const gone = new AbortController();
       whenClosed(reply, () => gone.abort());
       // Many may have waited for the end of their bodies, and come at once.
-      if (request.body !== undefined) await new Promise<void>((begin) => turns.inTurn(request.socket, begin));
+      if (request.body !== undefined) await turns.turn(request.socket, () => undefined);
       const context = contextOf(request);
       const result = await api.run(context, { query: request.query, body: request.body, gone: gone.signal });
       if (context.requestId !== request.id) void reply.header('x-request-id', context.requestId);
-      if (result.kind !== 'events') return send(reply, result, open);
+      if (result.kind !== 'events') {
+        // To write its text takes time: hundreds may come at once.
+        const text = isLong(result, limits.apiLargeAnswerBytes) ? await turns.turn(request.socket, () => textOf(result)) : textOf(result);
+        open.written(reply.raw, text.length);
+        return send(reply, result, text);
+      }
       reply.hijack();
       sendEvents(reply.raw, textHeaders(reply), result, clock);
       return reply;
@@ -290,10 +295,10 @@ const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
   html: 'text/html; charset=utf-8',
 };
 
-/** `open`: counts it; errors are short. */
-function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply, open?: OpenResponses): FastifyReply {
-  const text = kind === 'json' ? jsonTextOf(body) : String(body);
-  open?.written(reply.raw, text.length);
+const textOf = ({ kind, body }: BodyReply): string | Buffer => (kind === 'json' ? jsonTextOf(body) : String(body));
+
+function send(reply: FastifyReply, answer: BodyReply, text = textOf(answer)): FastifyReply {
+  const { kind, status, headers } = answer;
   return reply.status(status).type(contentTypes[kind]).headers(headers).send(text);
 }
 

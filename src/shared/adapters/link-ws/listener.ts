@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { IncomingMessage } from 'node:http';
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AssertionError } from '../../foundation/assert.ts';
-import { requestsUntil } from '../../foundation/counted-requests.ts';
+import { readNoFurther } from '../../foundation/read-no-further.ts';
 import { ScramServer } from '../../link/scram.ts';
 import { formatAddress } from '../../model/config.ts';
 import { HoldfastError } from '../../model/errors.ts';
@@ -231,11 +231,13 @@ const nothing = (): void => undefined;
 /** Of each connection: an edge has one for as long as it has the link, and who has more is cut off. */
 function oneRequest(): typeof IncomingMessage {
   const asked = new WeakSet<Socket>();
-  return requestsUntil((socket) => {
-    if (asked.has(socket)) return true;
-    asked.add(socket);
-    return false;
-  });
+  return class extends IncomingMessage {
+    constructor(socket: Socket) {
+      super(socket);
+      if (asked.has(socket)) readNoFurther(this);
+      asked.add(socket);
+    }
+  };
 }
 /** As it calls itself; it proves on this connection whose it is. */
 function processOf({ headers }: IncomingMessage): string {
