@@ -126,7 +126,9 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
     serverFactory: (handler) => {
       const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, requireHostHeader: false, IncomingMessage: piled.requestClass() };
       const listener = turns.listener(requireHost(handler));
-      const server = tls === undefined ? createServer(plain, listener) : createTlsServer({ ...plain, ...tls, minVersion: TLS_MIN }, listener);
+      const handshakeTimeout = timeouts.headersTimeout;
+      const server =
+        tls === undefined ? createServer(plain, listener) : createTlsServer({ ...plain, ...tls, handshakeTimeout, minVersion: TLS_MIN }, listener);
       server.maxConnections = connections;
       boundSilentConnections(server, limits.apiSilentConnections);
       return server;
@@ -240,6 +242,8 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
     preParsing: async (request, reply, body) => {
       const context = contextOf(request);
       await api.admit(context);
+      // Nobody reads the body of one that asks: Node lets it go.
+      if (route.method === 'GET') return body;
       const admitBody = (bytes: number): void => whenClosed(reply, api.admitBody(context, bytes));
       if (request.headers['transfer-encoding'] !== undefined) return countedBody(body, () => admitBody(route.bodyBytes));
       admitBody(Math.min(Number(request.headers['content-length'] ?? 0), route.bodyBytes));
