@@ -1,10 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import {
@@ -199,6 +200,23 @@ describe('the link port', () => {
     const [answer] = (await once(elsewhere, 'response')) as [{ statusCode: number; resume(): void }];
     answer.resume();
     expect(answer.statusCode).toBe(400);
+  });
+
+  it.each([
+    ['whole ones', 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'],
+    ['those without a host', 'GET / HTTP/1.1\r\n\r\n'],
+    ['those that expect what nobody knows', 'GET / HTTP/1.1\r\nhost: x\r\nexpect: a miracle\r\n\r\n'],
+  ])('reads one request of a connection, for to read thousands would keep it from its links: %s', async (_, request) => {
+    const master = await startMaster(scope, tempFolder());
+    let read = 0;
+    const count = (): void => void (read += 1);
+    subscribe('http.server.request.start', count);
+    onTestFinished(() => void unsubscribe('http.server.request.start', count));
+    const client = connectTls({ host: '127.0.0.1', port: master.port, rejectUnauthorized: false });
+    client.on('error', () => undefined).resume();
+    client.write(request.repeat(1_000));
+    await once(client, 'close');
+    expect(read).toBe(1);
   });
 
   it('closes its links when it closes, also when it is closed twice', async () => {

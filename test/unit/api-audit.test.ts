@@ -4,6 +4,7 @@ import { limits } from '../../src/shared/model/limits.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { addSite } from '../support/api-site.ts';
+import { socketClientsOf } from '../support/socket-client.ts';
 
 let server: TestServer;
 beforeEach(async () => {
@@ -29,6 +30,44 @@ describe('a whole key where its id belongs', () => {
     const lines = server.log.filter(({ event }) => event === 'audit');
     expect(lines).toEqual([expect.objectContaining({ facts: expect.objectContaining({ params: { id: 'key-1.…' } }) as unknown })]);
     expect(JSON.stringify([server.log, await audits()])).not.toContain('0123456789abcdef');
+  });
+});
+
+describe('a whole key where something else belongs', () => {
+  const secret = '0123456789abcdef'.repeat(4);
+  const key = `key-1.${secret}`;
+  const kept = async (): Promise<string> => JSON.stringify([server.log, await (await get(`${API}/events/log?limit=500`)).text()]);
+
+  it.each([
+    ['exec', { sys: key, mod: 'Display' }], ['exec', { sys: 'sys-1', mod: key }], ['exec', { sys: 'sys-1', mod: 'Display', name: key }],
+    ['exec', { sys: 'sys-1', mod: 'Display', args: [key] }], ['debug', { sys: key, mod: 'Display' }], ['debug', { sys: 'sys-1', mod: key }],
+    ['debug', { sys: 'sys-1', mod: 'Display', name: key }], ['request', { route: 'exec', params: { id: 'sys-1', module: 'Display_1', method: key }, body: [key] }],
+  ])('of a WebSocket is on no record: %s %o', async (cmd, given) => {
+    for (const role of ['operator', 'viewer'] as const) {
+      const socket = await socketClientsOf(() => server)(role);
+      await socket.ask({ id: 1, cmd, name: 'power', ...given });
+    }
+    if (cmd !== 'debug') expect(server.log.filter(({ event }) => event === 'command' || event === 'refused')).not.toEqual([]);
+    expect(await kept()).not.toContain(secret);
+  });
+
+  it('is in no line of a command that came from another server, which is left whole otherwise', async () => {
+    const text = 'x'.repeat(2 * limits.eventTextLength);
+    server.say('command-served', { what: 'exec', method: `${text} ${key}`, nodes: ['a', key], cut: `holdfast-enrol:${text}` });
+    expect(server.log.at(-1)?.facts).toEqual({ what: 'exec', method: `${text} key-1.…`, nodes: ['a', 'key-1.…'], cut: 'holdfast-enrol:…' });
+  });
+
+  it('is no name of a request, and in no list of those under way', async () => {
+    server.node.methods.set('power', async () => null);
+    const method = await fetch(url(`${API}/systems/sys-1/Display_1/power`), { method: 'POST', headers: { ...as('operator'), 'x-request-id': key } });
+    expect([method.status, method.headers.get('x-request-id')]).toEqual([200, expect.stringMatching(/^[0-9a-f]{16}$/)]);
+    const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+    await fetch(url(`${API}/systems/sys-1/Display_1/power`), { method: 'POST', headers: { ...as('operator'), 'x-request-id': trace } });
+    expect(await kept()).toContain(trace);
+    const underWay = { id: 'x', user: key, location: 'edge-1', module: 'mod-1', method: key, entry: 'master', via: null, at: 'edge-1' };
+    server.node.inFlight.push({ ...underWay, sinceMs: 0, ageMs: 0, leftMs: 0 });
+    expect(await (await get(`${API}/requests`)).json()).toMatchObject([{ id: 'x', user: 'key-1.…', method: 'key-1.…' }]);
+    expect(await kept()).not.toContain(secret);
   });
 });
 

@@ -16,8 +16,8 @@ beforeEach(async () => {
 afterEach(() => server.close());
 
 /** A connection that says something, and what it has heard. */
-function client(origin: string, text: string) {
-  const socket = connect({ host: '127.0.0.1', port: Number(new URL(origin).port), allowHalfOpen: true });
+function client(origin: string, text: string, localAddress = '127.0.0.1') {
+  const socket = connect({ host: '127.0.0.1', port: Number(new URL(origin).port), allowHalfOpen: true, localAddress });
   onTestFinished(() => void socket.destroy());
   const heard = { socket, text: '', ended: false };
   socket.on('data', (data) => (heard.text += data.toString()));
@@ -64,6 +64,19 @@ describe('requests that nobody waits for', () => {
     await until(() => flood.ended, 'the connection ends');
     expect([times(flood.text, /HTTP\/1\.1 200 /g), times(flood.text, /HTTP\/1\.1 /g)]).toEqual([limits.apiPipelined, limits.apiPipelined + 1]);
     expect(flood.text).toMatch(/HTTP\/1\.1 503 Refused\r\n[^{]*connection: close\r\n\r\n\{.*"code":"LIMIT_REACHED"/s);
+  });
+
+  it.each([
+    ['that name no server', 'GET / HTTP/1.1\r\n\r\n', /^HTTP\/1\.1 400 [^{]*connection: close\r\n[^{]*\{.*"field":"host"/is],
+    ['that expect what nobody knows', head('GET /health/live', 'expect: a miracle'), /^HTTP\/1\.1 200 /],
+  ])('%s count like all others', async (_, text, answer) => {
+    let read = 0;
+    server.http.server.on('request', () => (read += 1));
+    const flood = client(server.http.origin, text.repeat(1_500));
+    await until(() => flood.ended, 'the connection ends');
+    expect(read).toBe(limits.apiPipelined);
+    expect(flood.text).toMatch(answer);
+    expect(times(flood.text, /HTTP\/1\.1 /g)).toBeLessThanOrEqual(limits.apiPipelined + 1);
   });
 
   it('are worked at in turns, also those to nowhere', async () => {
@@ -119,10 +132,27 @@ describe('a server that is nearly full', () => {
     busy.socket.destroy();
   });
 
+  it('takes no place from who has few connections for those who have many', async () => {
+    const most = 16;
+    const small = await startTestServer({ connections: most });
+    onTestFinished(() => small.close());
+    const ask = async (address: string): Promise<ReturnType<typeof client>> => {
+      const next = client(small.http.origin, LIVE, address);
+      await until(() => next.text !== '' || next.ended, 'it is answered');
+      return next;
+    };
+    const few = [await ask('127.0.0.1'), await ask('127.0.0.2')];
+    const many: ReturnType<typeof client>[] = [];
+    while (many.length < 2 * most) many.push(await ask('127.0.0.3'));
+    await until(() => many.filter(({ ended }) => !ended).length === most - 1 - few.length, 'the crowd makes room for itself');
+    expect(few.map(({ ended }) => ended)).toEqual([false, false]);
+    expect(many.at(-1)?.ended).toBe(false);
+  });
+
   it('keeps so many connections of one key, and the rest of it makes room like strangers', () => {
     const listening = createServer().removeAllListeners('connection');
     const most = Math.ceil(((limits.apiConnectionsPerKey + 5) * 64) / 63);
-    const room = new ConnectionRoom(listening, { countOn: () => 0 }, most);
+    const room = new ConnectionRoom(listening, { isAnswering: () => false }, most);
     let port = 0;
     const arrive = (): Socket => {
       const socket = Object.defineProperties(new Socket(), { remoteAddress: { value: '::1' }, remotePort: { value: (port += 1) } });

@@ -8,6 +8,7 @@ import type { TestServer } from '../support/api-server.ts';
 import { cli } from '../support/cli-run.ts';
 import { SINCE_MS } from '../support/fake-node.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { socketClientsOf } from '../support/socket-client.ts';
 
 const SECRET = 'a-secret-of-its-own';
 const HOOK = '/api/engine/v2/webhook/trig-1~sys-1/notify';
@@ -81,6 +82,28 @@ describe('a webhook', () => {
     }
     expect(server.node.called).toEqual([]);
     expect(server.log.filter(({ event }) => event === 'access-refused')).not.toEqual([]);
+  });
+
+  it('is looked up once for each call', async () => {
+    const { store } = server.node;
+    const lookUp = store.get.bind(store);
+    let reads = 0;
+    store.get = async (id) => {
+      if (id === 'trig-1') reads += 1;
+      return await lookUp(id);
+    };
+    expect((await call(`${HOOK}/${SECRET}`)).status).toBe(202);
+    expect(reads).toBe(1);
+  });
+
+  it('needs its secret over a WebSocket, too', async () => {
+    const socket = await socketClientsOf(() => server)('admin');
+    const params = { id: 'trig-1~sys-1', secret: 'wrong' };
+    expect(await socket.ask({ id: 1, cmd: 'request', route: 'webhookWithSecret', params })).toMatchObject({ type: 'error', error: { code: 'WEBHOOK_REFUSED' } });
+    expect(await socket.ask({ id: 2, cmd: 'request', route: 'webhook', params: { id: params.id } })).toMatchObject({ error: { code: 'WEBHOOK_REFUSED' } });
+    expect(server.node.called).toEqual([]);
+    const right = { ...params, secret: SECRET };
+    expect(await socket.ask({ id: 3, cmd: 'request', route: 'webhookWithSecret', params: right })).toMatchObject({ status: 202, body: { result: 'fires' } });
   });
 
   it('leaves its secret in no log, whichever way it came', async () => {

@@ -9,9 +9,9 @@ function world({ tookMs, waits = false }: { tookMs: number; waits?: boolean }) {
   const done: string[] = [];
   const ends: (() => void)[] = [];
   const reading = new FairReading(clock, (callback) => ends.push(callback));
-  const client = (name: string) => {
+  const client = (name: string, groupOf: (() => unknown) | null = null) => {
     const source = { paused: false, pause: () => (source.paused = true), resume: () => (source.paused = false) };
-    const lane = reading.lane(source);
+    const lane = reading.lane(source, groupOf);
     const work = async (text: string): Promise<void> => {
       if (waits) await Promise.resolve();
       clock.work(tookMs);
@@ -27,7 +27,7 @@ function world({ tookMs, waits = false }: { tookMs: number; waits?: boolean }) {
     await new Promise((resolve) => setImmediate(resolve));
     return done.length - before;
   };
-  return { client, done, endTurn, ends };
+  return { client, done, endTurn, ends, arrived: () => reading.arrived() };
 }
 
 describe('reading from clients in turns', () => {
@@ -77,6 +77,40 @@ describe('reading from clients in turns', () => {
     expect(done.splice(0)).toEqual(['a2', 'a3']);
     await endTurn();
     expect([done.splice(0), a.source.paused]).toEqual([['b1'], false]);
+  });
+
+  it('of those that belong together comes one, and then one of the next, however many they are', async () => {
+    const { client, done, endTurn } = world({ tookMs: limits.clientTurnMs / 4 });
+    let group = 'many';
+    const many = Array.from({ length: 5 }, (_, n) => client(`m${n}`, () => (n === 4 ? group : 'many')));
+    const one = client('one');
+    for (const member of many) member.says('a', 'b');
+    one.says('a', 'b', 'c');
+    expect(done.splice(0)).toEqual(['m0a', 'm0b', 'm1a', 'm1b']);
+    await endTurn();
+    expect(done.splice(0)).toEqual(['m2a', 'onea', 'm3a', 'oneb']);
+    // It belongs to them no more.
+    group = 'alone';
+    await endTurn();
+    expect(done.splice(0)).toEqual(['m4a', 'onec', 'm2b', 'm4b']);
+  });
+
+  it('makes a turn short in which somebody came, for others may wait to be let in: one message of each', async () => {
+    const { client, done, endTurn, ends, arrived } = world({ tookMs: 0 });
+    const [a, b] = [client('a'), client('b')];
+    arrived();
+    a.says('1', '2', '3');
+    b.says('1');
+    expect(done).toEqual([]);
+    await endTurn();
+    expect(done.splice(0)).toEqual(['a1', 'b1']);
+    // Nobody came in this one.
+    await endTurn();
+    expect(done.splice(0)).toEqual(['a2', 'a3']);
+    a.says('4');
+    expect(done.splice(0)).toEqual(['a4']);
+    expect(await endTurn()).toBe(0);
+    expect(ends).toEqual([]);
   });
 
   it('counts the time of what a message began', async () => {

@@ -30,7 +30,7 @@ import { LargeRequests } from './large-requests.ts';
 import { ListTurns } from './list-turns.ts';
 import { locationsTouched } from './modules.ts';
 import { Origins, type Scheme } from './origins.ts';
-import { errorReply } from './reply.ts';
+import { errorReply, requireFits } from './reply.ts';
 import type { ApiReply, BodyReply, EventsReply, Headers } from './reply.ts';
 import type { SiteFiles } from './site-files.ts';
 import type { SocketCall } from './socket-session.ts';
@@ -93,6 +93,8 @@ export interface RequestStart {
 export interface RequestInput {
   query: unknown;
   body: unknown;
+  /** The largest answer that can be sent; absent: that of the route. */
+  answerBytes?: number;
   /** Aborts when the client leaves. */
   gone: AbortSignal;
 }
@@ -242,6 +244,8 @@ export class Api {
           },
         }),
       );
+      const { audited, answerBytes } = routes[context.route];
+      if (reply.kind !== 'events' && audited === null) requireFits(reply, Math.min(answerBytes, input.answerBytes ?? answerBytes));
       this.#settle(context, reply.kind === 'events' ? 200 : reply.status, 'ok');
       return reply.kind === 'events' ? this.#track(reply, context, input.gone) : reply;
     } finally {
@@ -308,7 +312,7 @@ export class Api {
     const context: RequestContext = { route, ...known, requestId, remote, headers: {}, url: '', params: params ?? {}, locations, facts: {}, settled: false };
     try {
       await this.admit(context);
-      const reply = await this.#carryOut(context, { query: query ?? {}, body, gone });
+      const reply = await this.#carryOut(context, { query: query ?? {}, body, answerBytes: limits.clientSocketAnswerBytes, gone });
       assert(reply.kind === 'json', `${route} is answered in JSON`);
       return reply;
     } catch (error) {

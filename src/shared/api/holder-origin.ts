@@ -35,8 +35,9 @@ export const statusAge = (ageMs: number | null): Headers => (ageMs === null ? {}
 
 /** To where it is served best; null: it is served here, as is what no edge may do, whoever has control. */
 export function redirectOf(node: Node, request: DirectedRequest): BodyReply | null {
-  if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? ''))) return null;
   const { route, params, url } = request;
+  // A request as to a proxy has an address of its own, which is not to get into ours.
+  if (!/\bredirect\b/.test(String(request.headers['prefer'] ?? '')) || !url.startsWith('/')) return null;
   const view = route.masterOnly ? null : viewOf(node, route.path, params);
   const to = view === null ? 'none' : serverFor(node.role, view);
   const origin = view === null || to === node.role ? null : originOf(node, view.id, to);

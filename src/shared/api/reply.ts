@@ -1,5 +1,5 @@
-import type { Json } from '../foundation/json.ts';
-import type { HoldfastError } from '../model/errors.ts';
+import { isLongerThan, type Json } from '../foundation/json.ts';
+import { HoldfastError } from '../model/errors.ts';
 
 export type Headers = Record<string, string>;
 
@@ -25,6 +25,13 @@ export class JsonText {
 
 /** What is sent of a body of `json`. */
 export const jsonTextOf = (body: unknown): string | Buffer => (body instanceof JsonText ? body.bytes : JSON.stringify(body));
+
+/** Before its text is made: what is asked for may be gigabytes. Text that is there already costs nothing. */
+export const isLong = ({ body }: BodyReply, bytes: number): boolean => !(body instanceof JsonText) && isLongerThan(body, bytes);
+
+export function requireFits(reply: BodyReply, limitBytes: number): void {
+  if (isLong(reply, limitBytes)) throw new HoldfastError('ANSWER_TOO_LARGE', { limitBytes });
+}
 
 /** One server-sent event. Without `data` it only says how far the reader has come. */
 export interface ServerEvent {

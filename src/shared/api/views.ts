@@ -4,6 +4,7 @@ import type { DriverView, ModuleView, System, ZoneView } from '../client-api/doc
 import type { ApiKeyDocument, DriverDocument, ModuleDocument, SystemDocument, TokenDocument, ZoneDocument } from '../model/documents.ts';
 import type { TriggerDocumentView, TriggerInstanceView } from '../client-api/trigger-routes.ts';
 import type { Holder } from '../model/control.ts';
+import { factsWithoutKeys } from '../model/redact.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { Stored } from '../ports/document-store.ts';
@@ -130,5 +131,5 @@ export function userOf({ user, name, role }: Caller): z.output<typeof userSchema
 }
 
 export function requestOf({ sinceMs, ageMs, leftMs, ...request }: RequestView): z.output<typeof requestSchema> {
-  return { ...request, since: seconds(sinceMs), age: seconds(ageMs), left: secondsOrNull(leftMs) };
+  return factsWithoutKeys({ ...request, since: seconds(sinceMs), age: seconds(ageMs), left: secondsOrNull(leftMs) });
 }

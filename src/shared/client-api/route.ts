@@ -31,6 +31,8 @@ export interface Route<
   readonly list: boolean;
   /** The largest body. Whether somebody may send one is found out before it is read. */
   readonly bodyBytes: number;
+  /** The largest answer. What a request has changed is answered all the same. */
+  readonly answerBytes: number;
   readonly answer: 'json' | 'text' | 'html' | 'events';
   /** HTTP status of success. */
   readonly status: 200 | 201 | 202;
@@ -54,6 +56,7 @@ export const read = {
   whileStarting: false,
   list: false,
   bodyBytes: limits.bodyBytes,
+  answerBytes: limits.apiAnswerBytes,
   answer: 'json',
   status: 200,
   params: schema.nothing,

@@ -77,6 +77,7 @@ export const serverRoutes = {
     role: 'admin',
     // An edge knows less, and applying what it knows would empty settings.
     masterOnly: true,
+    answerBytes: limits.exportBytes,
     response: schema.exportSchema,
     description: 'All documents as one text that `apply` accepts.',
   },

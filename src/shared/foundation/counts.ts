@@ -17,6 +17,17 @@ export class Counts {
     return count === 1;
   }
 
+  of(key: string): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
+  /** Of the key that is there most often; 0: there is none. */
+  most(): number {
+    let most = 0;
+    for (const count of this.#counts.values()) if (count > most) most = count;
+    return most;
+  }
+
   has(key: string): boolean {
     return this.#counts.has(key);
   }

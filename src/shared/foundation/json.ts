@@ -16,6 +16,31 @@ export function jsonEqual(a: Json | undefined, b: Json | undefined): boolean {
   return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && jsonEqual(a[key], b[key]));
 }
 
+/** Would its text be longer than so many characters? Without making it, and no further than needed. An escape counts as one. */
+export function isLongerThan(value: unknown, length: number): boolean {
+  let left = length;
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0) {
+    const item = waiting.pop();
+    if (typeof item === 'string') left -= item.length + 3;
+    else if (typeof item !== 'object' || item === null) left -= 2;
+    else if (Array.isArray(item)) {
+      // Each has a character at least: what is far too long is not even looked through.
+      if (item.length > left) return true;
+      for (const inner of item as unknown[]) waiting.push(inner);
+      left -= 2;
+    } else {
+      for (const [key, inner] of Object.entries(item) as [string, unknown][]) {
+        left -= key.length + 3;
+        waiting.push(inner);
+      }
+      left -= 2;
+    }
+    if (left < 0) return true;
+  }
+  return false;
+}
+
 /** A key in what JSON has said that would be a prototype where the value is copied; null: there is none. However deep: no recursion. */
 export function prototypeKeyIn(value: unknown): string | null {
   const waiting: unknown[] = [value];

@@ -40,6 +40,9 @@ export const requestKinds = {
 } as const;
 export type RequestKind = keyof typeof requestKinds;
 
+/** Their answers may be megabytes, and may be asked for again: none is written while much waits. */
+export const largeAnswers: ReadonlySet<RequestKind> = new Set(['status']);
+
 /** What is told without an answer. `urgency`: what changes all the time need not leave each time. */
 export const postTypes = {
   status: { epoch: true, urgency: 'soon' },

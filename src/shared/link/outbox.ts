@@ -67,6 +67,11 @@ export class Outbox {
     return this.#resumable;
   }
 
+  /** So much waits that not every frame has room any more. */
+  get crowded(): boolean {
+    return this.#waitingBytes > this.#limits.waitingBytes / 2;
+  }
+
   /** False when too much waits already: the caller decides what that means. */
   push(item: OutboxItem, bulk: boolean): boolean {
     const { body, conflateKey } = item;

@@ -26,6 +26,12 @@ export const errorTable = {
   // Input
   INPUT_INVALID: row(422, ['field', 'problem'], '{field}: {problem}', 'Correct the named field and send it again.'),
   BODY_TOO_LARGE: row(413, ['limitBytes'], 'The body is larger than {limitBytes} bytes', 'Send less at a time.'),
+  ANSWER_TOO_LARGE: row(
+    413,
+    ['limitBytes'],
+    'The answer would be longer than {limitBytes} bytes',
+    'Ask for less at a time: a page of a list (`limit` and `offset`), or one variable of a module instead of all.',
+  ),
   NOT_FOUND: row(404, ['kind', 'id'], 'There is no {kind} {id}', 'List what exists with the matching list command.'),
   UNAUTHORISED: row(401, [], 'No valid API key or token came with the request', 'Send a key in the X-API-Key header, or a token as Authorization: Bearer.'),
   TOKEN_EXPIRED: row(401, ['token', 'at'], 'The token {token} expired at {at}', 'Ask whoever issues tokens for a new one.'),

@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from '../foundation/json.ts';
-import { redact } from '../model/redact.ts';
+import { factsWithoutKeys, redact } from '../model/redact.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type EventRow, eventTable } from '../model/events.ts';
 import type { EventLog, NewEvent } from '../ports/event-log.ts';
@@ -7,15 +7,17 @@ import type { Log } from '../ports/log.ts';
 
 /**
  * A log whose lines are also recorded as events when the event table has their word: what happens is said once, at one
- * place. Only the facts that the table names go along, whatever the level of the log.
+ * place. Only the facts that the table names go along, whatever the level of the log. What clients have asked for is on record
+ * without the keys that they put in the wrong place.
  */
 export function recordingLog(log: Log, events: Pick<EventLog, 'record'>, base: object = {}): Log {
   const hasBase = Object.keys(base).length > 0;
   const at = (level: 'debug' | 'info' | 'warn' | 'error') => (event: string, facts: object = {}) => {
-    log[level](event, facts);
     const row = rows.get(event);
+    const said = row !== undefined || event === 'command-served' ? factsWithoutKeys(facts) : facts;
+    log[level](event, said);
     // One for each command: what is not copied here, counts.
-    if (row !== undefined) events.record(eventOf(event, row, hasBase ? { ...base, ...facts } : facts));
+    if (row !== undefined) events.record(eventOf(event, row, hasBase ? { ...base, ...said } : said));
   };
   return {
     debug: at('debug'),

@@ -1,7 +1,7 @@
 import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { type CancelledBy, operatorIn } from '../link/cancelled-by.ts';
-import { isRequestKind, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
+import { isRequestKind, largeAnswers, type Message, type RequestKind, requestKinds } from '../link/frames.ts';
 import { IncomingRequests } from '../link/incoming-requests.ts';
 import type { Outbox, OutboxItem } from '../link/outbox.ts';
 import { isLong } from '../link/parts.ts';
@@ -114,7 +114,7 @@ export class PeerRequests {
       warnings.once(`unknown-kind ${kind}`, 'unknown-type', { type: kind });
       return this.#refuse(id, new HoldfastError('UNKNOWN_TYPE', { type: kind }));
     }
-    const { bulk, epoch } = requestKinds[kind];
+    const { epoch } = requestKinds[kind];
     const refusal = fence.refusal(kind, epoch, ep);
     if (refusal !== null) return this.#refuse(id, refusal);
     const isMuch = this.#running.length + length > limits.pendingRequestBytes;
@@ -123,7 +123,7 @@ export class PeerRequests {
     const request = this.#running.begin(id, deadlineMs, ep, length);
     this.#deadlines.watch(deadlineMs);
     handle(kind, body, request).then(
-      (value) => this.#running.finish(id, request) && this.#answer(id, bulk, value),
+      (value) => this.#running.finish(id, request) && this.#answer(id, kind, value),
       (error: unknown) => this.#running.finish(id, request) && this.#refuse(id, toHoldfastError(error, peer)),
     );
   }
@@ -132,7 +132,9 @@ export class PeerRequests {
     this.#running.cancel(re, by);
   }
 
-  #answer(re: number, bulk: boolean, value: Json): void {
+  #answer(re: number, kind: RequestKind, value: Json): void {
+    if (largeAnswers.has(kind) && this.#options.outbox.crowded) return this.#refuse(re, noRoom());
+    const { bulk } = requestKinds[kind];
     const body = JSON.stringify(value);
     // A driver decides how large its values are; clients are held to less.
     const fits = body.length <= limits.maxFrameBytes;
@@ -188,4 +190,5 @@ class Answer implements OutboxItem {
   }
 }
 
+const noRoom = (): HoldfastError => new HoldfastError('LIMIT_REACHED', { what: 'bytes may wait for one link', limit: limits.waitingBytes });
 const tooLarge = (): HoldfastError => new HoldfastError('BODY_TOO_LARGE', { limitBytes: limits.maxFrameBytes });

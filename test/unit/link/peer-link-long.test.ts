@@ -96,6 +96,23 @@ describe('a body of several megabytes on a slow line', () => {
     expect(master.calls.map(({ body }) => body)).toEqual([value]);
   });
 
+  it('of status is not even written while much waits: hundreds ask at once, and may ask again', async () => {
+    const { edge, master, clock, connect } = createLinkPair();
+    await connect(slow);
+    let written = 0;
+    const value = { toJSON: () => ((written += 1), 'x'.repeat(3_000_000)) };
+    master.answer = async () => value as unknown as Json;
+    const asked = Array.from({ length: 240 }, () => watchOutcome(edge.link.request('status', 1, asking(290_000))));
+    await clock.advance(200_000);
+    expect(written).toBe(4);
+    expect(asked.filter(({ outcome }) => JSON.stringify(outcome).startsWith('{"value"')).length).toBe(4);
+    expect(asked.filter(({ outcome }) => JSON.stringify(outcome).includes('LIMIT_REACHED')).length).toBe(236);
+    const again = watchOutcome(edge.link.request('status', 1, asking(100_000)));
+    await clock.advance(50_000);
+    expect(JSON.stringify(again.outcome).startsWith('{"value"')).toBe(true);
+    expect(edge.downs).toEqual([]);
+  });
+
   it('is answered with an error when there is no room for it to wait, and the link lives on', async () => {
     const { edge, master, clock, connect } = createLinkPair();
     await connect(slow);

@@ -36,6 +36,12 @@ export class OpenResponses {
     return this.#ofSockets.get(socket)?.responses.size ?? 0;
   }
 
+  /** Somebody works at an answer to it. */
+  isAnswering(socket: Socket): boolean {
+    for (const response of this.#ofSockets.get(socket)?.responses.keys() ?? []) if (!response.writableEnded) return true;
+    return false;
+  }
+
   /** The whole answer is about to be written. When too much waits, the connection where most of it waits is cut. */
   written(response: ServerResponse, length: number): void {
     const ofSocket = this.#all.get(response);

@@ -1,7 +1,8 @@
-import { IncomingMessage, type Server } from 'node:http';
+import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { errorReply } from '../../api/reply.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
+import { readNoFurther } from '../../foundation/read-no-further.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -9,23 +10,18 @@ import type { OpenResponses } from './open-responses.ts';
 
 const TOO_MANY = new HoldfastError('LIMIT_REACHED', { what: 'requests may be under way on one connection', limit: limits.apiPipelined });
 
-/**
- * Requests that a client sends without waiting for answers. One packet holds more than a thousand of them, and to read them costs
- * what to answer them costs: so from the first one too many nothing more of that connection is read as HTTP.
- */
+/** Requests that a client sends without waiting for answers: see `readNoFurther`. */
 export class PiledRequests {
   #open: OpenResponses | null = null;
   readonly #ending = new Set<Socket>();
 
-  /** For the server that is about to be made. The parser of Node leaves alone what follows a CONNECT; nothing else makes it stop. */
+  /** For the server that is about to be made. */
   requestClass(): typeof IncomingMessage {
     const isTooMany = (socket: Socket): boolean => (this.#open?.countOn(socket) ?? 0) >= limits.apiPipelined;
     return class extends IncomingMessage {
       constructor(socket: Socket) {
         super(socket);
-        if (!isTooMany(socket)) return;
-        const fixed = (value: unknown): PropertyDescriptor => ({ get: () => value, set: () => undefined });
-        Object.defineProperties(this, { method: fixed('CONNECT'), upgrade: fixed(true) });
+        if (isTooMany(socket)) readNoFurther(this);
       }
     };
   }
@@ -33,6 +29,8 @@ export class PiledRequests {
   /** Those under way are answered, then the one too many is refused, and the connection ends. A real CONNECT is cut off. */
   refuseOn(server: Server, open: OpenResponses, clock: Clock): void {
     this.#open = open;
+    // Node would answer it by itself, as often as it comes, and nobody would count it. Nor does this server have such expectations.
+    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => server.emit('request', request, response));
     server.on('connect', ({ socket }: IncomingMessage) => {
       // Node looks after it no more.
       socket.on('error', () => undefined);

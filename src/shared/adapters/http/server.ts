@@ -6,9 +6,8 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
-import { FairReading, type Lane } from '../../api/fair-reading.ts';
 import type { Api, RequestContext } from '../../api/api.ts';
-import { errorReply, jsonTextOf } from '../../api/reply.ts';
+import { errorReply, isLong, jsonTextOf } from '../../api/reply.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { routes } from '../../client-api/routes.ts';
 import type { Route, RouteName } from '../../client-api/routes.ts';
@@ -16,6 +15,7 @@ import { prototypeKeyIn, prototypeKeyProblem } from '../../foundation/json.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
+import { withoutKeys } from '../../model/redact.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
 import { ConnectionRoom } from './connection-room.ts';
@@ -24,6 +24,7 @@ import { sendEvents } from './events.ts';
 import { OpenResponses } from './open-responses.ts';
 import { PiledRequests } from './piled-requests.ts';
 import { rateAddress } from './rate-address.ts';
+import { RequestTurns } from './request-turns.ts';
 import { boundSilentConnections } from './silent-connections.ts';
 
 export interface HttpServerOptions {
@@ -105,7 +106,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInstance; open: OpenResponses; piled: PiledRequests }> {
   const { api, clock, random, timeouts = slowClients, tls, connections = limits.apiConnections } = options;
   const contexts: Contexts = new WeakMap();
-  const inTurn = turnsOf(new FairReading(clock, setImmediate));
+  const turns = new RequestTurns(clock);
   const piled = new PiledRequests();
   const app = fastify({
     logger: false,
@@ -119,12 +120,15 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
     requestIdHeader: false,
     genReqId: (request) => {
       const given = request.headers['x-request-id'];
-      return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) ? given : random.hex(8);
+      // Not either when it is a key.
+      return typeof given === 'string' && /^[\w.-]{1,100}$/.test(given) && withoutKeys(given) === given ? given : random.hex(8);
     },
     serverFactory: (handler) => {
-      const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, IncomingMessage: piled.requestClass() };
-      const listener = takenInTurn(inTurn, handler);
-      const server = tls === undefined ? createServer(plain, listener) : createTlsServer({ ...plain, ...tls, minVersion: TLS_MIN }, listener);
+      const plain = { ...timeouts, keepAliveTimeout: limits.apiIdleMs, requireHostHeader: false, IncomingMessage: piled.requestClass() };
+      const listener = turns.listener(requireHost(handler));
+      const handshakeTimeout = timeouts.headersTimeout;
+      const server =
+        tls === undefined ? createServer(plain, listener) : createTlsServer({ ...plain, ...tls, handshakeTimeout, minVersion: TLS_MIN }, listener);
       server.maxConnections = connections;
       boundSilentConnections(server, limits.apiSilentConnections);
       return server;
@@ -139,6 +143,7 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
   const open = new OpenResponses(app.server, options.unreadBytes ?? limits.apiUnreadBytes);
   const room = new ConnectionRoom(app.server, open, connections);
   piled.refuseOn(app.server, open, clock);
+  turns.letIn(app.server);
   takeJsonOnly(app);
   app.setErrorHandler((error, request, reply) => {
     const known = operatingError(error, request.routeOptions.bodyLimit);
@@ -163,11 +168,18 @@ async function createApp(options: HttpServerOptions): Promise<{ app: FastifyInst
   // Before a body is read, as everywhere: nobody has shown a key. (The types know two of the hooks that it takes.)
   const unknownRoute = { preHandler: [], onRequest: [app.rateLimit(), refuseRoute] };
   app.setNotFoundHandler(unknownRoute, refuseRoute);
-  const shared = { contexts, open, room, inTurn };
+  const shared = { contexts, open, room, turns };
   app.route(preflight(api));
   for (const name of Object.keys(routes) as RouteName[]) app.route(routeOptions(name, options, shared));
   return { app, open, piled };
 }
+
+/** Node would refuse it by itself, as often as it comes, and nobody would count it. */
+const requireHost = (handler: RequestListener): RequestListener => (request, response) => {
+  if (request.headers.host !== undefined || request.httpVersion !== '1.1') return handler(request, response);
+  const text = JSON.stringify(errorReply(new HoldfastError('INPUT_INVALID', { field: 'host', problem: 'is missing' })).body);
+  response.writeHead(400, { 'content-type': contentTypes.json, 'content-length': Buffer.byteLength(text), connection: 'close' }).end(text);
+};
 
 async function refuseRoute(request: FastifyRequest): Promise<never> {
   const id = `${request.method} ${request.url.split('?')[0] ?? ''}`.slice(0, 300);
@@ -199,28 +211,10 @@ interface Shared {
   contexts: Contexts;
   open: OpenResponses;
   room: ConnectionRoom;
-  inTurn: InTurn;
+  turns: RequestTurns;
 }
 
-type InTurn = (socket: Socket, work: () => void) => void;
-
-/** Does something for a connection when it is its turn. Hundreds may ask at once: what others ask, and heartbeats, go in between. */
-function turnsOf(reading: FairReading): InTurn {
-  const lanes = new WeakMap<Socket, Lane>();
-  return (socket, work) => {
-    const lane = lanes.get(socket) ?? reading.lane(null);
-    lanes.set(socket, lane);
-    lane.take(work);
-  };
-}
-
-/** Before anything is done for a request: to refuse it costs nearly as much as to answer it. Nobody reads the answer of one that has left. */
-const takenInTurn = (inTurn: InTurn, handler: RequestListener): RequestListener => (request, response) =>
-  inTurn(request.socket, () => {
-    if (!request.socket.destroyed) handler(request, response);
-  });
-
-function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, room, inTurn }: Shared): RouteOptions {
+function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { contexts, open, room, turns }: Shared): RouteOptions {
   const route: Route = routes[name];
   const contextOf = (request: FastifyRequest): RequestContext => {
     const context = contexts.get(request);
@@ -239,12 +233,17 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const { id: requestId, headers, params, query, ip: remote, url } = request;
       const context = await api.begin({ route: name, headers, requestId, remote, params, query, url });
       contexts.set(request, context);
-      if (context.caller !== null) room.proved(request.socket, context.caller.id);
+      if (context.caller !== null) {
+        room.proved(request.socket, context.caller.id);
+        turns.proved(request.socket);
+      }
       void reply.headers(api.headersFor(context));
     },
     preParsing: async (request, reply, body) => {
       const context = contextOf(request);
       await api.admit(context);
+      // Nobody reads the body of one that asks: Node lets it go.
+      if (route.method === 'GET') return body;
       const admitBody = (bytes: number): void => whenClosed(reply, api.admitBody(context, bytes));
       if (request.headers['transfer-encoding'] !== undefined) return countedBody(body, () => admitBody(route.bodyBytes));
       admitBody(Math.min(Number(request.headers['content-length'] ?? 0), route.bodyBytes));
@@ -254,11 +253,16 @@ function routeOptions(name: RouteName, { api, clock }: HttpServerOptions, { cont
       const gone = new AbortController();
       whenClosed(reply, () => gone.abort());
       // Many may have waited for the end of their bodies, and come at once.
-      if (request.body !== undefined) await new Promise<void>((begin) => inTurn(request.socket, begin));
+      if (request.body !== undefined) await turns.turn(request.socket, () => undefined);
       const context = contextOf(request);
       const result = await api.run(context, { query: request.query, body: request.body, gone: gone.signal });
       if (context.requestId !== request.id) void reply.header('x-request-id', context.requestId);
-      if (result.kind !== 'events') return send(reply, result, open);
+      if (result.kind !== 'events') {
+        // To write its text takes time: hundreds may come at once.
+        const text = isLong(result, limits.apiLargeAnswerBytes) ? await turns.turn(request.socket, () => textOf(result)) : textOf(result);
+        open.written(reply.raw, text.length);
+        return send(reply, result, text);
+      }
       reply.hijack();
       sendEvents(reply.raw, textHeaders(reply), result, clock);
       return reply;
@@ -295,10 +299,10 @@ const contentTypes: Readonly<Record<BodyReply['kind'], string>> = {
   html: 'text/html; charset=utf-8',
 };
 
-/** `open`: counts it; errors are short. */
-function send(reply: FastifyReply, { kind, status, headers, body }: BodyReply, open?: OpenResponses): FastifyReply {
-  const text = kind === 'json' ? jsonTextOf(body) : String(body);
-  open?.written(reply.raw, text.length);
+const textOf = ({ kind, body }: BodyReply): string | Buffer => (kind === 'json' ? jsonTextOf(body) : String(body));
+
+function send(reply: FastifyReply, answer: BodyReply, text = textOf(answer)): FastifyReply {
+  const { kind, status, headers } = answer;
   return reply.status(status).type(contentTypes[kind]).headers(headers).send(text);
 }
 

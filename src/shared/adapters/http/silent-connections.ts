@@ -1,28 +1,20 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { Strangers } from './strangers.ts';
 
 /**
- * Connections that have asked for nothing yet. There may be so many: the oldest makes room for a new one, so that whoever only
- * connects, which needs no key, cannot keep those out who ask.
+ * Connections that have asked for nothing yet. There may be so many: then one of the address that has most of them makes room
+ * for a new one, so that whoever only connects, which needs no key, cannot keep those out who ask.
  */
 export function boundSilentConnections(server: Server, most: number): void {
-  // By the other end: below TLS, and above it, the same connection is two sockets.
-  const silent = new Map<string, Socket>();
+  const silent = new Strangers();
   const arrived = (socket: Socket): void => {
-    const key = otherEndOf(socket);
-    silent.set(key, socket);
-    socket.once('close', () => {
-      if (silent.get(key) === socket) silent.delete(key);
-    });
-    const [oldest] = silent.values();
-    if (silent.size > most) oldest?.destroy();
+    silent.arrived(socket);
+    if (silent.size > most) silent.toMakeRoom(socket)?.destroy();
   };
-  const asked = ({ socket }: { socket: Socket }): void => void silent.delete(otherEndOf(socket));
+  const asked = ({ socket }: IncomingMessage): void => void silent.known(socket);
   server.on('connection', arrived);
   server.on('secureConnection', arrived);
   server.on('request', asked);
   server.on('upgrade', asked);
 }
-
-/** Of a connection, also below TLS. */
-export const otherEndOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { IncomingMessage } from 'node:http';
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AssertionError } from '../../foundation/assert.ts';
+import { readNoFurther } from '../../foundation/read-no-further.ts';
 import { ScramServer } from '../../link/scram.ts';
 import { formatAddress } from '../../model/config.ts';
 import { HoldfastError } from '../../model/errors.ts';
@@ -72,7 +73,7 @@ class WebSocketListener implements LinkListener {
     this.#options = options;
     this.#refusals = new Refusals(options.clock);
     this.#arrivals = new Arrivals(options.clock, (remote) => this.#note(stranger(remote), 'proof-timeout'));
-    this.#https = createHttps({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3' });
+    this.#https = createHttps({ cert: options.chain, key: options.key, minVersion: 'TLSv1.3', IncomingMessage: oneRequest() });
     // Anything but an upgrade to the link is none of our business.
     this.#https.on('request', (_, response) => response.writeHead(404, { connection: 'close' }).end());
     this.#https.on('tlsClientError', () => this.#options.metrics.add('holdfast_link_refused_total', { reason: 'tls' }));
@@ -227,6 +228,17 @@ class WebSocketListener implements LinkListener {
 
 /** Of no method: a listener that lives as long as its socket would keep alive all that the method knew of the proof. */
 const nothing = (): void => undefined;
+/** Of each connection: an edge has one for as long as it has the link, and who has more is cut off. */
+function oneRequest(): typeof IncomingMessage {
+  const asked = new WeakSet<Socket>();
+  return class extends IncomingMessage {
+    constructor(socket: Socket) {
+      super(socket);
+      if (asked.has(socket)) readNoFurther(this);
+      asked.add(socket);
+    }
+  };
+}
 /** As it calls itself; it proves on this connection whose it is. */
 function processOf({ headers }: IncomingMessage): string {
   const named = headers[PROCESS_HEADER];
