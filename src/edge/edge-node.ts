@@ -12,7 +12,7 @@ import type { PostType } from '../shared/link/frames.ts';
 import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { HistoryEntry } from '../shared/ports/control-journal.ts';
-import type { DeviceWrite, ModuleFunction, StatusReport } from '../shared/ports/device-link.ts';
+import type { DeviceWrite, StatusReport } from '../shared/ports/device-link.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
 import { Directory, type Target } from '../shared/runtime/directory.ts';
@@ -20,9 +20,8 @@ import { DriverRepository } from '../shared/runtime/driver-repository.ts';
 import { LocationControl } from '../shared/runtime/location-control.ts';
 import { locationView, restoreWindowOf, termsOf, unknownTerms } from '../shared/runtime/location-view.ts';
 import type {
-  AskedBy, ControlEvent, Debugging, DebugLine, DriverReloading, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, PlaceListener, Readiness, RepositoryAccess,
-  RequestView, StatusChange, TriggerView, ValueListener, WindowRequest,
+  ControlEvent, HoldfastNode, LinkView, LocationView, Member, OrderRequest, OrderResult, Readiness, RepositoryAccess, TriggerView,
+  WindowRequest,
 } from '../shared/runtime/node.ts';
 import { MemberOrigins } from '../shared/runtime/member-origins.ts';
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
@@ -50,8 +49,6 @@ export class EdgeNode implements HoldfastNode {
   readonly role = 'edge';
   readonly id: string;
   readonly store: DocumentStore;
-  readonly drivers: DriverReloading;
-  readonly modules: ModuleController;
   readonly freshness: HoldfastNode['freshness'];
   readonly enrolment = noEnrolment;
   readonly rollouts = noRollouts;
@@ -68,7 +65,7 @@ export class EdgeNode implements HoldfastNode {
   readonly #directory: Directory;
   readonly #board: StatusBoard;
   readonly #peer: PeerLink;
-  readonly #desk: CommandDesk;
+  readonly desk: CommandDesk;
   readonly #origins: MemberOrigins;
   /** null: the documents come another way. */
   readonly #feed: ReplicaFeed | null;
@@ -107,7 +104,7 @@ export class EdgeNode implements HoldfastNode {
     });
     const isElsewhere = (location: string): boolean => this.#peer.state === 'open' && this.#route(location).via === 'peer';
     this.#lines = new ModuleLines({ ...ports, nodeId: this.id, peerOf: () => this.#subscriptions, isElsewhere });
-    this.#desk = new CommandDesk({
+    this.desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,
       random: ports.random,
@@ -133,24 +130,22 @@ export class EdgeNode implements HoldfastNode {
       location: this.id,
       peer: 'master',
       passesOn: false,
-      desk: this.#desk,
+      desk: this.desk,
       board: this.#board,
       lines: this.#lines,
       post: (type, body, options) => this.#peer.post(type, body, options),
     });
-    this.drivers = this.#desk.drivers;
-    this.modules = this.#desk.modules;
     this.#triggers = new TriggerDesk({
       ...ports,
       location: this.id,
       directory: this.#directory,
-      desk: this.#desk,
+      desk: this.desk,
       tell: (memory) => tellTrigger(this.#peer, memory),
       reportsDoubles: false,
       mayAct: () => this.#control?.held.mayAct === true,
     });
     this.#repository = this.#createRepository();
-    ports.deviceLink.serveSystems(this.#desk);
+    ports.deviceLink.serveSystems(this.desk);
   }
 
   /** Boots from the local store alone and starts dialling. Ready as soon as it can answer; control follows its own rules. */
@@ -186,7 +181,7 @@ export class EdgeNode implements HoldfastNode {
     this.#scope.defer('freshness', control.onAnyStep(() => this.#staleness.freshness.look()));
     this.#scope.defer('status', deviceLink.onStatus((value) => this.#board.set(value)));
     this.#scope.defer('status-to-master', this.#board.onChange((value) => this.#toMaster(value)));
-    this.#scope.defer('modules-told', this.#desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
+    this.#scope.defer('modules-told', this.desk.underWay.onChange((_, body) => this.#peer.post('modules', body, { conflateKey: 'modules' })));
     this.#scope.defer('documents', this.#directory.onChange(() => control.converge()));
     this.#scope.defer('link', () => this.#peer.shutdown());
     this.#scope.defer('modules', async () => {
@@ -254,8 +249,8 @@ export class EdgeNode implements HoldfastNode {
       holdDownMs: 0,
       dualControlSeconds: 0,
       modules: { total, ...control.modules },
-      progress: this.#desk.underWay.of(this.id),
-      edited: this.#desk.underWay.countEdited(this.id),
+      progress: this.desk.underWay.of(this.id),
+      edited: this.desk.underWay.countEdited(this.id),
       commit: this.#repository.report,
     };
     return locationView(facts);
@@ -274,62 +269,10 @@ export class EdgeNode implements HoldfastNode {
     throw new HoldfastError('ORDER_REFUSED', { location, reason: 'only the master knows the restore window; ask it' });
   }
 
-  exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> {
-    return this.#desk.exec(request, signal);
-  }
-
-  execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer> {
-    return this.#desk.execModule(command, signal);
-  }
-
-  locationOf(module: string): string {
-    return this.#desk.locationOf(module);
-  }
-
-  moduleStatus(module: string): Promise<ModuleStatus> {
-    return this.#desk.moduleStatus(module);
-  }
-
-  knownStatus(module: string): ModuleStatus {
-    return this.#desk.knownStatus(module);
-  }
-
-  status(system: string, module: string, index: number): Promise<ModuleStatus> {
-    return this.#desk.statusOf({ system, module, index });
-  }
-
-  async watch(
-    target: { system: string; module: string; index: number; key: string | null },
-    listener: (change: StatusChange) => void,
-  ): Promise<() => void> {
-    return this.#desk.watch(target, listener);
-  }
-
-  async functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>> {
-    return this.#desk.functions({ system, module, index });
-  }
-
-  bind(variable: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener): () => void {
-    return this.#desk.bind(variable, listener, located);
-  }
-
-  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
-    return this.#desk.debug(name, listener);
-  }
-
   triggers(): TriggerView[] {
     return this.#triggers.views();
   }
 
-  callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string> {
-    return this.#desk.callTrigger(instance, call, signal);
-  }
-
-  readonly requests = (): RequestView[] => this.#desk.requests();
-  readonly cancelRequest = (id: string, by: AskedBy): Promise<RequestView> => this.#desk.cancelRequest(id, by);
-  readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
-  readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
-  readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
   readonly locationOfSystem = (id: string): string | null => this.#directory.locationOfSystem(id);
   readonly locationsOfSystem = (id: string): string[] => this.#directory.locationsOfSystem(id);
 
@@ -453,7 +396,7 @@ export class EdgeNode implements HoldfastNode {
     this.#origins.announce();
     if (this.#drives()) for (const value of this.#board.values(this.id)) sendStatus(this.#peer, value);
     this.#triggers.tellAll();
-    this.#desk.underWay.tell(this.id);
+    this.desk.underWay.tell(this.id);
     this.#feed?.wake(this.#scope.signal);
     this.#subscriptions.opened();
     this.#staleness.freshness.look();

@@ -9,7 +9,7 @@ import { MASTER_LOCATION } from '../shared/model/ids.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Timer } from '../shared/ports/clock.ts';
 import type { HistoryEntry, JournalEntry } from '../shared/ports/control-journal.ts';
-import type { DeviceWrite, ModuleFunction, StatusValue } from '../shared/ports/device-link.ts';
+import type { DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
 import type { Connection } from '../shared/ports/transport.ts';
 import { CommandDesk } from '../shared/runtime/command-desk.ts';
@@ -18,9 +18,8 @@ import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/drive
 import { ModuleLines } from '../shared/runtime/module-lines.ts';
 import { Freshness, type Source } from '../shared/runtime/freshness.ts';
 import type {
-  AskedBy, ControlEvent, Debugging, DebugLine, DriverReloading, EdgeEnrolment, ExecAnswer, ExecRequest, HoldfastNode, LinkView, LocationView,
-  ModuleCommand, ModuleController, Member, ModuleName, ModuleStatus, OrderRequest, OrderResult, PlaceListener, Readiness, RepositoryAccess,
-  RepositoryRequest, RequestView, RolloutAccess, StatusChange, TriggerView, ValueListener, WindowRequest,
+  ControlEvent, EdgeEnrolment, HoldfastNode, LinkView, LocationView, Member, OrderRequest, OrderResult, Readiness, RepositoryAccess,
+  RepositoryRequest, RolloutAccess, TriggerView, WindowRequest,
 } from '../shared/runtime/node.ts';
 import { askRepository } from '../shared/runtime/peer-repository.ts';
 import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
@@ -45,8 +44,6 @@ export class MasterNode implements HoldfastNode {
   readonly role = 'master';
   readonly id: string;
   readonly store: DocumentStore;
-  readonly drivers: DriverReloading;
-  readonly modules: ModuleController;
   readonly enrolment: EdgeEnrolment;
   readonly repository: RepositoryAccess = { request: (request, signal) => this.#askRepository(request, signal) };
   readonly rollouts: RolloutAccess;
@@ -59,7 +56,7 @@ export class MasterNode implements HoldfastNode {
   readonly #directory: Directory;
   readonly #room: StatusRoom;
   readonly #board: StatusBoard;
-  readonly #desk: CommandDesk;
+  readonly desk: CommandDesk;
   readonly #lines: ModuleLines;
   /** Its own working copy: what it drives, in whatever location, runs this code. */
   readonly #repository: DriverRepository;
@@ -95,7 +92,7 @@ export class MasterNode implements HoldfastNode {
     const peerOf = (location: string): PeerSubscriptions | null => this.#locations.get(location)?.subscriptions ?? null;
     const isElsewhere = (location: string): boolean => this.#route(location).via === 'peer';
     this.#lines = new ModuleLines({ ...ports, nodeId: this.id, peerOf, isElsewhere });
-    this.#desk = new CommandDesk({
+    this.desk = new CommandDesk({
       nodeId: this.id,
       clock: ports.clock,
       random: ports.random,
@@ -114,13 +111,11 @@ export class MasterNode implements HoldfastNode {
     const isOwn = (location: string): boolean => this.#route(location).via === 'here';
     const sourceOf = (location: string): Source => (isOwn(location) ? { via: 'here' } : { via: 'nobody', sinceMs: null });
     this.freshness = new Freshness({ ...ports, source: (location) => this.#locations.get(location)?.source() ?? sourceOf(location) });
-    this.drivers = this.#desk.drivers;
-    this.modules = this.#desk.modules;
     this.#ownTriggers = new TriggerDesk({
       ...ports,
       location: MASTER_LOCATION,
       directory: this.#directory,
-      desk: this.#desk,
+      desk: this.desk,
       tell: () => undefined,
       reportsDoubles: false,
       mayAct: () => true,
@@ -145,7 +140,7 @@ export class MasterNode implements HoldfastNode {
       health: (location) => healthOf(this.#directory.moduleIdsAt(location), (module) => this.#board.module(location, module).values),
     });
     this.rollouts = this.#rollouts;
-    ports.deviceLink.serveSystems(this.#desk);
+    ports.deviceLink.serveSystems(this.desk);
   }
 
   /** Section 3, "Master boot": documents, own modules, wait for edges, takeovers that are due, and only then ready. */
@@ -239,55 +234,8 @@ export class MasterNode implements HoldfastNode {
     return location.setWindow(openMs, dryRun);
   }
 
-  exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer> {
-    return this.#desk.exec(request, signal);
-  }
-
-  execModule(command: ModuleCommand, signal: CancelSignal): Promise<ExecAnswer> {
-    return this.#desk.execModule(command, signal);
-  }
-
-  locationOf(module: string): string {
-    return this.#desk.locationOf(module);
-  }
-
-  moduleStatus(module: string): Promise<ModuleStatus> {
-    return this.#desk.moduleStatus(module);
-  }
-
-  knownStatus(module: string): ModuleStatus {
-    return this.#desk.knownStatus(module);
-  }
-
-  status(system: string, module: string, index: number): Promise<ModuleStatus> {
-    return this.#desk.statusOf({ system, module, index });
-  }
-
-  async watch(
-    target: { system: string; module: string; index: number; key: string | null },
-    listener: (change: StatusChange) => void,
-  ): Promise<() => void> {
-    return this.#desk.watch(target, listener);
-  }
-
-  async functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>> {
-    return this.#desk.functions({ system, module, index });
-  }
-
-  bind(variable: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener): () => void {
-    return this.#desk.bind(variable, listener, located);
-  }
-
-  async debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging> {
-    return this.#desk.debug(name, listener);
-  }
-
   triggers(): TriggerView[] {
     return [...this.#ownTriggers.views(), ...[...this.#locations.values()].flatMap(({ triggers }) => triggers.views())];
-  }
-
-  callTrigger(instance: string, call: string, signal: AbortSignal): Promise<string> {
-    return this.#desk.callTrigger(instance, call, signal);
   }
 
   #triggersOf(location: string): TriggerDesk {
@@ -296,11 +244,6 @@ export class MasterNode implements HoldfastNode {
     return triggers;
   }
 
-  readonly requests = (): RequestView[] => this.#desk.requests();
-  readonly cancelRequest = (id: string, by: AskedBy): Promise<RequestView> => this.#desk.cancelRequest(id, by);
-  readonly editedOf = (module: string): string | null => this.#desk.editedOf(module);
-  readonly locationOfNamed = (name: ModuleName): string | null => this.#desk.locationOfNamed(name);
-  readonly locationOfRequest = (id: string): string | null => this.#desk.locationOfRequest(id);
   readonly locationOfSystem = (id: string): string | null => this.#directory.locationOfSystem(id);
   readonly locationsOfSystem = (id: string): string[] => this.#directory.locationsOfSystem(id);
 
@@ -345,7 +288,7 @@ export class MasterNode implements HoldfastNode {
         ...this.#ports,
         location: document.id,
         directory: this.#directory,
-        desk: this.#desk,
+        desk: this.desk,
         board: this.#board,
         lines: this.#lines,
         freshness: this.freshness,
@@ -358,7 +301,7 @@ export class MasterNode implements HoldfastNode {
       () => location.peer,
     );
     const location: FederatedLocation = new FederatedLocation(
-      { ...this.#ports, directory: this.#directory, board: this.#board, desk: this.#desk },
+      { ...this.#ports, directory: this.#directory, board: this.#board, desk: this.desk },
       { document, bootId: this.#bootId, timings: this.#timings, stored, history, aliveMs, handlers, onStep: this.#onStep },
     );
     await location.triggers.open();

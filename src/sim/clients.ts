@@ -72,11 +72,11 @@ export class Clients {
     const signal = new AbortController();
     // Now and then somebody loses patience.
     if (this.#random.chance(0.05)) at.machine.after(this.#random.between(5, 3_000), () => signal.abort(new HoldfastError('CANCELLED', { fate: 'unknown' })));
-    node.exec(request, signal.signal).then(
+    node.desk.exec(request, signal.signal).then(
       ({ value, servedBy }) => {
         this.#settle(command, 'ok', '', value);
         const drives = ['holding', 'waiting-window'].includes(node.location(site.id)?.state ?? '');
-        if (servedBy === at.id && drives) this.#checkShown(command, node.knownStatus(command.module).values['value']);
+        if (servedBy === at.id && drives) this.#checkShown(command, node.desk.knownStatus(command.module).values['value']);
       },
       (error: unknown) => {
         if (!(error instanceof HoldfastError)) throw error;

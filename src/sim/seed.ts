@@ -211,7 +211,7 @@ class SeedRun {
       judge.checkReported(id, (here?.dualControlSeconds ?? 0) * 1_000);
       for (const link of [...edge.links(), ...master.links()]) if (link.inFlight > 0) judge.fail(`invariant 9: a request to ${link.peer} is still open`);
       for (let index = 1; index <= modules.length; index += 1) {
-        const [mine, theirs] = await Promise.all([master, edge].map((node) => node.status(`sys-${id}`, 'Display', index)));
+        const [mine, theirs] = await Promise.all([master, edge].map((node) => node.desk.statusOf({ system: `sys-${id}`, module: 'Display', index })));
         const holder = here?.holder === 'edge' ? theirs : mine;
         // What only the one knows who does not hold stays until the holder says otherwise.
         for (const key of ['value', 'connected'].filter((name) => holder?.values[name] !== undefined)) {

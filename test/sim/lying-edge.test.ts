@@ -104,7 +104,7 @@ it('modules and variables without end: so much is kept, the line stays, and valu
   await t.run('1s');
   expect(closed).toEqual([]);
   expect(t.world.trace.last(1_000).filter((line) => line.includes('status-dropped'))).toHaveLength(1);
-  const status = await t.master.seat.node?.status('sys-a', 'Display', 1);
+  const status = await t.master.seat.node?.desk.statusOf({ system: 'sys-a', module: 'Display', index: 1 });
   expect(Object.keys(status?.values ?? {})).toHaveLength(limits.statusKeys + 2);
   expect(status?.values['value']).toBe(7);
   // Once a document names one of them, what was kept of it is there, and there is room for more.
@@ -115,7 +115,7 @@ it('modules and variables without end: so much is kept, the line stays, and valu
   await t.run('1s');
   say(count + 3, 'mod-1', 'late', 2);
   await t.run('1s');
-  expect(t.master.seat.node?.knownStatus('mod-1').values).toEqual({ 'key-1': 'x'.repeat(500), late: 2 });
+  expect(t.master.seat.node?.desk.knownStatus('mod-1').values).toEqual({ 'key-1': 'x'.repeat(500), late: 2 });
   t.set('b', 5, t.edge('b'));
   await t.run('1s');
   expect(await t.master.value('b')).toBe(5);

@@ -15,22 +15,22 @@ function nodeOf({ seat }: Resident) {
 
 function bind(at: Resident, location: string): { values: Json[]; stop: () => void } {
   const values: Json[] = [];
-  return { values, stop: nodeOf(at).bind({ ...display(location), key: 'value' }, (value) => void values.push(value), () => undefined) };
+  return { values, stop: nodeOf(at).desk.bind({ ...display(location), key: 'value' }, (value) => void values.push(value), () => undefined) };
 }
 
 describe('from an edge, through the master, to another edge', () => {
   it('a command runs there, under the name of its user and its request, and says who served it', async () => {
     const t = await Town.settled(sites);
     const request = { ...display('b'), method: 'set', args: [7], user: 'anna', requestId: 'panel-1', timeoutMs: 5_000 };
-    const answer = nodeOf(t.edge('a')).exec(request, never);
-    await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
+    const answer = nodeOf(t.edge('a')).desk.exec(request, never);
+    await t.until(() => nodeOf(t.edge('b')).desk.requests().length === 1, '1s');
     const facts = { id: 'panel-1', user: 'anna', location: 'b', method: 'set', entry: 'a' };
-    expect(nodeOf(t.edge('a')).requests()).toMatchObject([{ ...facts, via: null, at: 'master' }]);
-    expect(nodeOf(t.master).requests()).toMatchObject([{ ...facts, via: 'a', at: 'b' }]);
-    expect(nodeOf(t.edge('b')).requests()).toMatchObject([{ ...facts, via: 'master', at: 'b' }]);
+    expect(nodeOf(t.edge('a')).desk.requests()).toMatchObject([{ ...facts, via: null, at: 'master' }]);
+    expect(nodeOf(t.master).desk.requests()).toMatchObject([{ ...facts, via: 'a', at: 'b' }]);
+    expect(nodeOf(t.edge('b')).desk.requests()).toMatchObject([{ ...facts, via: 'master', at: 'b' }]);
     await t.run('1s');
     expect(await answer).toEqual({ value: 7, servedBy: 'b' });
-    for (const at of [t.edge('a'), t.master, t.edge('b')]) expect(nodeOf(at).requests()).toEqual([]);
+    for (const at of [t.edge('a'), t.master, t.edge('b')]) expect(nodeOf(at).desk.requests()).toEqual([]);
     const status = t.edge('a').value('b');
     await t.run('1s');
     expect(await status).toBe(7);
@@ -41,7 +41,7 @@ describe('from an edge, through the master, to another edge', () => {
     t.order('b', 'takeover');
     await t.until(() => t.writers('b').includes('master'), '10s');
     await t.run('3s');
-    const answer = nodeOf(t.edge('a')).exec({ ...display('b'), method: 'set', args: [8], user: 'anna', timeoutMs: 5_000 }, never);
+    const answer = nodeOf(t.edge('a')).desk.exec({ ...display('b'), method: 'set', args: [8], user: 'anna', timeoutMs: 5_000 }, never);
     await t.run('1s');
     expect(await answer).toEqual({ value: 8, servedBy: t.master.seat.id });
   });
@@ -51,7 +51,7 @@ describe('from an edge, through the master, to another edge', () => {
     t.order('b', 'takeover');
     await t.until(() => t.writers('b').includes('master'), '10s');
     await t.run('3s');
-    const answer = nodeOf(t.edge('b')).exec({ ...display('b'), method: 'set', args: [9], user: 'anna', timeoutMs: 5_000 }, never);
+    const answer = nodeOf(t.edge('b')).desk.exec({ ...display('b'), method: 'set', args: [9], user: 'anna', timeoutMs: 5_000 }, never);
     await t.run('1s');
     expect(await answer).toEqual({ value: 9, servedBy: t.master.seat.id });
     const order = nodeOf(t.edge('b')).order({ location: 'b', kind: 'handback', by: 'anna', requestId: 'r', dryRun: false }, never);
@@ -64,23 +64,23 @@ describe('from an edge, through the master, to another edge', () => {
     const t = await Town.settled(sites);
     for (const device of t.world.devices.of('b')) Object.assign(device, { answerMs: 4_000 });
     const cancelled = t.set('b', 1, t.edge('a'));
-    await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
-    const [request] = nodeOf(t.master).requests();
-    expect(await nodeOf(t.master).cancelRequest(request?.id ?? '', { user: 'anna' })).toMatchObject({ user: 'test', method: 'set' });
-    await t.until(() => nodeOf(t.edge('b')).requests().length === 0, '1s');
+    await t.until(() => nodeOf(t.edge('b')).desk.requests().length === 1, '1s');
+    const [request] = nodeOf(t.master).desk.requests();
+    expect(await nodeOf(t.master).desk.cancelRequest(request?.id ?? '', { user: 'anna' })).toMatchObject({ user: 'test', method: 'set' });
+    await t.until(() => nodeOf(t.edge('b')).desk.requests().length === 0, '1s');
     await t.run('1s');
     expect(cancelled.ended).toBe('COMMAND_CANCELLED unknown');
     // Where it ran, too, the log says who it was.
     const served = t.world.trace.last(1_000).filter((line) => / b +command-served /.test(line));
     expect(served.at(-1)).toMatch(/result=COMMAND_CANCELLED .*cancelledBy=.*anna/);
-    await expect(nodeOf(t.master).cancelRequest('nothing', { user: 'anna' })).rejects.toThrow('There is no request nothing');
+    await expect(nodeOf(t.master).desk.cancelRequest('nothing', { user: 'anna' })).rejects.toThrow('There is no request nothing');
   });
 
   it('says what became of it when the second link is lost: nothing is run twice', async () => {
     const t = await Town.settled(sites);
     for (const device of t.world.devices.of('b')) Object.assign(device, { answerMs: 4_000 });
     const lost = t.set('b', 1, t.edge('a'), 60_000);
-    await t.until(() => nodeOf(t.edge('b')).requests().length === 1, '1s');
+    await t.until(() => nodeOf(t.edge('b')).desk.requests().length === 1, '1s');
     t.link('b').cut();
     await t.run('20s');
     expect(lost.ended).toBe('LINK_LOST unknown');
@@ -120,7 +120,7 @@ describe('a binding at an edge to a module of another', () => {
     t.set('b', 3);
     await t.run('1s');
     expect(bound.values).toEqual([1, 2]);
-    expect(nodeOf(t.edge('a')).knownStatus('mod-b-1').values).toEqual({});
+    expect(nodeOf(t.edge('a')).desk.knownStatus('mod-b-1').values).toEqual({});
   });
 
   it('goes on after a cut of either link, with the newest value', async () => {
@@ -160,7 +160,7 @@ it('log lines come from whoever drives, to every node that asks, until it stops'
   const listeners = new Set<(line: ModuleLogLine) => void>();
   Object.assign(t.edge('b').seat.hands ?? {}, { onLog: (listener: (line: ModuleLogLine) => void) => (listeners.add(listener), () => listeners.delete(listener)) });
   const lines: string[] = [];
-  const debug = (at: Resident, name: string) => nodeOf(at).debug(display('b'), ({ message, node }) => void lines.push(`${name}: ${message} of ${node}`));
+  const debug = (at: Resident, name: string) => nodeOf(at).desk.debug(display('b'), ({ message, node }) => void lines.push(`${name}: ${message} of ${node}`));
   const say = (message: string): void => {
     for (const listener of listeners) listener({ location: 'b', module: 'mod-b-1', level: 'info', message });
   };
@@ -181,7 +181,7 @@ it('who asks for log lines of a module whose server cannot be asked is answered 
   const t = await Town.settled(sites);
   const debug = (index: number) => {
     const asked = { isAnswered: false };
-    void nodeOf(t.edge('a')).debug({ ...display('b'), index }, () => undefined).then(() => (asked.isAnswered = true));
+    void nodeOf(t.edge('a')).desk.debug({ ...display('b'), index }, () => undefined).then(() => (asked.isAnswered = true));
     return asked;
   };
   t.edge('b').pause();
@@ -201,5 +201,5 @@ it('who asks for log lines of a module whose server cannot be asked is answered 
 it('what is not there is refused by the edge that was asked', async () => {
   const t = await Town.settled({ a: { timeout: 60 } });
   const command = { ...display('z'), method: 'set', args: [1], user: 'anna', timeoutMs: 1_000 };
-  await expect(nodeOf(t.edge('a')).exec(command, never)).rejects.toBeInstanceOf(HoldfastError);
+  await expect(nodeOf(t.edge('a')).desk.exec(command, never)).rejects.toBeInstanceOf(HoldfastError);
 });

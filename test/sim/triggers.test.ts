@@ -171,7 +171,7 @@ it('a webhook that is called at the master fires at the edge that drives, the sa
   await addTrigger(t, 'a', { enable_webhook: true, webhook_secret: 'a-secret-of-its-own' });
   const never = new AbortController().signal;
   const answers: string[] = [];
-  const call = (name: string): void => void nodeOf(t.master).callTrigger('trig~sys-a', name, never).then((answer) => answers.push(answer));
+  const call = (name: string): void => void nodeOf(t.master).desk.callTrigger('trig~sys-a', name, never).then((answer) => answers.push(answer));
   for (const name of ['first', 'second', 'first']) call(name);
   await t.until(() => answers.length === 3, '1s');
   expect(answers.toSorted()).toEqual(['called-before', 'fires', 'fires']);

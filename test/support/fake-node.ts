@@ -15,6 +15,7 @@ import type {
   EdgeEnrolment,
   ExecAnswer,
   ExecRequest,
+  Desk,
   HoldfastNode,
   LinkView,
   LoadRequest,
@@ -94,10 +95,12 @@ type Variable = Omit<StatusChange, 'value'>;
 const slot = ({ system, module, index }: Omit<Variable, 'key'>): string => `${system}/${module}_${index}`;
 
 /** A node in memory: orders change its views at once, methods are functions of the test. */
-export class FakeNode implements HoldfastNode {
+export class FakeNode implements HoldfastNode, Desk {
   readonly role: 'edge' | 'master';
   readonly id: string;
   readonly store = createMemoryStore();
+  /** One object is both. */
+  readonly desk = this;
   /** Of every value. */
   readonly revision: Revision = [0, 2, 1];
   ready: Readiness = { started: true, ready: true, waitingFor: [] };
@@ -271,14 +274,11 @@ export class FakeNode implements HoldfastNode {
     return { module: this.#known(module), values: Object.fromEntries(this.#valuesOf({ system: '', module, index: 0 })), epoch: null };
   }
 
-  async status(system: string, module: string, index: number): Promise<ModuleStatus> {
+  async statusOf({ system, module, index }: ModuleName): Promise<ModuleStatus> {
     return { module: 'mod-1', values: Object.fromEntries(this.#valuesOf({ system, module, index })), epoch: null, ...this.#asked() };
   }
 
-  async watch(
-    target: { system: string; module: string; index: number; key: string | null },
-    listener: (change: StatusChange) => void,
-  ): Promise<() => void> {
+  watch(target: ModuleName & { key: string | null }, listener: (change: StatusChange) => void): () => void {
     const key = target.key ?? '';
     const watcher = { target: { ...target, key }, listener };
     const value = this.#valuesOf(target).get(key);

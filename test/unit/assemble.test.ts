@@ -81,10 +81,10 @@ it('a change of documents over REST is answered when commands find it, and not b
   // It is stored. Who asks for something else is answered, for an answer to the change would have come before.
   for (let round = 0; round < 3; round += 1) await client.call(routes.export, {});
   expect(answers).toEqual([]);
-  expect(() => node.locationOf('mod-1')).toThrow(/mod-1/);
+  expect(() => node.desk.locationOf('mod-1')).toThrow(/mod-1/);
   released.resolve();
   await applied;
-  expect(node.locationOf('mod-1')).toBe('master');
+  expect(node.desk.locationOf('mod-1')).toBe('master');
 });
 
 it('a location that is applied is there when the answer comes, once, with what was applied last', async () => {

@@ -13,7 +13,7 @@ export function controlHandlers(deps: HandlerDeps) {
   const { node, clock } = deps;
   const want = async (wanted: Omit<WantRequest, 'user' | 'requestId'>, { caller, requestId, signal, note }: Omit<RawCall, 'params' | 'query' | 'body'>) => {
     const request = { ...wanted, user: caller.user, who: caller.id, requestId };
-    const { changed, modules } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.want(request, signal));
+    const { changed, modules } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.desk.modules.want(request, signal));
     note({ dryRun: wanted.dryRun, changes: changed });
     return { body: { id: wanted.id, changed, modules } };
   };
@@ -30,7 +30,7 @@ export function controlHandlers(deps: HandlerDeps) {
     moduleStop: of(routes.moduleStop, 'module', false),
     moduleUnload: answer(routes.moduleUnload, async ({ params: { id }, caller, requestId, signal, note }) => {
       const request = { module: id, user: caller.user, who: caller.id, requestId };
-      const { location, servedBy } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.unload(request, signal));
+      const { location, servedBy } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.desk.modules.unload(request, signal));
       note({ servedBy });
       return { body: { id, location, served_by: servedBy } };
     }),
@@ -43,7 +43,7 @@ export function controlHandlers(deps: HandlerDeps) {
     ),
     systemExpire: answer(routes.systemExpire, async ({ params: { id }, caller, requestId, signal, note }) => {
       const request = { system: id, user: caller.user, who: caller.id, requestId };
-      const { modules, nodes, failures } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.modules.expire(request, signal));
+      const { modules, nodes, failures } = await withDeadline(clock, PATIENCE_MS, signal, (signal) => node.desk.modules.expire(request, signal));
       note({ nodes, failures: failures.map(({ location }) => location) });
       return { body: { id, modules, nodes, failures: failures.map(({ location, error: { code, message } }) => ({ location, code, message })) } };
     }),

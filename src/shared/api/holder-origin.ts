@@ -17,7 +17,7 @@ export interface DirectedRequest {
   url: string;
 }
 
-type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'locationOf' | 'locationOfSystem' | 'freshness'>;
+type Node = Pick<HoldfastNode, 'role' | 'location' | 'members' | 'desk' | 'locationOfSystem' | 'freshness'>;
 
 /**
  * Which server has control of what a request is about, and for how many seconds values of it stand still here: said in each
@@ -74,10 +74,10 @@ function originOf(node: Node, location: string, server: Holder): string | null {
 }
 
 /** What the parameters of a route name as its location, or as a part of it; null: nothing, or nobody knows where it belongs. */
-export function locationOf(node: Pick<Node, 'locationOf' | 'locationOfSystem'>, path: string, params: unknown): string | null {
+export function locationOf(node: Pick<Node, 'desk' | 'locationOfSystem'>, path: string, params: unknown): string | null {
   const [, kind] = /\/(systems|metadata|edges|nodes|modules)\/:id(?:\/|$)/.exec(path) ?? [];
   if (kind === undefined || typeof params !== 'object' || params === null || !('id' in params) || typeof params.id !== 'string') return null;
   const { id } = params;
-  if (kind === 'modules') return known(() => node.locationOf(id));
+  if (kind === 'modules') return known(() => node.desk.locationOf(id));
   return kind === 'systems' || kind === 'metadata' ? node.locationOfSystem(id) : id;
 }

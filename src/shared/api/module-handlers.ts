@@ -2,7 +2,7 @@ import type { CancelSignal } from '../foundation/cancel.ts';
 import type { Json } from '../foundation/json.ts';
 import { limits } from '../model/limits.ts';
 import { moduleRoutes as routes } from '../client-api/module-routes.ts';
-import type { ExecAnswer, ExecRequest, HoldfastNode, ModuleStatus, ReloadedAt, ReloadRequest } from '../runtime/node.ts';
+import type { ExecAnswer, ExecRequest, HoldfastNode, ModuleName, ModuleStatus, ReloadedAt, ReloadRequest } from '../runtime/node.ts';
 import { withDeadline } from './deadline.ts';
 import { answer, stream } from './handler.ts';
 import type { HandlerDeps, RawCall } from './handler.ts';
@@ -14,37 +14,35 @@ export function moduleHandlers(deps: HandlerDeps) {
   const { node } = deps;
   return {
     exec: answer(routes.exec, async ({ params: { id, module, method }, query, body, caller, requestId, renamed, signal, note }) => {
-      const called = { system: id, module: module.name, index: module.index, method, args: body };
-      const command = { ...called, user: caller.user, who: caller.id, requestId, renamed, timeoutMs: query.timeout_ms };
+      const command = { ...named(id, module), method, args: body, user: caller.user, who: caller.id, requestId, renamed, timeoutMs: query.timeout_ms };
       return await execute(deps, command, { signal, note });
     }),
     moduleExec: answer(routes.moduleExec, async ({ params: { id, method }, query, body, caller, requestId, renamed, signal, note }) => {
       const command = { id, method, args: body, user: caller.user, who: caller.id, requestId, renamed, timeoutMs: query.timeout_ms };
-      return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.execModule(command, signal)), note);
+      return served(await bounded(deps, command.timeoutMs, signal, (signal) => node.desk.execModule(command, signal)), note);
     }),
-    moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => stateOf(await node.status(id, module.name, module.index))),
-    variable: answer(routes.variable, async ({ params: { id, module, key } }) => variableOf(await node.status(id, module.name, module.index), key)),
-    moduleState: answer(routes.moduleState, async ({ params: { id } }) => stateOf(await node.moduleStatus(id))),
-    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => variableOf(await node.moduleStatus(id), key)),
+    moduleStatus: answer(routes.moduleStatus, async ({ params: { id, module } }) => stateOf(await node.desk.statusOf(named(id, module)))),
+    variable: answer(routes.variable, async ({ params: { id, module, key } }) => variableOf(await node.desk.statusOf(named(id, module)), key)),
+    moduleState: answer(routes.moduleState, async ({ params: { id } }) => stateOf(await node.desk.moduleStatus(id))),
+    moduleVariable: answer(routes.moduleVariable, async ({ params: { id, key } }) => variableOf(await node.desk.moduleStatus(id), key)),
     moduleError: answer(routes.moduleError, async ({ params: { id } }) => {
-      const problem = valueOf((await node.moduleStatus(id)).values, 'problem');
+      const problem = valueOf((await node.desk.moduleStatus(id)).values, 'problem');
       return { body: typeof problem === 'string' ? problem.split('\n') : [] };
     }),
     watch: stream(routes.watch, 'status', async ({ params: { id, module, key } }, send) =>
-      node.watch({ system: id, module: module.name, index: module.index, key }, ({ system, module, index, key, value }) =>
+      node.desk.watch({ ...named(id, module), key }, ({ system, module, index, key, value }) =>
         send({ system, module, index, key, value }, key),
       ),
     ),
     debug: stream(routes.debug, 'log', async ({ params: { id, module }, note }, send) => {
-      const { name, index } = module;
-      const { module: debugged, stop } = await node.debug({ system: id, module: name, index }, ({ level, message, node }) => send({ level, message, node }));
+      const { module: debugged, stop } = await node.desk.debug(named(id, module), ({ level, message, node }) => send({ level, message, node }));
       note({ module: debugged });
       return stop;
     }),
-    functions: answer(routes.functions, async ({ params: { id, module } }) => ({ body: await node.functions(id, module.name, module.index) })),
+    functions: answer(routes.functions, async ({ params: { id, module } }) => ({ body: await node.desk.functions(named(id, module)) })),
     modulePing: answer(routes.modulePing, async ({ params: { id } }) => {
       const { ip, uri } = (await findDocument(node.store, 'mod', id)).document;
-      return { body: { host: ip === '' ? uri : ip, pingable: valueOf((await node.moduleStatus(id)).values, 'connected') === true } };
+      return { body: { host: ip === '' ? uri : ip, pingable: valueOf((await node.desk.moduleStatus(id)).values, 'connected') === true } };
     }),
     systemTypes: answer(routes.systemTypes, async ({ params: { id } }) => ({ body: await countsOf(node, id) })),
     systemCount: answer(routes.systemCount, async ({ params: { id }, query: { module } }) => {
@@ -53,7 +51,7 @@ export function moduleHandlers(deps: HandlerDeps) {
     }),
     moduleLoad: answer(routes.moduleLoad, async ({ params: { id }, caller, requestId, signal, note }) => {
       const request = { module: id, user: caller.user, who: caller.id, requestId };
-      const loaded = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.drivers.load(request, signal));
+      const loaded = await withDeadline(deps.clock, limits.reloadMs, signal, (signal) => node.desk.drivers.load(request, signal));
       note({ servedBy: loaded.servedBy });
       return { body: loadedView(loaded) };
     }),
@@ -66,7 +64,7 @@ export function moduleHandlers(deps: HandlerDeps) {
 /** Brings code of a driver to its modules: what the files say, or what is tried live. */
 export async function reload(deps: HandlerDeps, request: ReloadRequest, { signal, note }: Pick<RawCall, 'signal' | 'note'>) {
   const { clock, node } = deps;
-  const { modules, failures } = await withDeadline(clock, limits.reloadMs, signal, (signal) => node.drivers.reload(request, signal));
+  const { modules, failures } = await withDeadline(clock, limits.reloadMs, signal, (signal) => node.desk.drivers.reload(request, signal));
   note({ location: request.location, modules: modules.length, failures: failures.map((failure) => failure.location) });
   const failed = failures.map(({ location, error }) => ({ location, code: error.code, message: error.message }));
   return { body: { id: request.driver, modules: modules.map(loadedView), failures: failed } };
@@ -80,6 +78,8 @@ const loadedView = ({ module, location, problem, pausedMs, servedBy }: ReloadedA
   served_by: servedBy,
 });
 
+const named = (system: string, { name, index }: { name: string; index: number }): ModuleName => ({ system, module: name, index });
+
 /** Names who ran it, in the answer and in the audit line. */
 function served({ value, servedBy }: ExecAnswer, note: RawCall['note']) {
   note({ servedBy });
@@ -88,8 +88,8 @@ function served({ value, servedBy }: ExecAnswer, note: RawCall['note']) {
 
 /** Runs a method of a module of a system, wherever it is controlled: that location, and who ran it, are for the audit too. */
 export async function execute(deps: HandlerDeps, request: ExecRequest, { signal, note }: Pick<RawCall, 'signal' | 'note'>) {
-  note({ location: deps.node.locationOfNamed(request) });
-  return served(await bounded(deps, request.timeoutMs, signal, (signal) => deps.node.exec(request, signal)), note);
+  note({ location: deps.node.desk.locationOfNamed(request) });
+  return served(await bounded(deps, request.timeoutMs, signal, (signal) => deps.node.desk.exec(request, signal)), note);
 }
 
 /** The node keeps the deadline; ours is only the net below it. */

@@ -51,13 +51,13 @@ export async function moduleFacts(node: HoldfastNode, module: ModuleDocument): P
     location: locationOfModule(node, module),
     role: driver?.document.type === 'driver' ? driver.document.role : 'device',
     connected: isConnected(node, module),
-    edited: known(() => node.editedOf(module.id)),
+    edited: known(() => node.desk.editedOf(module.id)),
   };
 }
 
 /** null: it is the master's. */
 export function locationOfModule(node: HoldfastNode, { id, edge_control_id }: ModuleDocument): string | null {
-  const location = known(() => node.locationOf(id));
+  const location = known(() => node.desk.locationOf(id));
   return location === null || location === MASTER_LOCATION ? edge_control_id : location;
 }
 
@@ -68,7 +68,7 @@ export function locationNow(node: HoldfastNode, document: SiteDocument): string 
 
 /** null: nobody knows. */
 export function isConnected(node: HoldfastNode, { id }: ModuleDocument): boolean | null {
-  const connected = known(() => node.knownStatus(id))?.values['connected'];
+  const connected = known(() => node.desk.knownStatus(id))?.values['connected'];
   return typeof connected === 'boolean' ? connected : null;
 }
 
@@ -78,19 +78,19 @@ export async function locationsTouched(node: HoldfastNode, what: NonNullable<Rou
     case 'location':
       return new Set([id]);
     case 'module':
-      return new Set([node.locationOf(id)]);
+      return new Set([node.desk.locationOf(id)]);
     case 'request': {
       // Whoever may run a command may cancel one.
-      const location = node.locationOfRequest(id);
+      const location = node.desk.locationOfRequest(id);
       return new Set(location === null ? [] : [location]);
     }
     case 'driver': {
       const { location } = parseInput(reloadQuery, query, 'query');
-      return new Set(location === undefined ? node.drivers.locationsOf(id) : [location]);
+      return new Set(location === undefined ? node.desk.drivers.locationsOf(id) : [location]);
     }
     case 'system': {
       const { edge_control_id, modules } = (await findDocument(node.store, 'sys', id)).document;
-      const those = modules.flatMap((module) => known(() => node.locationOf(module)) ?? []);
+      const those = modules.flatMap((module) => known(() => node.desk.locationOf(module)) ?? []);
       return new Set([edge_control_id ?? MASTER_LOCATION, ...those]);
     }
   }

@@ -43,17 +43,17 @@ export function olderHandlers(deps: HandlerDeps, newer: Newer) {
       return { body: [value], headers };
     }),
     olderState: answer(routes.olderState, async ({ params: { id }, query: { module, index, lookup } }) =>
-      lookedUp(await node.status(id, module, index), lookup),
+      lookedUp(await node.desk.statusOf({ system: id, module, index }), lookup),
     ),
     olderFunctions: answer(routes.olderFunctions, async ({ params: { id }, query: { module, index } }) => ({
-      body: await node.functions(id, module, index),
+      body: await node.desk.functions({ system: id, module, index }),
     })),
     olderModuleList: asOlder(newer.moduleList),
     olderModuleShow: asOlder(newer.moduleShow),
     olderModuleStart: newer.moduleStart,
     olderModuleStop: newer.moduleStop,
     olderModulePing: newer.modulePing,
-    olderModuleState: answer(routes.olderModuleState, async ({ params: { id }, query: { lookup } }) => lookedUp(await node.moduleStatus(id), lookup)),
+    olderModuleState: answer(routes.olderModuleState, async ({ params: { id }, query: { lookup } }) => lookedUp(await node.desk.moduleStatus(id), lookup)),
     olderModuleInternalState: newer.moduleState,
   };
 }

@@ -26,12 +26,12 @@ export function serverHandlers(deps: HandlerDeps) {
       const location = system === undefined ? null : node.locationOfSystem(system);
       return { body: node.members().filter((member) => system === undefined || member.location === location) };
     }),
-    requestList: answer(routes.requestList, async () => ({ body: node.requests().map(requestOf) })),
+    requestList: answer(routes.requestList, async () => ({ body: node.desk.requests().map(requestOf) })),
     requestCancel: answer(routes.requestCancel, async ({ params: { id }, caller, note }) => {
       // Also of one that cannot be cancelled.
-      const asked = node.requests().find((known) => known.id === id);
+      const asked = node.desk.requests().find((known) => known.id === id);
       if (asked !== undefined) note({ location: asked.location });
-      const request = await node.cancelRequest(id, { user: caller.user, who: caller.id });
+      const request = await node.desk.cancelRequest(id, { user: caller.user, who: caller.id });
       const { user, location, module, method } = request;
       note({ location, cancelled: { user, location, module, method } });
       return { body: requestOf(request) };

@@ -36,7 +36,7 @@ import { TokenBucket } from './token-bucket.ts';
 import type { Topic, TopicMember, Topics } from './topics.ts';
 
 export interface SessionDeps {
-  node: Pick<HoldfastNode, 'exec' | 'debug' | 'locationOfNamed' | 'freshness'>;
+  node: Pick<HoldfastNode, 'desk' | 'freshness'>;
   clock: Clock;
   log: Log;
   random: Random;
@@ -315,7 +315,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
       number = this.#begin(abort, length);
       const { user, id: who } = this.caller;
       const call = { system: sys, module: mod, index, method: name, args, user, who, requestId, timeoutMs: limits.clientSocketExecMs };
-      const { value, servedBy } = await node.exec(call, abort.signal);
+      const { value, servedBy } = await node.desk.exec(call, abort.signal);
       this.#succeed('exec', { id, type: 'success', value, meta: metaOf(request), served_by: servedBy });
       this.#audit('exec', request, { result: 'ok', requestId, servedBy });
     } catch (error) {
@@ -372,7 +372,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
     const tell = (line: DebugLine): void => {
       if (answered !== null && this.#debugs.get(key) === debugging) this.#line(answered, { ...line, meta });
     };
-    const debugging = this.#deps.node.debug({ system: request.sys, module: request.mod, index: request.index }, tell);
+    const debugging = this.#deps.node.desk.debug({ system: request.sys, module: request.mod, index: request.index }, tell);
     this.#debugs.set(key, debugging);
     try {
       return (answered = await debugging);
@@ -442,7 +442,7 @@ export class SocketSession implements ClientSocketHandler, SlowReader, TopicMemb
   #audit(what: SocketCommandName, asked: SocketRequest<'exec' | 'debug'> | null, outcome: AuditOutcome, word: 'command' | 'refused' = 'command'): void {
     const { id: who, user, role } = this.caller;
     const params = asked === null ? null : { sys: asked.sys, mod: asked.mod, index: asked.index, name: asked.name };
-    const location = asked === null ? null : this.#deps.node.locationOfNamed({ system: asked.sys, module: asked.mod, index: asked.index });
+    const location = asked === null ? null : this.#deps.node.desk.locationOfNamed({ system: asked.sys, module: asked.mod, index: asked.index });
     this.#deps.log.info(word, { who, user, role, what: `socket ${what}`, params, location, ...outcome, remote: this.#remote });
   }
 

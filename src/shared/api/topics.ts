@@ -32,7 +32,7 @@ interface OpenTopic extends Topic {
 }
 
 export interface TopicsDeps {
-  node: Pick<HoldfastNode, 'bind'>;
+  node: Pick<HoldfastNode, 'desk'>;
   metrics: Metrics;
 }
 
@@ -85,7 +85,7 @@ export class Topics {
       topic.location = location;
       if (location !== from) for (const member of topic.members) member.moved(topic, from);
     };
-    topic.stop = node.bind({ system: sys, module: mod, index, key: name }, changed, located);
+    topic.stop = node.desk.bind({ system: sys, module: mod, index, key: name }, changed, located);
     this.#topics.set(key, topic);
     return topic;
   }

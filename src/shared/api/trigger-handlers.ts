@@ -72,7 +72,7 @@ async function requireSecret(node: HoldfastNode, { id, secret }: { id: string; s
 
 async function called(node: HoldfastNode, id: string, call: Pick<RawCall, 'requestId' | 'signal' | 'note'>) {
   call.note({ location: node.locationOfSystem(partsOf(id).system) ?? MASTER_LOCATION });
-  return { body: { id, result: await node.callTrigger(id, call.requestId, call.signal) } };
+  return { body: { id, result: await node.desk.callTrigger(id, call.requestId, call.signal) } };
 }
 
 /** null: there is no such webhook, or this node does not know its secret. */

@@ -10,7 +10,8 @@ import type { Random } from '../ports/random.ts';
 import type { ModuleFunction } from '../ports/device-link.ts';
 import type { Directory, Target } from './directory.ts';
 import type {
-  AskedBy, Debugging, DebugLine, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, PlaceListener, RequestView, StatusChange, ValueListener,
+  AskedBy, Debugging, DebugLine, Desk, ExecAnswer, ExecRequest, ModuleCommand, ModuleName, ModuleStatus, PlaceListener, RequestView, StatusChange,
+  ValueListener,
 } from './node.ts';
 import { DriverReload } from './driver-reload.ts';
 import { CommandsInFlight } from './commands-in-flight.ts';
@@ -54,7 +55,7 @@ export interface CommandDeskOptions extends ProxyOptions {
 }
 
 /** Takes commands and questions about modules, from clients of this node and from its peers, and answers them. */
-export class CommandDesk {
+export class CommandDesk implements Desk {
   readonly #options: CommandDeskOptions;
   readonly #proxy: Proxy;
   /** Status of modules elsewhere: all of it may be megabytes, at both ends of the link. */

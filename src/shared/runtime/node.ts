@@ -20,22 +20,8 @@ export type ValueListener = (value: Json, revision: Revision | null) => void;
 /** To where the module that a name means belongs; null: nobody knows. */
 export type PlaceListener = (location: string | null) => void;
 
-/** What the API and the CLI may ask of a node, the same on both roles. */
-export interface HoldfastNode {
-  readonly role: 'edge' | 'master';
-  readonly id: string;
-  readonly store: DocumentStore;
-
-  readiness(): Readiness;
-  /** Every location that this node knows; an edge knows its own. */
-  locations(): LocationView[];
-  location(id: string): LocationView | null;
-  history(location: string, limit: number): Promise<HistoryEntry[]>;
-  /** An operator's order. Resolves when carried out; throws ORDER_REFUSED, DEADLINE, NOT_FOUND. `dryRun` says only what would happen. */
-  order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult>;
-  /** Master only, which alone asks whether the window is open; throws ORDER_REFUSED, NOT_FOUND. Forgotten when the master restarts. */
-  setWindow(request: WindowRequest): OrderResult;
-
+/** What clients may ask of modules, wherever these are controlled: the same on both roles. */
+export interface Desk {
   /** Runs a method of a module wherever it is controlled. Settles at its deadline or a moment later, and at once when `signal` aborts. */
   exec(request: ExecRequest, signal: CancelSignal): Promise<ExecAnswer>;
   /** The same for a module that is named by its id. */
@@ -51,11 +37,11 @@ export interface HoldfastNode {
   /** The same as far as this node has been told. Throws NOT_FOUND. */
   knownStatus(module: string): ModuleStatus;
   /** Status of a module of a system, wherever it is controlled. */
-  status(system: string, module: string, index: number): Promise<ModuleStatus>;
+  statusOf(name: ModuleName): Promise<ModuleStatus>;
   /** Calls back now and on each change, for one variable or (key null) all of the module. Returns the way to stop. */
-  watch(target: { system: string; module: string; index: number; key: string | null }, listener: (change: StatusChange) => void): Promise<() => void>;
+  watch(name: ModuleName & { key: string | null }, listener: (change: StatusChange) => void): () => void;
   /** The public methods of a module, wherever it is controlled. Throws NOT_FOUND, MODULE_NOT_RUNNING. */
-  functions(system: string, module: string, index: number): Promise<Record<string, ModuleFunction>>;
+  functions(name: ModuleName): Promise<Record<string, ModuleFunction>>;
   /**
    * Calls back with the value of one variable at once and on each change. A module that is not
    * there yet is waited for. `located` is told its location at once and when it may be another one, before its values are.
@@ -64,8 +50,6 @@ export interface HoldfastNode {
   bind(variable: ModuleName & { key: string }, listener: ValueListener, located: PlaceListener): () => void;
   /** Log lines of a module, wherever it is controlled; `module` may also be its id. Throws NOT_FOUND. */
   debug(name: ModuleName, listener: (line: DebugLine) => void): Promise<Debugging>;
-  /** Triggers in the systems of every location that this node knows, with what it remembers of them. */
-  triggers(): TriggerView[];
   /**
    * Somebody called the webhook of a trigger (`call` names the call) and knew its secret. Resolves with what came of it as soon
    * as whoever drives has taken it, before anything is done. Throws NOT_FOUND, NO_HOLDER, CONTROL_CHANGING.
@@ -77,6 +61,32 @@ export interface HoldfastNode {
   cancelRequest(id: string, by: AskedBy): Promise<RequestView>;
   /** Location of a start or stop of modules that has this id among the requests; null: it is a command, or nothing. */
   locationOfRequest(id: string): string | null;
+
+  /** Changed drivers. */
+  readonly drivers: DriverReloading;
+  /** What administrators of locations ask of modules. */
+  readonly modules: ModuleController;
+}
+
+/** What the API and the CLI may ask of a node, the same on both roles. */
+export interface HoldfastNode {
+  readonly role: 'edge' | 'master';
+  readonly id: string;
+  readonly store: DocumentStore;
+  readonly desk: Desk;
+
+  readiness(): Readiness;
+  /** Every location that this node knows; an edge knows its own. */
+  locations(): LocationView[];
+  location(id: string): LocationView | null;
+  history(location: string, limit: number): Promise<HistoryEntry[]>;
+  /** An operator's order. Resolves when carried out; throws ORDER_REFUSED, DEADLINE, NOT_FOUND. `dryRun` says only what would happen. */
+  order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult>;
+  /** Master only, which alone asks whether the window is open; throws ORDER_REFUSED, NOT_FOUND. Forgotten when the master restarts. */
+  setWindow(request: WindowRequest): OrderResult;
+
+  /** Triggers in the systems of every location that this node knows, with what it remembers of them. */
+  triggers(): TriggerView[];
   /** Which values stand still because nobody who drives their devices is heard here. */
   freshness: Pick<Freshness, 'ageMs' | 'onChange'>;
   /** Moves of control, as they happen. */
@@ -94,10 +104,6 @@ export interface HoldfastNode {
   links(): LinkView[];
   deviceWrites(location: string): Promise<DeviceWrite[]>;
 
-  /** Changed drivers. */
-  drivers: DriverReloading;
-  /** What administrators of locations ask of modules. */
-  modules: ModuleController;
   repository: RepositoryAccess;
   /** Master only; an edge throws MASTER_ONLY. */
   rollouts: RolloutAccess;

@@ -41,7 +41,7 @@ function problemOf(world: World): string | null {
 async function command(world: World, value: string): Promise<string> {
   let ended = 'nothing';
   const request = { system: 'sys-a', module: 'Display', index: 1, method: 'set', args: [value], user: 'test', timeoutMs: 5 * SECOND };
-  world.masterNode()?.exec(request, new AbortController().signal).then(
+  world.masterNode()?.desk.exec(request, new AbortController().signal).then(
     () => (ended = 'ok'),
     (error: { code?: string }) => (ended = error.code ?? 'crash'),
   );
@@ -84,7 +84,7 @@ export async function lateStatus(): Promise<string | null> {
   await command(world, 'first');
   fallBehind(world, /"t":"post".*"type":"status"/);
   await command(world, 'second');
-  const seen = await world.masterNode()?.status('sys-a', 'Display', 1);
+  const seen = await world.masterNode()?.desk.statusOf({ system: 'sys-a', module: 'Display', index: 1 });
   return seen?.values['value'] === 'first' ? null : 'a value of an older epoch was shown';
 }
 

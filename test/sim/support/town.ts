@@ -63,7 +63,7 @@ export class Resident {
   }
 
   async value(location: string, index = 1): Promise<Json | undefined> {
-    return (await this.seat.node?.status(`sys-${location}`, 'Display', index))?.values['value'];
+    return (await this.seat.node?.desk.statusOf({ system: `sys-${location}`, module: 'Display', index }))?.values['value'];
   }
 }
 
@@ -133,7 +133,7 @@ export class Town {
     const request = { system: `sys-${location}`, module: 'Display', index: 1, method: 'set', args: [value], user: 'test', timeoutMs };
     const { node } = at.seat;
     if (node === null) throw new RangeError(`${at.seat.id} does not run`);
-    node.exec(request, new AbortController().signal).then(
+    node.desk.exec(request, new AbortController().signal).then(
       (answer) => {
         result.ended = `ok ${JSON.stringify(answer.value)}`;
       },
