@@ -12,7 +12,7 @@ import { limits } from '../src/shared/model/limits.ts';
 import type { DeviceLink } from '../src/shared/ports/device-link.ts';
 import type { Log } from '../src/shared/ports/log.ts';
 import type { Connection, LinkDialler } from '../src/shared/ports/transport.ts';
-import { EdgeIdentity } from '../src/shared/runtime/edge-identity.ts';
+import { EdgeIdentity } from '../src/shared/runtime/peer/edge-identity.ts';
 import { endWithParent, hear, tell } from './support/child.ts';
 import { memoryCredentials } from './support/memory-credentials.ts';
 

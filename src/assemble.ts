@@ -16,7 +16,7 @@ import { type HttpServer, startHttpServer } from './shared/adapters/http/server.
 import type { PromMetrics } from './shared/adapters/metrics/prom-metrics.ts';
 import { openServerIdentity } from './shared/adapters/tls/certificates.ts';
 import { createApi } from './shared/api/api.ts';
-import { createApiKey } from './shared/api/credentials.ts';
+import { createApiKey } from './shared/api/auth/credentials.ts';
 import type { Scope } from './shared/foundation/scope.ts';
 import { isLoopbackHost } from './shared/link/certificate-request.ts';
 import { type Config, isWildcard } from './shared/model/config.ts';

@@ -26,8 +26,8 @@ import { HoldfastError } from './shared/model/errors.ts';
 import { limits } from './shared/model/limits.ts';
 import { describeAddress } from './shared/model/store-address.ts';
 import { sealedWith } from './shared/model/settings-keys.ts';
-import { type EdgeAccess, edgeAccess } from './shared/runtime/edge-identity.ts';
-import { enrolledEdges } from './shared/runtime/link-authority.ts';
+import { type EdgeAccess, edgeAccess } from './shared/runtime/peer/edge-identity.ts';
+import { enrolledEdges } from './shared/runtime/peer/link-authority.ts';
 import { dataFiles, driversFolderOf } from './data-files.ts';
 
 /** `holdfast doctor --data`: what lies in a data directory and around it. Nothing here judges; src/cli/doctor does. */

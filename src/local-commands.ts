@@ -6,7 +6,7 @@ import type { Federation } from './demo/federation.ts';
 import { createSystemClock } from './shared/adapters/clock/system-clock.ts';
 import type { StoreConfig } from './shared/model/config.ts';
 import { HoldfastError } from './shared/model/errors.ts';
-import type { Cluster } from './shared/runtime/xdcr.ts';
+import type { Cluster } from './shared/runtime/documents/xdcr.ts';
 
 /** The commands that run in this process rather than at a server. Each loads its part of the program when it is called: a server starts sooner. */
 export const localCommands: LocalCommands = {
@@ -81,16 +81,16 @@ export const localCommands: LocalCommands = {
 
   xdcr: {
     async setUp({ centre, site, signal, ...options }) {
-      const { setUpXdcr } = await import('./shared/runtime/xdcr.ts');
+      const { setUpXdcr } = await import('./shared/runtime/documents/xdcr.ts');
       const [from, to] = [await clusterOf('centre', centre, signal), await clusterOf('site', site, signal)];
       return setUpXdcr({ ...options, signal, clock: createSystemClock(), centre: from, site: to, siteCa: site.address.tls ? site.ca : null });
     },
     async states({ centre, signal, name }) {
-      const { xdcrStates } = await import('./shared/runtime/xdcr.ts');
+      const { xdcrStates } = await import('./shared/runtime/documents/xdcr.ts');
       return xdcrStates({ name, signal, clock: createSystemClock(), centre: await clusterOf('centre', centre, signal) });
     },
     async remove({ centre, signal, ...options }) {
-      const { removeXdcr } = await import('./shared/runtime/xdcr.ts');
+      const { removeXdcr } = await import('./shared/runtime/documents/xdcr.ts');
       return removeXdcr({ ...options, signal, clock: createSystemClock(), centre: await clusterOf('centre', centre, signal) });
     },
   },

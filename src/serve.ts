@@ -28,10 +28,10 @@ import type { Log } from './shared/ports/log.ts';
 import type { Metrics } from './shared/ports/metrics.ts';
 import type { Random } from './shared/ports/random.ts';
 import { fixedSettingsKeys, noSettingsKeys, type SettingsKeys } from './shared/ports/settings-keys.ts';
-import { createDriverHosts } from './shared/runtime/driver-hosts.ts';
-import { edgeOf } from './shared/runtime/edge-identity.ts';
-import { openEventLog } from './shared/runtime/event-log.ts';
-import { recordingLog } from './shared/runtime/event-recorder.ts';
+import { createDriverHosts } from './shared/runtime/driver-hosts/driver-hosts.ts';
+import { edgeOf } from './shared/runtime/peer/edge-identity.ts';
+import { openEventLog } from './shared/runtime/events/event-log.ts';
+import { recordingLog } from './shared/runtime/events/event-recorder.ts';
 import { createShutdown } from './shared/runtime/shutdown.ts';
 
 export interface RunningServer extends Running {

@@ -6,10 +6,10 @@ import { createSystemRandom } from '../../src/shared/adapters/random/system-rand
 import { openServerIdentity, verifyPinned } from '../../src/shared/adapters/tls/certificates.ts';
 import { tuneV8 } from '../../src/shared/adapters/v8/tune-v8.ts';
 import { parseEnrolment } from '../../src/shared/link/enrolment.ts';
-import { EdgeIdentity } from '../../src/shared/runtime/edge-identity.ts';
-import { LinkAuthority } from '../../src/shared/runtime/link-authority.ts';
-import { PeerLink } from '../../src/shared/runtime/peer-link.ts';
-import type { PeerLinkHandlers } from '../../src/shared/runtime/peer-link-options.ts';
+import { EdgeIdentity } from '../../src/shared/runtime/peer/edge-identity.ts';
+import { LinkAuthority } from '../../src/shared/runtime/peer/link-authority.ts';
+import { PeerLink } from '../../src/shared/runtime/peer/peer-link.ts';
+import type { PeerLinkHandlers } from '../../src/shared/runtime/peer/peer-link-options.ts';
 import { silentLog } from '../../test/support/silent-log.ts';
 import { memoryCredentials } from './memory-credentials.ts';
 

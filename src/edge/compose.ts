@@ -2,7 +2,7 @@ import { createLinkDialler } from '../shared/adapters/link-ws/dialler.ts';
 import { verifyPinned } from '../shared/adapters/tls/certificates.ts';
 import { openEdgeCertificate } from '../shared/adapters/tls/edge-certificates.ts';
 import type { EdgeConfig } from '../shared/model/config.ts';
-import { EdgeIdentity, type ReadSecret } from '../shared/runtime/edge-identity.ts';
+import { EdgeIdentity, type ReadSecret } from '../shared/runtime/peer/edge-identity.ts';
 import type { NodeParts } from '../shared/runtime/node-parts.ts';
 import { certificateHosts, EdgeCertificate } from './edge-certificate.ts';
 import { EdgeNode } from './edge-node.ts';

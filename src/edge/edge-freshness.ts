@@ -1,10 +1,10 @@
 import type { EdgeControl } from '../shared/control/edge-control.ts';
 import type { Json } from '../shared/foundation/json.ts';
 import type { Clock } from '../shared/ports/clock.ts';
-import { Freshness, type Source } from '../shared/runtime/freshness.ts';
-import { readBody, stalenessBody } from '../shared/runtime/peer-bodies.ts';
-import type { PeerLink } from '../shared/runtime/peer-link.ts';
-import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
+import { Freshness, type Source } from '../shared/runtime/status/freshness.ts';
+import { readBody, stalenessBody } from '../shared/runtime/peer/peer-bodies.ts';
+import type { PeerLink } from '../shared/runtime/peer/peer-link.ts';
+import type { PeerSubscriptions } from '../shared/runtime/peer/peer-subscriptions.ts';
 import { hearsMaster } from './edge-route.ts';
 
 export interface EdgeFreshnessOptions {

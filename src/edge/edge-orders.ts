@@ -5,10 +5,10 @@ import { HoldfastError } from '../shared/model/errors.ts';
 import { limits } from '../shared/model/limits.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { Log } from '../shared/ports/log.ts';
-import type { LocationControl } from '../shared/runtime/location-control.ts';
+import type { LocationControl } from '../shared/runtime/location/location-control.ts';
 import type { LocationView, OrderRequest, OrderResult } from '../shared/runtime/node.ts';
-import { passOrderOn } from '../shared/runtime/orders.ts';
-import type { PeerLink } from '../shared/runtime/peer-link.ts';
+import { passOrderOn } from '../shared/runtime/location/orders.ts';
+import type { PeerLink } from '../shared/runtime/peer/peer-link.ts';
 import { until } from '../shared/runtime/until.ts';
 
 export interface EdgeOrderOptions {

@@ -1,6 +1,6 @@
 import type { EdgeControl } from '../shared/control/edge-control.ts';
 import { isExclusive } from '../shared/control/step.ts';
-import type { Route } from '../shared/runtime/proxy.ts';
+import type { Route } from '../shared/runtime/commands/proxy.ts';
 
 /** Where a command for the location of an edge goes, by its control machine. `connected`: the link is negotiated. */
 export function edgeRoute({ state, link, durable }: EdgeControl, connected: boolean, viaMaster: Route): Route {

@@ -12,22 +12,22 @@ import type { HistoryEntry, JournalEntry } from '../shared/ports/control-journal
 import type { DeviceWrite, StatusValue } from '../shared/ports/device-link.ts';
 import type { DocumentStore, FeedHead } from '../shared/ports/document-store.ts';
 import type { Connection } from '../shared/ports/transport.ts';
-import { CommandDesk } from '../shared/runtime/command-desk.ts';
-import { Directory } from '../shared/runtime/directory.ts';
-import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-repository.ts';
-import { ModuleLines } from '../shared/runtime/module-lines.ts';
-import { Freshness, type Source } from '../shared/runtime/freshness.ts';
+import { CommandDesk } from '../shared/runtime/commands/command-desk.ts';
+import { Directory } from '../shared/runtime/documents/directory.ts';
+import { DriverRepository, type RepositoryAnswer } from '../shared/runtime/driver-code/driver-repository.ts';
+import { ModuleLines } from '../shared/runtime/commands/module-lines.ts';
+import { Freshness, type Source } from '../shared/runtime/status/freshness.ts';
 import type {
   ControlEvent, EdgeEnrolment, HoldfastNode, LinkView, LocationView, Member, OrderRequest, OrderResult, Readiness, RepositoryAccess,
   RepositoryRequest, RolloutAccess, TriggerView, WindowRequest,
 } from '../shared/runtime/node.ts';
-import { askRepository } from '../shared/runtime/peer-repository.ts';
-import type { PeerSubscriptions } from '../shared/runtime/peer-subscriptions.ts';
-import type { Route } from '../shared/runtime/proxy.ts';
-import { StatusBoard } from '../shared/runtime/status-board.ts';
-import { sendStatus } from '../shared/runtime/status-feed.ts';
-import { StatusRoom } from '../shared/runtime/status-room.ts';
-import { TriggerDesk } from '../shared/runtime/trigger-desk.ts';
+import { askRepository } from '../shared/runtime/driver-code/peer-repository.ts';
+import type { PeerSubscriptions } from '../shared/runtime/peer/peer-subscriptions.ts';
+import type { Route } from '../shared/runtime/commands/proxy.ts';
+import { StatusBoard } from '../shared/runtime/status/status-board.ts';
+import { sendStatus } from '../shared/runtime/status/status-feed.ts';
+import { StatusRoom } from '../shared/runtime/status/status-room.ts';
+import { TriggerDesk } from '../shared/runtime/triggers/trigger-desk.ts';
 import { until } from '../shared/runtime/until.ts';
 import { edgeHandlers } from './edge-service.ts';
 import { NotMade } from './not-made.ts';

@@ -3,8 +3,8 @@ import { noWindowOrders, windowUnder } from '../shared/control/window-orders.ts'
 import { HoldfastError } from '../shared/model/errors.ts';
 import type { Clock } from '../shared/ports/clock.ts';
 import type { Log } from '../shared/ports/log.ts';
-import type { Directory } from '../shared/runtime/directory.ts';
-import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location-view.ts';
+import type { Directory } from '../shared/runtime/documents/directory.ts';
+import { locationView, restoreWindowOf, termsOf } from '../shared/runtime/location/location-view.ts';
 import type { LocationView } from '../shared/runtime/node.ts';
 
 /** State and reason of a location that has no control machine. */

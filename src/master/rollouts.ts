@@ -9,7 +9,7 @@ import type { CredentialStore } from '../shared/ports/credential-store.ts';
 import type { DocumentStore } from '../shared/ports/document-store.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Random } from '../shared/ports/random.ts';
-import type { CommitReport, DriverRepository } from '../shared/runtime/driver-repository.ts';
+import type { CommitReport, DriverRepository } from '../shared/runtime/driver-code/driver-repository.ts';
 import type { Rollout, RolloutAccess, RolloutRequest, RolloutStep } from '../shared/runtime/node.ts';
 import { type ModuleHealth, worseModules } from './rollout-health.ts';
 

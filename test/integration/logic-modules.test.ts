@@ -5,11 +5,11 @@ import { createSystemClock, monotonicMs } from '../../src/shared/adapters/clock/
 import { createSystemRandom } from '../../src/shared/adapters/random/system-random.ts';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
+import { CommandDesk } from '../../src/shared/runtime/commands/command-desk.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
-import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
-import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { ModuleLines } from '../../src/shared/runtime/commands/module-lines.ts';
+import { StatusBoard } from '../../src/shared/runtime/status/status-board.ts';
 import { epoch, moduleSpec, never, startDevices, startHands, waitFor } from '../support/device-world.ts';
 import { tempFolders } from '../support/temp-folder.ts';
 import { testScope } from '../support/test-scope.ts';

@@ -4,8 +4,8 @@ import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory
 import { type AnyDocument, documentKinds, driverSchema, zoneSchema } from '../../src/shared/model/documents.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
-import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
+import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/documents/replication.ts';
 import { SimRandom } from '../../src/sim/random.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';

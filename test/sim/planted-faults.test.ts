@@ -21,7 +21,7 @@ const edgeBoot = 'shared/control/edge-control.ts';
 const master = 'shared/control/master-step.ts';
 const masterRules = 'shared/control/master-control.ts';
 const table = 'shared/control/decide.ts';
-const runner = 'shared/runtime/step-runner.ts';
+const runner = 'shared/runtime/location/step-runner.ts';
 
 const planted: Planted[] = [
   // ── The runner: stored before sent, sent before run ──

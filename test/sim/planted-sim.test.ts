@@ -4,11 +4,11 @@ import type { PlantedFault } from '../support/planted-fault.ts';
 import { firstSeedThatShows } from './support/planted-sim.ts';
 
 const gate = 'shared/control/write-gate.ts';
-const shell = 'shared/runtime/location-shell.ts';
-const runner = 'shared/runtime/step-runner.ts';
-const link = 'shared/runtime/peer-link.ts';
+const shell = 'shared/runtime/location/location-shell.ts';
+const runner = 'shared/runtime/location/step-runner.ts';
+const link = 'shared/runtime/peer/peer-link.ts';
 const requests = 'shared/link/request-table.ts';
-const board = 'shared/runtime/status-board.ts';
+const board = 'shared/runtime/status/status-board.ts';
 const edge = 'edge/edge-node.ts';
 const dialling = 'edge/dial-loop.ts';
 const location = 'master/federated-location.ts';

@@ -13,7 +13,7 @@ import type { Scope } from '../../src/shared/foundation/scope.ts';
 import type { Epoch } from '../../src/shared/model/control.ts';
 import type { DeviceLink, ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
-import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
+import { createDriverHosts } from '../../src/shared/runtime/driver-hosts/driver-hosts.ts';
 import { createMemoryLog } from './memory-log.ts';
 
 /** Compiled files: a child process cannot start from a `.ts` file on every Node that we support. */

@@ -4,7 +4,7 @@ import type { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { ExecCall, ModuleSpec } from '../../src/shared/ports/device-link.ts';
 import type { HostProcess, HostProcessHandler } from '../../src/shared/ports/host-process.ts';
 import type { Log } from '../../src/shared/ports/log.ts';
-import { createDriverHosts } from '../../src/shared/runtime/driver-hosts.ts';
+import { createDriverHosts } from '../../src/shared/runtime/driver-hosts/driver-hosts.ts';
 import type { FromHost, ToHost } from '../../src/shared/runtime/driver-hosts/messages.ts';
 import { FakeClock } from './fake-clock.ts';
 import { seededRandom } from './seeded-random.ts';

@@ -4,8 +4,8 @@ import type { Revision } from '../../src/shared/model/control.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
 import type { DeviceWrite, ModuleFunction } from '../../src/shared/ports/device-link.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
-import { setWanted, wantedIds } from '../../src/shared/runtime/wanted-state.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
+import { setWanted, wantedIds } from '../../src/shared/runtime/documents/wanted-state.ts';
 import type {
   AskedBy,
   ControlEvent,

@@ -6,7 +6,7 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import type { Epoch } from '../../src/shared/model/control.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
 import type { Connection, ConnectionHandler } from '../../src/shared/ports/transport.ts';
-import { PeerLink } from '../../src/shared/runtime/peer-link.ts';
+import { PeerLink } from '../../src/shared/runtime/peer/peer-link.ts';
 import { FakeClock } from './fake-clock.ts';
 import { createMemoryLog } from './memory-log.ts';
 

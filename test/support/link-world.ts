@@ -12,8 +12,8 @@ import type { Scope } from '../../src/shared/foundation/scope.ts';
 import type { Clock } from '../../src/shared/ports/clock.ts';
 import type { CredentialStore } from '../../src/shared/ports/credential-store.ts';
 import type { Connection, LinkDialler, LinkListener } from '../../src/shared/ports/transport.ts';
-import { EdgeIdentity } from '../../src/shared/runtime/edge-identity.ts';
-import { type Claimant, LinkAuthority } from '../../src/shared/runtime/link-authority.ts';
+import { EdgeIdentity } from '../../src/shared/runtime/peer/edge-identity.ts';
+import { type Claimant, LinkAuthority } from '../../src/shared/runtime/peer/link-authority.ts';
 import { createMemoryLog } from './memory-log.ts';
 
 export const clock = createSystemClock();

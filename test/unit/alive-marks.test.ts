@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest';
-import { AliveMarks } from '../../src/shared/runtime/alive-marks.ts';
+import { AliveMarks } from '../../src/shared/runtime/location/alive-marks.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let clock: FakeClock;

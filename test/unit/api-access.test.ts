@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createApiKey, revokeCredential } from '../../src/shared/api/credentials.ts';
-import { credentialIn } from '../../src/shared/api/credential-text.ts';
-import { Authenticator } from '../../src/shared/api/auth.ts';
+import { createApiKey, revokeCredential } from '../../src/shared/api/auth/credentials.ts';
+import { credentialIn } from '../../src/shared/api/auth/credential-text.ts';
+import { Authenticator } from '../../src/shared/api/auth/auth.ts';
 import type { CommitListener, DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';

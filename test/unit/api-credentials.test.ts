@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory-store.ts';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
-import { Authenticator } from '../../src/shared/api/auth.ts';
-import { credentialIn } from '../../src/shared/api/credential-text.ts';
-import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import { Authenticator } from '../../src/shared/api/auth/auth.ts';
+import { credentialIn } from '../../src/shared/api/auth/credential-text.ts';
+import { revokeCredential } from '../../src/shared/api/auth/credentials.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
-import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/replication.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
+import { FeedSource, ReplicaFeed } from '../../src/shared/runtime/documents/replication.ts';
 import { routes } from '../../src/client-sdk/index.ts';
 import { requestsTo, startTestServer } from '../support/api-server.ts';
 import type { TestServer } from '../support/api-server.ts';
 import { SimRandom } from '../../src/sim/random.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { edgeDocument } from '../support/sample-documents.ts';
-import { Origins } from '../../src/shared/api/origins.ts';
+import { Origins } from '../../src/shared/api/auth/origins.ts';
 
 const PANELS = 'https://panels.example.org';
 let server: TestServer;

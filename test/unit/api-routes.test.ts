@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createToken, revokeCredential } from '../../src/shared/api/credentials.ts';
+import { createToken, revokeCredential } from '../../src/shared/api/auth/credentials.ts';
 import { pathOf, routes } from '../../src/shared/client-api/routes.ts';
 import type { Route, RouteName } from '../../src/shared/client-api/routes.ts';
 import type { Role } from '../../src/shared/client-api/schemas.ts';

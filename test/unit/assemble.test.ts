@@ -13,7 +13,7 @@ import { createMemoryStore } from '../../src/shared/adapters/store-memory/memory
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { parseConfig } from '../../src/shared/model/config.ts';
 import { noSettingsKeys } from '../../src/shared/ports/settings-keys.ts';
-import { openEventLog } from '../../src/shared/runtime/event-log.ts';
+import { openEventLog } from '../../src/shared/runtime/events/event-log.ts';
 import { setUp as setUpHosts } from '../support/fake-hosts.ts';
 import { later } from '../support/link-pipe.ts';
 import { silentLog } from '../support/silent-log.ts';

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { revokeCredential } from '../../src/shared/api/credentials.ts';
+import { revokeCredential } from '../../src/shared/api/auth/credentials.ts';
 import { socketCommands } from '../../src/shared/client-api/socket.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';

@@ -7,11 +7,11 @@ import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import type { DeviceLink, ModuleLogLine } from '../../src/shared/ports/device-link.ts';
 import type { Metrics } from '../../src/shared/ports/metrics.ts';
-import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
-import type { Route } from '../../src/shared/runtime/proxy.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
-import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
-import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { CommandDesk } from '../../src/shared/runtime/commands/command-desk.ts';
+import type { Route } from '../../src/shared/runtime/commands/proxy.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
+import { ModuleLines } from '../../src/shared/runtime/commands/module-lines.ts';
+import { StatusBoard } from '../../src/shared/runtime/status/status-board.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const metrics: Metrics = { add: () => undefined, set: () => undefined, read: () => 0 };

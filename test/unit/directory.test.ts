@@ -4,11 +4,11 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { Scope } from '../../src/shared/foundation/scope.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
-import { CommandDesk } from '../../src/shared/runtime/command-desk.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
+import { CommandDesk } from '../../src/shared/runtime/commands/command-desk.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
-import { ModuleLines } from '../../src/shared/runtime/module-lines.ts';
-import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { ModuleLines } from '../../src/shared/runtime/commands/module-lines.ts';
+import { StatusBoard } from '../../src/shared/runtime/status/status-board.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let scope = new Scope();

@@ -4,7 +4,7 @@ import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { ReloadedModule } from '../../src/shared/ports/device-link.ts';
 import type { CopyStatus, CopySwitch, WorkingCopy } from '../../src/shared/ports/working-copy.ts';
-import { type CommitReport, DriverRepository } from '../../src/shared/runtime/driver-repository.ts';
+import { type CommitReport, DriverRepository } from '../../src/shared/runtime/driver-code/driver-repository.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 import { testScope } from '../support/test-scope.ts';

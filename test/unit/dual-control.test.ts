@@ -3,8 +3,8 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import { createMemoryJournal } from '../../src/shared/adapters/store-memory/memory-journal.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { HistoryEntry } from '../../src/shared/ports/control-journal.ts';
-import { DualControl } from '../../src/shared/runtime/dual-control.ts';
-import { dualControlMs, HeldTimes } from '../../src/shared/runtime/held-times.ts';
+import { DualControl } from '../../src/shared/runtime/location/dual-control.ts';
+import { dualControlMs, HeldTimes } from '../../src/shared/runtime/location/held-times.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { silentLog } from '../support/silent-log.ts';
 

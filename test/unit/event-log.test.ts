@@ -5,8 +5,8 @@ import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { type EventKind, eventKinds, eventTable, kindNames, recordedAs } from '../../src/shared/model/events.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { EventFilter, EventLog, EventStore, NewEvent } from '../../src/shared/ports/event-log.ts';
-import { openEventLog } from '../../src/shared/runtime/event-log.ts';
-import { recordingLog } from '../../src/shared/runtime/event-recorder.ts';
+import { openEventLog } from '../../src/shared/runtime/events/event-log.ts';
+import { recordingLog } from '../../src/shared/runtime/events/event-recorder.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 

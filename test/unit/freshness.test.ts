@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Freshness, type Source } from '../../src/shared/runtime/freshness.ts';
+import { Freshness, type Source } from '../../src/shared/runtime/status/freshness.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const here: Source = { via: 'here' };

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
-import { MemberOrigins } from '../../src/shared/runtime/member-origins.ts';
+import { MemberOrigins } from '../../src/shared/runtime/peer/member-origins.ts';
 import { memoryCredentials } from '../support/link-world.ts';
 import { silentLog } from '../support/silent-log.ts';
 

@@ -4,8 +4,8 @@ import type { Json } from '../../src/shared/foundation/json.ts';
 import { HoldfastError, nestedError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { DeviceLink, ExecCall } from '../../src/shared/ports/device-link.ts';
-import { Proxy, type ProxyAnswer, type Route } from '../../src/shared/runtime/proxy.ts';
-import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { Proxy, type ProxyAnswer, type Route } from '../../src/shared/runtime/commands/proxy.ts';
+import { StatusBoard } from '../../src/shared/runtime/status/status-board.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { epoch, watchOutcome } from '../support/link-pipe.ts';
 

@@ -5,9 +5,9 @@ import { Scope } from '../../src/shared/foundation/scope.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import { limits } from '../../src/shared/model/limits.ts';
 import type { DeviceLink, ReloadOrder } from '../../src/shared/ports/device-link.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
-import { DriverReload } from '../../src/shared/runtime/driver-reload.ts';
-import { Proxy } from '../../src/shared/runtime/proxy.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
+import { DriverReload } from '../../src/shared/runtime/driver-code/driver-reload.ts';
+import { Proxy } from '../../src/shared/runtime/commands/proxy.ts';
 import { planApply, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 

@@ -4,7 +4,7 @@ import { Rollouts, type RolloutsOptions } from '../../src/master/rollouts.ts';
 import { healthOf, worseModules } from '../../src/master/rollout-health.ts';
 import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
-import type { CommitReport, RepositoryOrder } from '../../src/shared/runtime/driver-repository.ts';
+import type { CommitReport, RepositoryOrder } from '../../src/shared/runtime/driver-code/driver-repository.ts';
 import type { Rollout } from '../../src/shared/runtime/node.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';

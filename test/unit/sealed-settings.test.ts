@@ -9,7 +9,7 @@ import { limits } from '../../src/shared/model/limits.ts';
 import { KeyRing, settingsKeyLine } from '../../src/shared/model/settings-keys.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { fixedSettingsKeys, noSettingsKeys, type SettingsKeys } from '../../src/shared/ports/settings-keys.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
 import { createSiteFiles, planApply, problemLine } from '../../src/shared/runtime/site-files/site-plan.ts';
 import type { Sealing } from '../../src/shared/runtime/site-files/site-secrets.ts';
 import { FakeClock } from '../support/fake-clock.ts';

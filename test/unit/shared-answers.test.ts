@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SharedAnswers } from '../../src/shared/runtime/shared-answers.ts';
+import { SharedAnswers } from '../../src/shared/runtime/commands/shared-answers.ts';
 import { later } from '../support/link-pipe.ts';
 
 /** Questions that are answered one by one. */

@@ -7,7 +7,7 @@ import { documentSchemas } from '../../src/shared/model/documents.ts';
 import { HoldfastError } from '../../src/shared/model/errors.ts';
 import type { DocumentStore } from '../../src/shared/ports/document-store.ts';
 import { exportSite } from '../../src/shared/runtime/site-files/site-file.ts';
-import { Directory } from '../../src/shared/runtime/directory.ts';
+import { Directory } from '../../src/shared/runtime/documents/directory.ts';
 import { createSiteFiles, planApply, problemLine, runApply } from '../../src/shared/runtime/site-files/site-plan.ts';
 
 const site = `edges:

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metrics.ts';
 import type { Json } from '../../src/shared/foundation/json.ts';
 import { limits } from '../../src/shared/model/limits.ts';
-import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
-import { StatusRoom } from '../../src/shared/runtime/status-room.ts';
+import { StatusBoard } from '../../src/shared/runtime/status/status-board.ts';
+import { StatusRoom } from '../../src/shared/runtime/status/status-room.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createMemoryLog } from '../support/memory-log.ts';
 

@@ -9,7 +9,7 @@ import { limits } from '../../src/shared/model/limits.ts';
 import { triggerSchema } from '../../src/shared/model/trigger.ts';
 import type { Webhooks } from '../../src/shared/ports/webhooks.ts';
 import type { ExecRequest } from '../../src/shared/runtime/node.ts';
-import { carryOut } from '../../src/shared/runtime/trigger-actions.ts';
+import { carryOut } from '../../src/shared/runtime/triggers/trigger-actions.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const URL_WITH_SECRET = 'https://hooks.example.org/services/SECRET';

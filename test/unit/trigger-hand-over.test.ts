@@ -4,9 +4,9 @@ import { createPromMetrics } from '../../src/shared/adapters/metrics/prom-metric
 import { createMemoryJournal } from '../../src/shared/adapters/store-memory/memory-journal.ts';
 import type { Epoch } from '../../src/shared/model/control.ts';
 import type { DeviceLink } from '../../src/shared/ports/device-link.ts';
-import { HeldTimes } from '../../src/shared/runtime/held-times.ts';
-import { LocationShell } from '../../src/shared/runtime/location-shell.ts';
-import { StatusBoard } from '../../src/shared/runtime/status-board.ts';
+import { HeldTimes } from '../../src/shared/runtime/location/held-times.ts';
+import { LocationShell } from '../../src/shared/runtime/location/location-shell.ts';
+import { StatusBoard } from '../../src/shared/runtime/status/status-board.ts';
 import type { ToldMemory } from '../../src/shared/triggers/memory.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { silentLog } from '../support/silent-log.ts';

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { documentSchemas } from '../model/documents.ts';
 import type { DocumentOf, SiteDocument } from '../model/documents.ts';
 import { parseInput } from '../client-api/parse.ts';
-import type { RequestHeaders } from './auth.ts';
+import type { RequestHeaders } from './auth/auth.ts';
 import type { DriverRole } from './views.ts';
 
 type Fields = Record<string, unknown>;

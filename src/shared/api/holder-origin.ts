@@ -1,7 +1,7 @@
 import type { Route } from '../client-api/route.ts';
 import type { Holder } from '../model/control.ts';
 import type { HoldfastNode, LocationView } from '../runtime/node.ts';
-import type { RequestHeaders } from './auth.ts';
+import type { RequestHeaders } from './auth/auth.ts';
 import { known } from './modules.ts';
 import type { BodyReply, Headers } from './reply.ts';
 

@@ -10,7 +10,7 @@ import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { Stored } from '../ports/document-store.ts';
 import type { LocationView, RequestView, TriggerView } from '../runtime/node.ts';
 import type { apiKeySchema, History, Location, requestSchema, tokenSchema, userSchema } from '../client-api/schemas.ts';
-import type { Caller } from './auth.ts';
+import type { Caller } from './auth/auth.ts';
 
 /** From what the node says to what clients read: snake_case, seconds, epochs as text. */
 

@@ -7,12 +7,12 @@ import type { DocumentStore } from '../ports/document-store.ts';
 import type { HistoryEntry } from '../ports/control-journal.ts';
 import type { DeviceWrite, LiveEdit, ModuleFunction, ModuleLogLine, ReloadedModule } from '../ports/device-link.ts';
 import type { SystemDocument } from '../model/documents.ts';
-import type { CommitReport, RepositoryAnswer, RepositoryOrder } from './driver-repository.ts';
+import type { CommitReport, RepositoryAnswer, RepositoryOrder } from './driver-code/driver-repository.ts';
 import type { TriggerDocument } from '../model/trigger.ts';
 import type { TriggerMemory } from '../triggers/memory.ts';
-import type { SystemModule } from './directory.ts';
-import type { Freshness } from './freshness.ts';
-import type { Wanted } from './wanted-state.ts';
+import type { SystemModule } from './documents/directory.ts';
+import type { Freshness } from './status/freshness.ts';
+import type { Wanted } from './documents/wanted-state.ts';
 
 /** `revision` null: it was never set. */
 export type ValueListener = (value: Json, revision: Revision | null) => void;

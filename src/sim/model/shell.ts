@@ -7,7 +7,7 @@ import { drives, type MasterControl, type MasterEvent, type MasterTimer } from '
 import { stepMaster } from '../../shared/control/master-step.ts';
 import type { ControlMessage, FromEdge, FromMaster } from '../../shared/control/messages.ts';
 import type { Action, Durable, Step } from '../../shared/control/step.ts';
-import { StepRunner } from '../../shared/runtime/step-runner.ts';
+import { StepRunner } from '../../shared/runtime/location/step-runner.ts';
 import type { Party } from '../../shared/model/control.ts';
 import type { Coverage } from './coverage.ts';
 import { type Fact, findProblem, forbidsDualControl, type NodeFacts } from '../invariants.ts';

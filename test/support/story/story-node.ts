@@ -4,7 +4,7 @@ import type { Action, Durable, ShellEvent, Step } from '../../../src/shared/cont
 import { sameDurable } from '../../../src/shared/control/step.ts';
 import type { Clock, Timer } from '../../../src/shared/ports/clock.ts';
 import type { ControlJournal, JournalEntry } from '../../../src/shared/ports/control-journal.ts';
-import { type RunnerEvent, StepRunner } from '../../../src/shared/runtime/step-runner.ts';
+import { type RunnerEvent, StepRunner } from '../../../src/shared/runtime/location/step-runner.ts';
 import type { ModuleHost } from './module-host.ts';
 import { describeMessage, describeRecord, describeSnapshot, seconds, type Transcript } from './transcript.ts';
 

@@ -9,7 +9,7 @@ import { type CertifierOptions, createCertifier, type EdgeCertificateFiles, open
 import type { Json } from '../../../src/shared/foundation/json.ts';
 import { parseCertificateRequest } from '../../../src/shared/link/certificate-request.ts';
 import { HoldfastError } from '../../../src/shared/model/errors.ts';
-import { CertifiedNames } from '../../../src/shared/runtime/certified-names.ts';
+import { CertifiedNames } from '../../../src/shared/runtime/peer/certified-names.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { memoryCredentials } from '../../support/link-world.ts';
 import { createMemoryLog } from '../../support/memory-log.ts';

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type RawData, WebSocketServer } from 'ws';
-import type { ClientSockets } from '../../api/client-sockets.ts';
+import type { ClientSockets } from '../../api/sockets/client-sockets.ts';
 import { socketPaths } from '../../client-api/socket.ts';
 import type { BodyReply } from '../../api/reply.ts';
 import { sayLastWord } from '../../foundation/last-word.ts';

@@ -8,7 +8,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Connection, LinkDialler } from '../../ports/transport.ts';
-import type { EdgeIdentity, Proof } from '../../runtime/edge-identity.ts';
+import type { EdgeIdentity, Proof } from '../../runtime/peer/edge-identity.ts';
 import { ProofChannel } from './proof-channel.ts';
 import { PROCESS_HEADER, SocketConnection, webSocketOptions } from './socket-connection.ts';
 

@@ -15,7 +15,7 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Connection, LinkListener } from '../../ports/transport.ts';
-import type { LinkAuthority } from '../../runtime/link-authority.ts';
+import type { LinkAuthority } from '../../runtime/peer/link-authority.ts';
 import { type Arrival, Arrivals } from './arrivals.ts';
 import { ProofChannel } from './proof-channel.ts';
 import { Refusals } from '../../runtime/refusals.ts';

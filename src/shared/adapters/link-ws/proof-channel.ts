@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import { z } from 'zod';
 import { HoldfastError } from '../../model/errors.ts';
 import { limits } from '../../model/limits.ts';
-import { newSecretSchema } from '../../runtime/link-authority.ts';
+import { newSecretSchema } from '../../runtime/peer/link-authority.ts';
 
 /** The frames of the proof, before a WebSocket becomes a link: small, few, each checked. */
 const proofFrameSchema = z.union([

@@ -1,5 +1,5 @@
 import type { Random } from '../../ports/random.ts';
-import type { Commit, TableChange, TableRow } from '../../runtime/document-table.ts';
+import type { Commit, TableChange, TableRow } from '../../runtime/documents/document-table.ts';
 import { KvFailure } from './failures.ts';
 import type { Kv } from './kv.ts';
 import type { Beat } from './heartbeat.ts';

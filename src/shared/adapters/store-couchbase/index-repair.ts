@@ -1,4 +1,4 @@
-import { placeOf } from '../../runtime/document-table.ts';
+import { placeOf } from '../../runtime/documents/document-table.ts';
 import type { CommitLog } from './commit-log.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Kv, Read } from './kv.ts';

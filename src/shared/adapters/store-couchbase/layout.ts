@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { idSchema } from '../../model/ids.ts';
 import { type AnyDocument, documentKinds, documentSchemas, type DocumentKind } from '../../model/documents.ts';
 import { privateScope } from '../../model/store-address.ts';
-import type { Place } from '../../runtime/document-table.ts';
+import type { Place } from '../../runtime/documents/document-table.ts';
 
 /**
  * What lies where in the database. docs/couchbase.md describes the same.

@@ -2,7 +2,7 @@ import type { AnyDocument } from '../../model/documents.ts';
 import { documentKinds } from '../../model/documents.ts';
 import type { DocumentStore, FeedEntry } from '../../ports/document-store.ts';
 import type { Log } from '../../ports/log.ts';
-import { type Commit, type DocumentTable, rowOf, type TableRow, type TableState } from '../../runtime/document-table.ts';
+import { type Commit, type DocumentTable, rowOf, type TableRow, type TableState } from '../../runtime/documents/document-table.ts';
 
 /** The documents of a store, page by page. */
 async function allDocuments(store: DocumentStore): Promise<AnyDocument[]> {

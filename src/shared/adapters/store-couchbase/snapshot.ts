@@ -1,4 +1,4 @@
-import { rowOf, type TableRow, type TableState } from '../../runtime/document-table.ts';
+import { rowOf, type TableRow, type TableState } from '../../runtime/documents/document-table.ts';
 import type { CommitLog, LoggedCommit } from './commit-log.ts';
 import { KvFailure } from './failures.ts';
 import { inParallel } from './in-parallel.ts';

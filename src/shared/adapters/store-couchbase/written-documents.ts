@@ -1,4 +1,4 @@
-import { type Place, placeOf, type TableChange } from '../../runtime/document-table.ts';
+import { type Place, placeOf, type TableChange } from '../../runtime/documents/document-table.ts';
 import { KvFailure } from './failures.ts';
 import { inParallel } from './in-parallel.ts';
 import type { LoggedCommit } from './commit-log.ts';

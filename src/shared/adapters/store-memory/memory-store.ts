@@ -1,7 +1,7 @@
 import { limits } from '../../model/limits.ts';
 import type { DocumentStore } from '../../ports/document-store.ts';
-import { type CommitDraft, DocumentTable } from '../../runtime/document-table.ts';
-import { TableStore } from '../../runtime/table-store.ts';
+import { type CommitDraft, DocumentTable } from '../../runtime/documents/document-table.ts';
+import { TableStore } from '../../runtime/documents/table-store.ts';
 
 export interface MemoryStoreOptions {
   /** Names the feed; give each history its own. */
