@@ -3,7 +3,7 @@ import { createSystemClock } from '../../dist/shared/adapters/clock/system-clock
 import { createHostProcesses } from '../../dist/shared/adapters/host-process/host-process.js';
 import { createPromMetrics } from '../../dist/shared/adapters/metrics/prom-metrics.js';
 import { createSystemRandom } from '../../dist/shared/adapters/random/system-random.js';
-import { createDriverHosts } from '../../dist/shared/runtime/driver-hosts.js';
+import { createDriverHosts } from '../../dist/shared/runtime/driver-hosts/driver-hosts.js';
 
 const { modules, leaseMs = null, hosts = 1, ...rest } = JSON.parse(process.argv[2]);
 const pids = [];
