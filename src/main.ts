@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
 import { z } from 'zod';
 import type { CliDeps, Output } from './cli/deps.ts';
-import { CliFailure } from './cli/failures.ts';
+import { CliFailure, exitCodes } from './cli/failures.ts';
 import { runCli } from './cli/program.ts';
 import { createClient } from './client-sdk/index.ts';
 import { localCommands } from './local-commands.ts';
@@ -34,7 +34,7 @@ async function ask(question: string): Promise<string> {
   try {
     return await terminal.question(question, { signal: AbortSignal.any([ended.signal, interrupted.signal]) });
   } catch {
-    throw new CliFailure('interrupted; nothing was changed', 'answer y, or repeat it with --yes');
+    throw new CliFailure('interrupted; nothing was changed', 'answer y, or repeat it with --yes', exitCodes.interrupted);
   } finally {
     terminal.close();
   }

@@ -112,7 +112,7 @@ export async function runCli(deps: CliDeps, argv: string[]): Promise<number> {
 }
 
 const wasInterrupted = ({ signal }: CliDeps, error: unknown): boolean =>
-  signal.aborted && error instanceof HoldfastError && error.code === 'CANCELLED';
+  signal.aborted && (error === signal.reason || (error instanceof HoldfastError && error.code === 'CANCELLED'));
 
 /** null: help or the version was asked for, and printed. */
 function ofCommander(error: CommanderError): CliFailure | null {

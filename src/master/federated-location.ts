@@ -182,8 +182,10 @@ export class FederatedLocation {
     this.#control.converge();
   }
 
-  refuseOrder(order: MasterOrder): string | null {
-    return refuseOrder(this.state, order);
+  /** Throws ORDER_REFUSED when it cannot be carried out now. */
+  requireOrder(order: MasterOrder): void {
+    const reason = refuseOrder(this.state, order);
+    if (reason !== null) throw new HoldfastError('ORDER_REFUSED', { location: this.id, reason });
   }
 
   order(order: MasterOrder): void {

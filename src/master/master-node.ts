@@ -164,13 +164,14 @@ export class MasterNode implements HoldfastNode {
     log.info('master-loaded', { locations: this.#locations.size, link: address });
     // Not before: the documents need the processor more, and nobody is taken over before the wait for edges is over.
     deviceLink.prepare();
+    this.#beat(this.#ports.clock.monotonicMs());
+    this.#scope.defer('pulse', () => this.#pulse?.cancel());
     await this.#waitForEdges();
     for (const location of this.#locations.values()) location.booted();
     this.#booted = true;
     this.#waitingFor = [];
     for (const location of this.#locations.values()) location.peer.post('ready', {});
-    this.#beat(this.#ports.clock.monotonicMs());
-    this.#scope.defer('pulse', () => this.#pulse?.cancel());
+    this.#checkWindows();
     this.#scope.defer('locations', async () => {
       await Promise.all([...this.#locations.values()].map((location) => location.close()));
     });
@@ -206,11 +207,13 @@ export class MasterNode implements HoldfastNode {
   async order(request: OrderRequest, signal: CancelSignal): Promise<OrderResult> {
     const location = this.#locations.get(request.location);
     if (location === undefined) throw this.#notMade.refusal(request.location);
-    // An edge that lets go for a master whose disk is full leaves its devices to nobody.
-    if (!request.dryRun && this.#ownEntry !== null) await this.#ports.journal.write(this.#ownEntry);
+    location.requireOrder(request.kind);
+    if (!request.dryRun && this.#ownEntry !== null) {
+      // Each has to be stored. An edge that lets go for a master whose disk is full leaves its devices to nobody.
+      await this.#ports.journal.write(this.#ownEntry);
+      location.requireOrder(request.kind);
+    }
     const before = location.view();
-    const refusal = location.refuseOrder(request.kind);
-    if (refusal !== null) throw new HoldfastError('ORDER_REFUSED', { location: location.id, reason: refusal });
     const summary = describeOrder(request.kind, before);
     if (request.dryRun) return { before, after: foresee(request.kind, before), summary };
     this.#ports.log.info('order', { location: location.id, order: request.kind, by: request.by });
@@ -387,9 +390,13 @@ export class MasterNode implements HoldfastNode {
       log.warn('stood-still', { ms: Math.round(lateMs) });
       for (const location of this.#locations.values()) location.stoodStill(lateMs);
     }
-    for (const location of this.#locations.values()) location.checkWindow();
+    if (this.#booted) this.#checkWindows();
     const nextMs = clock.monotonicMs() + PULSE_MS;
     this.#pulse = clock.after(PULSE_MS, () => this.#beat(nextMs));
+  }
+
+  #checkWindows(): void {
+    for (const location of this.#locations.values()) location.checkWindow();
   }
 
   // ── Own modules ───────────────────────────────────────────────────────────

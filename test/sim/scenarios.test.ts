@@ -319,17 +319,6 @@ describe('disks, clocks and pauses', () => {
     await t.until(() => t.holder('a') === 'master', '5s');
   });
 
-  it('an order for a master whose disk is full takes no control away from the edge', async () => {
-    const t = await Town.settled({ a: exclusive });
-    t.master.disk.full = true;
-    t.order('a', 'takeover');
-    await t.run('5s');
-    expect([t.holder('a'), t.edge('a').view('a')?.state, t.master.view('a')?.link]).toEqual(['edge', 'holding', 'up']);
-    t.master.disk.full = false;
-    t.order('a', 'takeover');
-    await t.until(() => t.holder('a') === 'master', '5s');
-  });
-
   it('a timeout that is raised while the edge is suspected counts at once', async () => {
     const t = await Town.settled({ a: { ...available, timeout: 8 } });
     t.edge('a').crash();

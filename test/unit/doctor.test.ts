@@ -67,7 +67,7 @@ const edgeData: DataFacts = {
 const modules = { total: 2, running: 2, failing: 0 };
 const berlin: Location = locationOf(locationView('berlin', { modules }));
 const edge: EdgeFacts = { id: 'berlin', origin: 'https://berlin:8443', outcome: 'answered', problem: '', clockAheadMs: 900, sequence: 100, ageSeconds: 1, location: { ...berlin, state: 'holding' }, both: false, hostEnds: { count: 2, reason: 'exit code 1' }, unopened: [] };
-const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], refusals: [], twins: [], hostEnds: { count: 0, reason: '' }, settingsKeys: ['0a0b0c0d'] };
+const federation: FederationFacts = { origin: 'https://master:8080', failure: null, role: 'master', waitingFor: [], nowMs: NOW, locations: [berlin], site, sequence: 101, ageSeconds: 0, edges: [edge], refusals: [], twins: [], hostEnds: { count: 0, reason: '' }, settingsKeys: ['0a0b0c0d'] };
 
 const ofData = (facts: Partial<DataFacts>, base = data): Finding[] => checkData({ ...base, ...facts }, NOW, null);
 const ofStore = (facts: Partial<StoreFacts>): Finding[] => ofData({ store: { address: 'couchbase://u@db/holdfast', replicated: false, trouble: null, problem: '', index: null, ...facts } });
@@ -227,10 +227,17 @@ const faults: [fault: Fault, findings: Finding[], verdict: 'warning' | 'problem'
   ],
   [
     'control is changing hands',
-    ofLocation({ holder: 'none', state: 'releasing', reason: 'operator-handback' }),
+    ofLocation({ holder: 'none', state: 'releasing', reason: 'operator-handback', since: NOW / 1_000 - 5 }),
     'warning',
     /control is changing hands \(releasing, operator-handback\)/,
-    /^ask again in a few seconds; longer than a minute: `holdfast events --location berlin`/,
+    /^ask again in a few seconds; `holdfast events --location berlin`/,
+  ],
+  [
+    'a move of control does not end',
+    ofLocation({ holder: 'none', state: 'standby', reason: 'edge-stalled', since: NOW / 1_000 - 90 }),
+    'problem',
+    /nobody holds it \(standby, edge-stalled\)/,
+    /holdfast location takeover berlin/,
   ],
   ['nobody holds', ofLocation({ holder: 'none', link: { state: 'down' } }), 'problem', /nobody holds it/, /holdfast location takeover berlin/],
   ['nobody holds while failover is off', ofLocation({ holder: 'none', failover: false, link: { state: 'down' } }), 'problem', /nobody holds it/, /^start the edge.*failover: false/],

@@ -121,6 +121,13 @@ describe('what an edge invents', () => {
     expect(dropped('too-many-variables')).toBe(limits.statusKeys - 1);
   });
 
+  it('a module that no document names and that has ever other variables makes room with those that go', () => {
+    const { hear, dropped } = withStrangers();
+    for (let i = 0; i < limits.strangersBytes / 500; i += 1) hear('n-1', `k-${i}`);
+    expect(dropped('too-many-variables')).toBeGreaterThan(0);
+    expect([dropped('unknown-module'), hear('n-2', 'k', long)]).toEqual([0, true]);
+  });
+
   it('long values are kept up to a limit at each location; what gets shorter makes room, and short ones are always kept', () => {
     const { log, hearLong, dropped } = withStrangers();
     const quarter = limits.longStatusBytes / 4;

@@ -82,6 +82,7 @@ async function gather(session: Session, { findings, data, federation }: Diagnosi
   const client = await session.client();
   const part = <T>(what: string, value: Promise<T>): Promise<T | { not_available: string }> =>
     value.catch((error: unknown) => {
+      if (session.deps.signal.aborted) throw error;
       const failure = toFailure(error);
       missing.push({ what, failure });
       return { not_available: failure.message };

@@ -7,7 +7,7 @@ import type { CheckedDriver, DriverTest } from '../deps.ts';
 import { shellWord } from '../doctor/finding.ts';
 import { addRepository } from './driver-repository.ts';
 import { addRollout } from './driver-rollout.ts';
-import { advising, CliFailure, usageFailure } from '../failures.ts';
+import { advising, CliFailure, exitCodes, usageFailure } from '../failures.ts';
 import { type Cell, clean, cleanLines } from '../format.ts';
 import { methodRows } from './methods.ts';
 import type { Session } from '../session.ts';
@@ -76,7 +76,7 @@ const LONGEST_TEST_S = 86_400;
 /** What is interrupted has no error of its own. */
 const interruptible = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
   work.catch((error: unknown) => {
-    throw signal.aborted ? new CliFailure('interrupted', 'repeat it to see its result') : error;
+    throw signal.aborted ? new CliFailure('interrupted', 'repeat it to see its result', exitCodes.interrupted) : error;
   });
 
 interface Reload {

@@ -132,6 +132,8 @@ export interface FederationFacts {
   failure: { problem: string; fix: string; exitCode: number } | null;
   role: 'master' | 'edge';
   waitingFor: string[];
+  /** By the clock of the server that was asked. */
+  nowMs: number;
   locations: Location[];
   /** Documents as the server shows them, without windows: those are in the locations. */
   site: SiteFacts | null;

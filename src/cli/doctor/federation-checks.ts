@@ -22,7 +22,7 @@ export function checkFederation(facts: FederationFacts): Finding[] {
   return [server, ...old, ...sealed, ...checkHosts('server', facts.hostEnds), ...locations, ...edges];
 }
 
-function checkLocation(location: Location, { role, site, refusals }: FederationFacts): Finding[] {
+function checkLocation(location: Location, { role, nowMs, site, refusals }: FederationFacts): Finding[] {
   const { id, holder, state, reason, modules } = location;
   const check = `location ${id}`;
   if (state === 'not-made') {
@@ -32,7 +32,7 @@ function checkLocation(location: Location, { role, site, refusals }: FederationF
       `\`holdfast events --location ${id}\` says why; mend that, then restart the master, or change the document with \`holdfast apply -f <file>\``,
     )];
   }
-  const bad = [...linkOf(location, role, refusals.find((refusal) => refusal.location === id)), ...holderOf(location, role), ...pausesOf(location)];
+  const bad = [...linkOf(location, role, refusals.find((refusal) => refusal.location === id)), ...holderOf(location, role, nowMs), ...pausesOf(location)];
   if (modules.failing > 0) {
     bad.push(problem(check, `${plural(modules.failing, 'module')} of ${modules.total} failing`, failingFix(id, site)));
   }
@@ -145,13 +145,17 @@ function linkOf(location: Location, role: 'master' | 'edge', refusal: RefusalFac
 
 const MOVING: ReadonlySet<string> = new Set(['releasing', 'taking-over', 'claiming']);
 
-function holderOf({ id, holder, state, reason, link, window, paused, failover, hold_down }: Location, role: 'master' | 'edge'): Finding[] {
+/** Longer than any move takes. */
+const MOVE_MS = 60_000;
+
+function holderOf(location: Location, role: 'master' | 'edge', nowMs: number): Finding[] {
+  const { id, holder, state, reason, since, link, window, paused, failover, hold_down } = location;
   const check = `location ${id}`;
   // Whoever has just let go, or is asked to claim, is heard: a planned move is no fault, and an order would cut it off.
-  if (holder === 'none' && (link.state === 'up' || MOVING.has(state))) return [warning(
+  if (holder === 'none' && (link.state === 'up' || MOVING.has(state)) && nowMs - since * 1_000 < MOVE_MS) return [warning(
     check,
     `control is changing hands (${state}, ${reason})`,
-    `ask again in a few seconds; longer than a minute: \`holdfast events --location ${id}\` says what keeps it`,
+    `ask again in a few seconds; \`holdfast events --location ${id}\` says what keeps it`,
   )];
   if (holder === 'none') return [problem(
     check,

@@ -7,7 +7,7 @@ import type { EdgeFacts, FederationFacts, HostEndsFacts, RefusalFacts, SiteFacts
 /** Asks the server, and the edges that it knows, what the checks need. Throws nothing but usage errors: what does not answer is a fact. */
 export async function gatherFederation(session: Session): Promise<FederationFacts> {
   const client = await session.client();
-  let facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], ...NOTHING_KNOWN };
+  let facts: FederationFacts = { origin: client.origin, failure: null, role: 'master', waitingFor: [], nowMs: 0, ...NOTHING_KNOWN };
   try {
     const { role, waiting_for } = await client.call(routes.live, {}, QUICK).then(async (live) => ({ ...live, ...(await readiness(client)) }));
     facts = { ...facts, role, waitingFor: waiting_for };
@@ -25,7 +25,7 @@ export async function gatherFederation(session: Session): Promise<FederationFact
     const refusals = (await Promise.all(down.slice(0, ASKED_AT_MOST).map(({ id }) => refusalOf(client, id, nowMs)))).flat();
     const twins = role === 'edge' ? [] : await twinsOf(client, nowMs);
     const hostEnds = await hostEndsOf(client, nowMs);
-    return { ...facts, locations, site, ...documents, edges, refusals, twins, hostEnds, settingsKeys: sealing?.keys ?? null };
+    return { ...facts, nowMs, locations, site, ...documents, edges, refusals, twins, hostEnds, settingsKeys: sealing?.keys ?? null };
   } catch (error) {
     // Nothing was found out about the server.
     if (session.deps.signal.aborted) throw error;

@@ -71,3 +71,16 @@ it('a restart voids no place', async () => {
   }
   expect((await store.changesSince(before, 10)).entries).toHaveLength(4);
 });
+
+it('a replica of a file that names no run keeps none of another file: it would take snapshots without end', async () => {
+  const path = join(folder(), 'replica.db');
+  await open(path);
+  const kept = async (cursor: FeedHead): Promise<FeedHead | null> => {
+    await store.replaceAll([], cursor);
+    await store.close();
+    await open(path);
+    return store.cursor();
+  };
+  expect(await kept({ generation: 'a', sequence: 5, run: 'r1' })).toEqual({ generation: 'a', sequence: 5, run: 'r1' });
+  expect(await kept({ generation: 'b', sequence: 2 })).toEqual({ generation: 'b', sequence: 2, run: undefined });
+});

@@ -12,6 +12,13 @@ export function metaOf(db: Database) {
   const set = (key: string, value: string): void => {
     upsert.run(key, value, checksum(key, value));
   };
+  let read: { text: string; runs: readonly Run[] } = { text: '', runs: [] };
+  /** Asked for with each change: parsed anew only when the text is another one, also by a write that was rolled back. */
+  const runs = (): readonly Run[] => {
+    const text = get('runs') ?? '';
+    if (text !== read.text) read = { text, runs: runsIn(text) };
+    return read.runs;
+  };
 
   return {
     generation: (): string | null => get('generation'),
@@ -26,16 +33,18 @@ export function metaOf(db: Database) {
     cursor: (): FeedHead | null => {
       const generation = get('cursor_generation');
       if (generation === null) return null;
-      return { generation, sequence: Number(get('cursor_sequence') ?? 0), run: get('cursor_run') ?? undefined };
+      const run = get('cursor_run') ?? '';
+      return { generation, sequence: Number(get('cursor_sequence') ?? 0), run: run === '' ? undefined : run };
     },
     setCursor: ({ generation, sequence, run }: FeedHead): void => {
       set('cursor_generation', generation);
       set('cursor_sequence', String(sequence));
-      if (run !== undefined) set('cursor_run', run);
+      // Also none: with the run of another file beside it this place would be too old at once, and after each snapshot again.
+      set('cursor_run', run ?? '');
     },
 
-    runs: (): Run[] => runsIn(get('runs') ?? ''),
-    addRun: (run: Run): void => set('runs', [...runsIn(get('runs') ?? ''), run].slice(-RUNS).map(({ id, from }) => `${id}:${from}`).join(' ')),
+    runs,
+    addRun: (run: Run): void => set('runs', [...runs(), run].slice(-RUNS).map(({ id, from }) => `${id}:${from}`).join(' ')),
   };
 }
 

@@ -116,7 +116,8 @@ export class PeerSubscriptions {
       () => {
         subscription.busy = false;
         if (session === this.#session) subscription.placed = wanted;
-        if (wanted) this.#wasAnswered(subscription);
+        // What a session now over has told of values is known; its lines are missed.
+        if (wanted && (topic === 'watch' || session === this.#session)) this.#wasAnswered(subscription);
         this.#settle(subscription);
       },
       (error: unknown) => {

@@ -210,21 +210,23 @@ export class StatusBoard {
   }
 
   #add(module: ModuleValues, status: StatusReport, bytes: number): void {
-    if (module.entries.size >= MOST_VARIABLES) this.#dropOldest(module.entries, status);
+    if (module.entries.size >= MOST_VARIABLES) this.#dropOldest(module, status);
     module.entries.set(status.key, new Entry(status, bytes));
     const modules = this.#values.get(status.location) ?? new Map<string, ModuleValues>();
     this.#values.set(status.location, modules.set(status.module, module));
   }
 
   /** Not one that its driver has: all of these were reported since it started, and there is no room for more of them. */
-  #dropOldest(entries: Map<string, Entry>, status: StatusReport): void {
-    let oldest: { key: string; revision: Revision; bytes: number } | null = null;
-    for (const [key, { revision, bytes }] of entries) {
-      if (oldest === null || compareRevisions(revision, oldest.revision) < 0) oldest = { key, revision, bytes };
+  #dropOldest(module: ModuleValues, status: StatusReport): void {
+    let oldest: [key: string, entry: Entry] | null = null;
+    for (const [key, entry] of module.entries) {
+      if (oldest === null || compareRevisions(entry.revision, oldest[1].revision) < 0) oldest = [key, entry];
     }
     if (oldest === null) return;
-    entries.delete(oldest.key);
-    this.#room?.takes(status, -oldest.bytes);
+    const [key, { value, bytes }] = oldest;
+    module.entries.delete(key);
+    if (module.isNamed) this.#room?.takes(status, -bytes);
+    else this.#room?.leaves(module, { ...status, key, value });
     this.#metrics.add('holdfast_status_dropped_total', { location: status.location, reason: 'too-many-variables' });
   }
 }

@@ -53,15 +53,24 @@ export class StatusRoom {
 
   /** Is there room for this value of a module that no document names? `before`: what it takes the place of; undefined: of none. */
   admits(stranger: Stranger, reported: Reported, before: Json | undefined): boolean {
-    const { location, module, key, value } = reported;
+    const { location, module, value } = reported;
     const strangers = this.#strangers.get(location) ?? { bytes: 0, modules: new Map<string, Stranger>() };
-    const more = before === undefined ? ENTRY_BYTES + module.length + key.length + lengthOf(value) : lengthOf(value) - lengthOf(before);
+    const more = before === undefined ? bytesOf(reported) : lengthOf(value) - lengthOf(before);
     if (more > 0 && strangers.bytes + more > limits.strangersBytes) return this.#refuse(reported, 'unknown-module');
     strangers.bytes += more;
     stranger.bytes += more;
     this.#strangers.set(location, strangers);
     strangers.modules.set(module, stranger);
     return true;
+  }
+
+  /** A value of such a module is kept no more. */
+  leaves(stranger: Stranger, reported: Reported): void {
+    const strangers = this.#strangers.get(reported.location);
+    if (strangers === undefined) return;
+    const bytes = bytesOf(reported);
+    strangers.bytes -= bytes;
+    stranger.bytes -= bytes;
   }
 
   /** So much more, or less, of long values. */
@@ -93,4 +102,5 @@ export class StatusRoom {
   }
 }
 
+const bytesOf = ({ module, key, value }: Reported): number => ENTRY_BYTES + module.length + key.length + lengthOf(value);
 const lengthOf = (value: Json): number => JSON.stringify(value).length;
