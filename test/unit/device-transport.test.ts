@@ -268,7 +268,7 @@ describe('make-and-break connects again', () => {
     transport.reset('busy');
     expect(transport.up).toBe(false);
     opening = false;
-    // As of a command that the login kept waiting.
+    transport.demand(false);
     fail();
     expect([attempts.length, told.at(-1)]).toEqual([1, 'disconnected: busy']);
   });
