@@ -11,7 +11,7 @@ import { limits } from '../shared/model/limits.ts';
 import { Module } from './module.ts';
 import { Silence } from './silence.ts';
 import type { Transport, TransportHandler } from './transport.ts';
-import { untilQuiet } from './until-quiet.ts';
+import { nextTurn, untilQuiet } from './until-quiet.ts';
 
 export interface HarnessOptions {
   settings?: JsonObject;
@@ -280,7 +280,7 @@ class ManualTransport implements Transport {
       then();
     };
     this.#end = end;
-    setImmediate(end);
+    void nextTurn().then(end);
   }
 
   #down(reason: string): void {
