@@ -41,7 +41,10 @@ export class DeviceTransport implements Transport {
   #line: Line | null = null;
   /** The line takes bytes. */
   #up = false;
+  /** Something beyond the beginning of a connection, such as a login, has left over the present line. */
   #wrote = false;
+  /** This side ended the present line at its beginning. Its end is told of later, when the beginning is over. */
+  #droppedEarly = false;
   /** What the handler was told. Make-and-break stays connected between two lines. */
   #connected = false;
   #attempted = false;
@@ -71,6 +74,10 @@ export class DeviceTransport implements Transport {
     this.#connect();
   }
 
+  get up(): boolean {
+    return this.#up;
+  }
+
   get ready(): boolean {
     return this.#up && this.#line?.writable === true;
   }
@@ -79,7 +86,7 @@ export class DeviceTransport implements Transport {
     const { module, beforeWrite } = this.#options;
     if (this.#line === null || !this.#up) throw new HoldfastError('DEVICE_OFFLINE', { module });
     beforeWrite(data.length);
-    this.#wrote = true;
+    this.#wrote ||= this.#handler?.opening === false;
     this.#line.write(data);
   }
 
@@ -159,6 +166,7 @@ export class DeviceTransport implements Transport {
     let heard = false;
     this.#ending = null;
     this.#wrote = false;
+    this.#droppedEarly = false;
     this.#line = dial({
       up: () => {
         // The gate may have closed while the connection was being made.
@@ -177,8 +185,10 @@ export class DeviceTransport implements Transport {
       ended: (end) => {
         const lived = upMs !== null && clock.monotonicMs() - upMs >= GOOD_MS;
         if (!this.#silence.isGone && (heard || (lived && !connectionless))) this.#failures = 0;
-        if (heard || lived) this.#retryAtOnce = false;
-        this.#onEnded(this.#ending ?? end, upMs !== null);
+        const why = this.#ending ?? end;
+        // What is refused for good (an old password) may have begun before somebody asked for another attempt.
+        if ((heard || lived) && !why.permanent) this.#retryAtOnce = false;
+        this.#onEnded(why, upMs !== null);
       },
     });
   }
@@ -211,7 +221,8 @@ export class DeviceTransport implements Transport {
   /** Make-and-break: devices that are asked seldom close by themselves. One that did not let us ask has failed. */
   #mayRest(): boolean {
     const { idleMs, mayConnect } = this.#options;
-    const wasOfUse = this.#handler?.opening === false && (this.#wrote || !this.#wanted);
+    const wasOpen = this.#handler?.opening === false && !this.#droppedEarly;
+    const wasOfUse = wasOpen && (this.#wrote || !this.#wanted);
     return idleMs !== null && wasOfUse && !this.#silence.isGone && mayConnect();
   }
 
@@ -247,6 +258,7 @@ export class DeviceTransport implements Transport {
   #drop(ending: LineEnd): void {
     if (this.#line === null) return;
     this.#ending ??= ending;
+    this.#droppedEarly ||= this.#handler?.opening === true;
     this.#up = false;
     this.#line.drop();
   }

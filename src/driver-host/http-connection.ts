@@ -191,8 +191,8 @@ export class HttpConnection implements HttpService {
         const end = socket?.end ?? { reason: error.message, permanent: false };
         if (end.permanent) this.openBreaker(end.reason);
         else this.#lost(end.reason);
-        // Of the parser: the connection did not break, what came over it is something else.
-        if (error.code?.startsWith('HPE_') === true) return finish(() => reject(this.#refused(`its answer is not HTTP: ${error.message}`)));
+        // Of the parser: the connection did not break, what came over it is something else. What changes something may have done so.
+        if (SAFE.has(method) && error.code?.startsWith('HPE_') === true) return finish(() => reject(this.#refused(`its answer is not HTTP: ${error.message}`)));
         finish(() => reject(this.#undelivered(end, running.left)));
       });
     });

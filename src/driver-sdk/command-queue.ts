@@ -91,6 +91,19 @@ export interface CommandQueueOptions extends Manners {
   transport: Pick<Transport, 'ready' | 'write' | 'demand' | 'unanswered' | 'reset'>;
 }
 
+/** What one message of an answer costs besides its bytes. */
+const PART_BYTES = 64;
+
+/** The command that waits for its answer. */
+interface InFlight {
+  command: Command;
+  timer: Timer;
+  parts: Buffer[];
+  /** What `parts` cost, and since when there are some. */
+  bytes: number;
+  sinceMs: number | null;
+}
+
 /** Above whatever priority a driver may ask for. */
 const FIRST = 1e9;
 const rankOf = ({ greeting, priority }: Command): number => (greeting === null ? priority : FIRST + priority);
@@ -102,7 +115,9 @@ export class CommandQueue {
   /** In the order of sending; at most `commandQueue`. */
   readonly #queue: Command[] = [];
   #connected = false;
-  #inFlight: { command: Command; timer: Timer; parts: Buffer[] } | null = null;
+  #inFlight: InFlight | null = null;
+  /** A command is about to leave; one whose data is a function of the driver may send others. */
+  #sending = false;
   #pause: Timer | null = null;
   /** Only what belongs to the last of them may leave; those before it go on afterwards. None: the line is for everybody. */
   #greetings: Greeting[] = [];
@@ -129,10 +144,12 @@ export class CommandQueue {
 
   /**
    * A connection begins: everything else waits until it is `greeted`. `late` is called when that takes more than `greetingMs`.
-   * One of the same kind that is not over ends.
+   * One of the same kind that is not over ends, and what is left of it comes again from its handlers.
    */
   greet(ofLine: boolean, late: () => void): Greeting {
     this.#endGreetings((other) => other.ofLine === ofLine);
+    const left = this.#queue.filter(({ greeting, name }) => greeting?.ofLine === ofLine && name === null);
+    for (const command of left) this.#drop(command, this.#lost(command));
     const greeting = { ofLine, patience: this.#options.clock.after(limits.greetingMs, late) };
     this.#greetings.push(greeting);
     return greeting;
@@ -190,10 +207,12 @@ export class CommandQueue {
       verdict = command.reply(message, parts);
       if (!isVerdict(verdict)) throw new TypeError('its reply handler gave no verdict');
     } catch (error) {
-      this.#settle(() => command.reject(toHoldfastError(error, this.#options.module)));
+      if (this.#inFlight?.command === command) this.#settle(() => command.reject(toHoldfastError(error, this.#options.module)));
       return true;
     }
     if (verdict === 'ignore') return false;
+    // The handler may have ended the connection, and the command with it.
+    if (this.#inFlight?.command !== command) return true;
     if (verdict === 'more') this.#goOn(message);
     else if (verdict === 'retry') this.#retry('asked for it again too often');
     else if (verdict === 'done') this.#settle(() => command.resolve(null));
@@ -258,39 +277,51 @@ export class CommandQueue {
   }
 
   #sendNext(): void {
-    const { clock, transport, module } = this.#options;
-    while (this.#inFlight === null && this.#pause === null && this.#closed === null && transport.ready) {
+    if (this.#sending) return;
+    this.#sending = true;
+    while (this.#inFlight === null && this.#pause === null && this.#closed === null && this.#options.transport.ready) {
       const command = this.#takeNext();
-      if (command === undefined) return;
-      const { call } = command;
-      if (call !== null && call.error === null && clock.monotonicMs() >= call.deadlineMs) {
-        call.abandon((fate) => new HoldfastError('DEADLINE', { fate }));
-      }
-      if (call !== null && call.error !== null) {
-        command.reject(call.error);
-        continue;
-      }
-      let data: Uint8Array;
-      try {
-        data = typeof command.data === 'function' ? command.data() : command.data;
-      } catch (error) {
-        command.reject(toHoldfastError(error, module));
-        continue;
-      }
-      try {
-        transport.write(data);
-      } catch (error) {
-        // Refused now, but an earlier attempt did leave.
-        const unknown = new HoldfastError('CANCELLED', { fate: 'unknown' });
-        command.reject(command.sent ? unknown : toHoldfastError(error, module));
-        continue;
-      }
-      command.sent = true;
-      call?.markSent();
-      if (command.wait) this.#inFlight = { command, timer: this.#timeoutOf(command), parts: [] };
-      else command.resolve(null);
-      if (command.delayMs > 0) this.#pause = clock.after(command.delayMs, () => this.#resume());
+      if (command === undefined) break;
+      const error = this.#errorOf(command);
+      if (error === null) this.#leave(command);
+      else command.reject(error);
     }
+    this.#sending = false;
+  }
+
+  /** Why the call of a command is over; null: it is not. */
+  #errorOf({ call }: Command): HoldfastError | null {
+    if (call !== null && call.error === null && this.#options.clock.monotonicMs() >= call.deadlineMs) {
+      call.abandon((fate) => new HoldfastError('DEADLINE', { fate }));
+    }
+    return call?.error ?? null;
+  }
+
+  #leave(command: Command): void {
+    const { clock, transport, module } = this.#options;
+    try {
+      const data = typeof command.data === 'function' ? command.data() : command.data;
+      // The function may have ended the connection.
+      if (!transport.ready) return this.#putBack(command);
+      transport.write(data);
+    } catch (error) {
+      // Refused now, but an earlier attempt did leave.
+      const unknown = new HoldfastError('CANCELLED', { fate: 'unknown' });
+      command.reject(command.sent ? unknown : toHoldfastError(error, module));
+      return;
+    }
+    command.sent = true;
+    command.call?.markSent();
+    if (command.wait) this.#inFlight = { command, timer: this.#timeoutOf(command), parts: [], bytes: 0, sinceMs: null };
+    else command.resolve(null);
+    if (command.delayMs > 0) this.#pause = clock.after(command.delayMs, () => this.#resume());
+  }
+
+  /** One that may wait for another connection does, and the others end with this one. */
+  #putBack(command: Command): void {
+    const mayWait = command.greeting?.ofLine !== true && (command.name !== null || this.#connected);
+    if (mayWait) this.#firstAgain(command);
+    else command.reject(this.#lost(command));
   }
 
   #takeNext(): Command | undefined {
@@ -320,10 +351,29 @@ export class CommandQueue {
 
   #goOn(part: Buffer): void {
     if (this.#inFlight === null) return;
+    const { clock } = this.#options;
     const { command, timer, parts } = this.#inFlight;
-    timer.cancel();
+    const nowMs = clock.monotonicMs();
+    const sinceMs = this.#inFlight.sinceMs ?? nowMs;
+    const bytes = this.#inFlight.bytes + part.length + PART_BYTES;
+    if (bytes > limits.answerBytes || nowMs - sinceMs > limits.answerMs) return this.#giveUpAnswer();
     parts.push(part);
-    this.#inFlight = { command, timer: this.#timeoutOf(command), parts };
+    // Nobody waits for the rest any more: what does not come in the present time is not waited for.
+    if (command.call?.error) {
+      this.#inFlight = { ...this.#inFlight, bytes, sinceMs };
+      return;
+    }
+    timer.cancel();
+    this.#inFlight = { command, timer: this.#timeoutOf(command), parts, bytes, sinceMs };
+  }
+
+  /** More of it would be taken for the answer to the next command. */
+  #giveUpAnswer(): void {
+    const problem = 'its answer has no end';
+    const command = this.#takeInFlight();
+    this.#options.transport.reset(problem);
+    command?.reject(command.call?.error ?? this.#refused(problem));
+    this.#pump();
   }
 
   #resume(): void {
@@ -359,10 +409,14 @@ export class CommandQueue {
     else command.reject(problem === null ? new HoldfastError('DEADLINE', { fate: 'unknown' }) : this.#refused(problem));
   }
 
-  /** First of its priority again, unless a newer one of its name waits. */
   #again(command: Command): void {
     command.retriesLeft -= 1;
     command.isRepeated = true;
+    this.#firstAgain(command);
+  }
+
+  /** First of its priority again, unless a newer one of its name waits. */
+  #firstAgain(command: Command): void {
     if (command.name !== null && this.#queue.some(({ name }) => name === command.name)) {
       command.reject(this.#replaced(command.name));
       return;

@@ -11,7 +11,7 @@ import { limits } from '../shared/model/limits.ts';
 import { Module } from './module.ts';
 import { Silence } from './silence.ts';
 import type { Transport, TransportHandler } from './transport.ts';
-import { untilQuiet } from './until-quiet.ts';
+import { nextTurn, untilQuiet } from './until-quiet.ts';
 
 export interface HarnessOptions {
   settings?: JsonObject;
@@ -180,10 +180,16 @@ class ManualTransport implements Transport {
   readonly #silence = new Silence(2);
   #handler: TransportHandler | null = null;
   #broken = false;
+  /** The driver has ended the connection, and that was not told yet. */
+  #end: (() => void) | null = null;
 
   open(handler: TransportHandler): void {
     this.#handler = handler;
     handler.attempted();
+  }
+
+  get up(): boolean {
+    return this.ready;
   }
 
   write(data: Uint8Array): void {
@@ -194,17 +200,18 @@ class ManualTransport implements Transport {
 
   unanswered(isFirst: boolean): void {
     this.#silence.unanswered(isFirst);
-    if (this.#silence.isGone) this.#down('the device does not answer');
+    if (this.#silence.isGone) this.reset('the device does not answer');
   }
 
   openBreaker(problem: string): void {
-    this.#down(problem);
-    this.#broken = true;
-    this.#handler?.broken(problem);
+    this.#drop(problem, () => {
+      this.#broken = true;
+      this.#handler?.broken(problem);
+    });
   }
 
   reset(reason: string): void {
-    this.#down(reason);
+    this.#drop(reason);
   }
 
   renew(): void {}
@@ -216,6 +223,7 @@ class ManualTransport implements Transport {
   }
 
   connect(): void {
+    this.#end?.();
     this.ready = true;
     this.#silence.end();
     if (this.#broken) this.#handler?.broken(null);
@@ -232,6 +240,7 @@ class ManualTransport implements Transport {
   }
 
   disconnect(): void {
+    this.#end?.();
     this.#down('the device closed the connection');
   }
 
@@ -258,6 +267,20 @@ class ManualTransport implements Transport {
     const sent = this.#sent.shift();
     if (sent === undefined) throw new Error('nothing was sent');
     return sent;
+  }
+
+  /** As on a server: nothing more leaves, and the end is told of when the code that wanted it is done. */
+  #drop(reason: string, then: () => void = () => undefined): void {
+    if (!this.ready) return then();
+    this.ready = false;
+    const end = (): void => {
+      if (this.#end !== end) return;
+      this.#end = null;
+      this.#handler?.disconnected(reason);
+      then();
+    };
+    this.#end = end;
+    void nextTurn().then(end);
   }
 
   #down(reason: string): void {

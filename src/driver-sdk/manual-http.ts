@@ -27,6 +27,7 @@ export class ManualHttp implements HttpService {
   readonly #waiting = new Set<Waiting>();
   #handler: ConnectionHandler | null = null;
   #connected = false;
+  #broken = false;
 
   constructor(clock: Clock, module: string) {
     this.#clock = clock;
@@ -63,6 +64,7 @@ export class ManualHttp implements HttpService {
   }
 
   openBreaker(problem: string): void {
+    this.#broken = true;
     this.#handler?.broken(problem);
     this.disconnect(problem);
   }
@@ -78,6 +80,8 @@ export class ManualHttp implements HttpService {
   }
 
   connect(): void {
+    if (this.#broken) this.#handler?.broken(null);
+    this.#broken = false;
     if (!this.#connected) this.#handler?.connected();
     this.#connected = true;
   }

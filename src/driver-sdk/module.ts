@@ -66,6 +66,8 @@ export class Module {
   /** Connection, queue, status and calls belong to the module, and outlive it. */
   #run: DriverRun;
   #connected = false;
+  /** Raised when the device comes and when it goes: services have no queue that knows. */
+  #changes = 0;
   /** While what the driver did wrong is shown. */
   #fault: { problem: string; timer: Timer } | null = null;
   /** Resolves when other code has been set up, or was refused. */
@@ -367,6 +369,7 @@ export class Module {
 
   #onConnected(): void {
     this.#connected = true;
+    this.#changes += 1;
     this.#run.forgetRest();
     this.#status.keep('connected', true);
     this.#begin('opened', () => this.#begin('connected'));
@@ -375,18 +378,24 @@ export class Module {
   /** Runs the handlers of an event; what they send has the device to itself until they have ended. */
   #begin(event: 'opened' | 'connected', then: () => void = () => undefined): void {
     const queue = this.#queue;
+    const run = this.#run;
+    const changes = this.#changes;
     const greeting = queue?.greet(event === 'opened', () => {
       this.#host.log('warn', `${event}: ${NEVER_GREETED}`);
       over();
     });
     const over = (): void => {
       // Of a connection that has ended, or has had time enough.
-      if (greeting !== undefined && queue?.isGreeting(greeting) !== true) return;
-      then();
+      const isOver = greeting === undefined ? changes !== this.#changes : queue?.isGreeting(greeting) !== true;
+      if (isOver) return;
+      // Of one that these very handlers have ended; it is told of in a moment.
+      if (event === 'opened' && this.#host.transport?.up === false) return;
+      // Other code begins with `opened`, or not at all.
+      if (run === this.#run) then();
       if (greeting !== undefined) queue?.greeted(greeting);
     };
     queue?.connected();
-    const handlers = this.#run.begin(event);
+    const handlers = run.begin(event);
     if (handlers === null) over();
     else void handlers.then(over);
   }
@@ -399,6 +408,7 @@ export class Module {
 
   #onDisconnected(reason: string): void {
     this.#connected = false;
+    this.#changes += 1;
     this.#status.keep('connected', false);
     this.#queue?.disconnected();
     this.#run.disconnected(reason);

@@ -23,7 +23,9 @@ export interface ConnectionHandler {
 /** Carries the bytes of commands and answers, and keeps itself up. */
 export interface Transport extends Connection {
   open(handler: TransportHandler): void;
-  /** Connected, and the last bytes were passed on. */
+  /** A connection stands, and nobody on this side has ended it: that is told of later. */
+  readonly up: boolean;
+  /** That, and the last bytes were passed on. */
   readonly ready: boolean;
   /**
    * Hands bytes over if the write gate lets them: throws GATE_CLOSED, STALE_EPOCH or DEVICE_OFFLINE,

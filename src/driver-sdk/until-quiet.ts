@@ -13,3 +13,6 @@ export async function untilQuiet(acts: () => number): Promise<void> {
     quiet = acts() === before ? quiet + 1 : 0;
   }
 }
+
+/** After the code that runs now, and the promises that hang on it. */
+export const nextTurn = (): Promise<void> => setImmediate();

@@ -8,8 +8,11 @@ let attempts: { atMs: number; events: LineEvents }[] = [];
 let told: string[] = [];
 /** The connection is still at its beginning. */
 let opening = false;
+/** As of a socket: that it was dropped is told of later, by `fail`. */
+let endsLater = false;
 beforeEach(() => {
   opening = false;
+  endsLater = false;
   clock = new FakeClock();
   attempts = [];
   told = [];
@@ -26,7 +29,10 @@ function open({ random = 0, mayConnect = true, idleMs = null }: { random?: numbe
     beforeWrite: () => undefined,
     dial: (events) => {
       attempts.push({ atMs: clock.monotonicMs(), events });
-      return { writable: true, unsent: false, write: () => undefined, drop: () => events.ended({ reason: 'dropped', permanent: false }) };
+      const drop = (): void => {
+        if (!endsLater) events.ended({ reason: 'dropped', permanent: false });
+      };
+      return { writable: true, unsent: false, write: () => undefined, drop };
     },
   });
   transport.open({
@@ -147,6 +153,20 @@ describe('a permanent failure opens a breaker', () => {
     attempts.at(-1)?.events.up();
     expect(told).toEqual(['broken: refused', 'attempted', 'broken: null', 'connected']);
   });
+
+  it('is tried at once, once, when a setting changed before the device refused the old one', async () => {
+    const transport = open({ random: 0.5 });
+    attempts.at(-1)?.events.up();
+    transport.retryNow();
+    attempts.at(-1)?.events.received(new Uint8Array(1));
+    transport.openBreaker('wrong password');
+    await clock.advance(1);
+    expect(attempts).toHaveLength(2);
+    attempts.at(-1)?.events.up();
+    transport.openBreaker('wrong password');
+    await clock.advance(10_000);
+    expect(attempts).toHaveLength(2);
+  });
 });
 
 describe('a device that stopped answering while its connection stands', () => {
@@ -236,6 +256,32 @@ describe('make-and-break connects again', () => {
     expect([attempts.length, told]).toEqual([1, ['disconnected: refused']]);
     await clock.advance(1_000);
     expect(attempts).toHaveLength(2);
+  });
+
+  it('after a pause when this side ends it during the login, which is over when the end is told of', () => {
+    endsLater = true;
+    opening = true;
+    const transport = open({ idleMs: 10_000, random: 0.5 });
+    transport.demand(true);
+    attempts.at(-1)?.events.up();
+    transport.write(new Uint8Array(1));
+    transport.reset('busy');
+    expect(transport.up).toBe(false);
+    opening = false;
+    transport.demand(false);
+    fail();
+    expect([attempts.length, told.at(-1)]).toEqual([1, 'disconnected: busy']);
+  });
+
+  it('after a pause when nothing but the login had left', () => {
+    const transport = open({ idleMs: 10_000, random: 0.5 });
+    transport.demand(true);
+    attempts.at(-1)?.events.up();
+    opening = true;
+    transport.write(new Uint8Array(1));
+    opening = false;
+    fail();
+    expect([attempts.length, told.at(-1)]).toEqual([1, 'disconnected: refused']);
   });
 });
 

@@ -272,6 +272,114 @@ describe('an answer of several messages', () => {
   });
 });
 
+describe('an answer without end', () => {
+  const endless = () => 'more' as const;
+
+  it.each([
+    ['a line every few seconds', 'x', 4_000],
+    ['bytes without a pause', 'x'.repeat(100_000), 0],
+    ['empty lines without a pause', '', 0],
+  ])('is refused, and the connection made anew: %s', async (_, message, pauseMs) => {
+    const { clock, send, sent, answer, line, disconnect, connect } = setUp();
+    const outcome = send('list', {}, endless);
+    const next = send('next', { name: 'next' });
+    for (let told = 0; line.ready && told < 100_000; told += 1) {
+      answer(message);
+      if (pauseMs > 0) await clock.advance(pauseMs);
+    }
+    await expect(outcome).rejects.toMatchObject({ code: 'DEVICE_REFUSED', facts: { problem: 'its answer has no end' } });
+    expect(sent).toEqual(['list']);
+    disconnect();
+    connect();
+    answer('next');
+    await expect(next).resolves.toBe('next');
+  });
+
+  it('has no more time when its call is given up: the others have their turn', async () => {
+    const { clock, queue, send, sent, answer } = setUp();
+    const given = call();
+    const outcome = send('list', { timeoutMs: 1_000 }, endless, given);
+    void send('next');
+    answer('x');
+    given.cancel();
+    queue.dropAbandoned();
+    await clock.advance(900);
+    answer('x');
+    expect(sent).toEqual(['list']);
+    await clock.advance(100);
+    await expect(outcome).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
+    expect(sent).toEqual(['list', 'next']);
+  });
+});
+
+describe('a function as data', () => {
+  const yes: Reply<string> = (message) => ({ value: String(message) });
+  const bytes = (text: string) => Buffer.from(text);
+
+  it('may send: that goes after it', async () => {
+    const { queue, send, sent, answer } = setUp();
+    let inner: Promise<string | null> | null = null;
+    const data = (): Buffer => {
+      inner = send('inner');
+      return bytes('outer');
+    };
+    const outer = queue.send(data, {}, yes, null);
+    expect(sent).toEqual(['outer']);
+    answer('fine');
+    answer('inner');
+    await expect(outer).resolves.toBe('fine');
+    await expect(inner).resolves.toBe('inner');
+  });
+
+  it('may end the connection: what has a name waits for the next one, and leaves once', async () => {
+    const { queue, line, sent, connect, disconnect, answer } = setUp();
+    let isBad = true;
+    const data = (text: string) => () => {
+      if (isBad) line.ready = false;
+      return bytes(text);
+    };
+    const named = queue.send(data('named'), { name: 'named' }, yes, null);
+    line.ready = true;
+    const unnamed = queue.send(data('unnamed'), { priority: 99 }, yes, null);
+    disconnect();
+    await expect(unnamed).rejects.toMatchObject({ code: 'DEVICE_LOST', facts: { fate: 'not-sent' } });
+    isBad = false;
+    connect();
+    expect(sent).toEqual(['named']);
+    answer('fine');
+    await expect(named).resolves.toBe('fine');
+  });
+
+  it('that throws at a repeat leaves the fate unknown: the command left before', async () => {
+    const { queue, clock } = setUp();
+    let asked = 0;
+    const data = (): Buffer => {
+      asked += 1;
+      if (asked > 1) throw new Error('no session');
+      return bytes('a');
+    };
+    const outcome = expect(queue.send(data, {}, yes, null)).rejects.toMatchObject({ code: 'CANCELLED', facts: { fate: 'unknown' } });
+    await clock.advance(limits.commandMs);
+    await outcome;
+  });
+});
+
+it('a reply handler that ends the connection has no say any more: the command goes over the next one', async () => {
+  const { queue, sent, connect, disconnect, answer } = setUp();
+  let times = 0;
+  const reply: Reply<string> = () => {
+    times += 1;
+    if (times === 1) disconnect();
+    return { value: String(times) };
+  };
+  const outcome = queue.send(Buffer.from('a'), { name: 'a' }, reply, null);
+  expect(answer('x')).toBe(true);
+  connect();
+  answer('x');
+  await expect(outcome).resolves.toBe('2');
+  expect(sent).toEqual(['a', 'a']);
+});
+
 it('a connection is wanted while it is at its beginning, also when nothing waits', () => {
   const { queue, line } = setUp();
   const greeting = queue.greet(true, () => undefined);

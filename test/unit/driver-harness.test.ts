@@ -188,6 +188,39 @@ describe('the test harness of the SDK: what a server does with a module', () => 
     expect(device.status).toMatchObject({ connected: true, problem: null });
   });
 
+  it('takes the word of a reply that ends the connection: the end is told of afterwards', async () => {
+    const device = dimmer((ctx) => ({
+      off: () =>
+        ctx.send('off', {
+          name: 'off',
+          reply: () => {
+            ctx.reconnect('it sleeps');
+            return 'done';
+          },
+        }),
+    }));
+    await device.start();
+    await device.connect();
+    const off = device.exec('off');
+    device.expectSent('off');
+    await device.reply('bye\n');
+    expect(await off).toBeNull();
+    expect(device.status['connected']).toBe(false);
+    await device.connect();
+    device.expectNothingSent();
+  });
+
+  it('forgets why a service refused when it answers again', async () => {
+    const service = createHarness(
+      defineDriver({ name: 'web', role: 'service', settings: z.strictObject({}), setup: (ctx) => ({ end: () => ctx.openBreaker('wrong key') }) }),
+    );
+    await service.start();
+    await service.exec('end');
+    expect(service.status).toMatchObject({ connected: false, problem: 'wrong key' });
+    await service.connect();
+    expect(service.status).toMatchObject({ connected: true, problem: null });
+  });
+
   it('waits for a `stop` handler as long as a server, and for the answer that the test gives it', async () => {
     const seen: string[] = [];
     const leaving = (): Harness =>

@@ -131,6 +131,48 @@ describe('`opened`: each connection, also those of make-and-break', () => {
   });
 });
 
+describe('`connected` comes only when the device is there', () => {
+  it.each<[string, (ctx: Context) => void | Promise<unknown>]>([
+    ['openBreaker', (ctx) => ctx.openBreaker('wrong password')],
+    ['reconnect', (ctx) => ctx.reconnect('busy')],
+    ['a time-out', (ctx) => ctx.send('user', { timeoutMs: 10 }).catch(() => undefined)],
+  ])('not when `opened` has ended the connection: %s', async (_, end) => {
+    const harness = device((ctx) => {
+      ctx.on('opened', async () => void (await end(ctx)));
+      ctx.on('connected', () => ctx.status.set('here', true));
+    }, 'reconnect');
+    await harness.start();
+    await harness.connect();
+    await harness.advance(10);
+    expect(harness.status).toMatchObject({ connected: false });
+    expect(harness.status['here']).toBeUndefined();
+  });
+
+  it('nor when a service is gone before `opened` has ended; and once when it is back', async () => {
+    const driver = defineDriver({
+      name: 'test',
+      role: 'service',
+      settings: z.strictObject({}),
+      setup: (ctx) => {
+        let times = 0;
+        ctx.on('opened', () => new Promise<void>((resolve) => void ctx.schedule.in(1_000, resolve)));
+        ctx.on('connected', () => ctx.status.set('times', (times += 1)));
+        return {};
+      },
+    });
+    const service = createHarness(driver);
+    await service.start();
+    await service.disconnect();
+    await service.advance(1_000);
+    expect(service.status['times']).toBeUndefined();
+    await service.connect();
+    await service.disconnect();
+    await service.connect();
+    await service.advance(1_000);
+    expect(service.status['times']).toBe(1);
+  });
+});
+
 describe('a function as data: asked each time that the command leaves', () => {
   const salted = (ctx: Context): { salt: string } => {
     const now = { salt: '' };

@@ -44,6 +44,7 @@ async function running(first: Setup | Driver) {
     demand: () => undefined,
     unanswered: () => undefined,
     openBreaker: () => undefined,
+    up: true,
     renew: () => void (renewed += 1),
     reset: () => undefined,
     close: () => Promise.resolve(),
@@ -71,7 +72,9 @@ async function running(first: Setup | Driver) {
   const receive = (text: string): void => handler?.received(Buffer.from(text));
   /** As the transport does after `renew`: it says nothing of the end. */
   const reconnect = (): void => {
+    transport.ready = false;
     handler?.interrupted();
+    transport.ready = true;
     handler?.connected();
   };
   return { clock, module, sent, published, log, exec, reload, receive, renewed: () => renewed, reconnect, disconnect: () => handler?.disconnected('gone') };
@@ -300,6 +303,38 @@ describe('the connection at a reload', () => {
     expect(renewed()).toBe(1);
     await reload(sender('newer'));
     expect(renewed()).toBe(2);
+  });
+
+  it('begins with `opened` for the new code, also during the login of the old', async () => {
+    const ran: string[] = [];
+    const greeted = (name: string, opened: () => Promise<void> | void): Setup => (ctx) => {
+      ctx.on('opened', () => {
+        ran.push(`${name} opened`);
+        return opened();
+      });
+      ctx.on('connected', () => void ran.push(`${name} connected`));
+      return {};
+    };
+    const { reload, reconnect } = await running(greeted('old', () => new Promise(() => undefined)));
+    await reload(greeted('new', () => undefined));
+    await new Promise(setImmediate);
+    expect(ran).toEqual(['old opened']);
+    reconnect();
+    expect(ran).toEqual(['old opened', 'new opened', 'new connected']);
+  });
+
+  it('leaves nothing of the login of the old code to the new', async () => {
+    const login: Setup = (ctx) => {
+      ctx.on('connected', () => {
+        for (const step of ['user\n', 'password\n']) void ctx.send(step);
+      });
+      return {};
+    };
+    const { reload, reconnect, receive, sent } = await running(login);
+    await reload(login);
+    reconnect();
+    for (let answers = 0; answers < 3; answers += 1) receive('ok\n');
+    expect(sent).toEqual(['user', 'user', 'password']);
   });
 
   it('loses no message that was half there', async () => {

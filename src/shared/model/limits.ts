@@ -80,6 +80,8 @@ export const limits = {
   greetingMs: 10_000,
   commandQueue: 1_000,
   receiveBufferBytes: 512 * 1024,
+  answerBytes: 4 * 1024 * 1024,
+  answerMs: 60_000,
   driverLoadMs: 10_000,
   reloadMs: 30_000,
   driverSetupMs: 3_000,
