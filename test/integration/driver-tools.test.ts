@@ -173,7 +173,7 @@ describe.skip('a lamp of tomorrow', () => { test('glows', () => {}); });
     const folder = folderWith({});
     const noted = loops.replace("'pid'", JSON.stringify(join(folder, 'pid')));
     writeFileSync(join(folder, 'lamp.test.ts'), `import { test } from 'node:test';\nimport { writeFileSync } from 'node:fs';\n${noted}`);
-    expect(await interrupted(folder, 'SIGINT', 'driver', 'test')).toEqual({ code: 1, err: expect.stringMatching(/^error: interrupted\n/), left: false });
+    expect(await interrupted(folder, 'SIGINT', 'driver', 'test')).toEqual({ code: 130, err: expect.stringMatching(/^error: interrupted\n/), left: false });
   });
 
   it('says where a test cannot be compiled', async () => {
@@ -290,7 +290,7 @@ export default defineDriver({
   it('is interrupted at once, and leaves no process', async () => {
     const folder = folderWith(lamp("await writeFile(new URL('./pid', import.meta.url), String(process.pid));\n    for (;;);"));
     const found = await interrupted(folder, 'SIGTERM', 'driver', 'check', 'lamp.ts');
-    expect(found).toEqual({ code: 1, err: expect.stringMatching(/^error: interrupted\n/), left: false });
+    expect(found).toEqual({ code: 130, err: expect.stringMatching(/^error: interrupted\n/), left: false });
   });
 });
 

@@ -106,7 +106,7 @@ export const mending = {
   'driver hosts of an edge end again and again': 'what is wrong with the driver, or the machine, is for a person to see',
   'a location could not be made': 'what is wrong with the disk is for a person to see',
   'control is changing hands': 'it ends by itself',
-  'a move of control does not end': federation('holdfast location takeover', 'holdfast status'),
+  'a move of control does not end': 'the commands are those of a location that nobody holds',
   'nobody holds': federation('holdfast location takeover', 'holdfast status'),
   'nobody holds while failover is off': CABLES,
   'control waits at the master': federation('holdfast location handback', 'holdfast window open'),
