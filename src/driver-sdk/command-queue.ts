@@ -279,14 +279,17 @@ export class CommandQueue {
   #sendNext(): void {
     if (this.#sending) return;
     this.#sending = true;
-    while (this.#inFlight === null && this.#pause === null && this.#closed === null && this.#options.transport.ready) {
-      const command = this.#takeNext();
-      if (command === undefined) break;
-      const error = this.#errorOf(command);
-      if (error === null) this.#leave(command);
-      else command.reject(error);
+    try {
+      while (this.#inFlight === null && this.#pause === null && this.#closed === null && this.#options.transport.ready) {
+        const command = this.#takeNext();
+        if (command === undefined) break;
+        const error = this.#errorOf(command);
+        if (error === null) this.#leave(command);
+        else command.reject(error);
+      }
+    } finally {
+      this.#sending = false;
     }
-    this.#sending = false;
   }
 
   /** Why the call of a command is over; null: it is not. */

@@ -73,7 +73,8 @@ export function problemOfOptions(of: keyof typeof optionsOf, options: object): s
   for (const [name, given] of Object.entries(options)) {
     const kind = kinds.get(name);
     if (kind === undefined) return `${of} has no option ${name}; there are ${[...kinds.keys()].join(', ')}`;
-    if (given !== undefined && kind !== null && typeof given !== kind) return `the option ${name} of ${of} must be a ${kind}, and not ${shown(given)}`;
+    const fits = kind === null || given === undefined || (typeof given === kind && !Number.isNaN(given));
+    if (!fits) return `the option ${name} of ${of} must be a ${kind}, and not ${shown(given)}`;
   }
   return null;
 }
@@ -103,4 +104,7 @@ export function problemOfListener(events: object, event: unknown, handler: unkno
   return typeof handler === 'function' ? null : `the handler of ${event} must be a function, and not ${shown(handler)}`;
 }
 
-const shown = (given: unknown): string => (typeof given === 'string' ? `"${given.slice(0, 50)}"` : given === null ? 'null' : typeof given);
+function shown(given: unknown): string {
+  if (typeof given === 'string') return `"${given.slice(0, 50)}"`;
+  return given === null || Number.isNaN(given) ? String(given) : typeof given;
+}

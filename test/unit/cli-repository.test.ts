@@ -83,4 +83,16 @@ describe('holdfast driver deploy', () => {
     expect((await run('driver', 'cancel', 'rollout-1', '--yes')).code).toBe(0);
     expect((await run('driver', 'deploy', 'main', '--canary', 'x', '--yes')).code).toBe(2);
   });
+
+  it('that is interrupted while it follows says so; the roll-out goes on', async () => {
+    const abort = new AbortController();
+    const running = startCli({ ...setting(), signal: abort.signal }, 'driver', 'deploy', 'main', '--location', 'edge-1', '--yes');
+    await expect.poll(() => server.node.kept.length).toBe(1);
+    abort.abort(new Error('SIGINT'));
+    let over = false;
+    void running.done.then(() => (over = true));
+    await expect.poll(async () => (await clock.advance(1_000), over)).toBe(true);
+    expect(await running.done).toMatchObject({ code: 130, err: expect.stringContaining('error: interrupted before the answer came') });
+    expect(server.node.kept).toMatchObject([{ state: 'running' }]);
+  });
 });

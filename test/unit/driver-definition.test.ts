@@ -47,6 +47,7 @@ describe('what types would have refused is refused when a driver runs, for it is
     [[1, 2], {}, 'send takes text, bytes (Buffer.from([0x01])), or a function that gives either, and not object'],
     ['x', { timeout: 500 }, 'send has no option timeout; there are name, priority, timeoutMs, retries, wait, delayMs, reply'],
     ['x', { timeoutMs: '500' }, 'the option timeoutMs of send must be a number, and not "500"'],
+    ['x', { delayMs: NaN }, 'the option delayMs of send must be a number, and not NaN'],
     ['x', { reply: 'ok' }, 'the option reply of send must be a function, and not "ok"'],
     ['x', { wait: null }, 'the option wait of send must be a boolean, and not null'],
   ])('send(%o, %o)', (data, options, problem) => {

@@ -31,6 +31,15 @@ const login = (ctx: DriverContext<Record<string, never>>, options: SendOptions =
     ctx.status.set('in', true);
   });
 
+/** In two steps, and then what waited. */
+async function expectLogin(device: Harness): Promise<void> {
+  device.expectSent('user');
+  await device.reply('go on\n');
+  device.expectSent('password');
+  await device.reply('welcome\n');
+  device.expectSent('waited');
+}
+
 describe('what the `connected` handlers send goes first', () => {
   it.each([50, 10_000])('a login of two steps comes before what waited, of priority %i, and before what is asked meanwhile', async (priority) => {
     const { device, sent } = await waiting(login, { priority });
@@ -98,11 +107,7 @@ describe('what the `connected` handlers send goes first', () => {
       }),
     );
     await device.connect();
-    device.expectSent('user');
-    await device.reply('go on\n');
-    device.expectSent('password');
-    await device.reply('welcome\n');
-    device.expectSent('waited');
+    await expectLogin(device);
   });
 
   it('not what a handler of the connection before does late, nor does its end end anything', async () => {
@@ -133,11 +138,7 @@ describe('what the `connected` handlers send goes first', () => {
     device.expectSent('user');
     await device.disconnect();
     await device.connect();
-    device.expectSent('user');
-    await device.reply('go on\n');
-    device.expectSent('password');
-    await device.reply('welcome\n');
-    device.expectSent('waited');
+    await expectLogin(device);
     device.expectNothingSent();
   });
 });
